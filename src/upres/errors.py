@@ -1,0 +1,46 @@
+"""The exceptions that upres raises on purpose.
+
+Every message is one line, names the file or value at fault, and says what to do.
+The command prints the message alone; a program can catch ``UpresError``.
+"""
+
+from __future__ import annotations
+
+
+class UpresError(Exception):
+    """Base of every error that upres raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(UpresError):
+    """A file that is to be read is missing, damaged or of a kind not handled."""
+
+
+class OutputError(UpresError):
+    """A file or folder cannot be written, or would be overwritten."""
+
+
+class ModelError(UpresError):
+    """A model is missing, is not a super-resolution model, or does not fit the request."""
+
+
+class RecipeError(UpresError):
+    """A training recipe has an unknown key, a wrong type or a value out of range."""
+
+
+class TrainingError(UpresError):
+    """Training cannot start or cannot go on."""
+
+
+class MissingExtraError(UpresError):
+    """A part of upres needs packages that its base installation does not have."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs more packages: pip install 'upres[{extra}]'")
+
+
+class UsageError(UpresError):
+    """The options of a command contradict each other."""
+
+    exit_code = 2

@@ -1,0 +1,1 @@
+"""Adapters between files and arrays, one module a kind of file."""

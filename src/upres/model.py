@@ -1,0 +1,208 @@
+"""The model file: an ONNX file that carries a card saying what it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from upres.errors import ModelError
+
+if TYPE_CHECKING:
+    import openvino
+
+CARD_KEY = "upres"
+"""The entry of the ONNX file's metadata that holds the card, as JSON."""
+
+FORMAT_VERSION = 1
+
+SHIPPED = Path(__file__).parent / "models"
+
+DEFAULT_MODEL = "fast"
+
+
+@dataclass(frozen=True)
+class SetScore:
+    """Means over one benchmark set, by ``upres.metrics.PROTOCOL``."""
+
+    dataset: str
+    images: int
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is, how to feed it, what trained it and how well it does."""
+
+    name: str
+    scale: int
+    halo: int
+    """Receptive-field radius: how many input pixels around one influence its output."""
+    network: str = "unknown"
+    network_parameters: dict[str, int] = field(default_factory=dict)
+    """The structure's parameters, such as ``{"features": 32, "blocks": 7}``."""
+    parameter_count: int | None = None
+    channels: int = 3
+    value_range: tuple[float, float] = (0.0, 1.0)
+    multiple_of: int = 1
+    """The input's height and width must be multiples of this."""
+    precision: str = "fp32"
+    degradation: str = "unknown"
+    """What the model undoes: ``bicubic`` (clean pictures), or what else it saw."""
+    data: str = "unknown"
+    """What pictures trained it, and their licence."""
+    recipe: str | None = None
+    commit: str | None = None
+    """The commit of upres that trained it."""
+    protocol: str | None = None
+    scores: tuple[SetScore, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """The card as it is stored in the model file."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card; keys that a later version added are passed over.
+
+        Raises ``ValueError`` if it is not a card that this version can read.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict) or not isinstance(values.get("format_version"), int):
+            raise ValueError("the card is not a JSON object with a format_version")
+        if values["format_version"] > FORMAT_VERSION:
+            raise ValueError(
+                f"the card's format is {values['format_version']}, newer than the "
+                f"{FORMAT_VERSION} that this upres reads: update upres"
+            )
+        known = {f.name for f in dataclasses.fields(cls)}
+        values = {key: value for key, value in values.items() if key in known}
+        for key, kind in (("name", str), ("scale", int), ("halo", int), ("channels", int)):
+            if not isinstance(values.get(key, 3 if key == "channels" else None), kind):
+                raise ValueError(f"the card's {key} is missing or not {kind.__name__}")
+        values["scores"] = tuple(SetScore(**score) for score in values.get("scores", ()))
+        values["value_range"] = tuple(values.get("value_range", (0.0, 1.0)))
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file and its card."""
+
+    path: Path
+    card: ModelCard
+    graph: openvino.Model = field(repr=False, compare=False)
+    """As read from the file, not compiled."""
+
+    @property
+    def label(self) -> str:
+        """Such as ``fast x2``."""
+        return f"{self.card.name} x{self.card.scale}"
+
+
+@cache
+def core() -> openvino.Core:
+    """The process's OpenVINO core: reads model files and compiles them."""
+    import openvino
+
+    return openvino.Core()
+
+
+def shipped_models() -> dict[str, dict[int, Path]]:
+    """The models inside the package: name to scale to file."""
+    models: dict[str, dict[int, Path]] = {}
+    for path in sorted(SHIPPED.glob("*-x*.onnx")):
+        name, _, scale = path.stem.rpartition("-x")
+        models.setdefault(name, {})[int(scale)] = path
+    return models
+
+
+def load_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -> Model:
+    """Load a shipped model by name and scale, or any super-resolution .onnx by path.
+
+    What ends in ``.onnx`` or holds a path separator is a path; anything else is a name.
+    A file without a card is probed for its scale and receptive field. ``scale`` chooses
+    among a shipped model's scales (default: its largest), and must match a file's own.
+
+    Raises ``ModelError`` if there is no such model, the file is not a super-resolution
+    model, or it has not the scale.
+    """
+    text = str(model)
+    if text.endswith(".onnx") or "/" in text or "\\" in text:
+        loaded = read_model(Path(text))
+        if scale is not None and loaded.card.scale != scale:
+            raise ModelError(f"{text}: this model enlarges {loaded.card.scale}x, not {scale}x")
+        return loaded
+    shipped = shipped_models()
+    if text not in shipped:
+        known = ", ".join(shipped) or "none"
+        raise ModelError(f"no model is called {text!r}: shipped are {known}; or give an .onnx")
+    scales = shipped[text]
+    if scale is None:
+        scale = max(scales)
+    if scale not in scales:
+        known = ", ".join(map(str, sorted(scales)))
+        raise ModelError(f"model {text!r} has no scale {scale}: it has {known}")
+    return read_model(scales[scale])
+
+
+def read_model(path: Path) -> Model:
+    """Read a model file and its card; probe a file that has none.
+
+    Raises ``ModelError`` if it cannot be read or is not a super-resolution model.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    try:
+        graph = core().read_model(path)
+    except RuntimeError:
+        raise ModelError(f"{path}: not an ONNX model that can be read") from None
+    # OpenVINO hands the file's metadata on under this key, if there is any.
+    metadata: Any = graph.get_rt_info().get("framework", {})
+    if CARD_KEY not in metadata:
+        return Model(path, _probe(path, graph), graph)
+    try:
+        card = ModelCard.from_json(metadata[CARD_KEY])
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{path}: its card cannot be read: {error}") from None
+    return Model(path, card, graph)
+
+
+def _probe(path: Path, graph: openvino.Model) -> ModelCard:
+    """Find out scale and receptive field of a model without a card, by running it."""
+    no_model = ModelError(
+        f"{path}: not a super-resolution model: it should take and give RGB pictures, "
+        "1 x 3 x height x width, enlarged 1 to 8 times"
+    )
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise no_model
+    shape = graph.input(0).get_partial_shape()
+    if shape.rank.is_dynamic or len(shape) != 4 or (shape[1].is_static and shape[1].get_length() != 3):
+        raise no_model
+    if shape[2].is_static or shape[3].is_static:
+        raise ModelError(f"{path}: takes pictures of one fixed size only; export it with free height and width")
+    side = 96
+    try:
+        compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        flat = np.full((1, 3, side, side), 0.5, np.float32)
+        # One pixel differs: what differs in the output is its receptive field.
+        dot = flat.copy()
+        dot[0, :, side // 2, side // 2] = 1.0
+        before, after = (np.asarray(compiled(x)[0]) for x in (flat, dot))
+    except RuntimeError:
+        raise no_model from None
+    scale = before.shape[-1] // side if before.ndim == 4 else 0
+    if before.shape != (1, 3, side * scale, side * scale) or not 1 <= scale <= 8:
+        raise no_model
+    touched = np.argwhere(np.abs(after - before)[0].max(0) > 0)
+    if len(touched) == 0:
+        raise no_model
+    reach = np.abs(touched // scale - side // 2).max()
+    return ModelCard(name=path.stem, scale=scale, halo=int(reach))

@@ -1,0 +1,351 @@
+"""The training loop: from a recipe to a model file."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+import upres
+from upres import metrics
+from upres.errors import TrainingError
+from upres.model import ModelCard
+from upres.training.config import OptimiserConfig, Recipe
+from upres.training.data import Patches, pair, read_pictures
+from upres.training.export import export_onnx, read_weights
+from upres.training.networks import Edsr, build, multiply_adds, parameter_count
+
+CHECKPOINT_SECONDS = 120
+REPORT_EVERY = 100
+"""Steps between log rows, and between the only waits for the device."""
+
+LOSSES = {"l1": F.l1_loss, "mse": F.mse_loss}
+
+
+def train(
+    recipe: Recipe,
+    *,
+    data: Path,
+    run: Path,
+    resume: bool = False,
+    recipe_path: Path | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Train ``recipe`` and export the result; return the model file's path.
+
+    ``data`` is the folder to which the recipe's sources are relative. ``run`` becomes
+    the run's folder, with checkpoint, log and model. With ``resume``, a run that was
+    interrupted at any moment goes on from its last checkpoint, to the same weights as
+    if it had not been. A GPU is used if torch finds one.
+
+    Raises ``TrainingError`` if the run's folder is taken or cannot be written, or the
+    loss is no longer finite; ``InputError`` for pictures that cannot be read.
+    """
+    console = console or Console(stderr=True)
+    checkpoint_path = run / "checkpoint.pt"
+    _prepare_folder(run, checkpoint_path, resume)
+    commit = _commit()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    sources = [data / name for name in recipe.data.train]
+    pairs = [pair(image, recipe.scale) for _, image in read_pictures(sources)]
+    patches = Patches(
+        pairs,
+        scale=recipe.scale,
+        patch=recipe.data.patch,
+        batch=recipe.data.batch,
+        candidates=recipe.data.candidates,
+        seed=recipe.seed,
+        device=device,
+    )
+    del pairs
+    valid_sources = [data / name for name in recipe.data.valid]
+    valid = [pair(image, recipe.scale) for _, image in read_pictures(valid_sources)]
+
+    torch.manual_seed(recipe.seed)
+    network = build(recipe.network, recipe.scale)
+    if recipe.start_from is not None:
+        folder = recipe_path.parent if recipe_path else Path()
+        warm_start(network, folder / recipe.start_from)
+    network = network.to(device, memory_format=_memory_format(device))
+    average = [p.detach().clone() for p in network.parameters()]
+    optimiser = torch.optim.Adam(
+        network.parameters(),
+        lr=torch.tensor(0.0) if device.type == "cuda" else 0.0,
+        fused=device.type == "cuda",
+    )
+    start = 0
+    if resume:
+        start = _load_checkpoint(checkpoint_path, recipe, network, average, optimiser)
+
+    macs = multiply_adds(network, recipe.data.patch, recipe.data.patch)
+    flop_per_step = 6 * macs * recipe.data.batch  # forward once, backward twice
+    console.print(
+        f"{recipe.name} x{recipe.scale}: {parameter_count(network):,} parameters, "
+        f"{len(patches):,} pictures, {recipe.optimiser.steps:,} steps on {_device_name(device)}"
+    )
+
+    def save(step: int) -> None:
+        _save_checkpoint(checkpoint_path, recipe, step, network, average, optimiser)
+
+    forward = torch.compile(network) if device.type == "cuda" else network
+    loss_function = LOSSES[recipe.optimiser.loss]
+    log = _Log(run / "log.csv", start)
+    total_loss = torch.zeros((), device=device)
+    best = ""
+    saved = reported = time.monotonic()
+    with _progress(console) as progress:
+        task = progress.add_task("training", total=recipe.optimiser.steps, completed=start, status="")
+        for step in range(start, recipe.optimiser.steps):
+            low, high = patches.sample(step)
+            low = low.contiguous(memory_format=_memory_format(device))
+            rate = learning_rate(recipe.optimiser, step)
+            for group in optimiser.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss = loss_function(forward(low), high)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            # Early on, the average follows closely: it has no past worth keeping.
+            decay = min(recipe.optimiser.ema, (step + 1) / (step + 10))
+            torch._foreach_lerp_(average, list(network.parameters()), 1 - decay)
+            total_loss += loss.detach()
+
+            done = step + 1
+            if done % REPORT_EVERY == 0 or done == recipe.optimiser.steps:
+                mean_loss = total_loss.item() / ((done - 1) % REPORT_EVERY + 1)
+                total_loss.zero_()
+                if not math.isfinite(mean_loss):
+                    raise TrainingError(
+                        f"{run}: the loss is no longer finite at step {done}: lower "
+                        "optimiser.learning_rate, and resume from the last checkpoint"
+                    )
+                now = time.monotonic()
+                speed = REPORT_EVERY / (now - reported)
+                reported = now
+                score: float | None = None
+                if done % recipe.validate_every == 0 or done == recipe.optimiser.steps:
+                    score = validate(network, average, valid, device)
+                    best = f", valid {score:.2f} dB"
+                    console.print(f"step {done:,}: loss {mean_loss:.5f}, {speed:.2f} it/s{best}")
+                    reported = time.monotonic()
+                log.row(done, rate, mean_loss, speed, score)
+                status = f"loss {mean_loss:.5f}, {speed:.2f} it/s, {speed * flop_per_step / 1e12:.3f} TFLOP/s{best}"
+                progress.update(task, completed=done, status=status)
+                if now - saved > CHECKPOINT_SECONDS or done == recipe.optimiser.steps:
+                    save(done)
+                    saved = now
+
+    with torch.no_grad():
+        for parameter, value in zip(network.parameters(), average, strict=True):
+            parameter.copy_(value)
+    path = run / f"{recipe.name}-x{recipe.scale}.onnx"
+    difference = export_onnx(network, make_card(recipe, network, recipe_path, commit), path)
+    console.print(f"wrote {path}; the engine differs from torch by {difference:.1g} at most")
+    return path
+
+
+def learning_rate(config: OptimiserConfig, step: int) -> float:
+    """Linear warm-up, then half a cosine down to the final rate, as of ``step`` from 0.
+
+    Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts",
+    ICLR 2017, eq. 5, without restarts.
+    """
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    span = config.learning_rate - config.final_learning_rate
+    return config.final_learning_rate + span * (1 + math.cos(math.pi * progress)) / 2
+
+
+@torch.no_grad()
+def validate(
+    network: Edsr,
+    weights: Sequence[Tensor],
+    pairs: Sequence[tuple[Tensor, Tensor]],
+    device: torch.device,
+) -> float:
+    """Mean luma PSNR in dB of ``network`` with ``weights``, by the field's protocol."""
+    own = [p.detach().clone() for p in network.parameters()]
+    _set_weights(network, weights)
+    try:
+        scores = []
+        for low, high in pairs:
+            output = network(low.to(device).float().div_(255)[None])[0]
+            estimate = (output * 255).round().clamp_(0, 255).byte().cpu()
+            inner = np.s_[:, network.scale : -network.scale, network.scale : -network.scale]
+            scores.append(metrics.psnr(*(metrics.luma(x[inner].permute(1, 2, 0).numpy()) for x in (estimate, high))))
+        return float(np.mean(scores))
+    finally:
+        _set_weights(network, own)
+
+
+@torch.no_grad()
+def _set_weights(network: Edsr, weights: Sequence[Tensor]) -> None:
+    for parameter, value in zip(network.parameters(), weights, strict=True):
+        parameter.copy_(value)
+
+
+def warm_start(network: Edsr, path: Path) -> None:
+    """Set ``network``'s weights from a model file of upres; the tail only if scales match.
+
+    Raises ``TrainingError`` if the file cannot be read or its structure differs.
+    """
+    try:
+        weights = read_weights(path)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: cannot start from this model: {error}") from error
+    own = network.state_dict()
+    if weights.get("tail.weight", torch.empty(0)).shape != own["tail.weight"].shape:
+        weights = {name: w for name, w in weights.items() if not name.startswith("tail.")}
+        expected = {name for name in own if not name.startswith("tail.")}
+    else:
+        expected = set(own)
+    if set(weights) != expected or any(own[name].shape != w.shape for name, w in weights.items()):
+        raise TrainingError(f"{path}: cannot start from this model: its structure differs")
+    network.load_state_dict(weights, strict=False)
+
+
+def make_card(
+    recipe: Recipe, network: Edsr, recipe_path: Path | None, commit: str | None
+) -> ModelCard:
+    """The card of a network that this recipe trained, as yet without scores."""
+    structure = dataclasses.asdict(recipe.network)
+    return ModelCard(
+        name=recipe.name,
+        scale=recipe.scale,
+        halo=network.halo,
+        network=structure.pop("name"),
+        network_parameters=structure,
+        parameter_count=parameter_count(network),
+        degradation="bicubic",
+        data=recipe.data.licence,
+        recipe=recipe_path.name if recipe_path else None,
+        commit=commit,
+    )
+
+
+def _prepare_folder(run: Path, checkpoint: Path, resume: bool) -> None:
+    if resume and not checkpoint.is_file():
+        raise TrainingError(f"{run}: holds no checkpoint to resume from")
+    if not resume and checkpoint.exists():
+        raise TrainingError(f"{run}: holds a run already; go on with --resume, or choose another --run")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        probe = run / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise TrainingError(f"{run}: cannot write a run here: {error.strerror}") from error
+
+
+def _save_checkpoint(
+    path: Path,
+    recipe: Recipe,
+    step: int,
+    network: Edsr,
+    average: Sequence[Tensor],
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        content = {
+            "recipe": dataclasses.asdict(recipe),
+            "step": step,
+            "network": network.state_dict(),
+            "average": list(average),
+            "optimiser": optimiser.state_dict(),
+        }
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)  # so a kill at any moment leaves a whole checkpoint
+
+
+def _load_checkpoint(
+    path: Path,
+    recipe: Recipe,
+    network: Edsr,
+    average: Sequence[Tensor],
+    optimiser: torch.optim.Optimizer,
+) -> int:
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its reader met
+        raise TrainingError(f"{path}: this checkpoint cannot be read: {error}") from error
+    if content["recipe"] != dataclasses.asdict(recipe):
+        raise TrainingError(f"{path}: this run has another recipe; resume it with its own")
+    network.load_state_dict(content["network"])
+    for own, value in zip(average, content["average"], strict=True):
+        own.copy_(value)
+    optimiser.load_state_dict(content["optimiser"])
+    step: int = content["step"]
+    return step
+
+
+class _Log:
+    """The run's log.csv; rows from after the checkpoint that is resumed from are dropped."""
+
+    HEADER = ("step", "learning_rate", "loss", "it_per_s", "valid_psnr")
+
+    def __init__(self, path: Path, start: int) -> None:
+        rows: list[list[str]] = []
+        if start and path.exists():
+            with path.open(newline="") as file:
+                rows = [row for row in csv.reader(file) if row[0].isdigit() and int(row[0]) <= start]
+        self.file = path.open("w", newline="", buffering=1)
+        self.writer = csv.writer(self.file)
+        self.writer.writerows([self.HEADER, *rows])
+
+    def row(self, step: int, rate: float, loss: float, speed: float, psnr: float | None) -> None:
+        score = "" if psnr is None else f"{psnr:.4f}"
+        self.writer.writerow([step, f"{rate:.3g}", f"{loss:.6f}", f"{speed:.3f}", score])
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        *Progress.get_default_columns()[:3],
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def _memory_format(device: torch.device) -> torch.memory_format:
+    # Tensor cores want channels last; on CPUs it was slower (73 against 80 GFLOP/s).
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} CPU threads"
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package runs from, if it runs from one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
+    try:
+        folder = Path(upres.__file__).parent
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
