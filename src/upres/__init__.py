@@ -1,2 +1,47 @@
-"""upres"""
+"""upres: enlarge any picture 2x, 3x or 4x, faithfully, on the computer that you have.
+
+    import upres
+    large = upres.enlarge(array, scale=4)
+
+Importing this is cheap: the engine is loaded by the first call that needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from upres.errors import InputError as InputError
+    from upres.errors import ModelError as ModelError
+    from upres.errors import OutputError as OutputError
+    from upres.errors import UpresError as UpresError
+    from upres.inference import enlarge as enlarge
+    from upres.model import Model as Model
+    from upres.model import ModelCard as ModelCard
+    from upres.model import load_model as load_model
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "InputError": "upres.errors",
+    "Model": "upres.model",
+    "ModelCard": "upres.model",
+    "ModelError": "upres.errors",
+    "OutputError": "upres.errors",
+    "UpresError": "upres.errors",
+    "enlarge": "upres.inference",
+    "load_model": "upres.model",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'upres' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from upres.errors import ModelError
 from upres.model import Model, core
+
+if TYPE_CHECKING:
+    import openvino
 
 Float32Array = NDArray[np.float32]
 
@@ -28,20 +32,25 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
 
     Raises ``ModelError`` if the model does not take windows of that size.
     """
-    graph = model.graph.clone()
-    try:
-        graph.reshape([1, model.card.channels, height, width])
-        compiled = core().compile_model(
-            graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        )
-    except RuntimeError as error:
-        raise ModelError(
-            f"{model.path}: the engine cannot run this model on {width}x{height} pixels"
-        ) from error
-    request = compiled.create_infer_request()
+    # A request of its own, so that threads can share what is compiled.
+    request = _compile(model, height, width).create_infer_request()
 
     def run(window: Float32Array, /) -> Float32Array:
         # Copied, as the request reuses its output's memory.
         return np.array(request.infer([window], share_inputs=True)[0])
 
     return run
+
+
+@lru_cache(maxsize=4)
+def _compile(model: Model, height: int, width: int) -> openvino.CompiledModel:
+    graph = model.graph.clone()
+    try:
+        graph.reshape([1, model.card.channels, height, width])
+        return core().compile_model(
+            graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        )
+    except RuntimeError as error:
+        raise ModelError(
+            f"{model.path}: the engine cannot run this model on {width}x{height} pixels"
+        ) from error

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 PROTOCOL = (
     "Y of BT.601 (MATLAB rgb2ycbcr), images rounded to uint8, border of `scale` pixels "
-    "cropped; SSIM with an 11x11 Gaussian window, sigma 1.5; grey levels 0 to 255"
+    "cropped, LR by MATLAB's bicubic; SSIM with an 11x11 Gaussian window, sigma 1.5; "
+    "grey pictures compared as RGB"
 )
 
 
@@ -94,12 +95,17 @@ def ssim(a: NDArray[Any], b: NDArray[Any], *, peak: float = 255.0) -> float:
 
 
 def score(
-    estimate: NDArray[np.uint8], reference: NDArray[np.uint8], *, border: int
+    estimate: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    *,
+    border: int,
+    as_grey: bool = False,
 ) -> Scores:
     """All four measures of ``estimate`` against ``reference`` by the field's protocol.
 
     Both are uint8 RGB (height x width x 3) of one size; ``border`` pixels are cut off
-    each side, by custom as many as the scale. Raises ``ValueError`` otherwise.
+    each side, by custom as many as the scale. ``as_grey`` stretches luma's 219 levels to
+    the 255 of a grey picture first. Raises ``ValueError`` if the sizes do not fit.
     """
     _check_same_shape(estimate, reference)
     height, width = reference.shape[:2]
@@ -107,6 +113,8 @@ def score(
         raise ValueError(f"a border of {border} leaves nothing of {width}x{height} pixels")
     inner = np.s_[border : height - border, border : width - border]
     x, y = luma(estimate[inner]), luma(reference[inner])
+    if as_grey:
+        x, y = ((luma - 16) * (255 / 219) for luma in (x, y))
     difference = mse(x, y)
     return Scores(psnr_from_mse(difference), ssim(x, y), difference, mae(x, y))
 
@@ -122,7 +130,5 @@ def _gaussian_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
     kernel /= kernel.sum()
     height, width = image.shape
     rows = sum(k * image[i : height - 10 + i] for i, k in enumerate(kernel))
-    result: NDArray[np.float64] = sum(
-        k * rows[:, i : width - 10 + i] for i, k in enumerate(kernel)
-    )
+    result: NDArray[np.float64] = sum(k * rows[:, i : width - 10 + i] for i, k in enumerate(kernel))
     return result

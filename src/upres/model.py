@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,19 +92,26 @@ class ModelCard:
         return cls(**values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """A model file and its card."""
 
     path: Path
     card: ModelCard
-    graph: openvino.Model = field(repr=False, compare=False)
+    graph: openvino.Model = field(repr=False)
     """As read from the file, not compiled."""
 
     @property
     def label(self) -> str:
         """Such as ``fast x2``."""
         return f"{self.card.name} x{self.card.scale}"
+
+    def require_scale(self, scale: int) -> None:
+        """Raise ``ModelError`` if the model does not enlarge ``scale`` times."""
+        if self.card.scale != scale:
+            raise ModelError(
+                f"{self.path}: this model enlarges {self.card.scale} times, not {scale} times"
+            )
 
 
 @cache
@@ -137,8 +144,8 @@ def load_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -
     text = str(model)
     if text.endswith(".onnx") or "/" in text or "\\" in text:
         loaded = read_model(Path(text))
-        if scale is not None and loaded.card.scale != scale:
-            raise ModelError(f"{text}: this model enlarges {loaded.card.scale}x, not {scale}x")
+        if scale is not None:
+            loaded.require_scale(scale)
         return loaded
     shipped = shipped_models()
     if text not in shipped:
@@ -158,18 +165,29 @@ def read_model(path: Path) -> Model:
 
     Raises ``ModelError`` if it cannot be read or is not a super-resolution model.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file")
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read this model file: {error.strerror}") from None
+    return _read_model(path, (status.st_ino, status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=16)
+def _read_model(path: Path, stamp: tuple[int, ...]) -> Model:
+    # Cached, as reading costs more than enlarging a thumbnail; by the file's identity and
+    # time of change, too, so that a file that is replaced is read anew.
     try:
         graph = core().read_model(path)
     except RuntimeError:
         raise ModelError(f"{path}: not an ONNX model that can be read") from None
     # OpenVINO hands the file's metadata on under this key, if there is any.
-    metadata: Any = graph.get_rt_info().get("framework", {})
+    info = graph.get_rt_info()
+    # Not a dict: it has no get().
+    metadata: Any = info["framework"] if "framework" in info else {}  # noqa: SIM401
     if CARD_KEY not in metadata:
         return Model(path, _probe(path, graph), graph)
     try:
-        card = ModelCard.from_json(metadata[CARD_KEY])
+        card = ModelCard.from_json(metadata[CARD_KEY].astype(str))
     except (ValueError, TypeError) as error:
         raise ModelError(f"{path}: its card cannot be read: {error}") from None
     return Model(path, card, graph)
@@ -184,10 +202,16 @@ def _probe(path: Path, graph: openvino.Model) -> ModelCard:
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise no_model
     shape = graph.input(0).get_partial_shape()
-    if shape.rank.is_dynamic or len(shape) != 4 or (shape[1].is_static and shape[1].get_length() != 3):
+    if (
+        shape.rank.is_dynamic
+        or len(shape) != 4
+        or (shape[1].is_static and shape[1].get_length() != 3)
+    ):
         raise no_model
     if shape[2].is_static or shape[3].is_static:
-        raise ModelError(f"{path}: takes pictures of one fixed size only; export it with free height and width")
+        raise ModelError(
+            f"{path}: takes pictures of one fixed size only; export it with free height and width"
+        )
     side = 96
     try:
         compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

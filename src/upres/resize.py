@@ -95,9 +95,7 @@ def bicubic(
     return result
 
 
-def _resize_axis(
-    image: NDArray[Any], axis: int, out_length: int, scale: float
-) -> NDArray[Any]:
+def _resize_axis(image: NDArray[Any], axis: int, out_length: int, scale: float) -> NDArray[Any]:
     weights, indices = bicubic_taps(image.shape[axis], out_length, scale)
     work = np.float64 if image.dtype == np.float64 else np.float32
     source = np.moveaxis(image, axis, 0).astype(work, copy=False)

@@ -85,6 +85,8 @@ class Recipe:
     scale, its last convolution is left out."""
     seed: int = 0
     validate_every: PositiveInt = 2000
+    """Steps."""
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 120.0
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

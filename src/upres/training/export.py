@@ -12,7 +12,8 @@ import torch
 
 from upres.engine import compile_window
 from upres.errors import TrainingError
-from upres.model import CARD_KEY, Model, ModelCard, read_model
+from upres.evaluation.record import write_card
+from upres.model import Model, ModelCard, read_model
 from upres.training.networks import Edsr
 
 TOLERANCE = 1e-4
@@ -60,11 +61,6 @@ def export_onnx(network: Edsr, card: ModelCard, path: Path) -> float:
     finally:
         temporary.unlink(missing_ok=True)
     return difference
-
-
-def write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
-    """Set the card in an ONNX model's metadata, replacing the one it has."""
-    onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
 
 
 def _difference(network: Edsr, model: Model, card: ModelCard) -> float:

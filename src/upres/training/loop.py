@@ -28,7 +28,6 @@ from upres.training.data import Patches, pair, read_pictures
 from upres.training.export import export_onnx, read_weights
 from upres.training.networks import Edsr, build, multiply_adds, parameter_count
 
-CHECKPOINT_SECONDS = 120
 REPORT_EVERY = 100
 """Steps between log rows, and between the only waits for the device."""
 
@@ -105,10 +104,13 @@ def train(
     loss_function = LOSSES[recipe.optimiser.loss]
     log = _Log(run / "log.csv", start)
     total_loss = torch.zeros((), device=device)
-    best = ""
+    count = 0
+    latest = ""
     saved = reported = time.monotonic()
     with _progress(console) as progress:
-        task = progress.add_task("training", total=recipe.optimiser.steps, completed=start, status="")
+        task = progress.add_task(
+            "training", total=recipe.optimiser.steps, completed=start, status=""
+        )
         for step in range(start, recipe.optimiser.steps):
             low, high = patches.sample(step)
             low = low.contiguous(memory_format=_memory_format(device))
@@ -129,8 +131,10 @@ def train(
             total_loss += loss.detach()
 
             done = step + 1
-            if done % REPORT_EVERY == 0 or done == recipe.optimiser.steps:
-                mean_loss = total_loss.item() / ((done - 1) % REPORT_EVERY + 1)
+            count += 1
+            validating = done % recipe.validate_every == 0 or done == recipe.optimiser.steps
+            if validating or done % REPORT_EVERY == 0:
+                mean_loss = total_loss.item() / count
                 total_loss.zero_()
                 if not math.isfinite(mean_loss):
                     raise TrainingError(
@@ -138,18 +142,24 @@ def train(
                         "optimiser.learning_rate, and resume from the last checkpoint"
                     )
                 now = time.monotonic()
-                speed = REPORT_EVERY / (now - reported)
+                speed = count / (now - reported)
+                count = 0
                 reported = now
                 score: float | None = None
-                if done % recipe.validate_every == 0 or done == recipe.optimiser.steps:
+                if validating:
                     score = validate(network, average, valid, device)
-                    best = f", valid {score:.2f} dB"
-                    console.print(f"step {done:,}: loss {mean_loss:.5f}, {speed:.2f} it/s{best}")
+                    latest = f", valid {score:.2f} dB"
+                    left = (recipe.optimiser.steps - done) / speed / 60
+                    console.print(
+                        f"step {done:,} of {recipe.optimiser.steps:,}: loss {mean_loss:.5f}, "
+                        f"{speed:.2f} it/s, {left:.0f} min left{latest}"
+                    )
                     reported = time.monotonic()
                 log.row(done, rate, mean_loss, speed, score)
-                status = f"loss {mean_loss:.5f}, {speed:.2f} it/s, {speed * flop_per_step / 1e12:.3f} TFLOP/s{best}"
+                rates = f"{speed:.2f} it/s, {speed * flop_per_step / 1e12:.3f} TFLOP/s"
+                status = f"loss {mean_loss:.5f}, {rates}{latest}"
                 progress.update(task, completed=done, status=status)
-                if now - saved > CHECKPOINT_SECONDS or done == recipe.optimiser.steps:
+                if now - saved > recipe.checkpoint_seconds or done == recipe.optimiser.steps:
                     save(done)
                     saved = now
 
@@ -191,7 +201,11 @@ def validate(
             output = network(low.to(device).float().div_(255)[None])[0]
             estimate = (output * 255).round().clamp_(0, 255).byte().cpu()
             inner = np.s_[:, network.scale : -network.scale, network.scale : -network.scale]
-            scores.append(metrics.psnr(*(metrics.luma(x[inner].permute(1, 2, 0).numpy()) for x in (estimate, high))))
+            scores.append(
+                metrics.psnr(
+                    *(metrics.luma(x[inner].permute(1, 2, 0).numpy()) for x in (estimate, high))
+                )
+            )
         return float(np.mean(scores))
     finally:
         _set_weights(network, own)
@@ -246,7 +260,9 @@ def _prepare_folder(run: Path, checkpoint: Path, resume: bool) -> None:
     if resume and not checkpoint.is_file():
         raise TrainingError(f"{run}: holds no checkpoint to resume from")
     if not resume and checkpoint.exists():
-        raise TrainingError(f"{run}: holds a run already; go on with --resume, or choose another --run")
+        raise TrainingError(
+            f"{run}: holds a run already; go on with --resume, or choose another --run"
+        )
     try:
         run.mkdir(parents=True, exist_ok=True)
         probe = run / ".writable"
@@ -309,7 +325,9 @@ class _Log:
         rows: list[list[str]] = []
         if start and path.exists():
             with path.open(newline="") as file:
-                rows = [row for row in csv.reader(file) if row[0].isdigit() and int(row[0]) <= start]
+                rows = [
+                    row for row in csv.reader(file) if row[0].isdigit() and int(row[0]) <= start
+                ]
         self.file = path.open("w", newline="", buffering=1)
         self.writer = csv.writer(self.file)
         self.writer.writerows([self.HEADER, *rows])
@@ -346,6 +364,8 @@ def _commit() -> str | None:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
     try:
         folder = Path(upres.__file__).parent
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

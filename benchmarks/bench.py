@@ -1,0 +1,295 @@
+"""Times upres beside the machine's own limit, and writes the result as Markdown.
+
+Everything is timed in one run, in rounds that take each item once, so that a machine that
+slows down slows all alike; what is compared is compared within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import upres
+from measuring import (
+    LEAST_SECONDS,
+    Item,
+    machine,
+    measure,
+    multiply_adds,
+    peak_memory,
+    ratios,
+    spread,
+    table,
+)
+from upres import tiles
+from upres.engine import compile_window
+from upres.errors import ModelError
+from upres.inference import WINDOW_PIXELS
+from upres.model import DEFAULT_MODEL, Model, ModelCard, load_model, shipped_models
+from upres.resize import bicubic
+
+HELP_LIMIT = 0.5
+
+Times = Mapping[Hashable, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, and the input that it enlarges to the benchmark's output."""
+
+    model: Model
+    height: int
+    width: int
+    gflop: float
+
+
+def chain(side: int, *, channels: int = 64, length: int = 16) -> tuple[Model, float]:
+    """3x3 convolutions in a row, as a model, and their GFLOP at ``side`` x ``side``."""
+    import openvino
+    from openvino import opset13 as ops
+
+    rng = np.random.default_rng(0)
+    picture = ops.parameter([1, channels, -1, -1], np.float32)
+    result = picture
+    for _ in range(length):
+        # Of this deviation, so that values neither grow nor shrink on their way through.
+        weights = rng.normal(0, (9 * channels) ** -0.5, (channels, channels, 3, 3))
+        result = ops.convolution(
+            result, ops.constant(weights.astype(np.float32)), [1, 1], [1, 1], [1, 1], [1, 1]
+        )
+    # Only one channel leaves: copying all of them out is no part of convolving.
+    result = ops.slice(result, np.array([0]), np.array([1]), np.array([1]), np.array([1]))
+    graph = openvino.Model([result], [picture])
+    card = ModelCard(name=f"chain {side}", scale=1, halo=length, channels=channels)
+    gflop = 2e-9 * multiply_adds(graph, (1, channels, side, side))
+    return Model(Path(card.name), card, graph), gflop
+
+
+def subject(model: Model, height: int, width: int) -> Subject:
+    card = model.card
+    unit = card.scale * card.multiple_of
+    height, width = (-(-side // unit) * card.multiple_of for side in (height, width))
+    count = multiply_adds(model.graph, (1, card.channels, height, width))
+    return Subject(model, height, width, 2e-9 * count)
+
+
+def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hashable, Item]:
+    model, height, width = entry.model, entry.height, entry.width
+    card = model.card
+    window = rng.random((1, card.channels, height, width), np.float32)
+    picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+    engine = compile_window(model, height, width)
+    grid = tiles.plan(
+        height, width, halo=card.halo, max_pixels=WINDOW_PIXELS, multiple=card.multiple_of
+    )
+    items: dict[Hashable, Item] = {
+        ("network", key): Item(partial(engine, window)),
+        # The engine keeps few compiled models: compile again, untimed, one that it dropped.
+        ("enlarge", key): Item(
+            partial(upres.enlarge, picture, model=model),
+            partial(compile_window, model, *grid.window),
+        ),
+        ("bicubic", key): Item(partial(bicubic, picture, scale=card.scale)),
+    }
+    twin = torch_twin(card)
+    if twin is not None:
+        items["torch", key] = Item(partial(twin, window))
+    return items
+
+
+def torch_twin(card: ModelCard) -> Callable[[Any], object] | None:
+    """The same network in PyTorch; ``None`` if PyTorch or the structure is not at hand."""
+    if card.network != "edsr":
+        return None
+    try:
+        import torch
+
+        from upres.training.config import NetworkConfig
+        from upres.training.networks import build
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("upres"):
+            raise
+        return None
+    # Untrained weights: what they are does not change how long a multiplication takes.
+    network = build(NetworkConfig(name="edsr", **card.network_parameters), card.scale).eval()
+
+    def run(window: Any) -> object:
+        with torch.inference_mode():
+            return network(torch.from_numpy(window))
+
+    return run
+
+
+def speed_sections(subjects: Sequence[Subject], peaks: Mapping[int, float], times: Times) -> str:
+    """The networks beside the machine's peak, and enlarging beside what else one may run."""
+    peak_times = {side: times["peak", side] for side in peaks}
+    rates = {side: peaks[side] / median(peak_times[side]) for side in peaks}
+    best = max(rates, key=lambda side: rates[side])
+    limit = [peaks[best] / seconds for seconds in peak_times[best]]
+    networks, pictures = [], []
+    for key, entry in enumerate(subjects):
+        name = f"{entry.model.label} ({entry.model.card.precision})"
+        network, whole, simple = (times[kind, key] for kind in ("network", "enlarge", "bicubic"))
+        reached = [entry.gflop / seconds for seconds in network]
+        row = [name, f"{entry.width}x{entry.height}", f"{entry.gflop:.1f}"]
+        row += [f"{median(network):.3f}", f"{median(reached):.0f}"]
+        networks.append([*row, spread(ratios(reached, limit))])
+        row = [name, f"{median(whole):.3f}", spread(ratios(whole, network))]
+        row += [f"{median(simple):.3f}", spread(ratios(whole, simple))]
+        twin = times.get(("torch", key))
+        row += [f"{median(twin):.3f}", spread(ratios(twin, network))] if twin else ["-", "-"]
+        pictures.append(row)
+    network_header = ["model", "input", "GFLOP", "seconds", "GFLOP/s", "share of the best"]
+    picture_header = ["model", "enlarge, s", "enlarge / network", "bicubic, s"]
+    picture_header += ["enlarge / bicubic", "PyTorch, s", "PyTorch / network"]
+    reached_by_side = ", ".join(f"{rates[side]:.0f} at {side}x{side}" for side in peaks)
+    parts = [
+        "## The networks",
+        "The network alone, on the whole picture in one window, and its share of the best "
+        "that the same engine reaches in float32 for sixteen 3x3 convolutions in a row, 64 "
+        f"channels to 64: of {reached_by_side}, in GFLOP/s, that at {best}x{best}. "
+        "Convolutions alone are counted; one multiply-add is 2 FLOP.",
+        table(network_header, networks),
+        "## Enlarging a picture",
+        "`upres.enlarge`: 8-bit array in, 8-bit array out, conversions and windows included, "
+        "the model loaded and compiled before. Bicubic: `upres.resize.bicubic` of the same "
+        "array. PyTorch: the same network alone, float32, not compiled; `-` where PyTorch is "
+        "not installed, or the network is not one that upres builds.",
+        table(picture_header, pictures),
+    ]
+    return "\n\n".join(parts)
+
+
+def write_picture(path: Path, height: int, width: int) -> None:
+    """A smooth picture, so that reading and writing it does not outweigh enlarging it."""
+    import pyvips
+
+    seed = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    pyvips.Image.new_from_array(bicubic(seed, size=(height, width))).write_to_file(str(path))
+
+
+def enlarge_command(model: Model, source: str) -> list[str]:
+    command = [sys.executable, "-m", "upres", "enlarge", source, "-o", "large.png"]
+    return [*command, "--model", str(model.path.resolve()), "--force", "--quiet"]
+
+
+def startup_section(model: Model, folder: Path, rounds: int) -> str:
+    write_picture(folder / "small.png", 128, 128)
+    commands = {
+        "bare Python": [sys.executable, "-c", "pass"],
+        "`upres --help`": [sys.executable, "-m", "upres", "--help"],
+        f"`upres enlarge`, 128x128, {model.label}": enlarge_command(model, "small.png"),
+    }
+    call = partial(subprocess.run, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    times = measure({name: Item(partial(call, line)) for name, line in commands.items()}, rounds)
+    bare = times["bare Python"]
+    rows = [
+        [name, f"{median(times[name]):.3f}", spread(ratios(times[name], bare))] for name in commands
+    ]
+    seconds = median(times["`upres --help`"])
+    verdict = "less" if seconds < HELP_LIMIT else "**not less**"
+    parts = [
+        "## Start-up",
+        "A process from start to end, files cached.",
+        table(["command", "seconds", "/ bare Python"], rows),
+        f"`upres --help` takes {seconds:.3f} s: {verdict} than the {HELP_LIMIT} s it may take.",
+    ]
+    return "\n\n".join(parts)
+
+
+def memory_section(models: Iterable[Model], folder: Path, sides: Sequence[int]) -> str:
+    """Peak memory of the command, for the largest scale of each name."""
+    bare = peak_memory([sys.executable, "-c", "pass"], folder)
+    rows = [["bare Python", "-", f"{bare:.0f}", "-"]]
+    largest = {m.card.name: m for m in sorted(models, key=lambda model: model.card.scale)}
+    for model, side in itertools.product(largest.values(), sides):
+        print(f"memory: {model.label}, {side}x{side}", file=sys.stderr)
+        small = side // model.card.scale
+        write_picture(folder / "source.png", small, small)
+        used = peak_memory(enlarge_command(model, "source.png"), folder)
+        pixels = (small * model.card.scale) ** 2
+        share = used * 2**20 / (3 * pixels)
+        name = f"`upres enlarge`, {model.label}"
+        rows.append([name, f"{pixels / 1e6:.1f}", f"{used:.0f}", f"{share:.1f}"])
+    header = ["command", "output, megapixels", "peak memory, MiB", "/ output as 8-bit RGB"]
+    about = "The largest resident set of the whole process, PNG to PNG."
+    return "\n\n".join(["## Memory", about, table(header, rows)])
+
+
+def chosen_models(paths: Sequence[str]) -> list[Model]:
+    if paths:
+        return [load_model(path) for path in paths]
+    shipped = shipped_models()
+    # The default first: it is what the start-up is timed with.
+    names = sorted(shipped, key=lambda name: name != DEFAULT_MODEL)
+    return [load_model(name, scale=scale) for name in names for scale in sorted(shipped[name])]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = Path(__file__).with_name("RESULTS.md")
+    parser.add_argument("--output", type=Path, default=default, help="the Markdown file to write")
+    parser.add_argument("--quick", action="store_true", help="small and few: a smoke run")
+    parser.add_argument(
+        "--model", action="append", default=[], help="an .onnx in place of the shipped; repeatable"
+    )
+    arguments = parser.parse_args()
+    try:
+        models = chosen_models(arguments.model)
+    except ModelError as error:
+        parser.error(str(error))
+    if not models:
+        parser.error("no models are shipped yet: give one with --model")
+    facts = machine()  # before the run raises the load average
+    quick = arguments.quick
+    rounds, startups = (2, 2) if quick else (7, 5)
+    height, width = (180, 320) if quick else (720, 1280)
+    subjects = [subject(model, height, width) for model in models]
+
+    rng = np.random.default_rng(0)
+    items: dict[Hashable, Item] = {}
+    peaks: dict[int, float] = {}
+    for side in (32, 64) if quick else (128, 256, 512):
+        model, peaks[side] = chain(side)
+        engine = compile_window(model, side, side)
+        window = rng.random((1, 64, side, side), np.float32)
+        items["peak", side] = Item(partial(engine, window))
+    for key, entry in enumerate(subjects):
+        items |= model_items(key, entry, rng)
+    times = measure(items, rounds)
+
+    first = [m for m in models if m.card.name == models[0].card.name]
+    start = max(first, key=lambda model: model.card.scale)
+    with tempfile.TemporaryDirectory() as folder:
+        startup = startup_section(start, Path(folder), startups)
+        sides = (256,) if quick else (1024, 2048, 4096)
+        memory = memory_section(models, Path(folder), sides)
+
+    protocol = (
+        f"Each model to an output of {width}x{height} (or the least above), random input. "
+        f"{rounds} rounds ({startups} for the start-up) take each item once, in shuffled order; "
+        f"an item is its mean over at least {LEAST_SECONDS} s. Seconds and GFLOP/s are medians; "
+        "ratios are taken within each round, and given as median (least to most)."
+    )
+    title = "# Speed and memory"
+    note = ["**A smoke run (`--quick`): these figures mean nothing.**"] if quick else []
+    made = "Written by `benchmarks/bench.py` (`make bench`)."
+    speed = speed_sections(subjects, peaks, times)
+    text = "\n\n".join([title, *note, made, facts, protocol, speed, startup, memory]) + "\n"
+    arguments.output.write_text(text, encoding="utf-8")
+    print(f"wrote {arguments.output}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

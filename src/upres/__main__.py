@@ -1,0 +1,5 @@
+"""So that ``python -m upres`` is the command, too."""
+
+from upres.cli import main
+
+main()

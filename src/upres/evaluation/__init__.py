@@ -1,0 +1,1 @@
+"""How good models are: benchmark sets, the field's protocol, and tables of results."""

@@ -1,0 +1,57 @@
+"""What several test modules share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from upres.model import ModelCard
+from upres.training.export import export_onnx
+from upres.training.networks import Edsr
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The data beside the repository, which a clone does not have: skips without it."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the project's ../shared/data, which is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bench(shared_data: Path) -> Path:
+    """The benchmark sets: Set5, Set14 and B100."""
+    return shared_data / "bench"
+
+
+@pytest.fixture(scope="session")
+def random_network() -> Edsr:
+    """A small x2 network whose every weight matters: none is zero, as at the start."""
+    torch.manual_seed(7)
+    network = Edsr(scale=2, features=8, blocks=2)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return network
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory: pytest.TempPathFactory, random_network: Edsr) -> Path:
+    """``random_network`` as a model file, with its card."""
+    path = tmp_path_factory.mktemp("models") / "random-x2.onnx"
+    card = ModelCard(name="random", scale=2, halo=random_network.halo)
+    export_onnx(random_network, card, path)
+    return path
+
+
+@pytest.fixture
+def picture() -> NDArray[np.uint8]:
+    """A photograph-like picture: 45 x 61 RGB, smooth and with edges."""
+    y, x = np.mgrid[:45, :61]
+    smooth = 127 + 100 * np.sin(np.stack([x / 9, y / 7, (x + y) / 11], axis=2))
+    smooth[10:30, 20:40] = (250, 30, 90)
+    return smooth.astype(np.uint8)

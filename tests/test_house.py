@@ -1,0 +1,144 @@
+"""The rules of the house: who may import whom, what is public, what stays cheap."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import upres
+
+PACKAGE = Path(upres.__file__).parent
+
+# A module may import from those before it only.
+LAYERS = [
+    "errors",
+    "resize",
+    "metrics",
+    "model",
+    "engine",
+    "tiles",
+    "inference",
+    "formats",
+    "batch",
+    "cli",
+    "evaluation",
+    "training",
+    "web",
+]
+HEAVY = {"evaluation", "training", "web"}
+EXTRAS = {"torch", "onnx", "onnxscript", "pydantic", "skimage", "matplotlib", "onnxruntime"}
+
+
+def modules() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem[:2] != "__")
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_layers(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+            if node.module == "upres":
+                names = [f"upres.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "upres" and len(parts) > 1 and parts[1] in LAYERS:
+                yield parts[1]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_those_above_it(path: Path) -> None:
+    own = LAYERS.index(layer(path))
+    for other in imported_layers(ast.parse(path.read_text("utf-8"))):
+        if layer(path) == "cli" and other in HEAVY:
+            continue  # inside functions only: the next test
+        assert LAYERS.index(other) <= own, f"{path.name} must not import upres.{other}"
+
+
+def test_the_command_imports_the_heavy_layers_inside_functions_only() -> None:
+    tree = ast.parse((PACKAGE / "cli.py").read_text("utf-8"))
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    inside = {id(n) for function in functions for n in ast.walk(function)}
+    outside = ast.Module([n for n in tree.body if id(n) not in inside], [])
+    top_level = set(
+        imported_layers(
+            ast.Module([n for n in outside.body if not isinstance(n, ast.FunctionDef)], [])
+        )
+    )
+    assert not top_level & HEAVY
+    assert HEAVY & set(imported_layers(tree)), "this test would see nothing"
+
+
+def test_modules_are_short_enough_to_read() -> None:
+    lengths = {
+        str(p.relative_to(PACKAGE)): len(p.read_text("utf-8").splitlines()) for p in modules()
+    }
+    assert {name: n for name, n in lengths.items() if n > 320} == {}
+
+
+def test_exported_names() -> None:
+    assert upres.__all__ == [
+        "__version__",
+        "InputError",
+        "Model",
+        "ModelCard",
+        "ModelError",
+        "OutputError",
+        "UpresError",
+        "enlarge",
+        "load_model",
+    ]
+    for name in upres.__all__:
+        assert getattr(upres, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'missing'"):
+        _ = upres.missing
+
+
+def loaded_modules(code: str, *arguments: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after running ``code``."""
+    report = "\nimport sys; print('LOADED', *{name.split('.')[0] for name in sys.modules})"
+    result = subprocess.run(
+        [sys.executable, "-c", code + report, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    line = next(line for line in result.stdout.splitlines() if line.startswith("LOADED"))
+    return set(line.split()[1:])
+
+
+RUN_COMMAND = "import sys\nfrom upres.cli import main\ntry:\n    main()\nexcept SystemExit as e:\n    assert e.code == 0, e.code"
+
+
+def test_importing_upres_is_cheap() -> None:
+    loaded = loaded_modules("import upres")
+    assert "upres" in loaded
+    assert not loaded & (EXTRAS | {"openvino", "pyvips", "numpy", "rich", "typer"})
+
+
+def test_help_loads_no_engine() -> None:
+    loaded = loaded_modules(RUN_COMMAND, "--help")
+    assert "typer" in loaded
+    assert not loaded & (EXTRAS | {"openvino", "pyvips"})
+
+
+def test_enlarge_needs_nothing_of_an_extra(model_file: Path, tmp_path: Path) -> None:
+    pyvips = pytest.importorskip("pyvips")
+    source = tmp_path / "black.png"
+    pyvips.Image.black(9, 7, bands=3).copy(interpretation="srgb").pngsave(str(source))
+    loaded = loaded_modules(RUN_COMMAND, "enlarge", str(source), "--model", str(model_file))
+    assert (tmp_path / "black_x2.png").exists()
+    assert {"openvino", "pyvips"} <= loaded
+    assert not loaded & EXTRAS

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from upres.errors import ModelError
+from upres.model import (
+    CARD_KEY,
+    FORMAT_VERSION,
+    ModelCard,
+    SetScore,
+    load_model,
+    read_model,
+    shipped_models,
+)
+from upres.training.networks import Edsr
+
+CARD = ModelCard(
+    name="näme",
+    scale=3,
+    halo=16,
+    network="edsr",
+    network_parameters={"features": 32, "blocks": 7},
+    parameter_count=1234,
+    scores=(SetScore("Set5", 5, 33.3, 0.91),),
+)
+
+
+def graph(
+    output_channels: int = 3, *, kind: str = "Conv", side: int | str = "side"
+) -> onnx.ModelProto:
+    """A one-operation model: a 3x3 convolution, or a flattening of the picture."""
+    weight = helper.make_tensor(
+        "w", TensorProto.FLOAT, [output_channels, 3, 3, 3], np.ones(27 * output_channels) / 27
+    )
+    node = (
+        helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+        if kind == "Conv"
+        else helper.make_node("Flatten", ["x"], ["y"])
+    )
+    rank = 4 if kind == "Conv" else 2
+    return helper.make_model(
+        helper.make_graph(
+            [node],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, side, side])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * rank)],
+            [weight] if kind == "Conv" else [],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+
+
+def test_card_survives_its_json() -> None:
+    assert ModelCard.from_json(CARD.to_json()) == CARD
+
+
+def test_card_of_a_later_version_with_new_keys_is_read() -> None:
+    values = json.loads(CARD.to_json()) | {"invented_later": 1}
+    assert ModelCard.from_json(json.dumps(values)) == CARD
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": FORMAT_VERSION + 1}, "newer than"),
+        ({"format_version": None}, "format_version"),
+        ({"scale": "2"}, "scale is missing or not int"),
+        ({"name": None}, "name is missing or not str"),
+    ],
+)
+def test_cards_that_cannot_be_read(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelCard.from_json(json.dumps(json.loads(CARD.to_json()) | change))
+
+
+def test_model_file_gives_back_its_card(model_file: Path, random_network: Edsr) -> None:
+    card = read_model(model_file).card
+    assert (card.name, card.scale, card.halo) == ("random", 2, random_network.halo)
+
+
+def test_a_changed_file_is_read_anew(model_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    proto = onnx.load(model_file)
+    for name in ("one", "two"):
+        card = replace(ModelCard(name="", scale=2, halo=6), name=name)
+        helper.set_model_props(proto, {CARD_KEY: card.to_json()})
+        onnx.save(proto, path)
+        assert read_model(path).card.name == name
+
+
+def test_a_file_without_a_card_is_probed(
+    model_file: Path, tmp_path: Path, random_network: Edsr
+) -> None:
+    proto = onnx.load(model_file)
+    del proto.metadata_props[:]
+    path = tmp_path / "bare.onnx"
+    onnx.save(proto, path)
+    card = read_model(path).card
+    assert (card.name, card.scale, card.halo) == ("bare", 2, random_network.halo)
+
+
+@pytest.mark.parametrize(
+    ("proto", "message"),
+    [
+        (graph(kind="Flatten"), "not a super-resolution model"),
+        (graph(output_channels=5), "not a super-resolution model"),
+        (graph(side=64), "one fixed size only"),
+    ],
+)
+def test_onnx_files_that_enlarge_nothing(
+    proto: onnx.ModelProto, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.onnx"
+    onnx.save(proto, path)
+    with pytest.raises(ModelError, match=f"other.onnx.*{message}"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 50])
+def test_files_that_are_no_onnx(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"text.onnx: not an ONNX model"):
+        read_model(path)
+
+
+def test_missing_models(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="No such file"):
+        load_model(tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="no model is called 'fats': shipped are fast"):
+        load_model("fats")
+
+
+def test_every_shipped_model_is_what_its_card_says() -> None:
+    assert set(shipped_models()["fast"]) == {2, 3, 4}
+    for name, scales in shipped_models().items():
+        for scale, path in scales.items():
+            model = read_model(path)
+            card = model.card
+            assert (card.name, card.scale) == (name, scale)
+            weights = [op for op in model.graph.get_ops() if op.get_type_name() == "Constant"]
+            assert card.parameter_count is not None
+            assert sum(w.data.size for w in weights) >= card.parameter_count
+            if name == "fast":
+                assert card.parameter_count <= 150_000
+            assert {score.dataset for score in card.scores} == {"Set5", "Set14", "B100"}
+            assert card.protocol
+            assert "free licences" in card.data
+            assert card.commit
+            assert not card.commit.endswith("-dirty")
