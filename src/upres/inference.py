@@ -152,8 +152,9 @@ def _run(engine: Engine, window: Float32Array) -> Float32Array:
         grey = _run(engine, np.repeat(window, 3, axis=2)).mean(axis=2, keepdims=True)
         return np.asarray(grey, np.float32)
     if channels == 3:
-        output = engine(np.ascontiguousarray(window.transpose(2, 0, 1))[None])[0]
-        return np.clip(output, 0, 1, out=output).transpose(1, 2, 0)
+        output: Float32Array = engine(np.ascontiguousarray(window.transpose(2, 0, 1))[None])[0]
+        np.clip(output, 0, 1, out=output)
+        return np.moveaxis(output, 0, 2)
     # Colour under transparent pixels is arbitrary; weighted by its alpha it cannot bleed
     # into what is visible.
     alpha = window[:, :, -1:]

@@ -3,6 +3,10 @@
 The field makes its low-resolution images with this filter, and published figures
 depend on it: other bicubic filters (OpenCV, PyTorch, and Pillow in its treatment of
 borders and rounding) give different images and incomparable PSNR.
+
+Borders are symmetric, as in MATLAB's documentation. The customary LR files of Set5 and
+Set14 come from a release that repeats the outermost pixel instead: they are reproduced
+exactly but for the two outermost pixels.
 """
 
 from __future__ import annotations
@@ -96,10 +100,10 @@ def bicubic(
 
 
 def _resize_axis(image: NDArray[Any], axis: int, out_length: int, scale: float) -> NDArray[Any]:
-    weights, indices = bicubic_taps(image.shape[axis], out_length, scale)
     work = np.float64 if image.dtype == np.float64 else np.float32
-    source = np.moveaxis(image, axis, 0).astype(work, copy=False)
-    weights = weights.astype(work).reshape(*weights.shape, *(1,) * (image.ndim - 1))
+    source: NDArray[Any] = np.moveaxis(image, axis, 0).astype(work, copy=False)
+    taps, indices = bicubic_taps(image.shape[axis], out_length, scale)
+    weights: NDArray[Any] = taps.astype(work).reshape(*taps.shape, *(1,) * (image.ndim - 1))
     result = weights[:, 0] * source[indices[:, 0]]
     for tap in range(1, indices.shape[1]):
         result += weights[:, tap] * source[indices[:, tap]]
@@ -107,4 +111,5 @@ def _resize_axis(image: NDArray[Any], axis: int, out_length: int, scale: float) 
         limits = np.iinfo(image.dtype)
         # MATLAB rounds halves away from zero, NumPy's rint to even.
         result = np.clip(np.floor(result + 0.5), limits.min, limits.max)
-    return np.moveaxis(result, 0, axis).astype(image.dtype, copy=False)
+    resized: NDArray[Any] = np.moveaxis(result, 0, axis).astype(image.dtype, copy=False)
+    return resized

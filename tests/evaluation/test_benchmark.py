@@ -25,11 +25,9 @@ from upres.evaluation.benchmark import (
     Enlarger,
     Evaluation,
     MethodResult,
-    Pair,
     evaluate,
-    find_pairs,
-    read_pair,
 )
+from upres.evaluation.datasets import Pair, find_pairs, read_pair
 from upres.evaluation.record import record_scores, write_card
 from upres.evaluation.tables import table, write_csv, write_json
 from upres.metrics import PROTOCOL

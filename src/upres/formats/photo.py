@@ -24,7 +24,7 @@ from upres.inference import from_float, to_float
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 _LOADERS = ("jpegload", "pngload", "webpload", "tiffload")
-_DTYPES = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
+_DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 _LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}
 _ROWS_AT_ONCE = 64
 _SPOOL_BYTES = 2**28
@@ -228,10 +228,14 @@ def _with_metadata(pixels: NDArray[Any], source: pyvips.Image) -> pyvips.Image:
     image = pyvips.Image.new_from_array(pixels, interpretation=source.interpretation)
     # A copy, as metadata of an image that libvips may share must not change.
     image = image.copy(xres=source.xres, yres=source.yres)
-    basic = set(image.get_fields())
+    # The preview inside is of the small picture.
+    basic = {*image.get_fields(), "jpeg-thumbnail-data"}
     for name in source.get_fields():
         if name not in basic and not name.startswith("vips-"):
             image.set_type(source.get_typeof(name), name, source.get(name))
+    if image.get_typeof("exif-data"):
+        # The pixels are upright already, but the EXIF block still says how to turn them.
+        image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
 
 

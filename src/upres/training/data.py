@@ -53,10 +53,15 @@ def _read_tar(path: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(f"{path}: cannot read this tar file: {error}") from error
 
 
-def pair(image: NDArray[np.uint8], scale: int) -> tuple[Tensor, Tensor]:
-    """(LR, HR) of a picture, both 3 x H x W uint8; HR is cropped to a multiple of scale."""
+def pair(
+    image: NDArray[np.uint8], scale: int, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """(LR, HR) of a picture on ``device``, both 3 x H x W uint8; LR is made there.
+
+    HR is cropped to a multiple of ``scale`` at the bottom and on the right.
+    """
     height, width = (side - side % scale for side in image.shape[:2])
-    high = torch.from_numpy(np.array(image[:height, :width])).permute(2, 0, 1)
+    high = torch.from_numpy(np.array(image[:height, :width])).to(device).permute(2, 0, 1)
     return bicubic_downscale(high, scale), high
 
 

@@ -27,7 +27,8 @@ def export_onnx(network: Edsr, card: ModelCard, path: Path) -> float:
     The file is checked before it gets its name: the engine must give what torch gives,
     to ``TOLERANCE``. Raises ``TrainingError`` if it does not.
     """
-    network = network.float().cpu().eval().to(memory_format=torch.contiguous_format)
+    network.float().cpu().eval()
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     example = torch.rand(1, card.channels, 24, 32, generator=torch.Generator().manual_seed(0))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.onnx")
     with warnings.catch_warnings():

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
-import os
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +20,13 @@ import upres
 from upres import metrics
 from upres.errors import TrainingError
 from upres.model import ModelCard
+from upres.training.checkpoint import (
+    append_log,
+    load_checkpoint,
+    prepare_folder,
+    save_checkpoint,
+    start_log,
+)
 from upres.training.config import OptimiserConfig, Recipe
 from upres.training.data import Patches, pair, read_pictures
 from upres.training.export import export_onnx, read_weights
@@ -55,12 +59,12 @@ def train(
     """
     console = console or Console(stderr=True)
     checkpoint_path = run / "checkpoint.pt"
-    _prepare_folder(run, checkpoint_path, resume)
+    prepare_folder(run, checkpoint_path, resume)
     commit = _commit()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     sources = [data / name for name in recipe.data.train]
-    pairs = [pair(image, recipe.scale) for _, image in read_pictures(sources)]
+    pairs = [pair(image, recipe.scale, device) for _, image in read_pictures(sources)]
     patches = Patches(
         pairs,
         scale=recipe.scale,
@@ -72,23 +76,24 @@ def train(
     )
     del pairs
     valid_sources = [data / name for name in recipe.data.valid]
-    valid = [pair(image, recipe.scale) for _, image in read_pictures(valid_sources)]
+    valid = [pair(image, recipe.scale, device) for _, image in read_pictures(valid_sources)]
 
     torch.manual_seed(recipe.seed)
     network = build(recipe.network, recipe.scale)
     if recipe.start_from is not None:
         folder = recipe_path.parent if recipe_path else Path()
         warm_start(network, folder / recipe.start_from)
-    network = network.to(device, memory_format=_memory_format(device))
+    network.to(device)
+    network.to(memory_format=_memory_format(device))  # type: ignore[call-overload]
     average = [p.detach().clone() for p in network.parameters()]
     optimiser = torch.optim.Adam(
         network.parameters(),
-        lr=torch.tensor(0.0) if device.type == "cuda" else 0.0,
+        lr=0.0,
         fused=device.type == "cuda",
     )
     start = 0
     if resume:
-        start = _load_checkpoint(checkpoint_path, recipe, network, average, optimiser)
+        start = load_checkpoint(checkpoint_path, recipe, network, average, optimiser)
 
     macs = multiply_adds(network, recipe.data.patch, recipe.data.patch)
     flop_per_step = 6 * macs * recipe.data.batch  # forward once, backward twice
@@ -98,11 +103,12 @@ def train(
     )
 
     def save(step: int) -> None:
-        _save_checkpoint(checkpoint_path, recipe, step, network, average, optimiser)
+        save_checkpoint(checkpoint_path, recipe, step, network, average, optimiser)
 
     forward = torch.compile(network) if device.type == "cuda" else network
     loss_function = LOSSES[recipe.optimiser.loss]
-    log = _Log(run / "log.csv", start)
+    log = run / "log.csv"
+    start_log(log, start)
     total_loss = torch.zeros((), device=device)
     count = 0
     latest = ""
@@ -116,10 +122,7 @@ def train(
             low = low.contiguous(memory_format=_memory_format(device))
             rate = learning_rate(recipe.optimiser, step)
             for group in optimiser.param_groups:
-                if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(rate)
-                else:
-                    group["lr"] = rate
+                group["lr"] = rate
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 loss = loss_function(forward(low), high)
             optimiser.zero_grad()
@@ -147,7 +150,7 @@ def train(
                 reported = now
                 score: float | None = None
                 if validating:
-                    score = validate(network, average, valid, device)
+                    score = validate(network, average, valid)
                     latest = f", valid {score:.2f} dB"
                     left = (recipe.optimiser.steps - done) / speed / 60
                     console.print(
@@ -155,7 +158,7 @@ def train(
                         f"{speed:.2f} it/s, {left:.0f} min left{latest}"
                     )
                     reported = time.monotonic()
-                log.row(done, rate, mean_loss, speed, score)
+                append_log(log, done, rate, mean_loss, speed, score)
                 rates = f"{speed:.2f} it/s, {speed * flop_per_step / 1e12:.3f} TFLOP/s"
                 status = f"loss {mean_loss:.5f}, {rates}{latest}"
                 progress.update(task, completed=done, status=status)
@@ -190,7 +193,6 @@ def validate(
     network: Edsr,
     weights: Sequence[Tensor],
     pairs: Sequence[tuple[Tensor, Tensor]],
-    device: torch.device,
 ) -> float:
     """Mean luma PSNR in dB of ``network`` with ``weights``, by the field's protocol."""
     own = [p.detach().clone() for p in network.parameters()]
@@ -198,14 +200,11 @@ def validate(
     try:
         scores = []
         for low, high in pairs:
-            output = network(low.to(device).float().div_(255)[None])[0]
-            estimate = (output * 255).round().clamp_(0, 255).byte().cpu()
+            output = network(low.float().div_(255)[None])[0]
+            estimate = (output * 255).round().clamp_(0, 255).byte()
             inner = np.s_[:, network.scale : -network.scale, network.scale : -network.scale]
-            scores.append(
-                metrics.psnr(
-                    *(metrics.luma(x[inner].permute(1, 2, 0).numpy()) for x in (estimate, high))
-                )
-            )
+            images = (x[inner].permute(1, 2, 0).cpu().numpy() for x in (estimate, high))
+            scores.append(metrics.psnr(*map(metrics.luma, images)))
         return float(np.mean(scores))
     finally:
         _set_weights(network, own)
@@ -254,87 +253,6 @@ def make_card(
         recipe=recipe_path.name if recipe_path else None,
         commit=commit,
     )
-
-
-def _prepare_folder(run: Path, checkpoint: Path, resume: bool) -> None:
-    if resume and not checkpoint.is_file():
-        raise TrainingError(f"{run}: holds no checkpoint to resume from")
-    if not resume and checkpoint.exists():
-        raise TrainingError(
-            f"{run}: holds a run already; go on with --resume, or choose another --run"
-        )
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        probe = run / ".writable"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise TrainingError(f"{run}: cannot write a run here: {error.strerror}") from error
-
-
-def _save_checkpoint(
-    path: Path,
-    recipe: Recipe,
-    step: int,
-    network: Edsr,
-    average: Sequence[Tensor],
-    optimiser: torch.optim.Optimizer,
-) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        content = {
-            "recipe": dataclasses.asdict(recipe),
-            "step": step,
-            "network": network.state_dict(),
-            "average": list(average),
-            "optimiser": optimiser.state_dict(),
-        }
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)  # so a kill at any moment leaves a whole checkpoint
-
-
-def _load_checkpoint(
-    path: Path,
-    recipe: Recipe,
-    network: Edsr,
-    average: Sequence[Tensor],
-    optimiser: torch.optim.Optimizer,
-) -> int:
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its reader met
-        raise TrainingError(f"{path}: this checkpoint cannot be read: {error}") from error
-    if content["recipe"] != dataclasses.asdict(recipe):
-        raise TrainingError(f"{path}: this run has another recipe; resume it with its own")
-    network.load_state_dict(content["network"])
-    for own, value in zip(average, content["average"], strict=True):
-        own.copy_(value)
-    optimiser.load_state_dict(content["optimiser"])
-    step: int = content["step"]
-    return step
-
-
-class _Log:
-    """The run's log.csv; rows from after the checkpoint that is resumed from are dropped."""
-
-    HEADER = ("step", "learning_rate", "loss", "it_per_s", "valid_psnr")
-
-    def __init__(self, path: Path, start: int) -> None:
-        rows: list[list[str]] = []
-        if start and path.exists():
-            with path.open(newline="") as file:
-                rows = [
-                    row for row in csv.reader(file) if row[0].isdigit() and int(row[0]) <= start
-                ]
-        self.file = path.open("w", newline="", buffering=1)
-        self.writer = csv.writer(self.file)
-        self.writer.writerows([self.HEADER, *rows])
-
-    def row(self, step: int, rate: float, loss: float, speed: float, psnr: float | None) -> None:
-        score = "" if psnr is None else f"{psnr:.4f}"
-        self.writer.writerow([step, f"{rate:.3g}", f"{loss:.6f}", f"{speed:.3f}", score])
 
 
 def _progress(console: Console) -> Progress:

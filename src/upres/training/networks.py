@@ -26,7 +26,8 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x)))
+        residual: Tensor = self.conv2(F.relu(self.conv1(x)))
+        return x + residual
 
 
 class Edsr(nn.Module):
