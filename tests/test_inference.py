@@ -49,6 +49,17 @@ def test_tiled_equals_whole(
     np.testing.assert_allclose(tiled, by_torch(random_network, picture), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_tiled_equals_whole_with_grey_and_alpha(model_file: Path, channels: int) -> None:
+    model = load_model(model_file)
+    random = np.random.default_rng(4)
+    picture = random.random((45, 61, channels), np.float32)
+    if channels > 1:
+        picture[:, :, -1] *= random.random((45, 61)) > 0.6
+    tiled = by_rows(model, picture, window_pixels=35 * 35)
+    np.testing.assert_allclose(tiled, by_rows(model, picture), rtol=0, atol=2e-6)
+
+
 def test_a_halo_too_small_would_show(model_file: Path) -> None:
     model = load_model(model_file)
     narrow = upres.Model(model.path, upres.ModelCard(name="n", scale=2, halo=4), model.graph)

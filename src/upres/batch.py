@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from upres.errors import OutputError, UpresError, UsageError
+from upres.formats import make_folder
 from upres.formats.photo import check_output, open_photo, write_photo
 from upres.inference import Progress, enlarge_rows
 from upres.model import Model
@@ -58,10 +59,7 @@ def enlarge_file(
     scale = model.card.scale
     alpha = photo.channels in (2, 4)
     check_output(target, height=photo.height * scale, width=photo.width * scale, alpha=alpha)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{target.parent}: cannot make this folder: {error.strerror}") from None
+    make_folder(target.parent)
     rows = enlarge_rows(
         photo.rows(), height=photo.height, width=photo.width, model=model, progress=progress
     )

@@ -161,9 +161,11 @@ def evaluate(
     from rich.console import Console
 
     from upres.evaluation import benchmark, tables
+    from upres.formats import make_folder
     from upres.model import load_model
 
     loaded = [load_model(model, scale=scale) for model in models]
+    make_folder(output)  # before the work, not after it
     console = Console()
     with _progress(quiet=False) as progress:
         task = progress.add_task("evaluating", total=None)

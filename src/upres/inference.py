@@ -17,6 +17,9 @@ from upres.model import DEFAULT_MODEL, Model, load_model
 WINDOW_PIXELS = 512 * 512
 """Largest window, in input pixels."""
 
+FILL_RADIUS = 4
+"""How far, in input pixels, visible colour is continued under what is transparent."""
+
 Progress = Callable[[float], None]
 """Is told the part that is done, from 0 to 1."""
 
@@ -87,16 +90,17 @@ def enlarge_rows(
     card = model.card
     multiple = card.multiple_of
     padded_height, padded_width = (-(-side // multiple) * multiple for side in (height, width))
+    source = _padded(rows, padded_height, padded_width)
+    kept = next(source)
+    has_alpha = kept.shape[2] in (2, 4)
     grid = tiles.plan(
         padded_height,
         padded_width,
-        halo=card.halo,
+        halo=card.halo + has_alpha * FILL_RADIUS,
         max_pixels=window_pixels,
         multiple=multiple,
     )
     engine = compile_window(model, *grid.window)
-    source = _padded(rows, padded_height, padded_width)
-    kept = next(source)
     top = 0  # the picture's row that is kept[0]
     done, total = 0, len(grid.rows) * len(grid.columns)
     for row in grid.rows:
@@ -119,6 +123,7 @@ def enlarge_rows(
             if progress:
                 progress(done / total)
         block = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        np.clip(block, 0, 1, out=block)
         yield block[: (height - row.keep_start) * card.scale, : width * card.scale]
 
 
@@ -146,22 +151,33 @@ def from_float(image: Float32Array, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _run(engine: Engine, window: Float32Array) -> Float32Array:
-    """Enlarge one window of 1 to 4 channels with an engine that takes RGB."""
+    """Enlarge one window of 1 to 4 channels with an engine that takes RGB; not clipped."""
     channels = window.shape[2]
     if channels == 1:
         grey = _run(engine, np.repeat(window, 3, axis=2)).mean(axis=2, keepdims=True)
         return np.asarray(grey, np.float32)
     if channels == 3:
         output: Float32Array = engine(np.ascontiguousarray(window.transpose(2, 0, 1))[None])[0]
-        np.clip(output, 0, 1, out=output)
         return np.moveaxis(output, 0, 2)
-    # Colour under transparent pixels is arbitrary; weighted by its alpha it cannot bleed
-    # into what is visible.
-    alpha = window[:, :, -1:]
-    colour = _run(engine, window[:, :, :-1] * alpha)
-    alpha = _run(engine, alpha)
-    colour = np.clip(colour / np.maximum(alpha, 1e-4), 0, 1)
-    return np.concatenate([colour, alpha], axis=2)
+    colour = _run(engine, _fill_transparent(window))
+    return np.concatenate([colour, _run(engine, window[:, :, -1:])], axis=2)
+
+
+def _fill_transparent(window: Float32Array) -> Float32Array:
+    """The colour channels, with visible neighbours' colour where alpha is zero.
+
+    What a file stores there is arbitrary, often black, and would bleed into the edge. The
+    fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
+    """
+    colour, alpha = window[:, :, :-1], window[:, :, -1:]
+    weighted = np.concatenate([colour * alpha, alpha], axis=2)
+    for axis in (0, 1):
+        margin = [(FILL_RADIUS, FILL_RADIUS) if axis == i else (0, 0) for i in range(3)]
+        padded = np.pad(weighted, margin)
+        weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * FILL_RADIUS + 1, axis)
+        weighted = weighted.sum(axis=-1)
+    fill = weighted[:, :, :-1] / np.maximum(weighted[:, :, -1:], 1e-6)
+    return np.where(alpha > 0, colour, fill)
 
 
 def _padded(rows: Iterable[Float32Array], height: int, width: int) -> Iterator[Float32Array]:

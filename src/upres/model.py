@@ -176,9 +176,13 @@ def read_model(path: Path) -> Model:
 def _read_model(path: Path, stamp: tuple[int, ...]) -> Model:
     # Cached, as reading costs more than enlarging a thumbnail; by the file's identity and
     # time of change, too, so that a file that is replaced is read anew.
+    from openvino.frontend import FrontEndManager
+
+    # Asked for any kind of model, OpenVINO tries all its readers, and they log to the screen.
+    reader = FrontEndManager().load_by_framework("onnx")
     try:
-        graph = core().read_model(path)
-    except RuntimeError:
+        graph = reader.convert(reader.load(str(path)))
+    except Exception:  # OpenVINO's own have no public class in common
         raise ModelError(f"{path}: not an ONNX model that can be read") from None
     # OpenVINO hands the file's metadata on under this key, if there is any.
     info = graph.get_rt_info()
@@ -212,21 +216,30 @@ def _probe(path: Path, graph: openvino.Model) -> ModelCard:
         raise ModelError(
             f"{path}: takes pictures of one fixed size only; export it with free height and width"
         )
-    side = 96
-    try:
-        compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        flat = np.full((1, 3, side, side), 0.5, np.float32)
-        # One pixel differs: what differs in the output is its receptive field.
-        dot = flat.copy()
-        dot[0, :, side // 2, side // 2] = 1.0
-        before, after = (np.asarray(compiled(x)[0]) for x in (flat, dot))
-    except RuntimeError:
-        raise no_model from None
+    scale = 0
+    for side in (96, 384):
+        try:
+            scale, halo = _measure(graph, side)
+        except RuntimeError:
+            raise no_model from None
+        if scale == 0:
+            raise no_model
+        if halo < side // 2 - 1:
+            break
+    return ModelCard(name=path.stem, scale=scale, halo=halo)
+
+
+def _measure(graph: openvino.Model, side: int) -> tuple[int, int]:
+    """Scale of a model, 0 if it is none, and how far it sees: at most ``side / 2 - 1``."""
+    run = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    random = np.random.default_rng(0)
+    picture = random.random((1, 3, side, side), np.float32)
+    before = np.asarray(run(picture)[0])
     scale = before.shape[-1] // side if before.ndim == 4 else 0
     if before.shape != (1, 3, side * scale, side * scale) or not 1 <= scale <= 8:
-        raise no_model
-    touched = np.argwhere(np.abs(after - before)[0].max(0) > 0)
-    if len(touched) == 0:
-        raise no_model
-    reach = np.abs(touched // scale - side // 2).max()
-    return ModelCard(name=path.stem, scale=scale, halo=int(reach))
+        return 0, 0
+    # A whole half differs, as single pixels may fall on units that are off.
+    picture[:, :, :, : side // 2] = random.random((1, 3, side, side // 2), np.float32)
+    changed = np.abs(np.asarray(run(picture)[0]) - before).max(axis=(0, 1, 2)) > 0
+    last = int(np.flatnonzero(changed)[-1]) if changed.any() else 0
+    return scale, max(0, last // scale - side // 2 + 1)
