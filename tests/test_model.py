@@ -124,11 +124,13 @@ def test_onnx_files_that_enlarge_nothing(
         read_model(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 50])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a model", b"\x08\x07" * 50], ids=["empty", "text", "other protobuf"]
+)
 def test_files_that_are_no_onnx(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "text.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"text.onnx: not an ONNX model"):
+    with pytest.raises(ModelError, match=r"text.onnx: not (an ONNX|a super-resolution) model"):
         read_model(path)
 
 

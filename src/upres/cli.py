@@ -33,8 +33,11 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         print("upres: interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read the output has gone
         sys.stderr.close()
+        sys.exit(1)
+    except (OSError, MemoryError) as error:
+        _complain(UpresError(str(error) or "out of memory"))
         sys.exit(1)
     sys.exit(0)
 

@@ -189,13 +189,13 @@ def test_what_a_format_cannot_hold_is_refused(
 
 def test_a_folder_that_is_missing_or_read_only(tmp_path: Path) -> None:
     photo = open_photo(save(tmp_path / "in.png", np.zeros((3, 3, 3), np.uint8)))
-    with pytest.raises(OutputError, match=r"none: cannot write here: No such file"):
+    with pytest.raises(OutputError, match=r"none/out.png: cannot write here: No such file"):
         write_photo(tmp_path / "none" / "out.png", photo.rows(), photo, scale=1)
     if os.geteuid() == 0:
         return  # to root, every folder is writable
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
-    with pytest.raises(OutputError, match=r"locked: cannot write here: Permission denied"):
+    with pytest.raises(OutputError, match=r"locked/out.png: cannot write here: Permission denied"):
         write_photo(locked / "out.png", photo.rows(), photo, scale=1)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upres.errors import InputError, MissingExtraError, ModelError, OutputError
+from upres.errors import InputError, MissingExtraError, ModelError
 from upres.evaluation.benchmark import Evaluation
+from upres.formats import replacing
 from upres.model import CARD_KEY, ModelCard, SetScore
 
 if TYPE_CHECKING:
@@ -51,18 +51,8 @@ def record_scores(model_path: Path, evaluation: Evaluation) -> None:
     old = card.scores if card.protocol == evaluation.protocol else ()
     kept = tuple(entry for entry in old if entry.dataset not in measured)
     write_card(proto, dataclasses.replace(card, scores=kept + new, protocol=evaluation.protocol))
-    temporary = model_path.with_name(f".{model_path.name}.{os.getpid()}.onnx")
-    try:
-        try:
-            onnx.save(proto, temporary)
-            os.replace(temporary, model_path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{model_path}: cannot be written ({error.strerror}): copy the model to a folder "
-            "that you may write to and evaluate it there"
-        ) from error
+    with replacing(model_path) as temporary:
+        onnx.save(proto, temporary)
 
 
 def _set_scores(model_path: Path, evaluation: Evaluation) -> tuple[SetScore, ...]:

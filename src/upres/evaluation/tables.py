@@ -6,15 +6,14 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from upres.errors import OutputError
 from upres.evaluation.benchmark import Evaluation, ImageResult, MethodResult
+from upres.formats import replacing
 from upres.metrics import Scores
 
 CSV_COLUMNS = ("set", "scale", "method", "image", "psnr", "ssim", "mse", "mae", "seconds")
@@ -73,7 +72,8 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
         ],
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    _replace(path, text + "\n")
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _method_to_json(method: MethodResult) -> dict[str, Any]:
@@ -115,24 +115,10 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
                 key = (each.dataset, evaluation.scale, method.method, row.image)
                 s = row.scores
                 writer.writerow((*key, s.psnr, s.ssim, s.mse, s.mae, row.seconds))
-    _replace(path, text.getvalue())
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def _rows(method: MethodResult) -> Iterator[ImageResult]:
     yield from method.images
     yield ImageResult(MEAN, method.means, method.seconds)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Give ``path`` this text at once or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}): choose another place"
-        ) from error

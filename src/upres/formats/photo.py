@@ -19,6 +19,7 @@ import pyvips
 
 from upres.engine import Float32Array
 from upres.errors import InputError, OutputError
+from upres.formats import replacing
 from upres.inference import from_float, to_float
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -127,13 +128,7 @@ def write_photo(path: Path, rows: Iterable[Float32Array], like: Photo, *, scale:
     height, width = like.height * scale, like.width * scale
     bands = like.channels + like.opaque_alpha
     check_output(path, height=height, width=width, alpha=bands in (2, 4))
-    try:
-        handle, name = tempfile.mkstemp(prefix=".upres-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise OutputError(f"{path.parent}: cannot write here: {error.strerror}") from None
-    temporary = Path(name)
-    try:
+    with replacing(path) as temporary:
         pixels = _allocate((height, width, bands), like.dtype, path.parent)
         if like.opaque_alpha:
             pixels[:, :, -1] = np.iinfo(like.dtype).max
@@ -141,15 +136,10 @@ def write_photo(path: Path, rows: Iterable[Float32Array], like: Photo, *, scale:
         for block in rows:
             pixels[top : top + len(block), :, : like.channels] = from_float(block, like.dtype)
             top += len(block)
-        _save(_with_metadata(pixels, like.image), temporary)
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's files are for their owner only
-        os.replace(temporary, path)
-    except pyvips.Error as error:
-        raise OutputError(f"{path}: cannot write this picture: {_first_line(error)}") from None
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write this picture: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            _save(_with_metadata(pixels, like.image), temporary)
+        except pyvips.Error as error:
+            raise OutputError(f"{path}: cannot write this picture: {_first_line(error)}") from None
 
 
 def read_rgb8(source: Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:
@@ -255,12 +245,6 @@ def _save(image: pyvips.Image, path: Path) -> None:
                 predictor="horizontal",
                 bigtiff=image.width * image.height * image.bands * 2 > 2**31,
             )
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # reading it needs setting it
-    os.umask(mask)
-    return mask
 
 
 def _damaged(path: Path, error: pyvips.Error) -> InputError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from upres.engine import compile_window
 from upres.errors import TrainingError
 from upres.evaluation.record import write_card
+from upres.formats import replacing
 from upres.model import Model, ModelCard, read_model
 from upres.training.networks import Edsr
 
@@ -30,7 +30,6 @@ def export_onnx(network: Edsr, card: ModelCard, path: Path) -> float:
     network.float().cpu().eval()
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     example = torch.rand(1, card.channels, 24, 32, generator=torch.Generator().manual_seed(0))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.onnx")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter deprecates parts of itself
         program = torch.onnx.export(
@@ -50,7 +49,7 @@ def export_onnx(network: Edsr, card: ModelCard, path: Path) -> float:
         node.doc_string = ""
     write_card(proto, card)
     onnx.checker.check_model(proto)
-    try:
+    with replacing(path) as temporary:
         onnx.save(proto, temporary)
         difference = _difference(network, read_model(temporary), card)
         if difference > TOLERANCE:
@@ -58,9 +57,6 @@ def export_onnx(network: Edsr, card: ModelCard, path: Path) -> float:
                 f"{path}: the engine differs from torch by {difference:.2g}, more than "
                 f"{TOLERANCE:g}; the model was not written"
             )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return difference
 
 
