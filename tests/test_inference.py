@@ -49,6 +49,14 @@ def test_tiled_equals_whole(
     np.testing.assert_allclose(tiled, by_torch(random_network, picture), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_tiled_equals_whole_with_the_shipped_models(scale: int) -> None:
+    model = load_model(scale=scale)
+    picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
+    tiled = by_rows(model, picture, window_pixels=45 * 45)
+    np.testing.assert_allclose(tiled, by_rows(model, picture), rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_tiled_equals_whole_with_grey_and_alpha(model_file: Path, channels: int) -> None:
     model = load_model(model_file)

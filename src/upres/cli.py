@@ -63,12 +63,12 @@ def enlarge(
     pictures: Annotated[list[Path], typer.Argument(help="JPEG, PNG, WebP or TIFF files.")],
     scale: Annotated[
         int | None,
-        typer.Option("--scale", "-s", help="2, 3 or 4 times. [default: the model's largest]"),
+        typer.Option("--scale", "-s", help="2, 3 or 4 times (default: the model's largest)."),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="A file, or a folder. [default: photo_x4.jpg beside photo.jpg]"
+            "--output", "-o", help="A file, or a folder (default: photo_x4.jpg beside photo.jpg)."
         ),
     ] = None,
     model: Annotated[
@@ -78,7 +78,7 @@ def enlarge(
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Enlarge pictures."""
+    """Enlarge pictures; colour profile, metadata, bit depth and transparency are kept."""
     from upres import batch
     from upres.model import load_model
 
@@ -120,8 +120,8 @@ def models() -> None:
 
     console = Console()
     protocol = None
-    table = Table("model", "scale", "parameters", "file", "trained for", "PSNR / SSIM")
-    notes: dict[str, None] = {}
+    table = Table("model", "scale", "parameters", "file", "precision", "trained for", "PSNR / SSIM")
+    trained_on: dict[str, list[str]] = {}
     for name, scales in shipped_models().items():
         for scale, path in sorted(scales.items()):
             card = load_model(name, scale=scale).card
@@ -132,13 +132,14 @@ def models() -> None:
                 f"x{scale}",
                 f"{card.parameter_count:,}" if card.parameter_count else "?",
                 f"{path.stat().st_size / 1e6:.1f} MB",
+                card.precision,
                 card.degradation,
                 "\n".join(scores) or "not measured",
             )
-            notes[f"{name} x{scale}: {card.precision}; trained on {card.data}"] = None
+            trained_on.setdefault(card.data, []).append(f"{name} x{scale}")
     console.print(table)
-    for note in notes:
-        console.print(note, highlight=False)
+    for data, labels in trained_on.items():
+        console.print(f"{', '.join(labels)}: trained on {data}.", highlight=False)
     if protocol:
         console.print(f"PSNR in dB and SSIM: {protocol}.", highlight=False)
 
@@ -199,7 +200,7 @@ def train(
     ] = Path(),
     run: Annotated[
         Path | None,
-        typer.Option("--run", help="The run's folder. [default: runs/ and the recipe's name]"),
+        typer.Option("--run", help="The run's folder (default: runs/ and the recipe's name)."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")
