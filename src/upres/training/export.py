@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def export_onnx(network: Edsr, card: ModelCard, path: Path) -> float:
     network.float().cpu().eval()
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     example = torch.rand(1, card.channels, 24, 32, generator=torch.Generator().manual_seed(0))
+    # It also tells at length of packages that are not installed and not needed.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter deprecates parts of itself
         program = torch.onnx.export(
