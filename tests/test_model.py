@@ -153,7 +153,7 @@ def test_every_shipped_model_is_what_its_card_says() -> None:
             assert sum(w.data.size for w in weights) >= card.parameter_count
             if name == "fast":
                 assert card.parameter_count <= 150_000
-            assert {score.dataset for score in card.scores} == {"Set5", "Set14", "B100"}
+            assert {score.dataset for score in card.scores} >= {"Set5", "Set14", "B100"}
             assert card.protocol
             assert "free licences" in card.data
             assert card.commit
