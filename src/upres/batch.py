@@ -19,8 +19,7 @@ def destinations(
     """Pair each input with the file that it is to be enlarged to.
 
     Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it. ``output`` is
-    a folder if it is one, if it ends with a separator, has no suffix, or there are several
-    inputs; otherwise it is the one result's file.
+    a folder if it is one or has no suffix; otherwise it is the one result's file.
 
     Raises ``UsageError`` if several inputs are to go to one file, ``OutputError`` if two
     of them would get one name.

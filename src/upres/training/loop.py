@@ -102,9 +102,6 @@ def train(
         f"{len(patches):,} pictures, {recipe.optimiser.steps:,} steps on {_device_name(device)}"
     )
 
-    def save(step: int) -> None:
-        save_checkpoint(checkpoint_path, recipe, step, network, average, optimiser)
-
     forward = torch.compile(network) if device.type == "cuda" else network
     loss_function = LOSSES[recipe.optimiser.loss]
     log = run / "log.csv"
@@ -163,12 +160,10 @@ def train(
                 status = f"loss {mean_loss:.5f}, {rates}{latest}"
                 progress.update(task, completed=done, status=status)
                 if now - saved > recipe.checkpoint_seconds or done == recipe.optimiser.steps:
-                    save(done)
+                    save_checkpoint(checkpoint_path, recipe, done, network, average, optimiser)
                     saved = now
 
-    with torch.no_grad():
-        for parameter, value in zip(network.parameters(), average, strict=True):
-            parameter.copy_(value)
+    _set_weights(network, average)
     path = run / f"{recipe.name}-x{recipe.scale}.onnx"
     difference = export_onnx(network, make_card(recipe, network, recipe_path, commit), path)
     console.print(f"wrote {path}; the engine differs from torch by {difference:.1g} at most")
