@@ -110,7 +110,7 @@ def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hash
 
 def torch_twin(card: ModelCard) -> Callable[[Any], object] | None:
     """The same network in PyTorch; ``None`` if PyTorch or the structure is not at hand."""
-    if card.network != "edsr":
+    if card.network != "plain":
         return None
     try:
         import torch
@@ -122,7 +122,7 @@ def torch_twin(card: ModelCard) -> Callable[[Any], object] | None:
             raise
         return None
     # Untrained weights: what they are does not change how long a multiplication takes.
-    network = build(NetworkConfig(name="edsr", **card.network_parameters), card.scale).eval()
+    network = build(NetworkConfig(name="plain", **card.network_parameters), card.scale).eval()
 
     def run(window: Any) -> object:
         with torch.inference_mode():

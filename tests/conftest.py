@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from upres.model import ModelCard
 from upres.training.export import export_onnx
-from upres.training.networks import Edsr
+from upres.training.networks import Plain
 
 # The tests' networks are tiny: threads cost them more than they give, and on a busy machine
 # a hundred times more.
@@ -42,10 +42,10 @@ def bench(shared_data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def random_network() -> Edsr:
+def random_network() -> Plain:
     """A small x2 network whose every weight matters: none is zero, as at the start."""
     torch.manual_seed(7)
-    network = Edsr(scale=2, features=8, blocks=2)
+    network = Plain(scale=2, features=8, blocks=2)
     for parameter in network.parameters():
         # Deviations of about one throughout, and a residual that seldom leaves [0, 1].
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 100
@@ -56,7 +56,7 @@ def random_network() -> Edsr:
 
 
 @pytest.fixture(scope="session")
-def model_file(tmp_path_factory: pytest.TempPathFactory, random_network: Edsr) -> Path:
+def model_file(tmp_path_factory: pytest.TempPathFactory, random_network: Plain) -> Path:
     """``random_network`` as a model file, with its card."""
     path = tmp_path_factory.mktemp("models") / "random-x2.onnx"
     card = ModelCard(name="random", scale=2, halo=random_network.halo)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from upres.model import read_model
-from upres.training.networks import Edsr, multiply_adds
+from upres.training.networks import Plain, multiply_adds
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "measuring.py"
 
@@ -52,7 +52,7 @@ def test_multiply_adds_equal_a_count_by_hand(measuring: ModuleType) -> None:
 
 
 def test_multiply_adds_of_a_model_equal_those_of_its_network(
-    measuring: ModuleType, model_file: Path, random_network: Edsr
+    measuring: ModuleType, model_file: Path, random_network: Plain
 ) -> None:
     graph = read_model(model_file).graph
     # The network's own count leaves out the repetition, which is no layer there but a

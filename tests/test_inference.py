@@ -11,12 +11,12 @@ import upres
 from upres.errors import InputError, ModelError
 from upres.inference import enlarge_rows, from_float, to_float
 from upres.model import load_model
-from upres.training.networks import Edsr
+from upres.training.networks import Plain
 
 Picture = NDArray[np.uint8]
 
 
-def by_torch(network: Edsr, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+def by_torch(network: Plain, picture: NDArray[np.float32]) -> NDArray[np.float32]:
     with torch.no_grad():
         output = network(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None])
     return output[0].clamp(0, 1).permute(1, 2, 0).numpy()
@@ -38,7 +38,7 @@ def by_rows(
     "size", [(45, 61), (64, 64), (13, 90), (100, 3), (21, 21), (1, 1), (1, 50)]
 )
 def test_tiled_equals_whole(
-    model_file: Path, random_network: Edsr, size: tuple[int, int], window_pixels: int
+    model_file: Path, random_network: Plain, size: tuple[int, int], window_pixels: int
 ) -> None:
     model = load_model(model_file)
     picture = np.random.default_rng(3).random((*size, 3), np.float32)

@@ -19,13 +19,13 @@ from upres.model import (
     read_model,
     shipped_models,
 )
-from upres.training.networks import Edsr
+from upres.training.networks import Plain
 
 CARD = ModelCard(
     name="näme",
     scale=3,
     halo=16,
-    network="edsr",
+    network="plain",
     network_parameters={"features": 32, "blocks": 7},
     parameter_count=1234,
     scores=(SetScore("Set5", 5, 33.3, 0.91),),
@@ -81,7 +81,7 @@ def test_cards_that_cannot_be_read(change: dict[str, object], message: str) -> N
         ModelCard.from_json(json.dumps(json.loads(CARD.to_json()) | change))
 
 
-def test_model_file_gives_back_its_card(model_file: Path, random_network: Edsr) -> None:
+def test_model_file_gives_back_its_card(model_file: Path, random_network: Plain) -> None:
     card = read_model(model_file).card
     assert (card.name, card.scale, card.halo) == ("random", 2, random_network.halo)
 
@@ -97,7 +97,7 @@ def test_a_changed_file_is_read_anew(model_file: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_card_is_probed(
-    model_file: Path, tmp_path: Path, random_network: Edsr
+    model_file: Path, tmp_path: Path, random_network: Plain
 ) -> None:
     proto = onnx.load(model_file)
     del proto.metadata_props[:]

@@ -28,8 +28,9 @@ from upres.training.config import OptimiserConfig, Recipe, load_recipe
 from upres.training.data import Patches, pair, read_pictures
 from upres.training.degradations import bicubic_downscale
 from upres.training.export import export_onnx, read_weights
-from upres.training.loop import learning_rate, train, warm_start
-from upres.training.networks import Edsr, build, multiply_adds, parameter_count
+from upres.training.loop import train, warm_start
+from upres.training.networks import Plain, build, multiply_adds, parameter_count
+from upres.training.optimisers import Muon, build_optimisers, learning_rate, orthogonalise
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,10 +93,10 @@ def test_a_new_network_repeats_pixels(scale: int) -> None:
     x = torch.rand(2, 3, 7, 9)
     expected = x.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     with torch.no_grad():
-        torch.testing.assert_close(Edsr(scale=scale, features=8, blocks=2)(x), expected)
+        torch.testing.assert_close(Plain(scale=scale, features=8, blocks=2)(x), expected)
 
 
-def test_halo_is_the_receptive_field(random_network: Edsr) -> None:
+def test_halo_is_the_receptive_field(random_network: Plain) -> None:
     x = torch.rand(1, 3, 41, 41, requires_grad=True)
     random_network(x)[0, :, 40:42, 40:42].sum().backward()
     assert x.grad is not None
@@ -105,7 +106,7 @@ def test_halo_is_the_receptive_field(random_network: Edsr) -> None:
     assert reach == random_network.halo
 
 
-def test_the_global_skip_and_the_shortcuts_are_there(random_network: Edsr) -> None:
+def test_the_global_skip_and_the_shortcuts_are_there(random_network: Plain) -> None:
     x = torch.rand(1, 3, 8, 8)
     block = random_network.body[0]
     features = torch.rand(1, 8, 8, 8)
@@ -119,10 +120,49 @@ def test_the_global_skip_and_the_shortcuts_are_there(random_network: Edsr) -> No
 
 
 def test_counts_by_hand() -> None:
-    network = Edsr(scale=2, features=8, blocks=2)
+    network = Plain(scale=2, features=8, blocks=2)
     weights = 27 * 8 + 4 * 72 * 8 + 72 * 12
     assert parameter_count(network) == weights + 8 + 4 * 8 + 12
     assert multiply_adds(network, 10, 20) == 200 * weights
+
+
+# Optimisers
+
+
+@pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
+def test_orthogonalising_keeps_directions_and_evens_their_strengths(
+    shape: tuple[int, int],
+) -> None:
+    torch.manual_seed(1)
+    u, _, v = torch.linalg.svd(torch.randn(2, *shape), full_matrices=False)
+    strengths = torch.logspace(0, -1.5, min(shape))
+    result = orthogonalise(u * strengths @ v)
+    # In the basis of the matrix's own singular vectors: diagonal, and nearly even.
+    inner = u.mT @ result @ v.mT
+    diagonal = inner.diagonal(dim1=1, dim2=2)
+    assert diagonal.min() > 0.65
+    assert diagonal.max() < 1.25
+    torch.testing.assert_close(inner, torch.diag_embed(diagonal), atol=1e-4, rtol=0)
+
+
+def test_muon_steps_as_its_source_says() -> None:
+    torch.manual_seed(2)
+    kernel = torch.nn.Parameter(torch.zeros(4, 3, 3, 3))
+    muon = Muon([kernel], lr=0.1)
+    kernel.grad = gradient = torch.randn(4, 3, 3, 3)
+    muon.step()
+    # One step: the average is 0.05 of the gradient, and only directions count.
+    expected = -0.1 * 0.2 * 27**0.5 * orthogonalise(gradient.view(1, 4, 27)).view(4, 3, 3, 3)
+    torch.testing.assert_close(kernel.detach(), expected, atol=2e-3, rtol=0)
+
+
+def test_muon_takes_hidden_kernels_and_adam_all_else(random_network: Plain) -> None:
+    muon, adam = build_optimisers(random_network, OptimiserConfig(steps=1, name="muon"))
+    kernels = {id(c.weight) for b in random_network.body for c in (b.conv1, b.conv2)}
+    assert {id(p) for group in muon.param_groups for p in group["params"]} == kernels
+    everything = {id(p) for p in random_network.parameters()}
+    rest = {id(p) for group in adam.param_groups for p in group["params"]}
+    assert rest == everything - kernels
 
 
 # Degradation and data
@@ -351,18 +391,18 @@ def test_a_run_folder_that_cannot_be_made(data: Path, tmp_path: Path) -> None:
 
 
 def test_starting_from_another_model(
-    data: Path, tmp_path: Path, random_network: Edsr, model_file: Path
+    data: Path, tmp_path: Path, random_network: Plain, model_file: Path
 ) -> None:
-    same = Edsr(scale=2, features=8, blocks=2)
+    same = Plain(scale=2, features=8, blocks=2)
     warm_start(same, model_file)
     for name, value in random_network.state_dict().items():
         assert torch.equal(same.state_dict()[name], value)
-    other = Edsr(scale=3, features=8, blocks=2)
+    other = Plain(scale=3, features=8, blocks=2)
     warm_start(other, model_file)
     assert torch.equal(other.head.weight, random_network.head.weight)
     assert not other.tail.weight.any()
     with pytest.raises(TrainingError, match="its structure differs"):
-        warm_start(Edsr(scale=2, features=8, blocks=3), model_file)
+        warm_start(Plain(scale=2, features=8, blocks=3), model_file)
     with pytest.raises(TrainingError, match=r"none.onnx: cannot start from this model"):
         warm_start(same, tmp_path / "none.onnx")
     with pytest.raises(TrainingError, match="not an ONNX file"):
@@ -373,7 +413,7 @@ def test_starting_from_another_model(
 
 
 def test_export_gives_what_torch_gives(
-    random_network: Edsr, tmp_path: Path, model_file: Path
+    random_network: Plain, tmp_path: Path, model_file: Path
 ) -> None:
     card = replace(read_model(model_file).card, name="again")
     path = tmp_path / "again.onnx"
@@ -386,7 +426,7 @@ def test_export_gives_what_torch_gives(
 
 
 def test_export_refuses_what_the_engine_computes_differently(
-    random_network: Edsr, tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+    random_network: Plain, tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(*_: object) -> object:
         return lambda window: np.zeros((1, 3, 74, 58), np.float32)

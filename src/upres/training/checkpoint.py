@@ -45,7 +45,7 @@ def save_checkpoint(
     step: int,
     network: nn.Module,
     average: Sequence[Tensor],
-    optimiser: torch.optim.Optimizer,
+    optimisers: Sequence[torch.optim.Optimizer],
 ) -> None:
     """Write everything that the run needs to go on as if it had not been interrupted."""
     temporary = path.with_suffix(".tmp")
@@ -55,7 +55,7 @@ def save_checkpoint(
             "step": step,
             "network": network.state_dict(),
             "average": list(average),
-            "optimiser": optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in optimisers],
         }
         torch.save(content, file)
         file.flush()
@@ -68,7 +68,7 @@ def load_checkpoint(
     recipe: Recipe,
     network: nn.Module,
     average: Sequence[Tensor],
-    optimiser: torch.optim.Optimizer,
+    optimisers: Sequence[torch.optim.Optimizer],
 ) -> int:
     """Restore what ``save_checkpoint`` wrote, in place; return the step that comes next.
 
@@ -83,7 +83,8 @@ def load_checkpoint(
     network.load_state_dict(content["network"])
     for own, value in zip(average, content["average"], strict=True):
         own.copy_(value)
-    optimiser.load_state_dict(content["optimiser"])
+    for optimiser, state in zip(optimisers, content["optimisers"], strict=True):
+        optimiser.load_state_dict(state)
     step: int = content["step"]
     return step
 

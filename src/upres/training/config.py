@@ -27,7 +27,7 @@ class NetworkConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    name: Literal["edsr"] = "edsr"
+    name: Literal["plain"] = "plain"
     features: PositiveInt = 32
     """Channels of every hidden convolution."""
     blocks: PositiveInt = 7
@@ -55,11 +55,12 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """Loss, Adam, and the learning rate's course: linear warm-up, then half a cosine."""
+    """Loss, optimiser, and the learning rate's course: linear warm-up, then half a cosine."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     steps: PositiveInt
+    name: Literal["adam", "muon"] = "adam"
     loss: Literal["l1", "mse"] = "l1"
     learning_rate: PositiveFloat = 1e-3
     final_learning_rate: PositiveFloat = 1e-6

@@ -15,14 +15,14 @@ from upres.errors import TrainingError
 from upres.evaluation.record import write_card
 from upres.formats import replacing
 from upres.model import Model, ModelCard, read_model
-from upres.training.networks import Edsr
+from upres.training.networks import Plain
 
 TOLERANCE = 1e-4
 """Largest difference allowed between torch and the engine, of values in [0, 1]: a
 fortieth of an 8-bit grey level."""
 
 
-def export_onnx(network: Edsr, card: ModelCard, path: Path) -> float:
+def export_onnx(network: Plain, card: ModelCard, path: Path) -> float:
     """Write ``network`` with ``card`` to ``path``; return how far the engine is from torch.
 
     The file is checked before it gets its name: the engine must give what torch gives,
@@ -63,7 +63,7 @@ def export_onnx(network: Edsr, card: ModelCard, path: Path) -> float:
     return difference
 
 
-def _difference(network: Edsr, model: Model, card: ModelCard) -> float:
+def _difference(network: Plain, model: Model, card: ModelCard) -> float:
     # Another size than the one exported with, so that a size frozen in would show.
     x = torch.rand(1, card.channels, 37, 29, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

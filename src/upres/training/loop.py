@@ -27,10 +27,11 @@ from upres.training.checkpoint import (
     save_checkpoint,
     start_log,
 )
-from upres.training.config import OptimiserConfig, Recipe
+from upres.training.config import Recipe
 from upres.training.data import Patches, pair, read_pictures
 from upres.training.export import export_onnx, read_weights
-from upres.training.networks import Edsr, build, multiply_adds, parameter_count
+from upres.training.networks import Plain, build, multiply_adds, parameter_count
+from upres.training.optimisers import build_optimisers, learning_rate
 
 REPORT_EVERY = 100
 """Steps between log rows, and between the only waits for the device."""
@@ -86,14 +87,10 @@ def train(
     network.to(device)
     network.to(memory_format=_memory_format(device))  # type: ignore[call-overload]
     average = [p.detach().clone() for p in network.parameters()]
-    optimiser = torch.optim.Adam(
-        network.parameters(),
-        lr=0.0,
-        fused=device.type == "cuda",
-    )
+    optimisers = build_optimisers(network, recipe.optimiser)
     start = 0
     if resume:
-        start = load_checkpoint(checkpoint_path, recipe, network, average, optimiser)
+        start = load_checkpoint(checkpoint_path, recipe, network, average, optimisers)
 
     macs = multiply_adds(network, recipe.data.patch, recipe.data.patch)
     flop_per_step = 6 * macs * recipe.data.batch  # forward once, backward twice
@@ -118,13 +115,16 @@ def train(
             low, high = patches.sample(step)
             low = low.contiguous(memory_format=_memory_format(device))
             rate = learning_rate(recipe.optimiser, step)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            for optimiser in optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 loss = loss_function(forward(low), high)
-            optimiser.zero_grad()
+            for optimiser in optimisers:
+                optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            for optimiser in optimisers:
+                optimiser.step()
             # Early on, the average follows closely: it has no past worth keeping.
             decay = min(recipe.optimiser.ema, (step + 1) / (step + 10))
             torch._foreach_lerp_(average, list(network.parameters()), 1 - decay)
@@ -160,7 +160,7 @@ def train(
                 status = f"loss {mean_loss:.5f}, {rates}{latest}"
                 progress.update(task, completed=done, status=status)
                 if now - saved > recipe.checkpoint_seconds or done == recipe.optimiser.steps:
-                    save_checkpoint(checkpoint_path, recipe, done, network, average, optimiser)
+                    save_checkpoint(checkpoint_path, recipe, done, network, average, optimisers)
                     saved = now
 
     _set_weights(network, average)
@@ -170,22 +170,9 @@ def train(
     return path
 
 
-def learning_rate(config: OptimiserConfig, step: int) -> float:
-    """Linear warm-up, then half a cosine down to the final rate, as of ``step`` from 0.
-
-    Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts",
-    ICLR 2017, eq. 5, without restarts.
-    """
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    span = config.learning_rate - config.final_learning_rate
-    return config.final_learning_rate + span * (1 + math.cos(math.pi * progress)) / 2
-
-
 @torch.no_grad()
 def validate(
-    network: Edsr,
+    network: Plain,
     weights: Sequence[Tensor],
     pairs: Sequence[tuple[Tensor, Tensor]],
 ) -> float:
@@ -206,12 +193,12 @@ def validate(
 
 
 @torch.no_grad()
-def _set_weights(network: Edsr, weights: Sequence[Tensor]) -> None:
+def _set_weights(network: Plain, weights: Sequence[Tensor]) -> None:
     for parameter, value in zip(network.parameters(), weights, strict=True):
         parameter.copy_(value)
 
 
-def warm_start(network: Edsr, path: Path) -> None:
+def warm_start(network: Plain, path: Path) -> None:
     """Set ``network``'s weights from a model file of upres; the tail only if scales match.
 
     Raises ``TrainingError`` if the file cannot be read or its structure differs.
@@ -232,7 +219,7 @@ def warm_start(network: Edsr, path: Path) -> None:
 
 
 def make_card(
-    recipe: Recipe, network: Edsr, recipe_path: Path | None, commit: str | None
+    recipe: Recipe, network: Plain, recipe_path: Path | None, commit: str | None
 ) -> ModelCard:
     """The card of a network that this recipe trained, as yet without scores."""
     structure = dataclasses.asdict(recipe.network)

@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-class Edsr(nn.Module):
+class Plain(nn.Module):
     """A residual network after EDSR, light: the tail works at low resolution throughout.
 
     3x3 convolutions, ReLU, identity shortcuts, one sub-pixel convolution (Shi et al.,
@@ -64,9 +64,9 @@ class Edsr(nn.Module):
             return F.pixel_shuffle(residual + F.conv2d(x.float(), self.repeat), self.scale)
 
 
-def build(config: NetworkConfig, scale: int) -> Edsr:
+def build(config: NetworkConfig, scale: int) -> Plain:
     """The network that a recipe describes, freshly initialised from torch's global seed."""
-    return Edsr(scale=scale, features=config.features, blocks=config.blocks)
+    return Plain(scale=scale, features=config.features, blocks=config.blocks)
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -74,7 +74,7 @@ def parameter_count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def multiply_adds(network: Edsr, height: int, width: int) -> int:
+def multiply_adds(network: Plain, height: int, width: int) -> int:
     """Multiply-adds of the convolutions for an input of ``height`` x ``width`` pixels."""
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     return height * width * sum(conv.weight.numel() for conv in convolutions)

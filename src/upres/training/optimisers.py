@@ -1,0 +1,101 @@
+"""Optimisers, and the learning rate's course."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from upres.training.config import OptimiserConfig
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is made orthogonal, for hidden convolutions.
+
+    A kernel is taken as a matrix, output channels x (input channels x height x width). Its
+    averaged gradient is replaced by the nearest matrix with equal singular values, so that
+    rare directions are learned as fast as common ones, and scaled to entries of root mean
+    square 0.2, as Adam's updates about have: learning rates for Adam serve here, too.
+
+    Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024
+    (the iteration and its coefficients); Liu et al., "Muon is scalable for LLM training",
+    2025, eq. 4 (the scale). torch's own takes matrices only.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        assert closure is None
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[Tensor]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    shapes.setdefault(parameter.shape, []).append(parameter)
+            for parameters in shapes.values():  # kernels of one shape go through together
+                momentum = group["momentum"]
+                gradients = [p.grad for p in parameters if p.grad is not None]
+                averages = [self._average(p) for p in parameters]
+                torch._foreach_lerp_(averages, gradients, 1 - momentum)
+                ahead = torch._foreach_lerp(gradients, averages, momentum)  # Nesterov's
+                matrices = torch.stack([x.flatten(1) for x in ahead])
+                scale = 0.2 * math.sqrt(max(matrices.shape[1:]))
+                updates = orthogonalise(matrices).unbind()
+                torch._foreach_add_(
+                    parameters,
+                    [u.view_as(p) for u, p in zip(updates, parameters, strict=True)],
+                    alpha=-group["lr"] * scale,
+                )
+
+    def _average(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if not state:
+            state["average"] = torch.zeros_like(parameter)
+        average: Tensor = state["average"]
+        return average
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """N x rows x columns, with every singular value brought to about 1 (0.7 to 1.2).
+
+    Source: Jordan et al., 2024: five Newton-Schulz iterations of a quintic polynomial.
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    x: Tensor = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+def build_optimisers(network: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
+    """The optimisers that the recipe asks for, which together hold every parameter.
+
+    Muon takes the hidden convolutions, and Adam what it does not suit: biases, and the
+    first and last convolutions, whose inputs and outputs are not features but colours.
+    """
+    parameters = list(network.parameters())
+    fused = parameters[0].device.type == "cuda"
+    if config.name == "adam":
+        return [torch.optim.Adam(parameters, lr=0.0, fused=fused)]
+    kernels = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)][1:-1]
+    hidden = {id(kernel) for kernel in kernels}
+    rest = [p for p in parameters if id(p) not in hidden]
+    return [Muon(kernels, lr=0.0), torch.optim.Adam(rest, lr=0.0, fused=fused)]
+
+
+def learning_rate(config: OptimiserConfig, step: int) -> float:
+    """Linear warm-up, then half a cosine down to the final rate, as of ``step`` from 0.
+
+    Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts",
+    ICLR 2017, eq. 5, without restarts.
+    """
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    span = config.learning_rate - config.final_learning_rate
+    return config.final_learning_rate + span * (1 + math.cos(math.pi * progress)) / 2
