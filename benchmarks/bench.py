@@ -34,7 +34,7 @@ from measuring import (
 )
 from upres import tiles
 from upres.engine import compile_window
-from upres.errors import ModelError
+from upres.errors import ModelError, TrainingError
 from upres.inference import WINDOW_PIXELS
 from upres.model import DEFAULT_MODEL, Model, ModelCard, load_model, shipped_models
 from upres.resize import bicubic
@@ -102,27 +102,26 @@ def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hash
         ),
         ("bicubic", key): Item(partial(bicubic, picture, scale=card.scale)),
     }
-    twin = torch_twin(card)
+    twin = torch_twin(model)
     if twin is not None:
         items["torch", key] = Item(partial(twin, window))
     return items
 
 
-def torch_twin(card: ModelCard) -> Callable[[Any], object] | None:
+def torch_twin(model: Model) -> Callable[[Any], object] | None:
     """The same network in PyTorch; ``None`` if PyTorch or the structure is not at hand."""
-    if card.network != "plain":
-        return None
     try:
         import torch
 
-        from upres.training.config import NetworkConfig
-        from upres.training.networks import build
+        from upres.training.export import load_network
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("upres"):
             raise
         return None
-    # Untrained weights: what they are does not change how long a multiplication takes.
-    network = build(NetworkConfig(name="plain", **card.network_parameters), card.scale).eval()
+    try:
+        network, _ = load_network(model.path)
+    except TrainingError:
+        return None
 
     def run(window: Any) -> object:
         with torch.inference_mode():

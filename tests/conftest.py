@@ -59,7 +59,14 @@ def random_network() -> Plain:
 def model_file(tmp_path_factory: pytest.TempPathFactory, random_network: Plain) -> Path:
     """``random_network`` as a model file, with its card."""
     path = tmp_path_factory.mktemp("models") / "random-x2.onnx"
-    card = ModelCard(name="random", scale=2, halo=random_network.halo)
+    structure: dict[str, int | float | bool] = {"features": 8, "blocks": 2}
+    card = ModelCard(
+        name="random",
+        scale=2,
+        halo=random_network.halo,
+        network="plain",
+        network_parameters=structure,
+    )
     export_onnx(random_network, card, path)
     return path
 

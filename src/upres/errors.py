@@ -33,6 +33,12 @@ class TrainingError(UpresError):
     """Training cannot start or cannot go on."""
 
 
+class TrainingInterrupted(TrainingError):  # noqa: N818  # it is no error of anyone's
+    """Training was asked to stop, and has saved all that it needs to go on."""
+
+    exit_code = 130
+
+
 class MissingExtraError(UpresError):
     """A part of upres needs packages that its base installation does not have."""
 

@@ -42,10 +42,11 @@ class ModelCard:
 
     name: str
     scale: int
-    halo: int
-    """Receptive-field radius: how many input pixels around one influence its output."""
+    halo: int | None
+    """Receptive-field radius: how many input pixels around one influence its output. None
+    is the whole picture, as global pooling makes it: then there can be no tiles."""
     network: str = "unknown"
-    network_parameters: dict[str, int] = field(default_factory=dict)
+    network_parameters: dict[str, int | float | bool] = field(default_factory=dict)
     """The structure's parameters, such as ``{"features": 32, "blocks": 7}``."""
     parameter_count: int | None = None
     channels: int = 3
@@ -85,7 +86,8 @@ class ModelCard:
         known = {f.name for f in dataclasses.fields(cls)}
         values = {key: value for key, value in values.items() if key in known}
         for key, kind in (("name", str), ("scale", int), ("halo", int), ("channels", int)):
-            if not isinstance(values.get(key, 3 if key == "channels" else None), kind):
+            nothing = key == "halo" and values.get(key, 0) is None
+            if not nothing and not isinstance(values.get(key, 3 if key == "channels" else None), kind):
                 raise ValueError(f"the card's {key} is missing or not {kind.__name__}")
         values["scores"] = tuple(SetScore(**score) for score in values.get("scores", ()))
         values["value_range"] = tuple(values.get("value_range", (0.0, 1.0)))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import tomllib
-from collections.abc import Sequence
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 
 from upres.errors import RecipeError
+from upres.training.degradations import DegradationName
+from upres.training.losses import LossName
+from upres.training.networks import NetworkConfig, PlainConfig
+from upres.training.sources import Source
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -22,52 +27,102 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
-    """Structure of the network; see ``upres.training.networks``."""
+class Stage:
+    """Another size of patches and batches, from a step on."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    name: Literal["plain"] = "plain"
-    features: PositiveInt = 32
-    """Channels of every hidden convolution."""
-    blocks: PositiveInt = 7
-    """Residual blocks, two convolutions each."""
+    step: PositiveInt
+    patch: PositiveInt
+    batch: PositiveInt
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the pictures are, and how patches are drawn from them."""
+    """Where the pictures are, what degrades them, and how patches are drawn from them."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    train: list[str]
-    """Tar shards or folders of high-resolution pictures, relative to the data folder."""
-    valid: list[str]
+    train: list[Source]
+    """Relative to the data folder. A tar shard or a folder of high-resolution pictures,
+    or ``{hr = "folder", lr = "folder"}``, where low-resolution ones are given, too."""
+    valid: list[Source]
     licence: str
     """What the pictures are and their licence, for the model's card."""
+    degradation: DegradationName = "bicubic"
+    """What makes low-resolution pictures where the sources give none."""
     patch: PositiveInt = 64
     """Side of a training patch, in low-resolution pixels."""
     batch: PositiveInt = 8
     candidates: PositiveInt = 1
     """Patches drawn for each one kept: those with the strongest gradients are kept.
     Flat sky teaches little; 1 draws uniformly."""
+    later: list[Stage] = field(default_factory=list)
+    """Other sizes from later steps on: small patches first learn as much for less work."""
+
+    def sizes(self, step: int) -> tuple[int, int]:
+        """Patch and batch at ``step``."""
+        patch, batch = self.patch, self.batch
+        for stage in self.later:
+            if step >= stage.step:
+                patch, batch = stage.patch, stage.batch
+        return patch, batch
+
+    def __post_init__(self) -> None:
+        steps = [stage.step for stage in self.later]
+        if steps != sorted(set(steps)):
+            raise ValueError("later: the stages' steps must rise")
 
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """Loss, optimiser, and the learning rate's course: linear warm-up, then half a cosine."""
+    """The optimiser, and the learning rate's course."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     steps: PositiveInt
-    name: Literal["adam", "muon"] = "adam"
-    loss: Literal["l1", "mse"] = "l1"
+    name: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: PositiveFloat = 1e-3
+    """The highest."""
+    schedule: Literal["cosine", "one_cycle", "step"] = "cosine"
+    """How the rate falls after the warm-up: see ``upres.training.optimisers``."""
     final_learning_rate: PositiveFloat = 1e-6
+    """Where ``cosine`` and ``one_cycle`` end."""
+    milestones: list[PositiveInt] = field(default_factory=list)
+    """Steps at which ``step`` multiplies the rate by ``decay``."""
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.5
     warmup: Annotated[int, Field(ge=0)] = 500
-    """Steps over which the learning rate rises from zero."""
+    """Steps over which the rate rises."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Of ``adamw``, in parts of the weights for each unit of the learning rate."""
+    clip: PositiveFloat | None = None
+    """Largest norm of all gradients together; a longer one is shortened to it."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the exponential moving average of the weights, which is what is exported."""
+
+    def __post_init__(self) -> None:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError("milestones go with schedule = 'step', and it needs them")
+        if self.weight_decay and self.name != "adamw":
+            raise ValueError(f"weight_decay goes with name = 'adamw', not {self.name!r}")
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Distillation: a trained network whose output is a second target.
+
+    Source: He et al., "FAKD: feature-affinity based knowledge distillation for efficient
+    image super-resolution", ICIP 2020: its teacher supervision.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    model: str
+    """A model file, ``.safetensors`` or checkpoint of upres, relative to the recipe."""
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The teacher's part in the loss; the picture itself has the rest."""
+    self_ensemble: bool = False
+    """Whether the teacher averages over the eight flips and rotations of its input."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +135,17 @@ class Recipe:
     scale: Literal[2, 3, 4]
     data: DataConfig
     optimiser: OptimiserConfig
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: Annotated[NetworkConfig, Field(discriminator="name")] = field(
+        default_factory=PlainConfig
+    )
+    loss: Annotated[dict[LossName, PositiveFloat], Field(min_length=1)] = field(
+        default_factory=lambda: {"l1": 1.0}
+    )
+    """The terms of the loss and their weights."""
+    teacher: TeacherConfig | None = None
     start_from: str | None = None
-    """Model file (relative to the recipe) whose weights training starts from. Of another
-    scale, its last convolution is left out."""
+    """Model file, ``.safetensors`` or checkpoint (relative to the recipe) whose weights
+    training starts from. Of another scale, its tail is left out."""
     seed: int = 0
     validate_every: PositiveInt = 2000
     """Steps."""
@@ -107,7 +169,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return recipe_from(values, str(path))
 
 
-def recipe_from(values: dict[str, Any], source: str) -> Recipe:
+def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
     """Check ``values`` and make a recipe of them; ``source`` is named in errors.
 
     Raises ``RecipeError`` for a missing or unknown key, a wrong type or a bad value.
@@ -118,6 +180,18 @@ def recipe_from(values: dict[str, Any], source: str) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         raise RecipeError(f"{source}: {_explain(first['loc'], first['msg'])}") from None
+
+
+def recipe_values(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as TOML and checkpoints hold it: every value, without those that are None."""
+
+    def present(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: present(x) for key, x in value.items() if x is not None}
+        return [present(x) for x in value] if isinstance(value, list) else value
+
+    values: dict[str, Any] = present(dataclasses.asdict(recipe))
+    return values
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -137,22 +211,32 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _explain(location: tuple[int | str, ...], message: str) -> str:
+    # Where there is a choice of structures, pydantic puts the chosen one's name between.
+    if location[:1] == ("network",) and len(location) > 2:
+        location = (location[0], *location[2:])
     key = ".".join(map(str, location))
     if "unexpected" in message.lower():
         known = _keys(Recipe)
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
         return f"{key}: no such key{hint}"
+    message = message.removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}"
 
 
 def _keys(config: Any, prefix: str = "") -> list[str]:
+    """Every key that a recipe may have, with its section's name before it."""
     keys: list[str] = []
-    fields: dict[str, FieldInfo] = config.__dataclass_fields__
-    sections = {"data": DataConfig, "optimiser": OptimiserConfig, "network": NetworkConfig}
-    for name in fields:
-        if not prefix and name in sections:
-            keys += _keys(sections[name], f"{name}.")
-        else:
+    for name, hint in typing.get_type_hints(config).items():
+        if name.startswith("__"):
+            continue
+        options = [option for option in (hint, *typing.get_args(hint)) if _is_section(option)]
+        for option in options:
+            keys += _keys(option, f"{prefix}{name}.")
+        if not options:
             keys.append(prefix + name)
-    return keys
+    return list(dict.fromkeys(keys))
+
+
+def _is_section(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)

@@ -1,9 +1,12 @@
-"""Training pictures: read once, kept on the device as bytes, cut into patches there."""
+"""Training data: pairs of pictures, and patches that are cut from them on the device."""
 
 from __future__ import annotations
 
-import tarfile
+import itertools
+import random
+import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,141 +15,268 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from upres.errors import InputError
-from upres.formats.photo import SUFFIXES, read_rgb8
-from upres.training.degradations import bicubic_downscale
+from upres.resize import bicubic
+from upres.training.cache import Row, cached, flat
+from upres.training.degradations import DegradationName, photo
+from upres.training.sources import (
+    PairedSource,
+    Source,
+    in_parallel,
+    read_pairs,
+    read_pictures,
+    source_files,
+)
 
+_SEED_STRIDE = 1_000_003
+"""Keeps what is drawn for neighbouring seeds apart."""
 
-def read_pictures(sources: Sequence[Path]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield (name, height x width x 3) of every picture in tar shards and folders.
-
-    Sorted by name within each source. Raises ``InputError`` for a source that is missing
-    or holds no picture, and for a picture that cannot be read.
-    """
-    for source in sources:
-        count = 0
-        if source.is_dir():
-            for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
-                count += 1
-                yield str(path), read_rgb8(path)
-        else:
-            for name, content in _read_tar(source):
-                count += 1
-                yield f"{source}:{name}", read_rgb8(content, name=f"{source}:{name}")
-        if count == 0:
-            raise InputError(f"{source}: holds no pictures; expected {', '.join(SUFFIXES)}")
-
-
-def _read_tar(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(path) as archive:
-            members = (m for m in archive.getmembers() if m.isfile())
-            for member in sorted(members, key=lambda member: member.name):
-                if Path(member.name).suffix.lower() in SUFFIXES:
-                    file = archive.extractfile(member)
-                    assert file is not None  # isfile() was checked
-                    yield member.name, file.read()
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: no such tar file or folder of training pictures; see --data"
-        ) from error
-    except (OSError, tarfile.TarError) as error:
-        raise InputError(f"{path}: cannot read this tar file: {error}") from error
+_MARGIN = 16
+"""Low-resolution pixels, both sides together, by which a patch for ``photo`` is larger, as
+blurs reach in from beyond its borders."""
+_CROPS = range(4, 12)
+"""Where the patch may begin therein: anywhere in a block of JPEG, as in real pictures."""
 
 
 def pair(
-    image: NDArray[np.uint8], scale: int, device: torch.device | None = None
+    image: NDArray[np.uint8],
+    scale: int,
+    *,
+    degradation: DegradationName = "bicubic",
+    seed: int = 0,
+    index: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """(LR, HR) of a picture on ``device``, both 3 x H x W uint8; LR is made there.
+    """(LR, HR) of a picture (height x width x 3), both 3 x H x W uint8.
 
-    HR is cropped to a multiple of ``scale`` at the bottom and on the right.
+    HR is cropped to a multiple of ``scale`` at the bottom and on the right. ``photo``
+    depends on ``seed`` and on ``index``, the picture's number.
     """
     height, width = (side - side % scale for side in image.shape[:2])
-    high = torch.from_numpy(np.array(image[:height, :width])).to(device).permute(2, 0, 1)
-    return bicubic_downscale(high, scale), high
+    image = image[:height, :width]
+    high = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    if degradation == "bicubic":
+        small = bicubic(image, size=(height // scale, width // scale))
+        return torch.from_numpy(small).permute(2, 0, 1), high
+    generator = torch.Generator().manual_seed(seed * _SEED_STRIDE + index)
+    low = photo(high[None].float() / 255, scale, generator)[0]
+    return (low * 255).round().byte(), high
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pictures in low and high resolution, to be taken one by one or cut into ``Patches``.
+
+    Iterating gives (LR, HR) of each, both 3 x H x W uint8 on the CPU. They may be views of
+    a file that several processes share: do not write to them.
+    """
+
+    names: Sequence[str]
+    sizes: Sequence[tuple[int, int]]
+    """Height and width of each low-resolution picture; of high resolution ``scale`` times."""
+    scale: int
+    low: Tensor
+    """All pixels, picture after picture, row after row: pixels x 3, uint8."""
+    high: Tensor
+    from_files: bool
+    """Whether there are low-resolution pictures that came from files."""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        offset, s = 0, self.scale
+        for height, width in self.sizes:
+            end = offset + height * width
+            low = self.low[offset:end].view(height, width, 3)
+            high = self.high[offset * s**2 : end * s**2].view(height * s, width * s, 3)
+            yield low.permute(2, 0, 1), high.permute(2, 0, 1)
+            offset = end
+
+
+def load_pairs(
+    sources: Sequence[Source],
+    data_folder: Path,
+    scale: int,
+    *,
+    degradation: DegradationName = "bicubic",
+    seed: int = 0,
+    cache: Path | None = None,
+) -> Pairs:
+    """Read all pictures of ``sources``, and make low resolution where files have none.
+
+    Whole pictures are degraded once and for all, as validation needs it; for training with
+    ``photo``, load with ``bicubic`` and leave the rest to ``Patches``. With a folder
+    ``cache``, the pixels are kept there and mapped, not read, by later runs of the same
+    sources; see ``upres.training.cache``.
+
+    Raises ``InputError`` for what cannot be read or does not fit together, and
+    ``OutputError`` if the cache cannot be written.
+    """
+
+    def rows() -> Iterator[Row]:
+        return _rows(sources, data_folder, scale, degradation, seed)
+
+    if cache is None:
+        pixels = flat(rows())
+    else:
+        files = [path for source in sources for path in source_files(source, data_folder)]
+        names = [source if isinstance(source, str) else astuple(source) for source in sources]
+        relevant = seed if degradation == "photo" else None
+        pixels = cached(cache, files, [names, degradation, relevant], scale, rows)
+    with warnings.catch_warnings():
+        # What is mapped cannot be written to, and is not.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        low, high = torch.from_numpy(pixels.low), torch.from_numpy(pixels.high)
+    from_files = any(isinstance(source, PairedSource) for source in sources)
+    return Pairs(pixels.names, pixels.sizes, scale, low, high, from_files)
+
+
+def _rows(
+    sources: Sequence[Source],
+    data_folder: Path,
+    scale: int,
+    degradation: DegradationName,
+    seed: int,
+) -> Iterator[Row]:
+    def degraded(item: tuple[int, tuple[str, NDArray[np.uint8]]]) -> Row:
+        index, (name, image) = item
+        if min(image.shape[:2]) < scale:
+            raise InputError(f"{name}: is smaller than one pixel at 1/{scale} of its size")
+        made = pair(image, scale, degradation=degradation, seed=seed, index=index)
+        low, high = (x.permute(1, 2, 0).numpy() for x in made)
+        return name, low, high
+
+    count = itertools.count()
+    for source in sources:
+        if isinstance(source, PairedSource):
+            yield from read_pairs(source, data_folder, scale)
+        else:
+            pictures = read_pictures([data_folder / source])
+            yield from in_parallel(degraded, ((next(count), picture) for picture in pictures))
 
 
 class Patches:
     """Random aligned pairs of patches from pictures of any sizes, made on ``device``.
 
-    All pixels lie in two flat arrays; a batch is one gather from each, whose indices
-    carry the crop, the flips and the rotation, so nothing leaves the device. A batch
-    depends on (seed, step) only: training that resumes at a step sees what it would have.
+    All pixels lie in two flat arrays there; a batch is one gather from each, whose indices
+    carry the crop, the flips and the rotation, so nothing leaves the device, and nothing
+    waits for it but the first batch of a new patch size. A batch depends on (seed, step) and
+    its sizes only: training that resumes at a step sees what it would have, and processes
+    agree without a word.
     """
 
     def __init__(
         self,
-        pairs: Sequence[tuple[Tensor, Tensor]],
+        pairs: Pairs,
         *,
-        scale: int,
-        patch: int,
-        batch: int,
         candidates: int,
         seed: int,
         device: torch.device,
+        degradation: DegradationName = "bicubic",
     ) -> None:
-        usable = [(low, high) for low, high in pairs if min(low.shape[1:]) >= patch]
-        if not usable:
+        """``candidates`` is how many patches are drawn for each one that is kept, for its
+        detail; ``photo`` makes low resolution anew for every patch.
+
+        Raises ``InputError`` for ``photo`` with low-resolution pictures from files.
+        """
+        if degradation == "photo" and pairs.from_files:
             raise InputError(
-                f"no training picture has {patch * scale} pixels a side, as patches of "
-                f"{patch} at x{scale} need: give larger pictures or a smaller data.patch"
+                "the degradation photo makes low resolution itself: give folders or tar files "
+                "of high resolution alone, or choose bicubic"
             )
-        self.scale, self.patch, self.batch = scale, patch, batch
-        self.candidates, self.seed, self.device = candidates, seed, device
-        # Height, width and offset of each low-resolution picture.
-        sizes = torch.tensor([low.shape[1:] for low, _ in usable])
-        areas = sizes.prod(1)
-        self.height, self.width = sizes.to(device).unbind(1)
+        self.scale, self.candidates, self.seed = pairs.scale, candidates, seed
+        self.degradation, self.device = degradation, device
+        self.sizes = torch.tensor(pairs.sizes).view(-1, 2)
+        areas = self.sizes.prod(1)
+        self.height, self.width = self.sizes.to(device).unbind(1)
         self.offset = (areas.cumsum(0) - areas).to(device)
-        # Pictures are drawn in proportion to the number of positions of a patch in them.
-        positions = (sizes - patch + 1).prod(1)
-        self.cumulative = (positions.cumsum(0) / positions.sum()).to(device, torch.float32)
-        self.low = _flatten([low for low, _ in usable], device)
-        self.high = _flatten([high for _, high in usable], device)
+        self.low, self.high = pairs.low.to(device), pairs.high.to(device)
         self.generator = torch.Generator(device)
+        self._shares: dict[int, Tensor] = {}
 
-    def __len__(self) -> int:
-        return len(self.offset)
+    def usable(self, patch: int) -> int:
+        """How many pictures are large enough for patches of ``patch`` low-resolution pixels
+        a side; ``sample`` leaves the others out.
 
-    def sample(self, step: int) -> tuple[Tensor, Tensor]:
-        """Batch number ``step``: LR and HR, float32 in [0, 1], N x 3 x side x side."""
-        # The multiplier keeps the batches of neighbouring seeds apart.
-        self.generator.manual_seed(self.seed * 1_000_003 + step)
-        count = self.batch * self.candidates
-        random = torch.rand(3, count, generator=self.generator, device=self.device)
-        which = torch.searchsorted(self.cumulative, random[0]).clamp_(max=len(self) - 1)
-        top = (random[1] * (self.height[which] - self.patch + 1)).long()
-        left = (random[2] * (self.width[which] - self.patch + 1)).long()
-        flips = torch.randint(
-            2, (3, count, 1, 1), generator=self.generator, device=self.device
-        ).bool()
-        low = self._gather(self.low, 1, which, top, left, flips)
+        Raises ``InputError`` if none is.
+        """
+        side = self._side(patch)
+        count = int((self.sizes >= side).all(1).sum())
+        if not count:
+            raise InputError(
+                f"no training picture has {side * self.scale} pixels a side, as patches of "
+                f"{patch} at x{self.scale} need: give larger pictures or a smaller data.patch"
+            )
+        return count
+
+    def sample(
+        self, step: int, *, patch: int, batch: int, part: int = 0, parts: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """Batch number ``step``: LR and HR, float32 in [0, 1], N x 3 x side x side.
+
+        ``patch`` is LR's side in pixels. With ``parts``, this is what one process of
+        several gets: rows ``part::parts`` of the batch that a single one would get.
+
+        Raises ``ValueError`` if ``batch`` cannot be divided by ``parts``, and
+        ``InputError`` if no picture is large enough.
+        """
+        if batch % parts or not 0 <= part < parts:
+            raise ValueError(f"a batch of {batch} has no part {part} of {parts}")
+        seed = self.seed * _SEED_STRIDE + step
+        self.generator.manual_seed(seed)
+        side = self._side(patch)
+        places = self._places(patch, batch * self.candidates)
         if self.candidates > 1:
-            detail = (low[:, :, 1:] - low[:, :, :-1]).abs().mean((1, 2, 3))
-            kept = detail.topk(self.batch, sorted=False).indices
-            low, which, top, left = low[kept], which[kept], top[kept], left[kept]
-            flips = flips[:, kept]
-        return low, self._gather(self.high, self.scale, which, top, left, flips)
+            # In whole numbers, so that every process finds the very same order.
+            low = self._gather(self.low, 1, places, side)
+            detail = (low[:, :, 1:] - low[:, :, :-1]).abs_().sum((1, 2, 3))
+            places = places.index_select(1, detail.topk(batch, sorted=False).indices)
+        places = places[:, part::parts]
+        high = self._gather(self.high, self.scale, places, side).div_(255)
+        if self.degradation == "bicubic":
+            return self._gather(self.low, 1, places, side).div_(255), high
+        low = photo(high, self.scale, self.generator, part=part, parts=parts)
+        host = random.Random(seed)
+        top, left = host.choice(_CROPS), host.choice(_CROPS)
+        return _crop(low, top, left, patch), _crop(high, top, left, patch, self.scale)
 
-    def _gather(
-        self, pixels: Tensor, scale: int, which: Tensor, top: Tensor, left: Tensor, flips: Tensor
-    ) -> Tensor:
-        side = self.patch * scale
-        ramp = torch.arange(side, device=self.device)
-        vertical, horizontal, transpose = flips
-        rows = torch.where(vertical, side - 1 - ramp[:, None], ramp[:, None])
-        columns = torch.where(horizontal, side - 1 - ramp, ramp)
-        rows = rows.expand(-1, side, side)
-        columns = columns.expand(-1, side, side)
-        rows, columns = (
-            torch.where(transpose, rows.mT, rows),
-            torch.where(transpose, columns.mT, columns),
+    def _side(self, patch: int) -> int:
+        return patch + (_MARGIN if self.degradation == "photo" else 0)
+
+    def _places(self, patch: int, count: int) -> Tensor:
+        """Where ``count`` patches lie and how they are turned, 6 x ``count`` whole numbers."""
+        side = self._side(patch)
+        if patch not in self._shares:
+            self.usable(patch)
+            # Pictures are drawn in proportion to the number of positions of a patch in them.
+            positions = (self.sizes - side + 1).clamp_(min=0).prod(1).cumsum(0).double()
+            shares = positions / positions[-1]
+            self._shares[patch] = shares.to(self.device, torch.float32)
+        random = torch.rand(3, count, generator=self.generator, device=self.device)
+        which = torch.searchsorted(self._shares[patch], random[0], right=True)
+        top = (random[1] * (self.height[which] - side + 1)).long()
+        left = (random[2] * (self.width[which] - side + 1)).long()
+        flips = torch.randint(2, (3, count), generator=self.generator, device=self.device)
+        return torch.cat([torch.stack([which, top, left]), flips])
+
+    def _gather(self, pixels: Tensor, scale: int, places: Tensor, side: int) -> Tensor:
+        """Patches of ``side * scale`` pixels a side, N x 3 x side x side, 0 to 255."""
+        which, top, left, vertical, horizontal, transpose = places
+        side *= scale
+        width = self.width[which] * scale
+        # A patch is a corner, and how far one step down and one to the right reach from there.
+        corner = self.offset[which] * scale**2 + top * scale * width + left * scale
+        corner = corner + vertical * (side - 1) * width + horizontal * (side - 1)
+        row, column = width * (1 - 2 * vertical), 1 - 2 * horizontal
+        down, right = torch.where(
+            transpose.bool(), torch.stack([column, row]), torch.stack([row, column])
         )
-        start = self.offset[which] * scale**2 + top * scale * self.width[which] * scale
-        start = start + left * scale
-        index = start[:, None, None] + rows * (self.width[which] * scale)[:, None, None] + columns
-        patches = pixels[index.flatten()].view(-1, side, side, 3)
-        return patches.permute(0, 3, 1, 2).float().div_(255)
+        ramp = torch.arange(side, device=self.device)
+        rows, columns = corner[:, None] + down[:, None] * ramp, right[:, None] * ramp
+        index = rows[:, :, None] + columns[:, None]
+        patches = pixels.index_select(0, index.flatten()).view(-1, side, side, 3)
+        return patches.permute(0, 3, 1, 2).float()
 
 
-def _flatten(images: Sequence[Tensor], device: torch.device) -> Tensor:
-    return torch.cat([image.permute(1, 2, 0).reshape(-1, 3) for image in images]).to(device)
+def _crop(images: Tensor, top: int, left: int, side: int, scale: int = 1) -> Tensor:
+    rows = slice(top * scale, (top + side) * scale)
+    return images[:, :, rows, left * scale : (left + side) * scale]

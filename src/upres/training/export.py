@@ -1,61 +1,114 @@
-"""From a trained network to a model file, checked against the engine that will run it."""
+"""From a trained network to files, checked against the engine that will run it; and back."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import warnings
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import onnx
+import safetensors.torch
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 
 from upres.engine import compile_window
-from upres.errors import TrainingError
+from upres.errors import ModelError, OutputError, RecipeError, TrainingError, UsageError
 from upres.evaluation.record import write_card
 from upres.formats import replacing
-from upres.model import Model, ModelCard, read_model
-from upres.training.networks import Plain
+from upres.model import CARD_KEY, ModelCard, read_model
+from upres.training.checkpoint import read_checkpoint
+from upres.training.config import Recipe, recipe_from
+from upres.training.networks import Network, NetworkConfig, build, deployed, parameter_count
 
 TOLERANCE = 1e-4
 """Largest difference allowed between torch and the engine, of values in [0, 1]: a
 fortieth of an 8-bit grey level."""
 
 
-def export_onnx(network: Plain, card: ModelCard, path: Path) -> float:
+def make_card(
+    recipe: Recipe, network: Network, recipe_file: str | None, commit: str | None
+) -> ModelCard:
+    """The card of a network that this recipe trained, as yet without scores."""
+    structure = dataclasses.asdict(recipe.network)
+    return ModelCard(
+        name=recipe.name,
+        scale=recipe.scale,
+        halo=network.halo,
+        network=structure.pop("name"),
+        network_parameters=structure,
+        parameter_count=parameter_count(deployed(network)),
+        multiple_of=network.multiple_of,
+        degradation=recipe.data.degradation,
+        data=recipe.data.licence,
+        recipe=recipe_file,
+        commit=commit,
+    )
+
+
+def export_onnx(network: Network, card: ModelCard, path: Path) -> float:
     """Write ``network`` with ``card`` to ``path``; return how far the engine is from torch.
 
-    The file is checked before it gets its name: the engine must give what torch gives,
-    to ``TOLERANCE``. Raises ``TrainingError`` if it does not.
+    What is written is the network as deployed, with branches merged; ``network`` itself
+    stays as it is. Raises ``TrainingError`` as ``write_checked`` does, and ``OutputError``
+    if the file cannot be written.
     """
-    network.float().cpu().eval()
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    example = torch.rand(1, card.channels, 24, 32, generator=torch.Generator().manual_seed(0))
+    copied = deployed(network).float().cpu()
+    copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    graph = onnx_graph(copied, channels=card.channels, multiple_of=network.multiple_of)
+    return write_checked(graph, card, copied, path)
+
+
+def onnx_graph(network: nn.Module, *, channels: int, multiple_of: int) -> onnx.ModelProto:
+    """``network``, on the CPU and in evaluation mode, as ONNX with free height and width."""
+    dimensions: dict[int, object] = {2: "height", 3: "width"}
+    if multiple_of > 1:
+        rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
+        dimensions = {2: multiple_of * rows, 3: multiple_of * columns}
     # It also tells at length of packages that are not installed and not needed.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter deprecates parts of itself
         program = torch.onnx.export(
             network,
-            (example,),
+            (_example(channels, 24, 32, multiple_of),),
             dynamo=True,
             verbose=False,
             input_names=["input"],
             output_names=["output"],
-            dynamic_shapes=({2: "height", 3: "width"},),
+            dynamic_shapes=(dimensions,),
         )
     assert program is not None  # as it is with dynamo=True
-    proto = program.model_proto
+    graph = program.model_proto
     # The exporter notes source lines of every operation, with the machine's paths.
-    for node in proto.graph.node:
+    for node in graph.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    write_card(proto, card)
-    onnx.checker.check_model(proto)
+    return graph
+
+
+def write_checked(graph: onnx.ModelProto, card: ModelCard, network: nn.Module, path: Path) -> float:
+    """Write a model file; return how far the engine is from ``network``, run by torch.
+
+    The file is checked before it gets its name: the engine must give what torch gives,
+    to ``TOLERANCE``. Raises ``TrainingError`` if it does not.
+    """
+    write_card(graph, card)
+    onnx.checker.check_model(graph)
+    # Another size than the one exported with, so that a size frozen in would show.
+    x = _example(card.channels, 37, 29, card.multiple_of)
+    with torch.no_grad():
+        expected = network(x).numpy()
     with replacing(path) as temporary:
-        onnx.save(proto, temporary)
-        difference = _difference(network, read_model(temporary), card)
-        if difference > TOLERANCE:
+        onnx.save(graph, temporary)
+        engine = compile_window(read_model(temporary), *x.shape[2:])
+        difference = float(np.abs(expected - engine(x.numpy())).max())
+        if not difference <= TOLERANCE:  # nor if it is no number
             raise TrainingError(
                 f"{path}: the engine differs from torch by {difference:.2g}, more than "
                 f"{TOLERANCE:g}; the model was not written"
@@ -63,28 +116,172 @@ def export_onnx(network: Plain, card: ModelCard, path: Path) -> float:
     return difference
 
 
-def _difference(network: Plain, model: Model, card: ModelCard) -> float:
-    # Another size than the one exported with, so that a size frozen in would show.
-    x = torch.rand(1, card.channels, 37, 29, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        expected = network(x).numpy()
-    got = compile_window(model, 37, 29)(x.numpy())
-    return float(np.abs(expected - got).max())
+def _example(channels: int, height: int, width: int, multiple_of: int) -> Tensor:
+    height, width = (-(-side // multiple_of) * multiple_of for side in (height, width))
+    if height == width:  # or a swap of the two would not show
+        width += multiple_of
+    seed = torch.Generator().manual_seed(height)
+    return torch.rand(1, channels, height, width, generator=seed)
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The weights in a model file that upres exported, by their names in the network.
+def save_weights(network: Network, card: ModelCard, path: Path) -> None:
+    """Write the weights, branches included, and ``card`` to a ``.safetensors`` file.
 
-    Raises ``OSError`` or ``ValueError`` if the file cannot be read.
+    Raises ``OutputError`` if it cannot be written.
+    """
+    weights = {name: w.detach().cpu().contiguous() for name, w in network.state_dict().items()}
+    metadata = {"format": "pt", CARD_KEY: card.to_json()}
+    content = safetensors.torch.save(weights, metadata)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def load_network(path: Path) -> tuple[Network, ModelCard]:
+    """The network in a file of upres and its card: in evaluation mode, on the CPU.
+
+    ``path`` is a ``.safetensors`` file, a run's checkpoint (``.pt``, whose averaged
+    weights are taken), or an ``.onnx`` model, which holds its weights as deployed.
+
+    Raises ``TrainingError`` if it cannot be read or is not one of these.
     """
     try:
-        proto = onnx.load(path)
-    except OSError:
-        raise
-    except Exception as error:  # protobuf's own, which is no public class
-        raise ValueError("not an ONNX file") from error
-    return {
-        tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
-        for tensor in proto.graph.initializer
-        if tensor.name.endswith((".weight", ".bias"))
-    }
+        if path.suffix.lower() == ".safetensors":
+            network, card = _from_safetensors(path)
+        elif path.suffix.lower() == ".pt":
+            network, card = _from_checkpoint(path)
+        elif path.suffix.lower() == ".onnx":
+            network, card = _from_onnx(path)
+        else:
+            raise TrainingError(f"{path}: not a .safetensors, .pt or .onnx file of upres")
+    except OSError as error:
+        reason = error.strerror or "no such file"  # safetensors' own has no strerror
+        raise TrainingError(f"{path}: cannot read this file: {reason}") from None
+    return network.eval(), card
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a file that ``load_network`` takes, by their names in the network.
+
+    Raises ``TrainingError`` as ``load_network`` does.
+    """
+    return dict(load_network(path)[0].state_dict())
+
+
+def read_safetensors_card(path: Path) -> str | None:
+    """The JSON of the card in a ``.safetensors`` file; None if it is not one of upres.
+
+    Raises ``OSError`` or ``TrainingError`` if it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get(CARD_KEY)
+    except SafetensorError:
+        raise TrainingError(f"{path}: not a .safetensors file, or a damaged one") from None
+
+
+def _from_safetensors(path: Path) -> tuple[Network, ModelCard]:
+    text = read_safetensors_card(path)
+    if text is None:
+        raise TrainingError(f"{path}: has no card of upres in it, so its network is not known")
+    try:
+        card = ModelCard.from_json(text)
+    except (ValueError, TypeError) as error:
+        raise TrainingError(f"{path}: its card cannot be read: {error}") from None
+    network = _network_of(card, path)
+    _set_weights(network, safetensors.torch.load_file(path), path)
+    return network, card
+
+
+def _from_checkpoint(path: Path) -> tuple[Network, ModelCard]:
+    content = read_checkpoint(path)
+    try:
+        recipe = recipe_from(content["recipe"], str(path))
+    except (RecipeError, TypeError):  # as that of another version may be
+        raise TrainingError(f"{path}: holds a recipe that this upres cannot read") from None
+    network = build(recipe.network, recipe.scale)
+    _set_weights(network, content["average"], path)
+    return network, make_card(recipe, network, None, None)
+
+
+def _from_onnx(path: Path) -> tuple[Network, ModelCard]:
+    path.stat()
+    try:
+        card = read_model(path).card
+        graph = onnx.load(path).graph
+    except ModelError as error:
+        raise TrainingError(str(error)) from None
+    network = deployed(_network_of(card, path))
+    weights = {w.name: torch.tensor(onnx.numpy_helper.to_array(w)) for w in graph.initializer}
+    own = set(network.state_dict())
+    if not weights.keys() >= own:
+        # Batch normalisation, for one, is gone: it became part of the convolutions.
+        raise TrainingError(
+            f"{path}: some weights of a {card.network} have no name of their own in this file: "
+            "give the .safetensors or .pt of the same run"
+        )
+    _set_weights(network, {name: weights[name] for name in own}, path)
+    return network, card
+
+
+def _network_of(card: ModelCard, path: Path) -> Network:
+    adapter: TypeAdapter[NetworkConfig] = TypeAdapter(
+        Annotated[NetworkConfig, Field(discriminator="name")]
+    )
+    values = {"name": card.network, **card.network_parameters}
+    try:
+        config = adapter.validate_json(json.dumps(values))
+    except ValidationError:
+        raise TrainingError(
+            f"{path}: its card says network {card.network!r} with {card.network_parameters}, "
+            "which this upres cannot build"
+        ) from None
+    return build(config, card.scale)
+
+
+def _set_weights(network: Network, weights: dict[str, Tensor], path: Path) -> None:
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError):  # whose texts list all that does not fit
+        raise TrainingError(f"{path}: its weights do not fit the network that it names") from None
+
+
+def to_onnx(
+    source: Path, target: Path | None = None, *, scale: int | None = None, force: bool = False
+) -> tuple[Path, ModelCard]:
+    """Turn a file of weights into a model file; return its path and card.
+
+    ``source`` is a ``.safetensors`` or checkpoint of upres, or a community checkpoint (see
+    ``upres.training.community``). ``target`` is by default beside it, as ``.onnx``.
+    ``scale`` must be the network's own, if given.
+
+    Raises ``UsageError`` if a name does not suit, ``OutputError`` if the target exists
+    (unless ``force``) or cannot be written, ``ModelError`` if the scale is another or the
+    checkpoint cannot serve, ``TrainingError`` if a file of upres is damaged, and
+    ``MissingExtraError`` if a community checkpoint needs packages that are not there.
+    """
+    if source.suffix.lower() == ".onnx":
+        raise UsageError(f"{source}: is a model file already")
+    target = target or source.with_suffix(".onnx")
+    if target.suffix.lower() != ".onnx":
+        raise UsageError(f"{target}: a model file's name ends in .onnx")
+    if target.exists() and not force:
+        raise OutputError(f"{target}: exists already; --force replaces it")
+    if not _is_own(source):
+        from upres.training import community
+
+        return target, community.export(source, target, scale=scale)
+    network, card = load_network(source)
+    if scale not in (None, card.scale):
+        raise ModelError(f"{source}: this network enlarges {card.scale} times, not {scale} times")
+    export_onnx(network, card, target)
+    return target, card
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return read_safetensors_card(path) is not None
+        read_checkpoint(path)
+    except (OSError, TrainingError):
+        return False  # what is wrong with it, the community's loader says
+    return True

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import subprocess
+import copy
+import os
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from lightning_fabric import Fabric
 from torch import Tensor
 
-import upres
 from upres import metrics
-from upres.errors import TrainingError
-from upres.model import ModelCard
+from upres.errors import TrainingError, TrainingInterrupted
+from upres.training import run as runs
 from upres.training.checkpoint import (
-    append_log,
+    Progress,
+    checkpoint_bytes,
     load_checkpoint,
-    prepare_folder,
     save_checkpoint,
-    start_log,
 )
-from upres.training.config import Recipe
-from upres.training.data import Patches, pair, read_pictures
-from upres.training.export import export_onnx, read_weights
-from upres.training.networks import Plain, build, multiply_adds, parameter_count
+from upres.training.config import Recipe, Source
+from upres.training.data import Pairs, Patches, load_pairs
+from upres.training.export import export_onnx, make_card, save_weights
+from upres.training.losses import mixture
+from upres.training.meter import REPORT_EVERY, Meter
+from upres.training.networks import Network, build, multiply_adds, parameter_count
 from upres.training.optimisers import build_optimisers, learning_rate
-
-REPORT_EVERY = 100
-"""Steps between log rows, and between the only waits for the device."""
-
-LOSSES = {"l1": F.l1_loss, "mse": F.mse_loss}
+from upres.training.transfer import Teacher, warm_start
 
 
 def train(
@@ -46,226 +44,257 @@ def train(
     run: Path,
     resume: bool = False,
     recipe_path: Path | None = None,
-    console: Console | None = None,
+    cache: Path | None = None,
 ) -> Path:
     """Train ``recipe`` and export the result; return the model file's path.
 
-    ``data`` is the folder to which the recipe's sources are relative. ``run`` becomes
-    the run's folder, with checkpoint, log and model. With ``resume``, a run that was
-    interrupted at any moment goes on from its last checkpoint, to the same weights as
-    if it had not been. A GPU is used if torch finds one.
+    ``data`` is the folder to which the recipe's sources are relative; ``run`` becomes the
+    run's folder. With ``resume``, a run that was interrupted at any moment goes on from
+    its last checkpoint, to the same weights as if it had not been. Decoded pictures are
+    kept in ``cache``, if given. GPUs are used if torch finds them; started by torchrun,
+    the processes share each batch.
 
     Raises ``TrainingError`` if the run's folder is taken or cannot be written, or the
-    loss is no longer finite; ``InputError`` for pictures that cannot be read.
+    loss is no longer finite; ``TrainingInterrupted`` after Ctrl-C, with all saved;
+    ``InputError`` for pictures that cannot be read.
     """
-    console = console or Console(stderr=True)
-    checkpoint_path = run / "checkpoint.pt"
-    prepare_folder(run, checkpoint_path, resume)
-    commit = _commit()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    sources = [data / name for name in recipe.data.train]
-    pairs = [pair(image, recipe.scale, device) for _, image in read_pictures(sources)]
-    patches = Patches(
-        pairs,
-        scale=recipe.scale,
-        patch=recipe.data.patch,
-        batch=recipe.data.batch,
-        candidates=recipe.data.candidates,
-        seed=recipe.seed,
-        device=device,
-    )
-    del pairs
-    valid_sources = [data / name for name in recipe.data.valid]
-    valid = [pair(image, recipe.scale, device) for _, image in read_pictures(valid_sources)]
+    fabric = start_fabric()
+    device = fabric.device
+    base = recipe_path.parent if recipe_path else Path()
 
     torch.manual_seed(recipe.seed)
     network = build(recipe.network, recipe.scale)
-    if recipe.start_from is not None:
-        folder = recipe_path.parent if recipe_path else Path()
-        warm_start(network, folder / recipe.start_from)
-    network.to(device)
-    network.to(memory_format=_memory_format(device))  # type: ignore[call-overload]
-    average = [p.detach().clone() for p in network.parameters()]
+    if recipe.start_from is not None and not resume:
+        warm_start(network, base / recipe.start_from)
+    network.to(device=device, memory_format=_memory_format(device))  # type: ignore[call-overload]
+    average = copy.deepcopy(network).eval().requires_grad_(False)
     optimisers = build_optimisers(network, recipe.optimiser)
-    start = 0
+    if fabric.is_global_zero:
+        runs.prepare_folder(run, resume=resume, needed=3 * checkpoint_bytes(network))
+    progress = Progress()
     if resume:
-        start = load_checkpoint(checkpoint_path, recipe, network, average, optimisers)
+        progress = load_checkpoint(run / "last.pt", recipe, network, average, optimisers)
+    teacher = Teacher(recipe.teacher, base, recipe.scale, device) if recipe.teacher else None
+    patches, valid = _read_data(recipe, network, data, cache, fabric)
 
-    macs = multiply_adds(network, recipe.data.patch, recipe.data.patch)
-    flop_per_step = 6 * macs * recipe.data.batch  # forward once, backward twice
-    console.print(
+    folder = runs.Folder(run, recipe, progress.step, writes=fabric.is_global_zero)
+    folder.say(
         f"{recipe.name} x{recipe.scale}: {parameter_count(network):,} parameters, "
-        f"{len(patches):,} pictures, {recipe.optimiser.steps:,} steps on {_device_name(device)}"
+        f"{multiply_adds(network, 720 // recipe.scale, 1280 // recipe.scale) / 1e9:.4g}G "
+        f"multiply-adds for 1280x720, {patches.usable(recipe.data.patch):,} pictures, "
+        f"{recipe.optimiser.steps:,} steps on {fabric.world_size} x {runs.device_name(device)}"
     )
 
-    forward = torch.compile(network) if device.type == "cuda" else network
-    loss_function = LOSSES[recipe.optimiser.loss]
-    log = run / "log.csv"
-    start_log(log, start)
-    total_loss = torch.zeros((), device=device)
-    count = 0
-    latest = ""
-    saved = reported = time.monotonic()
-    with _progress(console) as progress:
-        task = progress.add_task(
-            "training", total=recipe.optimiser.steps, completed=start, status=""
-        )
-        for step in range(start, recipe.optimiser.steps):
-            low, high = patches.sample(step)
-            low = low.contiguous(memory_format=_memory_format(device))
-            rate = learning_rate(recipe.optimiser, step)
-            for optimiser in optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss = loss_function(forward(low), high)
-            for optimiser in optimisers:
-                optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            for optimiser in optimisers:
-                optimiser.step()
-            # Early on, the average follows closely: it has no past worth keeping.
-            decay = min(recipe.optimiser.ema, (step + 1) / (step + 10))
-            torch._foreach_lerp_(average, list(network.parameters()), 1 - decay)
-            total_loss += loss.detach()
+    def save(path: Path) -> None:
+        if fabric.is_global_zero:
+            save_checkpoint(path, recipe, progress, network, average, optimisers)
 
-            done = step + 1
-            count += 1
-            validating = done % recipe.validate_every == 0 or done == recipe.optimiser.steps
-            if validating or done % REPORT_EVERY == 0:
-                mean_loss = total_loss.item() / count
-                total_loss.zero_()
-                if not math.isfinite(mean_loss):
-                    raise TrainingError(
-                        f"{run}: the loss is no longer finite at step {done}: lower "
-                        "optimiser.learning_rate, and resume from the last checkpoint"
-                    )
-                now = time.monotonic()
-                speed = count / (now - reported)
-                count = 0
-                reported = now
-                score: float | None = None
+    def validated() -> None:
+        if fabric.is_global_zero:
+            psnr, shown = validate(average, valid)
+            folder.say(f"step {progress.step:,}: valid {psnr:.2f} dB")
+            folder.show(progress.step, shown)
+            meter.psnr = psnr
+            if psnr > progress.best_psnr:
+                progress.best_psnr = psnr
+                save(run / "best.pt")
+        fabric.barrier()
+
+    save(run / "last.pt")  # what cannot be written is found out before, not after
+    take_step = make_step(recipe, fabric, network, average, optimisers, teacher)
+    meter = Meter(recipe, fabric, network, folder)
+    saved = time.monotonic()
+    with _signals() as interrupted:
+        while progress.step < recipe.optimiser.steps:
+            patch, batch = recipe.data.sizes(progress.step)
+            low, high = patches.sample(
+                progress.step,
+                patch=patch,
+                batch=batch,
+                part=fabric.global_rank,
+                parts=fabric.world_size,
+            )
+            meter.count(patch, batch, *take_step(progress.step, low, high))
+            progress.step += 1
+            last = progress.step == recipe.optimiser.steps
+            validating = last or progress.step % recipe.validate_every == 0
+            if validating or progress.step % REPORT_EVERY == 0:
+                meter.stop(progress)
                 if validating:
-                    score = validate(network, average, valid)
-                    latest = f", valid {score:.2f} dB"
-                    left = (recipe.optimiser.steps - done) / speed / 60
-                    console.print(
-                        f"step {done:,} of {recipe.optimiser.steps:,}: loss {mean_loss:.5f}, "
-                        f"{speed:.2f} it/s, {left:.0f} min left{latest}"
-                    )
-                    reported = time.monotonic()
-                append_log(log, done, rate, mean_loss, speed, score)
-                rates = f"{speed:.2f} it/s, {speed * flop_per_step / 1e12:.3f} TFLOP/s"
-                status = f"loss {mean_loss:.5f}, {rates}{latest}"
-                progress.update(task, completed=done, status=status)
-                if now - saved > recipe.checkpoint_seconds or done == recipe.optimiser.steps:
-                    save_checkpoint(checkpoint_path, recipe, done, network, average, optimisers)
-                    saved = now
+                    validated()
+                meter.report(progress)
+                if last or time.monotonic() - saved > recipe.checkpoint_seconds:
+                    save(run / "last.pt")
+                    saved = time.monotonic()
+            if interrupted():
+                meter.stop(progress)
+                save(run / "last.pt")
+                raise TrainingInterrupted(
+                    f"interrupted; {run} is saved as of step {progress.step:,}: "
+                    "go on by the same command with --resume"
+                )
 
-    _set_weights(network, average)
     path = run / f"{recipe.name}-x{recipe.scale}.onnx"
-    difference = export_onnx(network, make_card(recipe, network, recipe_path, commit), path)
-    console.print(f"wrote {path}; the engine differs from torch by {difference:.1g} at most")
+    if fabric.is_global_zero:
+        card = make_card(recipe, network, recipe_path.name if recipe_path else None, runs.commit())
+        difference = export_onnx(average, card, path)
+        save_weights(average, card, path.with_suffix(".safetensors"))
+        folder.say(f"wrote {path}; the engine differs from torch by {difference:.1g} at most")
+    folder.close()
     return path
+
+
+def start_fabric() -> Fabric:
+    """One process on one device, or what torchrun's environment says."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    cuda = torch.cuda.is_available()
+    fabric = Fabric(
+        accelerator="cuda" if cuda else "cpu",
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed" if cuda else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def _read_data(
+    recipe: Recipe, network: Network, data: Path, cache: Path | None, fabric: Fabric
+) -> tuple[Patches, Pairs]:
+    config = recipe.data
+
+    def load(sources: Sequence[Source], **made: Any) -> Pairs:
+        return load_pairs(sources, data, recipe.scale, cache=cache, **made)
+
+    # With a cache, one process of each machine decodes, and the others map what it decoded.
+    if cache and fabric.local_rank:
+        fabric.barrier()
+    pairs = load(config.train)
+    valid = load(config.valid, degradation=config.degradation, seed=recipe.seed)
+    if cache and not fabric.local_rank:
+        fabric.barrier()
+    patches = Patches(
+        pairs,
+        candidates=config.candidates,
+        seed=recipe.seed,
+        device=fabric.device,
+        degradation=config.degradation,
+    )
+    for patch in (config.patch, *(stage.patch for stage in config.later)):
+        patches.usable(patch)
+        if patch % network.multiple_of:
+            raise TrainingError(
+                f"data.patch {patch}: {recipe.network.name} needs a multiple of "
+                f"{network.multiple_of}"
+            )
+    return patches, valid
+
+
+def make_step(
+    recipe: Recipe,
+    fabric: Fabric,
+    network: Network,
+    average: Network,
+    optimisers: Sequence[torch.optim.Optimizer],
+    teacher: Teacher | None,
+) -> Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """One step of training: takes its number and a batch, gives loss and whether it is finite.
+
+    Both are left on the device, so that the host never waits for them.
+    """
+    config = recipe.optimiser
+    criterion = mixture(recipe.loss)
+    if fabric.device.type == "cuda":
+        network.compile()
+    forward, *wrapped = fabric.setup(network, *optimisers)
+    parameters = list(network.parameters())
+    pairs = [
+        (own, new)
+        for own, new in zip(
+            average.state_dict().values(), network.state_dict().values(), strict=True
+        )
+        if own.is_floating_point()
+    ]
+    owns, news = map(list, zip(*pairs, strict=True))
+
+    def step_once(step: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        rate = learning_rate(config, step)
+        low = low.contiguous(memory_format=_memory_format(low.device))
+        output = forward(low)
+        loss = criterion(output, high)
+        if teacher is not None:
+            loss = torch.lerp(loss, criterion(output, teacher(low)), teacher.weight)
+        for optimiser in wrapped:
+            optimiser.zero_grad()
+        # Times one, or NaN where the loss is not finite: the gradient of |x| would be finite
+        # there, and only what is in the gradients do all processes see.
+        fabric.backward(loss * (1 + 0 * loss.detach()))
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        finite = norm.isfinite()
+        if config.clip is not None:
+            torch._foreach_mul_(gradients, (config.clip / (norm + 1e-6)).clamp(max=1.0))
+        # A batch whose loss is not finite counts as one without gradients: to leave the
+        # step out altogether, the host would have to wait for the device at every step.
+        for gradient in gradients:
+            gradient.masked_fill_(~finite, 0.0)
+        for inner, optimiser in zip(optimisers, wrapped, strict=True):
+            for group in inner.param_groups:
+                group["lr"] = rate
+            optimiser.step()
+        # Early on, the average follows closely: it has no past worth keeping.
+        decay = min(config.ema, (step + 1) / (step + 10))
+        torch._foreach_lerp_(owns, news, 1 - decay)
+        return loss.detach(), finite
+
+    return step_once
 
 
 @torch.no_grad()
 def validate(
-    network: Plain,
-    weights: Sequence[Tensor],
-    pairs: Sequence[tuple[Tensor, Tensor]],
-) -> float:
-    """Mean luma PSNR in dB of ``network`` with ``weights``, by the field's protocol."""
-    own = [p.detach().clone() for p in network.parameters()]
-    _set_weights(network, weights)
+    network: Network, pairs: Iterable[tuple[Tensor, Tensor]]
+) -> tuple[float, list[tuple[Tensor, Tensor, Tensor]]]:
+    """Mean luma PSNR in dB, by the field's protocol, and a few of (LR, output, HR)."""
+    device = next(network.parameters()).device
+    scores: list[float] = []
+    shown: list[tuple[Tensor, Tensor, Tensor]] = []
+    for low, high in pairs:
+        height, width = low.shape[1:]
+        padding = (0, -width % network.multiple_of, 0, -height % network.multiple_of)
+        x = F.pad(low.to(device).float().div_(255)[None], padding, mode="replicate")
+        output = network(x)[0, :, : high.shape[1], : high.shape[2]]
+        estimate = (output * 255).round().clamp_(0, 255).byte().cpu()
+        inner = np.s_[:, network.scale : -network.scale, network.scale : -network.scale]
+        images = (x[inner].permute(1, 2, 0).cpu().numpy() for x in (estimate, high))
+        scores.append(metrics.psnr(*map(metrics.luma, images)))
+        if len(shown) < runs.PICTURES:
+            shown.append((low, estimate, high))
+    return float(np.mean(scores)), shown
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and a scheduler's request to end wait for the end of the step."""
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if received and number == signal.SIGINT:  # twice: at once, then
+            raise KeyboardInterrupt
+        received.append(number)
+
     try:
-        scores = []
-        for low, high in pairs:
-            output = network(low.float().div_(255)[None])[0]
-            estimate = (output * 255).round().clamp_(0, 255).byte()
-            inner = np.s_[:, network.scale : -network.scale, network.scale : -network.scale]
-            images = (x[inner].permute(1, 2, 0).cpu().numpy() for x in (estimate, high))
-            scores.append(metrics.psnr(*map(metrics.luma, images)))
-        return float(np.mean(scores))
+        before = {s: signal.signal(s, receive) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread, where signals do not come
+        before = {}
+    try:
+        yield lambda: bool(received)
     finally:
-        _set_weights(network, own)
-
-
-@torch.no_grad()
-def _set_weights(network: Plain, weights: Sequence[Tensor]) -> None:
-    for parameter, value in zip(network.parameters(), weights, strict=True):
-        parameter.copy_(value)
-
-
-def warm_start(network: Plain, path: Path) -> None:
-    """Set ``network``'s weights from a model file of upres; the tail only if scales match.
-
-    Raises ``TrainingError`` if the file cannot be read or its structure differs.
-    """
-    try:
-        weights = read_weights(path)
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path}: cannot start from this model: {error}") from error
-    own = network.state_dict()
-    if weights.get("tail.weight", torch.empty(0)).shape != own["tail.weight"].shape:
-        weights = {name: w for name, w in weights.items() if not name.startswith("tail.")}
-        expected = {name for name in own if not name.startswith("tail.")}
-    else:
-        expected = set(own)
-    if set(weights) != expected or any(own[name].shape != w.shape for name, w in weights.items()):
-        raise TrainingError(f"{path}: cannot start from this model: its structure differs")
-    network.load_state_dict(weights, strict=False)
-
-
-def make_card(
-    recipe: Recipe, network: Plain, recipe_path: Path | None, commit: str | None
-) -> ModelCard:
-    """The card of a network that this recipe trained, as yet without scores."""
-    structure = dataclasses.asdict(recipe.network)
-    return ModelCard(
-        name=recipe.name,
-        scale=recipe.scale,
-        halo=network.halo,
-        network=structure.pop("name"),
-        network_parameters=structure,
-        parameter_count=parameter_count(network),
-        degradation="bicubic",
-        data=recipe.data.licence,
-        recipe=recipe_path.name if recipe_path else None,
-        commit=commit,
-    )
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        *Progress.get_default_columns()[:3],
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:
     # Tensor cores want channels last; on CPUs it was slower (73 against 80 GFLOP/s).
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} CPU threads"
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that this package runs from, if it runs from one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
-    try:
-        folder = Path(upres.__file__).parent
-        return subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

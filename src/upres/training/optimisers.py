@@ -82,20 +82,34 @@ def build_optimisers(network: nn.Module, config: OptimiserConfig) -> list[torch.
     fused = parameters[0].device.type == "cuda"
     if config.name == "adam":
         return [torch.optim.Adam(parameters, lr=0.0, fused=fused)]
-    kernels = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)][1:-1]
+    if config.name == "adamw":
+        decay = config.weight_decay
+        return [torch.optim.AdamW(parameters, lr=0.0, weight_decay=decay, fused=fused)]
+    kernels = [p for p in parameters if p.ndim == 4][1:-1]
     hidden = {id(kernel) for kernel in kernels}
     rest = [p for p in parameters if id(p) not in hidden]
     return [Muon(kernels, lr=0.0), torch.optim.Adam(rest, lr=0.0, fused=fused)]
 
 
 def learning_rate(config: OptimiserConfig, step: int) -> float:
-    """Linear warm-up, then half a cosine down to the final rate, as of ``step`` from 0.
+    """The rate at ``step``, counted from 0.
 
-    Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts",
-    ICLR 2017, eq. 5, without restarts.
+    ``cosine``: a linear warm-up, then half a cosine down to the final rate (Loshchilov and
+    Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, eq. 5,
+    without restarts). ``one_cycle``: up from a 25th by half a cosine, down likewise (Smith
+    and Topin, "Super-convergence", 2018, in the form that fast.ai gave it). ``step``: a
+    linear warm-up, then constant but for a decay at each milestone.
     """
+    peak, final = config.learning_rate, config.final_learning_rate
     if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    span = config.learning_rate - config.final_learning_rate
-    return config.final_learning_rate + span * (1 + math.cos(math.pi * progress)) / 2
+        if config.schedule == "one_cycle":
+            return _half_cosine(peak / 25, peak, step / config.warmup)
+        return peak * (step + 1) / config.warmup
+    if config.schedule == "step":
+        passed = sum(step >= milestone for milestone in config.milestones)
+        return float(peak * config.decay**passed)
+    return _half_cosine(peak, final, (step - config.warmup) / max(1, config.steps - config.warmup))
+
+
+def _half_cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2

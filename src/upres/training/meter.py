@@ -1,0 +1,109 @@
+"""How a run goes: its loss, its speed, and the share of the device that it uses."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from upres.errors import TrainingError
+from upres.training.checkpoint import Progress
+from upres.training.config import Recipe
+from upres.training.networks import Network, multiply_adds
+from upres.training.optimisers import learning_rate
+from upres.training.run import Folder
+
+REPORT_EVERY = 100
+"""Steps between log rows, and between the only waits for the device."""
+
+
+class Meter:
+    """Adds up losses on the device, and times; reports every so many steps."""
+
+    def __init__(self, recipe: Recipe, fabric: Fabric, network: Network, folder: Folder) -> None:
+        self.recipe, self.fabric, self.folder = recipe, fabric, folder
+        self.pixel_flop = 6 * multiply_adds(network, 64, 64) / 64**2  # once forward, twice back
+        self.peak = matrix_rate(fabric.device)
+        self._reset()
+
+    def _reset(self) -> None:
+        device = self.fabric.device
+        self.loss = torch.zeros((), device=device)
+        self.finite = torch.zeros((), device=device)
+        self.steps = self.images = 0
+        self.flop = 0.0
+        self.psnr: float | None = None
+        self.start = time.monotonic()
+
+    def count(self, patch: int, batch: int, loss: Tensor, finite: Tensor) -> None:
+        """Take note of a step."""
+        self.loss += loss.nan_to_num(0.0, 0.0, 0.0) * finite
+        self.finite += finite
+        self.steps += 1
+        self.images += batch
+        self.flop += self.pixel_flop * batch * patch**2
+
+    def stop(self, progress: Progress) -> None:
+        """Wait for the device, and take the time; what follows is not training."""
+        if self.fabric.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.seconds = max(time.monotonic() - self.start, 1e-9)
+        progress.seconds += self.seconds
+
+    def report(self, progress: Progress) -> None:
+        """Log the steps since the last report; raise if most had no finite loss."""
+        sums = self.fabric.all_reduce(torch.stack([self.loss, self.finite]), reduce_op="mean")
+        assert isinstance(sums, Tensor)
+        loss, finite = sums.tolist()
+        skipped = self.steps - round(finite)
+        progress.skipped += skipped
+        if skipped > self.steps / 2:
+            raise TrainingError(
+                f"{self.folder.run}: at step {progress.step:,} the loss was not finite for "
+                f"{skipped} of the last {self.steps} batches: lower optimiser.learning_rate or "
+                "set optimiser.clip, and resume from the last checkpoint"
+            )
+        speed = self.steps / self.seconds
+        rate = self.flop / self.seconds / self.fabric.world_size
+        step = progress.step
+        self.folder.log(
+            {
+                "step": step,
+                "learning_rate": learning_rate(self.recipe.optimiser, step - 1),
+                "loss": loss / finite,
+                "it_per_s": speed,
+                "valid_psnr": self.psnr,
+                "seconds": progress.seconds,
+                "skipped": progress.skipped,
+            }
+        )
+        if self.psnr is not None or step % (10 * REPORT_EVERY) == 0:
+            left = (self.recipe.optimiser.steps - step) / speed / 60
+            self.folder.say(
+                f"step {step:,} of {self.recipe.optimiser.steps:,}: loss {loss / finite:.5f}, "
+                f"{speed:.2f} it/s, {self.images / self.seconds:.0f} images/s, "
+                f"{rate / 1e12:.3g} TFLOP/s ({rate / self.peak:.0%} of the device's matrix rate)"
+                + (f", {progress.skipped} batches skipped" if progress.skipped else "")
+                + f", {left:.0f} min left"
+            )
+        self._reset()
+
+
+def matrix_rate(device: torch.device) -> float:
+    """Floating-point operations a second of a large matrix product: the device's own rate.
+
+    In bfloat16 on a GPU and in float32 on a CPU, as training is.
+    """
+    cuda = device.type == "cuda"
+    side = 8192 if cuda else 1024
+    dtype = torch.bfloat16 if cuda else torch.float32
+    a = torch.randn(side, side, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        product = a @ a
+        product[0, 0].item()  # waits for the device
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best

@@ -1,0 +1,81 @@
+"""What the networks share: what upres needs to know of each, and published parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from pydantic import ConfigDict, Field
+from torch import Tensor, nn
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+PositiveInt = Annotated[int, Field(ge=1)]
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+"""Mean RGB of DIV2K's training pictures, in [0, 1], as EDSR's authors published it."""
+
+
+class Network(nn.Module):
+    """Takes RGB in [0, 1], N x 3 x height x width; gives it ``scale`` times as large.
+
+    The output is not clipped to [0, 1]. What depends on the scale is in the attribute
+    ``tail``, so that all other weights serve networks of other scales, too.
+    """
+
+    channels = 3
+
+    def __init__(self, *, scale: int, halo: int | None, multiple_of: int = 1) -> None:
+        super().__init__()
+        self.scale = scale
+        self.halo = halo
+        """Receptive-field radius in input pixels; None if it is the whole picture. Of a
+        network that pools, how far it sees beyond each block of ``multiple_of`` pixels."""
+        self.multiple_of = multiple_of
+        """The input's height and width must be multiples of this."""
+
+
+class Upsampler(nn.Sequential):
+    """Convolutions and pixel shuffles that enlarge features x2, x3, or x4 as twice x2.
+
+    Source: Lim et al., "Enhanced deep residual networks for single image
+    super-resolution", CVPRW 2017, figure 3; with ``activation`` after each stage, Ledig et
+    al., "Photo-realistic single image super-resolution using a generative adversarial
+    network", CVPR 2017, figure 4.
+    """
+
+    def __init__(
+        self, features: int, scale: int, activation: Callable[[], nn.Module] | None = None
+    ) -> None:
+        self.stages = (2, 2) if scale == 4 else (scale,)
+        layers: list[nn.Module] = []
+        for stage in self.stages:
+            layers += [nn.Conv2d(features, features * stage**2, 3, padding=1)]
+            layers += [nn.PixelShuffle(stage)]
+            if activation is not None:
+                layers.append(activation())
+        super().__init__(*layers)
+
+    def halo(self, radius: int) -> int:
+        """Radius in input pixels, if a convolution of ``radius`` follows the enlargement."""
+        for stage in reversed(self.stages):
+            radius = math.ceil(radius / stage) + 1
+        return radius
+
+
+def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Run ``layer`` in float32, even under autocast.
+
+    The last convolution decides the output's precision: bfloat16 holds three digits.
+    """
+    if not torch.amp.is_autocast_available(x.device.type):
+        return layer(x)
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.float())
+
+
+def div2k_mean() -> Tensor:
+    """``DIV2K_MEAN``, to be added to pictures N x 3 x height x width."""
+    return torch.tensor(DIV2K_MEAN)[:, None, None]

@@ -1,0 +1,189 @@
+"""A run's folder: the recipe as run, the environment, logs, curves and pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+import tomli_w
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor
+
+import upres
+from upres.errors import TrainingError
+from upres.formats import replacing
+from upres.resize import bicubic
+from upres.training.config import Recipe, recipe_values
+
+LOG_COLUMNS = ("step", "learning_rate", "loss", "it_per_s", "valid_psnr", "seconds", "skipped")
+
+PICTURES = 4
+"""How many validation pictures are shown, each by a part of itself."""
+
+PICTURE_SIDE = 64
+"""Side of that part, in low-resolution pixels."""
+
+
+def prepare_folder(run: Path, *, resume: bool, needed: int) -> None:
+    """Make the run's folder, and find out before training whether it can be written.
+
+    ``needed`` is how many bytes the run will write. Raises ``TrainingError`` if the folder
+    cannot be written, has too little room, holds a run that is not to be resumed, or none
+    that is.
+    """
+    last = run / "last.pt"
+    if resume and not last.is_file():
+        raise TrainingError(f"{run}: holds no checkpoint to resume from (last.pt)")
+    if not resume and last.exists():
+        raise TrainingError(
+            f"{run}: holds a run already; go on with --resume, or choose another --output"
+        )
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        probe = run / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+        free = shutil.disk_usage(run).free
+    except OSError as error:
+        raise TrainingError(f"{run}: cannot write a run here: {error.strerror}") from error
+    if free < needed:
+        raise TrainingError(
+            f"{run}: the run needs {needed / 1e6:.0f} MB there, and {free / 1e6:.0f} MB are free: "
+            "make room, or choose another --output"
+        )
+
+
+class Folder:
+    """Writes into a run's folder; in processes other than the first, nothing."""
+
+    def __init__(self, run: Path, recipe: Recipe, start: int, *, writes: bool) -> None:
+        self.run = run
+        self.writes = writes
+        self.console = Console(stderr=True, quiet=not writes)
+        if not writes:
+            return
+        with replacing(run / "recipe.toml") as path:
+            path.write_text(tomli_w.dumps(recipe_values(recipe)), "utf-8")
+        with replacing(run / "environment.json") as path:
+            path.write_text(json.dumps(environment(), indent=2) + "\n", "utf-8")
+        _start_log(run / "log.csv", start)
+        # Imported late: it takes a second.
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.events = SummaryWriter(str(run / "tensorboard"), purge_step=start)
+
+    def say(self, text: str) -> None:
+        """Print a line, and keep it in ``log.txt``."""
+        if self.writes:
+            self.console.print(text, highlight=False, soft_wrap=True)
+            with (self.run / "log.txt").open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
+
+    def log(self, values: dict[str, float | None]) -> None:
+        """Add a row to ``log.csv`` and points to TensorBoard's curves; None is left out."""
+        if not self.writes:
+            return
+        with (self.run / "log.csv").open("a", newline="") as file:
+            csv.writer(file).writerow(_format(name, values[name]) for name in LOG_COLUMNS)
+        for name, value in values.items():
+            if value is not None and name != "step":
+                self.events.add_scalar(name, value, int(values["step"] or 0))
+        self.events.flush()
+
+    def show(self, step: int, triples: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Write a picture of validation crops: bicubic, the network, the truth.
+
+        ``triples`` hold LR, the network's output and HR, 3 x height x width, uint8.
+        """
+        if not self.writes or not triples:
+            return
+        side = min(PICTURE_SIDE, *(length for low, _, _ in triples for length in low.shape[1:]))
+        picture = np.concatenate([_strip(*triple, side) for triple in triples])
+        path = self.run / "valid" / f"step-{step:07d}.png"
+        path.parent.mkdir(exist_ok=True)
+        pyvips.Image.new_from_array(picture).pngsave(str(path))
+        self.events.add_image("bicubic, network, truth", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """End TensorBoard's file."""
+        if self.writes:
+            self.events.close()
+
+
+def environment() -> dict[str, Any]:
+    """What the run runs on: versions, device, command."""
+    packages = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
+    return {
+        "upres": upres.__version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "platform": platform.platform(),
+        "command": sys.argv,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packages": dict(sorted(packages.items())),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """Such as ``NVIDIA H100``, or ``2 CPU threads``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} CPU threads"
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this package runs from, if it runs from one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
+    try:
+        folder = Path(upres.__file__).parent
+        return subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _start_log(path: Path, start: int) -> None:
+    """Begin the log, or drop the rows from after the step that is resumed from."""
+    rows: list[list[str]] = []
+    if start and path.exists():
+        with path.open(newline="") as file:
+            rows = [row for row in csv.reader(file) if row[0].isdigit() and int(row[0]) <= start]
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        csv.writer(file).writerows([LOG_COLUMNS, *rows])
+
+
+def _format(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    formats = {"learning_rate": ".3g", "loss": ".6f", "valid_psnr": ".4f", "it_per_s": ".3f"}
+    return format(value, formats.get(name, ".0f"))
+
+
+def _strip(low: Tensor, output: Tensor, high: Tensor, side: int) -> NDArray[np.uint8]:
+    """The middle of a picture three times, side by side."""
+    scale = high.shape[1] // low.shape[1]
+    top, left = ((length - side) // 2 for length in low.shape[1:])
+    bottom, right = top + side, left + side
+    small = low[:, top:bottom, left:right].permute(1, 2, 0).cpu().numpy()
+    inner = np.s_[:, top * scale : bottom * scale, left * scale : right * scale]
+    network, truth = (x[inner].permute(1, 2, 0).cpu().numpy() for x in (output, high))
+    return np.concatenate([bicubic(small, scale=scale), network, truth], axis=1)

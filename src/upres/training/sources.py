@@ -1,0 +1,185 @@
+"""Pictures to train on, from folders in the field's layouts and from tar shards."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+
+from upres.errors import InputError
+from upres.formats import SUFFIXES
+from upres.formats.photo import read_rgb8
+
+
+@dataclass(frozen=True)
+class PairedSource:
+    """A folder of high-resolution pictures, and one of the same in low resolution.
+
+    The low-resolution picture of ``a/0001.png`` is ``a/0001`` or, with the scale, as the
+    field names it, ``a/0001x2``, of any format.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    hr: str
+    lr: str
+
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+Source = str | PairedSource
+"""Relative to the data folder; where it is one path: a tar shard, or a folder."""
+
+
+def read_pictures(sources: Sequence[Path]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield (name, height x width x 3) of every picture in tar shards and folders.
+
+    Sorted by name within each source; folders are searched to their depths. Raises
+    ``InputError`` for a source that is missing or holds no picture, and for a picture that
+    cannot be read.
+    """
+    for source in sources:
+        if source.is_dir():
+            yield from _decoded((str(path), path) for path in _pictures(source))
+        else:
+            count = 0
+            for name, pixels in _decoded(_read_tar(source)):
+                count += 1
+                yield name, pixels
+            if count == 0:
+                raise _empty(source)
+
+
+def read_pairs(
+    source: PairedSource, folder: Path, scale: int
+) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Yield (name, LR, HR), height x width x 3, of a source's pairs, sorted by name.
+
+    HR that is larger than its LR by less than ``scale`` pixels at the bottom or on the
+    right, as its size was no multiple, is cropped there. Raises ``InputError`` for a
+    folder that is missing or empty, a picture without its other half, and a pair whose
+    sizes do not fit; the last names both files.
+    """
+    paths = _matched(folder / source.hr, folder / source.lr, scale)
+    # High and low in turns, so that one pool reads both.
+    decoded = _decoded((str(path), path) for pair in paths for path in pair)
+    for (name, high), (low_name, low) in zip(decoded, decoded, strict=True):
+        height, width = (side * scale for side in low.shape[:2])
+        surplus = (high.shape[0] - height, high.shape[1] - width)
+        if not all(0 <= pixels < scale for pixels in surplus):
+            raise InputError(
+                f"{name}: its {_size(high)} pixels are not {scale} times the {_size(low)} of "
+                f"{low_name}: pair it with the picture that was made of it at x{scale}"
+            )
+        yield name, low, high[:height, :width]
+
+
+def source_files(source: Source, folder: Path) -> list[Path]:
+    """The files that a source consists of: pictures, or the one tar shard.
+
+    Raises ``InputError`` as ``read_pictures`` does for one that is missing or empty.
+    """
+    if isinstance(source, PairedSource):
+        return _pictures(_checked(folder / source.hr)) + _pictures(_checked(folder / source.lr))
+    path = folder / source
+    if path.is_dir():
+        return _pictures(path)
+    if not path.exists():
+        raise _missing(path)
+    return [path]
+
+
+def in_parallel(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """``map``, but several at a time, in threads; the order stays.
+
+    For what is NumPy's or libvips' work: they let go of the interpreter meanwhile.
+    """
+    items = iter(items)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        # In portions, as results ahead of their use take memory.
+        while portion := list(islice(items, 32)):
+            yield from pool.map(function, portion)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise _empty(folder)
+    return paths
+
+
+def _checked(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of training pictures; see --data")
+    return folder
+
+
+def _matched(high_folder: Path, low_folder: Path, scale: int) -> list[tuple[Path, Path]]:
+    high = _by_stem(_checked(high_folder))
+    low = _by_stem(_checked(low_folder))
+    matched = []
+    for stem, path in high.items():
+        own = next((name for name in (stem, f"{stem}x{scale}") if name in low), None)
+        if own is None:
+            raise InputError(
+                f"{path}: has no low-resolution picture in {low_folder}; expected "
+                f"{stem}{path.suffix} or {stem}x{scale}{path.suffix}"
+            )
+        matched.append((path, low.pop(own)))
+    for path in low.values():
+        raise InputError(f"{path}: has no high-resolution picture in {high_folder}")
+    return matched
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Pictures by their path in ``folder``, less the suffix."""
+    found: dict[str, Path] = {}
+    for path in _pictures(folder):
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in found:
+            raise InputError(f"{path}: cannot be told from {found[stem]}: rename or remove one")
+        found[stem] = path
+    return found
+
+
+def _decoded(
+    pictures: Iterable[tuple[str, Path | bytes]],
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    return in_parallel(lambda item: (item[0], read_rgb8(item[1], name=item[0])), pictures)
+
+
+def _read_tar(path: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        with tarfile.open(path) as archive:
+            members = (m for m in archive.getmembers() if m.isfile())
+            for member in sorted(members, key=lambda member: member.name):
+                if Path(member.name).suffix.lower() in SUFFIXES:
+                    file = archive.extractfile(member)
+                    assert file is not None  # isfile() was checked
+                    yield f"{path}:{member.name}", file.read()
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except (OSError, tarfile.TarError) as error:
+        raise InputError(f"{path}: cannot read this tar file: {error}") from error
+
+
+def _missing(path: Path) -> InputError:
+    return InputError(f"{path}: no such tar file or folder of training pictures; see --data")
+
+
+def _empty(source: Path) -> InputError:
+    return InputError(f"{source}: holds no pictures; expected {', '.join(SUFFIXES)}")
+
+
+def _size(image: NDArray[np.uint8]) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+from upres.training.sources import PairedSource
+
+from upres.errors import RecipeError
+from upres.training.config import load_recipe, recipe_from, recipe_values
+from upres.training.networks import EdsrConfig, PlainConfig, build, parameter_count
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_recipe_of_the_repository_is_valid() -> None:
+    paths = sorted((ROOT / "recipes").rglob("*.toml"))
+    assert {path.stem for path in paths} >= {"fast-x2", "fast-x3", "fast-x4"}
+    for path in paths:
+        recipe = load_recipe(path)
+        assert build(recipe.network, recipe.scale).scale == recipe.scale
+        if recipe.name == "fast":
+            assert parameter_count(build(recipe.network, recipe.scale)) <= 150_000
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimiser.stepz=3", r"optimiser.stepz: no such key; did you mean optimiser.steps\?"),
+        ("network.featurs=3", r"network.featurs: no such key; did you mean network.features\?"),
+        ("network.groups=3", r"network.groups: no such key"),
+        ("network.name='vgg'", r"network: .*'plain', .*'edsr'"),
+        ("teacher.modle='x'", r"teacher.model: field required"),
+        ("loss.l3=1.0", r"loss.l3.*: input should be 'mse', 'l1', 'charbonnier' or 'fft'"),
+        ("loss.l1=-1.0", r"loss.l1: input should be greater than 0"),
+        ("scale=5", "scale: input should be 2, 3 or 4"),
+        ("data.batch=0", "data.batch: input should be greater than or equal to 1"),
+        ("data.batch='two'", "data.batch: input should be a valid integer"),
+        ("data.later=[{step=9,patch=8,batch=1},{step=5,patch=8,batch=1}]", "data: later: "),
+        ("data.degradation='fog'", "data.degradation: input should be 'bicubic' or 'photo'"),
+        ("optimiser.weight_decay=0.1", "optimiser: weight_decay goes with name = 'adamw'"),
+        ("optimiser.milestones=[10]", "optimiser: milestones go with schedule = 'step'"),
+        ("optimiser.schedule='step'", "optimiser: milestones go with schedule = 'step'"),
+        ("optimiser=3", "optimiser: "),
+        ("nonsense", "write it as key=value"),
+        ("name.x=3", "name is not a section"),
+    ],
+)
+def test_mistakes_in_recipes_name_the_key(data: Path, override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        load_recipe(data / "recipe.toml", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_reach_every_part(data: Path) -> None:
+    recipe = load_recipe(
+        data / "recipe.toml",
+        [
+            "network={name='edsr', features=8, blocks=1, residual_scaling=0.1}",
+            "loss={l1=1.0, fft=0.05}",
+            "data.train=[{hr='HR', lr='LR/X2'}]",
+            "data.later=[{step=20, patch=16, batch=1}]",
+            "teacher.model=best-x2.safetensors",
+        ],
+    )
+    assert recipe.network == EdsrConfig(features=8, blocks=1, residual_scaling=0.1)
+    assert recipe.loss == {"l1": 1.0, "fft": 0.05}
+    assert recipe.data.train == [PairedSource(hr="HR", lr="LR/X2")]
+    assert recipe.data.sizes(19) == (8, 2)
+    assert recipe.data.sizes(20) == (16, 1)
+    assert recipe.teacher is not None
+    assert recipe.teacher.model == "best-x2.safetensors"
+
+
+def test_a_recipe_survives_being_written(data: Path) -> None:
+    recipe = load_recipe(data / "recipe.toml", ["loss={mse=1.0}", "optimiser.clip=1"])
+    assert recipe.network == PlainConfig(features=8, blocks=1)
+    values = tomllib.loads(tomli_w.dumps(recipe_values(recipe)))
+    assert recipe_from(values, "again") == recipe
+
+
+def test_recipes_that_are_no_toml(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"none.toml: cannot read this recipe"):
+        load_recipe(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("= 3")
+    with pytest.raises(RecipeError, match=r"bad.toml: not valid TOML"):
+        load_recipe(tmp_path / "bad.toml")

@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips
+import torch
+from numpy.typing import NDArray
+
+from upres import metrics
+from upres.errors import TrainingError
+from upres.model import read_model
+from upres.resize import bicubic
+from upres.training.checkpoint import read_checkpoint
+from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
+from upres.training.loop import train
+from upres.training.networks import Network, Plain, SrresnetConfig, build
+from upres.training.transfer import Teacher, orient, warm_start
+
+Texture = Callable[[int, int, int], NDArray[np.uint8]]
+
+
+def recipe(data: Path, *overrides: str) -> Recipe:
+    return load_recipe(data / "recipe.toml", overrides)
+
+
+def log_of(run: Path) -> list[dict[str, str]]:
+    with (run / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_training_learns_and_leaves_a_whole_run(
+    data: Path, tmp_path: Path, texture: Texture
+) -> None:
+    run = tmp_path / "run"
+    changes = ["optimiser.steps=300", "validate_every=150", "optimiser.learning_rate=4e-3"]
+    path = train(recipe(data, *changes), data=data, run=run, recipe_path=data / "recipe.toml")
+    card = read_model(path).card
+    assert (card.name, card.scale, card.halo, card.data) == ("tiny", 2, 4, "made up")
+    assert card.network_parameters == {"features": 8, "blocks": 1, "branches": False}
+    rows = log_of(run)
+    assert [row["step"] for row in rows] == ["100", "150", "200", "300"]
+    scores = [float(row["valid_psnr"]) for row in rows if row["valid_psnr"]]
+    # Repeating pixels is where training starts from.
+    assert scores[-1] > scores[0] > start_score(texture(30, 30, 9)) + 1
+
+    names = {p.name for p in run.iterdir()}
+    assert names >= {"log.txt", "last.pt", "best.pt", "tiny-x2.onnx", "tiny-x2.safetensors"}
+    assert recipe_from(tomllib.loads((run / "recipe.toml").read_text()), "") == recipe(
+        data, *changes
+    )
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["torch"] == torch.__version__
+    assert environment["packages"]["numpy"] == np.__version__
+    assert list((run / "tensorboard").glob("events.*"))
+    assert read_checkpoint(run / "best.pt")["progress"]["best_psnr"] == pytest.approx(
+        max(scores), abs=1e-4
+    )
+    # The picture shows bicubic, the network and the truth; 15 pixels a side are all there is.
+    shown = pyvips.Image.new_from_file(str(run / "valid" / "step-0000300.png")).numpy()
+    assert shown.shape == (30, 90, 3)
+    np.testing.assert_array_equal(shown[:, 60:], texture(30, 30, 9))
+    text = (run / "log.txt").read_text()
+    assert "images/s" in text
+    assert "TFLOP/s" in text
+    assert "of the device's matrix rate" in text
+
+
+def start_score(image: NDArray[np.uint8]) -> float:
+    low = bicubic(image, scale=0.5).repeat(2, 0).repeat(2, 1)
+    return metrics.psnr(metrics.luma(low[2:-2, 2:-2]), metrics.luma(image[2:-2, 2:-2]))
+
+
+STEPS = 600
+
+
+def command(data: Path, run: Path, *more: str, processes: int = 1) -> list[str]:
+    arguments = ["train", data / "recipe.toml", "--data", data, "--output", run]
+    steps = ["--set", f"optimiser.steps={STEPS}", "--set", "data.batch=4"]
+    parallel = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    start = [sys.executable, *(parallel if processes > 1 else []), "-m", "upres"]
+    return [*start, *map(str, arguments), *steps, *more]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a run lies that nobody interrupted; made by the first test that needs it."""
+    return tmp_path_factory.mktemp("whole") / "run"
+
+
+def uninterrupted(data: Path, run: Path) -> Path:
+    if not run.exists():
+        subprocess.run(command(data, run), check=True, capture_output=True)
+    return run
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    average: dict[str, torch.Tensor] = read_checkpoint(run / "last.pt")["average"]
+    return average
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_stopped_at_any_moment_resumes_to_the_same_weights(
+    data: Path, tmp_path: Path, whole: Path, number: signal.Signals
+) -> None:
+    stopped = tmp_path / "stopped"
+    process = subprocess.Popen(command(data, stopped), stderr=subprocess.PIPE, text=True)
+    while not (stopped / "log.csv").exists() or len(log_of(stopped)) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, message = process.communicate()
+    assert not (stopped / "tiny-x2.onnx").exists()
+    step = read_checkpoint(stopped / "last.pt")["progress"]["step"]
+    assert 0 < step < STEPS
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert f"is saved as of step {step:,}: go on by the same command with --resume" in message
+    result = subprocess.run(command(data, stopped), capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "holds a run already; go on with --resume" in result.stderr
+    subprocess.run(command(data, stopped, "--resume"), check=True, capture_output=True)
+    expected, got = weights_of(uninterrupted(data, whole)), weights_of(stopped)
+    assert set(got) == set(expected)
+    for name, weight in expected.items():
+        assert torch.equal(got[name], weight), name
+    if number == signal.SIGKILL:  # after Ctrl-C, the first row's loss is that since then
+        losses = [[row["loss"] for row in log_of(run)] for run in (whole, stopped)]
+        assert losses[0] == losses[1]
+
+
+def test_two_processes_train_as_one(data: Path, tmp_path: Path, whole: Path) -> None:
+    run = tmp_path / "two"
+    subprocess.run(command(data, run, processes=2), check=True, capture_output=True)
+    one, two = (
+        [float(row["loss"]) for row in log_of(r)] for r in (uninterrupted(data, whole), run)
+    )
+    assert len(one) == len(two) > 5
+    # Sums are taken in another order, and what that changes grows from step to step.
+    np.testing.assert_allclose(two[0], one[0], rtol=1e-5)
+    np.testing.assert_allclose(two, one, rtol=2e-3)
+
+
+def test_progressive_patches_photo_and_a_teacher_resume_exactly(data: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    train(recipe(data), data=data, run=teacher)
+    changes = [
+        "optimiser.steps=60",
+        "optimiser.name=muon",
+        "optimiser.clip=0.5",
+        "data.degradation=photo",
+        "data.later=[{step=30, patch=12, batch=1}]",
+        "loss={charbonnier=1.0, fft=0.1}",
+        f"teacher={{model='{teacher}/tiny-x2.safetensors', weight=0.3, self_ensemble=true}}",
+        "network={name='srresnet', features=8, blocks=1}",
+        "validate_every=20",
+    ]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(recipe(data, *changes), data=data, run=whole)
+    # A run of 60 steps that ends after 20 is one that was stopped there.
+    step = "upres.training.loop.Meter.report"
+    with pytest.MonkeyPatch.context() as patch:
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        original = train.__globals__["Meter"].report
+        calls: list[int] = []
+
+        def report(self: Any, progress: Any) -> None:
+            original(self, progress)
+            calls.append(progress.step)
+            if progress.step == 40:
+                stop()
+
+        patch.setattr(step, report)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe(data, *changes), data=data, run=parts)
+    assert read_checkpoint(parts / "last.pt")["progress"]["step"] == 20
+    train(recipe(data, *changes), data=data, run=parts, resume=True)
+    expected, got = weights_of(whole), weights_of(parts)
+    assert any("running_mean" in name for name in expected)
+    for name, weight in expected.items():
+        assert torch.equal(got[name], weight), name
+
+
+def test_resuming_needs_the_same_recipe_and_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(TrainingError, match="holds no checkpoint"):
+        train(recipe(data), data=data, run=run, resume=True)
+    train(recipe(data), data=data, run=run)
+    with pytest.raises(TrainingError, match="has another recipe"):
+        train(recipe(data, "seed=1"), data=data, run=run, resume=True)
+    (run / "last.pt").write_bytes(b"rubbish")
+    with pytest.raises(TrainingError, match="not a checkpoint of upres"):
+        train(recipe(data), data=data, run=run, resume=True)
+
+
+def test_batches_without_a_finite_loss_are_skipped_and_counted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from upres.training import loop
+
+    original = loop.Patches.sample
+
+    def sample(self: Any, step: int, **sizes: int) -> Any:
+        low, high = original(self, step, **sizes)
+        return (low, high * float("nan")) if step % 10 == 3 else (low, high)
+
+    monkeypatch.setattr(loop.Patches, "sample", sample)
+    train(recipe(data), data=data, run=tmp_path / "run")
+    assert log_of(tmp_path / "run")[-1]["skipped"] == "4"
+    assert "4 batches skipped" in (tmp_path / "run" / "log.txt").read_text()
+    assert all(w.isfinite().all() for w in weights_of(tmp_path / "run").values())
+
+
+def test_a_loss_that_explodes_stops_with_a_message(data: Path, tmp_path: Path) -> None:
+    wild = recipe(data, "optimiser.learning_rate=1e30", "optimiser.warmup=0")
+    message = r"at step 40 the loss was not finite for \d+ of the last 40 batches: lower"
+    with pytest.raises(TrainingError, match=message):
+        train(wild, data=data, run=tmp_path / "run")
+
+
+def test_clipping_bounds_the_gradient(data: Path, tmp_path: Path) -> None:
+    # Plain descent by hand would be needed to see the norm itself; what shows is that a
+    # vanishing bound leaves nothing for Adam's epsilon to divide.
+    slow = recipe(data, "optimiser.clip=1e-12")
+    train(slow, data=data, run=tmp_path / "slow")
+    train(recipe(data), data=data, run=tmp_path / "fast")
+    start = build(recipe(data).network, 2).state_dict()["tail.weight"]
+    moved = [
+        float((weights_of(tmp_path / n)["tail.weight"] - start).abs().max())
+        for n in ("slow", "fast")
+    ]
+    assert moved[0] < 0.05 * moved[1]
+
+
+def test_a_folder_that_cannot_hold_the_run_is_found_before_training(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match="cannot write a run here"):
+        train(recipe(data), data=data, run=tmp_path / "file" / "run")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9, 8, 1_000_000))
+    with pytest.raises(TrainingError, match=r"needs \d+ MB there, and 1 MB are free"):
+        train(recipe(data), data=data, run=tmp_path / "run")
+
+
+def test_a_disk_that_fills_leaves_the_last_checkpoint(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = torch.save
+    saves: list[int] = []
+
+    def save(content: Any, file: Any) -> None:
+        saves.append(content["progress"]["step"])
+        if len(saves) == 2:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(content, file)
+
+    monkeypatch.setattr(torch, "save", save)
+    run = tmp_path / "run"
+    with pytest.raises(TrainingError, match=r"cannot write this checkpoint: No space left"):
+        train(recipe(data), data=data, run=run)
+    assert read_checkpoint(run / "last.pt")["progress"]["step"] == 0
+    assert not list(run.glob("*.tmp"))
+
+
+def test_patches_must_suit_the_network(data: Path, tmp_path: Path) -> None:
+    pooled = recipe(data, "network={name='pooled', features=4}", "data.patch=12")
+    with pytest.raises(TrainingError, match=r"data.patch 12: pooled needs a multiple of 8"):
+        train(pooled, data=data, run=tmp_path / "run")
+
+
+def test_starting_from_another_model(
+    data: Path, tmp_path: Path, random_network: Plain, model_file: Path
+) -> None:
+    same = Plain(scale=2, features=8, blocks=2)
+    warm_start(same, model_file)
+    for name, value in random_network.state_dict().items():
+        assert torch.equal(same.state_dict()[name], value)
+    other = Plain(scale=3, features=8, blocks=2)
+    warm_start(other, model_file)
+    assert torch.equal(other.head.weight, random_network.head.weight)
+    assert not other.tail.weight.any()
+    with pytest.raises(TrainingError, match="its structure differs"):
+        warm_start(Plain(scale=2, features=8, blocks=3), model_file)
+    for path in (tmp_path / "none.onnx", data / "recipe.toml"):
+        with pytest.raises(TrainingError, match=path.name):
+            warm_start(same, path)
+
+
+@pytest.mark.parametrize("self_ensemble", [False, True])
+def test_a_teacher_gives_its_networks_output(
+    random_network: Network, model_file: Path, self_ensemble: bool
+) -> None:
+    config = TeacherConfig(model=model_file.name, self_ensemble=self_ensemble)
+    teacher = Teacher(config, model_file.parent, 2, torch.device("cpu"))
+    x = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = random_network(x)
+        if self_ensemble:
+            turned = [torch.rot90(x, k, (2, 3)) for k in range(4)]
+            turned += [t.flip(3) for t in turned]
+            outputs = [random_network(t) for t in turned]
+            back = [o.flip(3) if i > 3 else o for i, o in enumerate(outputs)]
+            expected = sum(torch.rot90(o, -i % 4, (2, 3)) for i, o in enumerate(back)) / 8
+    torch.testing.assert_close(teacher(x), expected)
+    with pytest.raises(TrainingError, match=r"enlarges 2 times cannot teach 3 times"):
+        Teacher(config, model_file.parent, 3, torch.device("cpu"))
+
+
+def test_orientations_come_back() -> None:
+    x = torch.rand(1, 3, 5, 7)
+    for flips in ((), (2,), (3,), (2, 3)):
+        for turned in (False, True):
+            assert torch.equal(orient(orient(x, flips, turned), flips, turned, back=True), x)
+
+
+def test_a_network_with_batch_normalisation_keeps_its_statistics(
+    data: Path, tmp_path: Path
+) -> None:
+    train(recipe(data, "network={name='srresnet', features=8, blocks=1}"), data=data, run=tmp_path)
+    network = build(SrresnetConfig(features=8, blocks=1), 2)
+    before = {name: w.clone() for name, w in network.state_dict().items()}
+    after = weights_of(tmp_path)
+    means = [name for name in before if name.endswith("running_mean")]
+    assert means
+    assert all(not torch.equal(before[name], after[name]) for name in means)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from upres.training.config import OptimiserConfig
+from upres.training.networks import Network
+from upres.training.optimisers import Muon, build_optimisers, learning_rate, orthogonalise
+
+
+@pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
+def test_orthogonalising_keeps_directions_and_evens_their_strengths(
+    shape: tuple[int, int],
+) -> None:
+    torch.manual_seed(1)
+    u, _, v = torch.linalg.svd(torch.randn(2, *shape), full_matrices=False)
+    strengths = torch.logspace(0, -1.5, min(shape))
+    result = orthogonalise(u * strengths @ v)
+    # In the basis of the matrix's own singular vectors: diagonal, and nearly even.
+    inner = u.mT @ result @ v.mT
+    diagonal = inner.diagonal(dim1=1, dim2=2)
+    assert diagonal.min() > 0.65
+    assert diagonal.max() < 1.25
+    torch.testing.assert_close(inner, torch.diag_embed(diagonal), atol=1e-4, rtol=0)
+
+
+def test_muon_steps_as_its_source_says() -> None:
+    torch.manual_seed(2)
+    kernel = torch.nn.Parameter(torch.zeros(4, 3, 3, 3))
+    muon = Muon([kernel], lr=0.1)
+    kernel.grad = gradient = torch.randn(4, 3, 3, 3)
+    muon.step()
+    # One step: the average is 0.05 of the gradient, and only directions count.
+    expected = -0.1 * 0.2 * 27**0.5 * orthogonalise(gradient.view(1, 4, 27)).view(4, 3, 3, 3)
+    torch.testing.assert_close(kernel.detach(), expected, atol=2e-3, rtol=0)
+
+
+def test_muon_takes_hidden_kernels_and_adam_all_else(random_network: Network) -> None:
+    muon, adam = build_optimisers(random_network, OptimiserConfig(steps=1, name="muon"))
+    kernels = {id(p) for n, p in random_network.named_parameters() if "body" in n and p.ndim == 4}
+    assert len(kernels) == 4
+    assert {id(p) for group in muon.param_groups for p in group["params"]} == kernels
+    everything = {id(p) for p in random_network.parameters()}
+    rest = {id(p) for group in adam.param_groups for p in group["params"]}
+    assert rest == everything - kernels
+
+
+def test_adamw_decays_weights(random_network: Network) -> None:
+    config = OptimiserConfig(steps=1, name="adamw", weight_decay=0.1)
+    (adamw,) = build_optimisers(random_network, config)
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert adamw.param_groups[0]["weight_decay"] == 0.1
+
+
+def test_cosine_rises_by_a_line_and_falls_by_half_a_cosine() -> None:
+    config = OptimiserConfig(steps=110, learning_rate=2.0, final_learning_rate=1.0, warmup=10)
+    rates = [learning_rate(config, step) for step in range(110)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == 2.0
+    assert rates[60] == pytest.approx(1.5)
+    assert rates[-1] == pytest.approx(1.0, abs=1e-3)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_one_cycle_is_torchs() -> None:
+    config = OptimiserConfig(
+        steps=101, learning_rate=1.0, final_learning_rate=1e-5, warmup=30, schedule="one_cycle"
+    )
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        max_lr=1.0,
+        total_steps=102,  # it reaches the final rate at the last step, not after it
+        pct_start=31 / 102,
+        div_factor=25,
+        final_div_factor=1e5 / 25,
+        cycle_momentum=False,
+    )
+    for step in range(100):
+        expected = optimiser.param_groups[0]["lr"]
+        assert learning_rate(config, step) == pytest.approx(expected, rel=1e-6), step
+        optimiser.step()
+        scheduler.step()
+
+
+def test_steps_decay_at_milestones() -> None:
+    config = OptimiserConfig(
+        steps=100, learning_rate=1.0, schedule="step", milestones=[50, 80], decay=0.1, warmup=4
+    )
+    rates = [learning_rate(config, step) for step in (0, 3, 4, 49, 50, 79, 80, 99)]
+    assert rates == pytest.approx([0.25, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
