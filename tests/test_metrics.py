@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from upres.metrics import luma, mae, mse, psnr, psnr_from_mse, score, ssim
+from upres.metrics import lr_consistency, luma, mae, mse, psnr, psnr_from_mse, score, ssim
+from upres.resize import bicubic
 
 
 def plain(colour: tuple[int, int, int], height: int = 24, width: int = 20) -> NDArray[np.uint8]:
@@ -156,3 +157,40 @@ def test_score_refuses_a_border_that_leaves_nothing(border: int) -> None:
 def test_ssim_refuses_small_or_coloured(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="at least 11x11"):
         ssim(np.zeros(shape), np.zeros(shape))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_truth_is_consistent_with_what_was_made_from_it(scale: int) -> None:
+    hr = np.random.default_rng(1).integers(0, 256, (8 * scale, 9 * scale, 3), np.uint8)
+    lr = bicubic(hr, scale=1 / scale)
+    assert lr_consistency(hr, lr) == math.inf
+    assert lr_consistency(lr.repeat(scale, 0).repeat(scale, 1), lr) < 45
+
+
+def test_consistency_compares_luma_at_low_resolution() -> None:
+    # 10 grey levels count 219 / 255 each in luma, and a plain picture stays plain.
+    estimate = plain((110, 110, 110), height=24, width=18)
+    lr = plain((100, 100, 100), height=8, width=6)
+    assert lr_consistency(estimate, lr) == pytest.approx(20 * math.log10(25.5 * 255 / 219))
+
+
+def test_consistency_leaves_out_the_outermost_pixel() -> None:
+    estimate = plain((90, 90, 90), height=24, width=20)
+    lr = plain((200, 10, 30), height=12, width=10)
+    lr[1:-1, 1:-1] = 90
+    assert lr_consistency(estimate, lr) == math.inf
+    lr[1, -2] = 100
+    assert lr_consistency(estimate, lr) < math.inf
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [((24, 19), "whole number"), ((7, 24), "whole number"), ((2, 2), "leaves nothing")],
+)
+def test_consistency_refuses_sizes(size: tuple[int, int], message: str) -> None:
+    lr = plain((0, 0, 0), height=12, width=10)
+    if size == (2, 2):
+        lr = lr[:2, :2]
+        size = (4, 4)
+    with pytest.raises(ValueError, match=message):
+        lr_consistency(plain((0, 0, 0), *size), lr)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from upres.resize import bicubic
+
 PROTOCOL = (
     "Y of BT.601 (MATLAB rgb2ycbcr), images rounded to uint8, border of `scale` pixels "
     "cropped, LR by MATLAB's bicubic; SSIM with an 11x11 Gaussian window, sigma 1.5; "
@@ -117,6 +119,31 @@ def score(
         x, y = ((luma - 16) * (255 / 219) for luma in (x, y))
     difference = mse(x, y)
     return Scores(psnr_from_mse(difference), ssim(x, y), difference, mae(x, y))
+
+
+def lr_consistency(estimate: NDArray[np.uint8], lr: NDArray[np.uint8]) -> float:
+    """How well an enlarged picture agrees with the one it was made from: PSNR in dB.
+
+    ``estimate`` is shrunk to the size of ``lr`` by MATLAB's bicubic and rounded; then luma
+    is compared, with the outermost pixel of each side cut off, which answers to the border
+    of ``scale`` pixels that ``score`` cuts off. Both are uint8 RGB (height x width x 3).
+    It needs no ground truth, and is infinite where nothing of the input was lost.
+
+    Source: Lugmayr, Danelljan, Van Gool and Timofte, "SRFlow: learning the
+    super-resolution space with normalizing flow", ECCV 2020 (there "LR-PSNR", of RGB).
+
+    Raises ``ValueError`` if the estimate is not a whole number of times as large, or
+    ``lr`` has less than 3 pixels a side.
+    """
+    height, width = lr.shape[:2]
+    scale = estimate.shape[0] // height
+    if scale < 1 or estimate.shape[:2] != (height * scale, width * scale):
+        raise ValueError(f"{estimate.shape} is no whole number of times as large as {lr.shape}")
+    if min(height, width) < 3:
+        raise ValueError(f"a border of 1 leaves nothing of {width}x{height} pixels")
+    shrunk = bicubic(estimate, size=(height, width))
+    inner = np.s_[1:-1, 1:-1]
+    return psnr(luma(shrunk[inner]), luma(lr[inner]))
 
 
 def _check_same_shape(a: NDArray[Any], b: NDArray[Any]) -> None:

@@ -21,14 +21,20 @@ from pathlib import Path
 
 from upres import __version__
 from upres.errors import UsageError
+from upres.evaluation.complexity import multiply_adds, parameter_count
 from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair
-from upres.metrics import PROTOCOL, Scores, score
+from upres.evaluation.models import tell_apart
+from upres.metrics import PROTOCOL, Scores, lr_consistency, score
 from upres.model import Model
 from upres.resize import bicubic
 
 Enlarger = Callable[[Rgb8, Model], Rgb8]
 
 BICUBIC = "bicubic"
+
+TIME_AGAIN_BELOW = 5.0
+"""Seconds. What took less is timed a second time, as compiling the engine for the
+picture's size may have been much of it."""
 
 # The picture's name in the original set, and its number in copies that count.
 GREY_PICTURES = {"Set14": ("bridge", "img_003")}
@@ -40,9 +46,11 @@ class ImageResult:
 
     image: str
     scores: Scores
+    lr_psnr: float
+    """LR-consistency in decibels; see ``upres.metrics.lr_consistency``."""
     seconds: float | None
-    """Wall-clock time to enlarge it, with the engine's compilation where the picture's
-    size is new to it; None for bicubic, which is there for its quality only."""
+    """Wall-clock time to enlarge it, without compiling the engine where that matters
+    (``TIME_AGAIN_BELOW``); None for bicubic, which is there for its quality only."""
     scores_as_grey: Scores | None = None
     """For a picture that early papers compared by its grey levels: the scores so."""
 
@@ -54,6 +62,10 @@ class MethodResult:
     method: str
     model: Path | None
     """The model's file; None for bicubic."""
+    parameters: int | None
+    """None for bicubic."""
+    multiply_adds: int | None
+    """For a 1280x720 output; None for bicubic, and where the graph does not tell."""
     images: tuple[ImageResult, ...]
 
     @property
@@ -68,6 +80,11 @@ class MethodResult:
             mse=statistics.fmean(s.mse for s in scores),
             mae=statistics.fmean(s.mae for s in scores),
         )
+
+    @property
+    def lr_psnr(self) -> float:
+        """Mean LR-consistency in decibels."""
+        return statistics.fmean(image.lr_psnr for image in self.images)
 
     @property
     def seconds(self) -> float | None:
@@ -129,7 +146,7 @@ def evaluate(
                 "of one scale at a time"
             )
     sets = [(folder, find_pairs(folder, scale)) for folder in folders]
-    run = enlarge or _enlarge
+    run = enlarge or enlarge_rgb8
     tell = progress or _silent
     results: list[SetResult] = []
     for folder, pairs in sets:
@@ -147,7 +164,8 @@ def evaluate(
     )
 
 
-def _enlarge(image: Rgb8, model: Model) -> Rgb8:
+def enlarge_rgb8(image: Rgb8, model: Model) -> Rgb8:
+    """``upres.enlarge`` for uint8 RGB, height x width x 3."""
     # Imported late: it brings the engine, which a caller with its own does not need.
     from upres.inference import enlarge
 
@@ -168,37 +186,55 @@ def _evaluate_set(
 ) -> SetResult:
     scale = models[0].card.scale
     dataset = folder.resolve().name
+    names = tell_apart([model.label for model in models], [model.path for model in models])
     baseline: list[ImageResult] = []
     results: list[list[ImageResult]] = [[] for _ in models]
     for number, pair in enumerate(pairs, 1):
         progress(f"{dataset} {number}/{len(pairs)}: {pair.name}")
         hr, lr = read_pair(pair, scale)
         grey = Path(pair.name).stem in GREY_PICTURES.get(dataset, ())
-        baseline.append(_result(pair.name, bicubic(lr, scale=scale), hr, scale, grey, None))
+        baseline.append(_result(pair.name, bicubic(lr, scale=scale), hr, lr, grey, None))
         for model, images in zip(models, results, strict=True):
-            start = time.perf_counter()
-            estimate = enlarge(lr, model)
-            seconds = time.perf_counter() - start
-            images.append(_result(pair.name, estimate, hr, scale, grey, seconds))
+            estimate, seconds = _timed(enlarge, lr, model)
+            images.append(_result(pair.name, estimate, hr, lr, grey, seconds))
     return SetResult(
         dataset=dataset,
         folder=folder,
         lr_from_files=pairs[0].lr is not None,
         methods=(
-            MethodResult(BICUBIC, None, tuple(baseline)),
+            MethodResult(BICUBIC, None, None, None, tuple(baseline)),
             *(
-                MethodResult(name, model.path, tuple(images))
-                for name, model, images in zip(_names(models), models, results, strict=True)
+                MethodResult(
+                    name, model.path, parameter_count(model), multiply_adds(model), tuple(images)
+                )
+                for name, model, images in zip(names, models, results, strict=True)
             ),
         ),
     )
 
 
+def _timed(enlarge: Enlarger, lr: Rgb8, model: Model) -> tuple[Rgb8, float]:
+    start = time.perf_counter()
+    estimate = enlarge(lr, model)
+    seconds = time.perf_counter() - start
+    if seconds < TIME_AGAIN_BELOW:
+        start = time.perf_counter()
+        enlarge(lr, model)
+        seconds = min(seconds, time.perf_counter() - start)
+    return estimate, seconds
+
+
 def _result(
-    name: str, estimate: Rgb8, hr: Rgb8, scale: int, grey: bool, seconds: float | None
+    name: str, estimate: Rgb8, hr: Rgb8, lr: Rgb8, grey: bool, seconds: float | None
 ) -> ImageResult:
-    as_grey = score(estimate, hr, border=scale, as_grey=True) if grey else None
-    return ImageResult(name, score(estimate, hr, border=scale), seconds, as_grey)
+    scale = hr.shape[0] // lr.shape[0]
+    return ImageResult(
+        image=name,
+        scores=score(estimate, hr, border=scale),
+        lr_psnr=lr_consistency(estimate, lr),
+        seconds=seconds,
+        scores_as_grey=score(estimate, hr, border=scale, as_grey=True) if grey else None,
+    )
 
 
 def _as_early_papers(result: SetResult) -> SetResult:
@@ -211,12 +247,3 @@ def _as_early_papers(result: SetResult) -> SetResult:
         for method in result.methods
     )
     return replace(result, dataset=f"{result.dataset} (grey as grey)", methods=methods)
-
-
-def _names(models: Sequence[Model]) -> list[str]:
-    """The models' labels, with the file where two models have one label."""
-    labels = [model.label for model in models]
-    return [
-        label if labels.count(label) == 1 else f"{label} ({model.path})"
-        for label, model in zip(labels, models, strict=True)
-    ]

@@ -6,43 +6,93 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
-from upres.evaluation.benchmark import Evaluation, ImageResult, MethodResult
+from upres.evaluation.benchmark import Evaluation, MethodResult
 from upres.formats import replacing
-from upres.metrics import Scores
-
-CSV_COLUMNS = ("set", "scale", "method", "image", "psnr", "ssim", "mse", "mae", "seconds")
 
 MEAN = "mean"
 """In the CSV's column of images, the row of a set's means. No picture has this name, as
 pictures' names have suffixes."""
 
+LR_NOTE = (
+    "LR-PSNR: the result shrunk to the input's size by MATLAB's bicubic, as uint8, compared "
+    "with the input: luma, border of 1 pixel cropped"
+)
+COST_NOTE = (
+    "multiply-adds of convolutions and matrix products for a 1280x720 output; seconds on "
+    "the machine named, without compiling the engine"
+)
+
+
+def short_number(value: float | None) -> str:
+    """Three digits and a thousands' letter: ``1.37M``, ``96.3G``; a dash for None."""
+    if value is None:
+        return "-"
+    if value == 0:
+        return "0"
+    # By way of %e, so that 999,999 rounds to 1.00M and not to 1000K.
+    digits, exponent = f"{value:.2e}".split("e")
+    group = min(max(int(exponent) // 3, 0), 4)
+    decimals = max(0, 2 - (int(exponent) - 3 * group))
+    letter = ("", "K", "M", "G", "T")[group]
+    mantissa = float(digits) * 10 ** (int(exponent) - 3 * group)
+    return f"{mantissa:.{decimals if letter else 0}f}{letter}"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Seconds to the millisecond; a dash for None."""
+    return "-" if seconds is None else f"{seconds:.3f}"
+
+
+def file_stem(names: Sequence[str], scale: int) -> str:
+    """A name for an evaluation's files, after its models: ``fast-x4``, ``a-b-x2``."""
+    # What is no letter or digit may mean something to a file system.
+    parts = [re.sub(r"[^\w.+-]+", "_", name) for name in dict.fromkeys(names)]
+    stem = "-".join(parts)
+    if len(stem) > 100:
+        stem = f"{parts[0][:80]}-and-{len(parts) - 1}-more"
+    return f"{stem}-x{scale}"
+
 
 def table(evaluation: Evaluation) -> Table:
     """One row for each set and method, of means; the protocol stands below."""
-    result = Table(title=f"x{evaluation.scale}", caption=evaluation.protocol)
-    result.add_column("set")
-    result.add_column("images", justify="right")
-    result.add_column("method")
-    for column in ("PSNR", "SSIM", "MSE", "MAE", "s/image"):
-        result.add_column(column, justify="right")
+    result = Table(
+        title=f"x{evaluation.scale}",
+        caption=f"{evaluation.protocol}. {LR_NOTE}; {COST_NOTE}.",
+        # Eleven columns have to do with the 80 letters of a narrow terminal.
+        box=box.SIMPLE_HEAD,
+        padding=0,
+    )
+    result.add_column("set", min_width=6, overflow="fold")
+    result.add_column("n", justify="right")
+    result.add_column("method", min_width=8, overflow="fold")
+    for column in (
+        *("PSNR", "SSIM", "MSE", "MAE", "LR-\nPSNR"),
+        *("para-\nmeters", "mult.-\nadds", "s/\nimage"),
+    ):
+        result.add_column(column, justify="right", no_wrap=True)
     for each in evaluation.sets:
         for method in each.methods:
             means = method.means
             result.add_row(
-                each.dataset,
-                str(len(method.images)),
+                each.dataset if method is each.methods[0] else "",
+                str(len(method.images)) if method is each.methods[0] else "",
                 method.method,
                 f"{means.psnr:.2f}",
                 f"{means.ssim:.4f}",
                 f"{means.mse:.2f}",
                 f"{means.mae:.3f}",
-                "-" if method.seconds is None else f"{method.seconds:.3f}",
+                f"{method.lr_psnr:.2f}",
+                short_number(method.parameters),
+                short_number(method.multiply_adds),
+                seconds_text(method.seconds),
             )
         result.add_section()
     return result
@@ -60,6 +110,7 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
         "date": evaluation.date,
         "machine": evaluation.machine,
         "protocol": evaluation.protocol,
+        "notes": [LR_NOTE, COST_NOTE],
         "scale": evaluation.scale,
         "sets": [
             {
@@ -77,48 +128,67 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
 
 
 def _method_to_json(method: MethodResult) -> dict[str, Any]:
+    rows = [
+        {"image": name} | {k: v if math.isfinite(v or 0) else None for k, v in row.items()}
+        for name, row in figures(method)
+    ]
+    mean = {key: value for key, value in rows.pop().items() if key != "image"}
     return {
         "method": method.method,
         "model": None if method.model is None else str(method.model),
-        "mean": _scores_to_json(method.means, method.seconds),
-        "images": [
-            {"image": image.image, **_scores_to_json(image.scores, image.seconds)}
-            for image in method.images
-        ],
+        "parameters": method.parameters,
+        "multiply_adds": method.multiply_adds,
+        "mean": mean,
+        "images": rows,
     }
 
 
-def _scores_to_json(scores: Scores, seconds: float | None) -> dict[str, float | None]:
-    return {
-        "psnr": scores.psnr if math.isfinite(scores.psnr) else None,
-        "ssim": scores.ssim,
-        "mse": scores.mse,
-        "mae": scores.mae,
-        "seconds": seconds,
-    }
+def figures(method: MethodResult) -> Iterator[tuple[str, dict[str, float | None]]]:
+    """Each picture's name and its measures by name, and at the end ``MEAN`` and theirs."""
+    rows = [(i.image, i.scores, i.lr_psnr, i.seconds) for i in method.images]
+    rows.append((MEAN, method.means, method.lr_psnr, method.seconds))
+    for name, scores, lr_psnr, seconds in rows:
+        yield (
+            name,
+            {
+                "psnr": scores.psnr,
+                "ssim": scores.ssim,
+                "mse": scores.mse,
+                "mae": scores.mae,
+                "lr_psnr": lr_psnr,
+                "seconds": seconds,
+            },
+        )
+
+
+CSV_COLUMNS = (
+    *("set", "scale", "method", "image", "psnr", "ssim", "mse", "mae", "lr_psnr"),
+    *("parameters", "multiply_adds", "seconds"),
+)
 
 
 def write_csv(evaluation: Evaluation, path: Path) -> None:
     """Write a row for each set, method and picture to ``path``, replacing a file there.
 
     After a method's pictures comes the row of their means, whose image is ``mean``.
-    Infinite PSNR is written ``inf``; bicubic's seconds are empty.
+    Infinite PSNR is written ``inf``; what bicubic has not is empty.
 
     Raises ``OutputError`` if it cannot be written.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
     for each in evaluation.sets:
         for method in each.methods:
-            for row in _rows(method):
-                key = (each.dataset, evaluation.scale, method.method, row.image)
-                s = row.scores
-                writer.writerow((*key, s.psnr, s.ssim, s.mse, s.mae, row.seconds))
+            for name, row in figures(method):
+                key = {
+                    "set": each.dataset,
+                    "scale": evaluation.scale,
+                    "method": method.method,
+                    "image": name,
+                    "parameters": method.parameters,
+                    "multiply_adds": method.multiply_adds,
+                }
+                writer.writerow(key | row)
     with replacing(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-
-
-def _rows(method: MethodResult) -> Iterator[ImageResult]:
-    yield from method.images
-    yield ImageResult(MEAN, method.means, method.seconds)

@@ -1,0 +1,73 @@
+"""How much a model weighs and works, counted from its graph."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from upres.model import Model
+
+if TYPE_CHECKING:
+    import openvino
+
+OUTPUT_HEIGHT, OUTPUT_WIDTH = 720, 1280
+"""The output that the field counts multiply-adds for."""
+
+# An int8 model keeps its weights as the second of these.
+_WEIGHT_TYPES = ("f64", "f32", "f16", "bf16", "i8", "u8")
+
+
+def parameter_count(model: Model) -> int:
+    """How many numbers training adjusted: as the card says, else counted from the graph.
+
+    The count takes every constant of floating point or of 8 bits, so that it holds what
+    is fixed, too, such as the weights of a skip that enlarges.
+    """
+    if model.card.parameter_count is not None:
+        return model.card.parameter_count
+    return sum(
+        math.prod(node.get_output_shape(0))
+        for node in model.graph.get_ops()
+        if node.get_type_name() == "Constant"
+        and node.get_element_type().get_type_name() in _WEIGHT_TYPES
+    )
+
+
+def multiply_adds(model: Model) -> int | None:
+    """Multiply-adds for an output of 1280x720 pixels; None if the graph does not tell.
+
+    Counted are convolutions, transposed convolutions and matrix products, as the field
+    does; nothing that is done once for each element. Where 1280x720 is not ``scale``
+    times a size that the model takes, the next larger one is counted, and its share taken.
+    """
+    card = model.card
+    # Rounded up, to a multiple of what the model takes.
+    height, width = (
+        -(-side // (card.scale * card.multiple_of)) * card.multiple_of
+        for side in (OUTPUT_HEIGHT, OUTPUT_WIDTH)
+    )
+    graph = model.graph.clone()
+    try:
+        graph.reshape([1, card.channels, height, width])
+        total = sum(_multiply_adds(node) for node in graph.get_ops())
+    except RuntimeError:  # OpenVINO's, for sizes that do not fit or stay unknown
+        return None
+    return round(total * OUTPUT_HEIGHT * OUTPUT_WIDTH / (height * width * card.scale**2))
+
+
+def _multiply_adds(node: openvino.Node) -> int:
+    kind = node.get_type_name()
+    if kind in ("Convolution", "GroupConvolution"):
+        # Each weight meets each position of the output once; groups are an axis of the
+        # weights, and not of what they meet.
+        batch, _, *positions = node.get_output_shape(0)
+    elif kind in ("ConvolutionBackpropData", "GroupConvolutionBackpropData"):
+        batch, _, *positions = node.get_input_shape(0)
+    elif kind == "MatMul":
+        left = node.get_input_shape(0)
+        transposed = node.get_attributes()["transpose_a"] and len(left) > 1
+        factors = [*node.get_output_shape(0), left[-2 if transposed else -1]]
+        return int(math.prod(factors))
+    else:
+        return 0
+    return int(math.prod([batch, *positions, *node.get_input_shape(1)]))

@@ -1,0 +1,79 @@
+"""Whole evaluations and comparisons: everything that is written of one, in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from upres.errors import MissingExtraError, UsageError
+from upres.evaluation import benchmark, tables
+from upres.evaluation.runs import Run, read_runs
+from upres.formats import make_folder
+from upres.model import Model
+
+
+def evaluate_into(
+    folder: Path,
+    models: Sequence[Model],
+    sets: Sequence[Path],
+    *,
+    show: Sequence[str] = (),
+    report: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[benchmark.Evaluation, list[Path]]:
+    """Evaluate ``models`` on ``sets`` and write JSON, CSV and, with ``report``, HTML.
+
+    ``show`` names the pictures that the report shows; see ``report.write_report``. What
+    can be found wrong before the work is found then.
+
+    Raises as ``benchmark.evaluate`` does; ``UsageError`` if pictures are to be shown in no
+    report, ``MissingExtraError`` if the report's packages are missing, ``InputError`` if
+    no picture is called as one of ``show``, ``OutputError`` if ``folder`` cannot be
+    written.
+    """
+    if report:
+        with _eval_extra("the report (--no-report does without)"):
+            from upres.evaluation.report import check_shown, write_report
+
+        check_shown(show, sets, models[0].card.scale)
+    elif show:
+        raise UsageError("--show is for the report, which --no-report leaves out")
+    make_folder(folder)
+    evaluation = benchmark.evaluate(models, sets, progress=progress)
+    stem = tables.file_stem([model.card.name for model in models], evaluation.scale)
+    json, csv, html = (folder / f"{stem}{suffix}" for suffix in (".json", ".csv", ".html"))
+    tables.write_json(evaluation, json)
+    tables.write_csv(evaluation, csv)
+    if not report:
+        return evaluation, [json, csv]
+    write_report(evaluation, models, html, show=show, progress=progress)
+    return evaluation, [html, json, csv]
+
+
+def compare_into(folder: Path, runs: Sequence[Path]) -> tuple[list[Run], list[Path]]:
+    """Compare training runs and write the page, the table as CSV and the curves as SVG.
+
+    Raises as ``read_runs`` does; ``MissingExtraError`` if packages are missing,
+    ``OutputError`` if ``folder`` cannot be written.
+    """
+    with _eval_extra("upres compare"):
+        from upres.evaluation.comparison_page import write_comparison, write_curves
+    from upres.evaluation.comparison import write_csv
+
+    loaded = read_runs(runs)
+    make_folder(folder)
+    written = [folder / name for name in ("compare.html", "compare.csv", "curves.svg")]
+    for path, write in zip(written, (write_comparison, write_csv, write_curves), strict=True):
+        write(loaded, path)
+    return loaded, written
+
+
+@contextmanager
+def _eval_extra(feature: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("upres"):
+            raise
+        raise MissingExtraError(feature, "eval") from None

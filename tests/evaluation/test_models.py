@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from upres.cli import _export_checkpoint
+from upres.errors import MissingExtraError, ModelError, UsageError
+from upres.evaluation.models import load_models, tell_apart
+from upres.inference import enlarge
+
+
+def never(source: Path, target: Path) -> None:
+    raise AssertionError("there is no checkpoint to export")
+
+
+def test_shipped_models_and_files(model_file: Path) -> None:
+    fast, other = load_models(["fast", str(model_file)], scale=2, to_onnx=never)
+    assert (fast.label, other.label) == ("fast x2", "random x2")
+    assert other.path == model_file
+
+
+@pytest.mark.parametrize("name", ["edsr.pt", "edsr-x2.safetensors"])
+def test_a_checkpoint_is_exported_and_keeps_its_name(
+    tmp_path: Path, model_file: Path, name: str
+) -> None:
+    checkpoint = tmp_path / name
+    checkpoint.write_bytes(b"weights")
+    targets: list[Path] = []
+
+    def to_onnx(source: Path, target: Path) -> None:
+        assert source.read_bytes() == b"weights"
+        shutil.copy(model_file, target)
+        targets.append(target)
+
+    (model,) = load_models([str(checkpoint)], to_onnx=to_onnx)
+    assert model.label == "edsr x2"
+    assert model.path == checkpoint
+    assert not targets[0].parent.exists()
+    # It works without its file.
+    image = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
+    np.testing.assert_array_equal(enlarge(image, model=model), enlarge(image, model=model_file))
+    with pytest.raises(ModelError, match=rf"{name}.*2 times, not 3"):
+        load_models([str(checkpoint)], scale=3, to_onnx=to_onnx)
+
+
+def test_no_such_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.pt: .*no such file"):
+        load_models([str(tmp_path / "none.pt")], to_onnx=never)
+
+
+def test_a_model_given_twice(model_file: Path) -> None:
+    other_way = model_file.parent / ".." / model_file.parent.name / model_file.name
+    with pytest.raises(UsageError, match="given twice"):
+        load_models([str(model_file), str(other_way)], to_onnx=never)
+
+
+def test_the_command_exports_with_the_training_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Path, Path]] = []
+
+    def to_onnx(source: Path, target: Path) -> None:
+        calls.append((source, target))
+
+    monkeypatch.setattr("upres.training.export.to_onnx", to_onnx, raising=False)
+    _export_checkpoint(tmp_path / "a.pt", tmp_path / "a.onnx")
+    assert calls == [(tmp_path / "a.pt", tmp_path / "a.onnx")]
+
+
+def test_a_checkpoint_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "upres.training.export", raising=False)
+    with pytest.raises(MissingExtraError, match=r"upres\[train\]"):
+        _export_checkpoint(tmp_path / "a.pt", tmp_path / "a.onnx")
+
+
+def test_one_label_stays_as_it_is() -> None:
+    assert tell_apart(["a", "b"], [Path("x/m"), Path("x/m")]) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["one/m.pt", "two/m.pt"], ["m (one)", "m (two)"]),
+        (["one/old.pt", "one/new.pt"], ["m (old.pt)", "m (new.pt)"]),
+        (["a/one/m.pt", "b/one/m.pt"], ["m (a/one/m.pt)", "m (b/one/m.pt)"]),
+    ],
+)
+def test_labels_are_told_apart_by_as_little_as_does(
+    paths: list[str], expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labels = tell_apart(["m", "other", "m"], [Path(paths[0]), Path("o"), Path(paths[1])])
+    assert labels == [expected[0], "other", expected[1]]
