@@ -1,13 +1,14 @@
-# demo, test, check and bench make their own environment in .venv.
+# demo, test, check, fuzz and bench make their own environment in .venv.
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 demo: .venv/base.done ; $(BIN)/python demo/compare.py
 test: check ; $(BIN)/python -m pytest
 check: .venv/dev.done ; $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
+fuzz: .venv/dev.done ; UPRES_FUZZ_CASES=2000 $(BIN)/python -m pytest tests/test_fuzz.py
 bench: .venv/dev.done ; $(BIN)/python benchmarks/bench.py
 
 .venv/base.done: pyproject.toml constraints.txt ; python3 -m venv .venv && $(PIP) --editable . && touch $@
 .venv/dev.done: .venv/base.done ; $(PIP) --editable '.[dev]' && touch $@
 
-.PHONY: demo test check bench
+.PHONY: demo test check fuzz bench

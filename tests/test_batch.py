@@ -1,5 +1,14 @@
 from __future__ import annotations
 
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -7,103 +16,446 @@ import numpy as np
 import pytest
 import pyvips
 
-from upres.batch import destinations, enlarge_file, enlarge_files
-from upres.errors import InputError, OutputError, UpresError, UsageError
+from upres import batch
+from upres.batch import INTERRUPTED, Summary, enlarge_files, remove_leftovers
+from upres.errors import InputError, OutputError, UsageError
+from upres.formats import Options, temporary_name
 from upres.formats.photo import read_rgb8
 from upres.inference import enlarge
-from upres.model import load_model
+from upres.jobs import Job, space_warning
+from upres.journal import NAME, Journal, opened
+
+ASKED = {"scale": 2, "fit": (3, 4)}
 
 
-def test_names_without_output(tmp_path: Path) -> None:
-    inputs = [tmp_path / "harbour.jpg", tmp_path / "a.b.PNG"]
-    assert destinations(inputs, None, scale=4) == [
-        (inputs[0], tmp_path / "harbour_x4.jpg"),
-        (inputs[1], tmp_path / "a.b_x4.PNG"),
-    ]
-
-
-def test_output_is_a_file_or_a_folder(tmp_path: Path) -> None:
-    one, two = Path("in/one.jpg"), Path("in/two.jpg")
-    there = tmp_path / "existing.d"
-    there.mkdir()
-    assert destinations([one], Path("x.png"), scale=2) == [(one, Path("x.png"))]
-    assert destinations([one], there, scale=2) == [(one, there / "one_x2.jpg")]
-    assert destinations([one, two], Path("new"), scale=3) == [
-        (one, Path("new/one_x3.jpg")),
-        (two, Path("new/two_x3.jpg")),
-    ]
-    with pytest.raises(UsageError, match="2 pictures need a folder"):
-        destinations([one, two], Path("x.png"), scale=2)
-
-
-def test_two_pictures_never_share_a_result() -> None:
-    with pytest.raises(OutputError, match=r"both a/x.png and b/x.png would be written"):
-        destinations([Path("a/x.png"), Path("b/x.png")], Path("out"), scale=2)
-
-
-@pytest.fixture
-def source(tmp_path: Path, picture: np.ndarray[Any, Any]) -> Path:
-    path = tmp_path / "in.png"
-    pyvips.Image.new_from_array(picture).pngsave(str(path))
+def write_picture(path: Path, seed: int, size: tuple[int, int] = (9, 12)) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyvips.Image.new_from_array(pixels).pngsave(str(path))
     return path
 
 
+@pytest.fixture
+def options(model_file: Path) -> Options:
+    return Options(model=str(model_file))
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> list[Job]:
+    """Ten tiny pictures, two of them in a folder of the folder."""
+    names = [f"{'sub/' if n > 7 else ''}p{n}.png" for n in range(10)]
+    return [
+        Job(write_picture(tmp_path / "in" / name, seed), tmp_path / "out" / name, name)
+        for seed, name in enumerate(names)
+    ]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def expected(jobs: list[Job], options: Options, tmp_path: Path) -> dict[str, bytes]:
+    """What the jobs give, one after the other."""
+    reference = [Job(job.source, tmp_path / "reference" / job.name, job.name) for job in jobs]
+    assert enlarge_files(reference, options, workers=1) == Summary(done=10)
+    return contents(tmp_path / "reference")
+
+
+def interrupted_after(count: int) -> tuple[threading.Event, Any]:
+    """An event, and a callback that sets it once ``count`` files are finished."""
+    stop = threading.Event()
+    seen: list[Path] = []
+
+    def finished(path: Path) -> None:
+        seen.append(path)
+        if len(seen) == count:
+            stop.set()
+
+    return stop, finished
+
+
+def run_with_journal(
+    jobs: list[Job], options: Options, *, resume: bool = False, stop_after: int | None = None
+) -> Summary:
+    folder = jobs[0].target.parent
+    folder.mkdir(exist_ok=True)
+    stop, finished = interrupted_after(stop_after or 0)
+    with opened(folder, ASKED, resume=resume, anew=False) as journal:
+        return enlarge_files(jobs, options, journal=journal, stop=stop, finished=finished)
+
+
+def failures(summary: Summary) -> list[str]:
+    return [str(error) for _, error in summary.failed]
+
+
 def test_a_file_becomes_what_the_array_function_gives(
-    model_file: Path, source: Path, picture: np.ndarray[Any, Any], tmp_path: Path
+    options: Options, tmp_path: Path, picture: np.ndarray[Any, Any]
 ) -> None:
-    target = tmp_path / "new" / "folder" / "out.png"
-    enlarge_file(source, target, load_model(model_file))
-    np.testing.assert_array_equal(read_rgb8(target), enlarge(picture, model=model_file))
+    source, target = tmp_path / "in.png", tmp_path / "new" / "folder" / "out.png"
+    pyvips.Image.new_from_array(picture).pngsave(str(source))
+    assert enlarge_files([Job(source, target, "in.png")], options) == Summary(done=1)
+    np.testing.assert_array_equal(read_rgb8(target), enlarge(picture, model=options.model))
 
 
-def test_existing_files_are_kept_unless_forced(
-    model_file: Path, source: Path, tmp_path: Path
+def test_the_results_do_not_depend_on_the_threads(
+    jobs: list[Job], options: Options, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    model = load_model(model_file)
-    target = tmp_path / "out.png"
-    target.write_text("precious")
-    with pytest.raises(OutputError, match=r"out.png: exists already; --force replaces it"):
-        enlarge_file(source, target, model)
-    assert target.read_text() == "precious"
-    enlarge_file(source, target, model, force=True)
-    assert read_rgb8(target).shape == (90, 122, 3)
+    finished: list[Path] = []
+    progress: list[float] = []
+    summary = enlarge_files(
+        jobs, options, workers=8, finished=finished.append, progress=progress.append
+    )
+    assert summary == Summary(done=10)
+    assert finished == [job.target for job in jobs]
+    assert contents(tmp_path / "out") == expected
+    assert progress[-1] == 1
+    assert all(0 <= part <= 1 for part in progress)
 
 
-def test_a_forced_result_that_fails_leaves_the_old_file(model_file: Path, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
-    source, target = tmp_path / "in.png", tmp_path / "out.png"
-    pyvips.Image.new_from_array(noise).pngsave(str(source))
-    source.write_bytes(source.read_bytes()[:-50_000])
+def test_names_that_begin_alike_do_not_meet(options: Options, tmp_path: Path) -> None:
+    long = "x" * 60
+    jobs = [
+        Job(write_picture(tmp_path / f"{n}.png", n), tmp_path / "out" / f"{long}{n}.png", str(n))
+        for n in range(16)
+    ]
+    assert enlarge_files(jobs, options, workers=8) == Summary(done=16)
+    for n, job in enumerate(jobs):
+        expected = enlarge(read_rgb8(tmp_path / f"{n}.png"), model=options.model)
+        np.testing.assert_array_equal(read_rgb8(job.target), expected)
+
+
+def test_a_large_picture_is_worked_on_alone(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each result has 432 pixels: two fit, or the first of 2,000 alone.
+    monkeypatch.setattr(batch, "PIXELS_AT_ONCE", 1000)
+    write_picture(jobs[3].source, 3, (20, 25))
+    lock = threading.Lock()
+    at_work: set[Path] = set()
+    seen: list[set[Path]] = []
+
+    def work(source: Path, *_: Any, **__: Any) -> None:
+        with lock:
+            at_work.add(source)
+            seen.append(set(at_work))
+        time.sleep(0.02)
+        with lock:
+            at_work.remove(source)
+
+    monkeypatch.setattr(batch, "enlarge_file", work)
+    monkeypatch.setattr(batch, "Stamp", type("Stamp", (), {"of": lambda path: (0, 0)}))
+    assert enlarge_files(jobs, options, workers=8) == Summary(done=10)
+    assert max(map(len, seen)) == 2
+    assert [group for group in seen if jobs[3].source in group] == [{jobs[3].source}]
+
+
+def test_one_bad_file_stops_no_other(jobs: list[Job], options: Options, tmp_path: Path) -> None:
+    jobs[0].source.write_text("text")
+    jobs[4].source.unlink()
+    content = jobs[9].source.read_bytes()
+    jobs[9].source.write_bytes(content[: len(content) // 2])
+    summary = enlarge_files(jobs, options)
+    assert (summary.done, summary.skipped, summary.left) == (7, 0, 0)
+    assert [path for path, _ in summary.failed] == [jobs[n].source for n in (0, 4, 9)]
+    assert all(isinstance(error, InputError) for _, error in summary.failed)
+    assert len(contents(tmp_path / "out")) == 7
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), MemoryError(), RecursionError()])
+def test_even_what_nobody_thought_of_stops_no_other(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def work(source: Path, *_: Any, **__: Any) -> None:
+        if source == jobs[2].source:
+            raise error
+        raise InputError(f"{source}: bad")
+
+    monkeypatch.setattr(batch, "enlarge_file", work)
+    summary = enlarge_files(jobs, options)
+    assert len(summary.failed) == 10
+    message = failures(summary)[2]
+    assert str(jobs[2].source) in message
+    assert (batch.UNEXPECTED in message) == (not isinstance(error, MemoryError))
+
+
+def test_existing_files_are_kept_skipped_or_replaced(jobs: list[Job], options: Options) -> None:
+    target = jobs[1].target
+    target.parent.mkdir()
     target.write_text("precious")
-    with pytest.raises(InputError, match=r"in.png: this picture is damaged"):
-        enlarge_file(source, target, load_model(model_file), force=True)
+    summary = enlarge_files(jobs[:3], options)
+    assert summary.done == 2
+    assert failures(summary) == [
+        f"{target}: exists already; --force replaces it, --skip-existing keeps it"
+    ]
+    assert enlarge_files(jobs[:3], options, existing="skip") == Summary(skipped=3)
     assert target.read_text() == "precious"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.png"]
+    assert enlarge_files(jobs[:3], options, existing="replace") == Summary(done=3)
+    assert read_rgb8(target).shape == (18, 24, 3)
+
+
+def test_a_result_that_fails_leaves_the_old_file(
+    jobs: list[Job], options: Options, tmp_path: Path
+) -> None:
+    job = jobs[0]
+    job.target.parent.mkdir()
+    job.target.write_text("precious")
+    write_picture(job.source, 0, (300, 300))
+    job.source.write_bytes(job.source.read_bytes()[:-50_000])
+    summary = enlarge_files([job], options, existing="replace")
+    assert "damaged" in failures(summary)[0]
+    assert contents(tmp_path / "out") == {"p0.png": b"precious"}
 
 
 def test_no_folder_is_made_for_a_picture_that_cannot_be_read(
-    model_file: Path, tmp_path: Path
+    options: Options, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError):
-        enlarge_file(tmp_path / "none.png", tmp_path / "new" / "out.png", load_model(model_file))
+    job = Job(tmp_path / "none.png", tmp_path / "new" / "out.png", "none.png")
+    assert "no such file" in failures(enlarge_files([job], options))[0]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_bad_file_stops_no_other(model_file: Path, source: Path, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.png"
-    bad.write_text("text")
-    failed: dict[Path, UpresError] = {}
-    finished: list[Path] = []
-    progress: list[tuple[Path, float]] = []
-    count = enlarge_files(
-        [(bad, tmp_path / "bad_x2.png"), (source, tmp_path / "in_x2.png")],
-        load_model(model_file),
-        progress=lambda path, part: progress.append((path, part)),
-        finished=finished.append,
-        failed=failed.__setitem__,
-    )
-    assert count == 1
-    assert list(failed) == [bad]
-    assert finished == [tmp_path / "in_x2.png"]
-    assert progress[-1] == (source, 1)
-    assert not (tmp_path / "bad_x2.png").exists()
+def test_a_name_that_is_too_long_fails_before_the_work(options: Options, tmp_path: Path) -> None:
+    longest = "é" * 123 + ".png"  # 250 bytes
+    source = write_picture(tmp_path / longest, 0)
+    fits, too_long = (source.with_name("é" * 123 + end + ".png") for end in ("_x2", "_x2.25"))
+    assert enlarge_files([Job(source, fits, longest)], options) == Summary(done=1)
+    summary = enlarge_files([Job(source, too_long, longest)], options)
+    assert "this name is too long" in failures(summary)[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
+def test_a_name_that_is_no_text_stops_no_other(
+    jobs: list[Job], options: Options, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"odd \xff.png")
+    write_picture(tmp_path / "odd.png", 0).rename(odd)
+    odd_job = Job(odd, tmp_path / "out" / odd.name, odd.name)
+    assert space_warning([odd_job, *jobs], options) is None
+    summary = enlarge_files([odd_job, *jobs], options)
+    assert summary.done == 10
+    assert failures(summary) == [f"{odd}: this name is not valid UTF-8: rename it"]
+
+
+def test_a_full_disk_ends_the_run(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, tried = batch.enlarge_file, []
+
+    def work(source: Path, target: Path, *rest: Any, **keywords: Any) -> None:
+        tried.append(source)
+        if len(tried) < 3:
+            original(source, target, *rest, **keywords)
+            return
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            raise OutputError(f"{target}: cannot write this file") from None
+
+    monkeypatch.setattr(batch, "enlarge_file", work)
+    summary = enlarge_files(jobs, options, workers=1)
+    assert (summary.done, summary.failed) == (2, [])
+    assert summary.left == 8
+    assert summary.stopped_by == f"{jobs[2].target}: cannot write this file"
+    assert len(tried) <= 4, "what remains is not tried"
+
+
+def test_a_disk_that_is_too_small_ends_the_run(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(100))
+    summary = enlarge_files(jobs, options)
+    assert (summary.done, summary.failed, summary.left) == (0, [], 10)
+    assert str(jobs[0].target) in str(summary.stopped_by)
+    assert contents(tmp_path / "out") == {}
+
+
+def test_a_run_stops_when_asked_to(jobs: list[Job], options: Options, tmp_path: Path) -> None:
+    stop, finished = interrupted_after(3)
+    summary = enlarge_files(jobs, options, stop=stop, finished=finished, workers=2)
+    assert summary.stopped_by == INTERRUPTED
+    assert 3 <= summary.done < 10
+    assert summary.done + summary.left == 10
+    assert len(contents(tmp_path / "out")) == summary.done
+
+
+def test_a_run_does_not_wait_for_what_cannot_be_stopped(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    release, stop = threading.Event(), threading.Event()
+    leftover = tmp_path / "out" / temporary_name(Path("p0.png"), ".png")
+
+    def work(*_: Any, **__: Any) -> None:
+        leftover.touch()
+        stop.set()
+        release.wait(20)
+
+    monkeypatch.setattr(batch, "enlarge_file", work)
+    start = time.monotonic()
+    summary = enlarge_files(jobs, options, stop=stop)
+    try:
+        assert time.monotonic() - start < 2
+        assert summary == Summary(left=10, stopped_by=INTERRUPTED, still_busy=True)
+        assert not leftover.exists()
+    finally:
+        release.set()
+
+
+def test_an_interrupted_run_is_gone_on_with(
+    jobs: list[Job], options: Options, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    first = run_with_journal(jobs, options, stop_after=4)
+    assert first.stopped_by == INTERRUPTED
+    assert (tmp_path / "out" / NAME).exists()
+    times = {job.target: job.target.stat().st_mtime_ns for job in jobs if job.target.exists()}
+    second = run_with_journal(jobs, options, resume=True)
+    assert second == Summary(done=first.left, skipped=first.done)
+    assert contents(tmp_path / "out") == expected, "the journal is gone, too"
+    assert {target: target.stat().st_mtime_ns for target in times} == times
+
+
+def test_the_journal_says_what_happened(jobs: list[Job], options: Options, tmp_path: Path) -> None:
+    jobs[0].source.write_text("text")
+    run_with_journal(jobs, options, stop_after=1)
+    lines = [json.loads(line) for line in (tmp_path / "out" / NAME).read_bytes().splitlines()]
+    assert lines[0]["asked"] == {"scale": 2, "fit": [3, 4]}
+    assert lines[1]["source"] == lines[1]["output"] == "p0.png"
+    assert lines[1]["result"] == "failed"
+    assert "not a picture" in lines[1]["why"]
+    status = jobs[1].source.stat()
+    assert lines[2] == {
+        "source": "p1.png",
+        "output": "p1.png",
+        "size": status.st_size,
+        "mtime": status.st_mtime_ns,
+        "result": "done",
+        "bytes": jobs[1].target.stat().st_size,
+    }
+
+
+def test_wherever_the_journal_is_cut_off_it_serves(
+    jobs: list[Job], options: Options, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    run_with_journal(jobs, options, stop_after=6)
+    path = tmp_path / "out" / NAME
+    whole, results = path.read_bytes(), contents(tmp_path / "out")
+    header = whole.index(b"\n") + 1
+    cuts = [*range(header, len(whole), 101), len(whole) - 1]
+    for end in cuts:
+        for name in contents(tmp_path / "out"):
+            (tmp_path / "out" / name).unlink()
+        for name, content in results.items():
+            (tmp_path / "out" / name).write_bytes(content)
+        # Half a line, or what a power loss may make of one.
+        path.write_bytes(whole[:end] + (b"\0" * 20 if end % 2 else b""))
+        summary = run_with_journal(jobs, options, resume=True)
+        assert (summary.failed, summary.stopped_by) == ([], None)
+        assert summary.skipped == whole[header:end].count(b'"done"') - (
+            not whole[:end].endswith(b"\n") and b'"done"' in whole[:end].rpartition(b"\n")[2]
+        )
+        assert contents(tmp_path / "out") == expected
+
+
+def test_what_is_not_as_the_journal_says_is_done_anew(
+    jobs: list[Job], options: Options, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    run_with_journal(jobs, options, stop_after=5)
+    write_picture(jobs[0].source, 99)  # changed since
+    jobs[1].target.unlink()  # gone since
+    jobs[2].target.write_bytes(b"cut")  # as a power loss may leave it
+    summary = run_with_journal(jobs, options, resume=True)
+    assert (summary.failed, summary.left) == ([], 0)
+    results = contents(tmp_path / "out")
+    assert results.pop("p0.png") != expected.pop("p0.png")
+    assert results == expected
+
+
+def test_resuming_replaces_no_file_of_the_users(
+    jobs: list[Job], options: Options, tmp_path: Path
+) -> None:
+    precious = jobs[9].target
+    precious.parent.mkdir(parents=True)
+    precious.write_text("precious")
+    time.sleep(0.05)  # the file system's clock is coarse
+    run_with_journal(jobs, options, stop_after=5)
+    summary = run_with_journal(jobs, options, resume=True)
+    assert [path for path, _ in summary.failed] == [jobs[9].source]
+    assert precious.read_text() == "precious"
+
+
+def test_a_run_with_other_options_is_not_resumed(jobs: list[Job], options: Options) -> None:
+    run_with_journal(jobs, options, stop_after=2)
+    folder = jobs[0].target.parent
+    before = contents(folder)
+    with (
+        pytest.raises(UsageError, match="cannot resume with other options: scale was 2, not 3"),
+        opened(folder, {**ASKED, "scale": 3}, resume=True, anew=False),
+    ):
+        pass
+    with (
+        pytest.raises(OutputError, match="was interrupted: --resume goes on with it"),
+        opened(folder, ASKED, resume=False, anew=False),
+    ):
+        pass
+    assert contents(folder) == before
+    with opened(folder, {"scale": 3}, resume=False, anew=True) as journal:
+        assert not journal.continued
+
+
+def test_a_run_that_did_nothing_leaves_no_journal(jobs: list[Job], options: Options) -> None:
+    stop = threading.Event()
+    stop.set()
+    folder = jobs[0].target.parent
+    folder.mkdir()
+    with opened(folder, ASKED, resume=False, anew=False) as journal:
+        summary = enlarge_files(jobs, options, journal=journal, stop=stop)
+    assert summary.left == 10
+    assert list(folder.iterdir()) == []
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(self: Journal, *, at_once: bool = False) -> None:
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OutputError("cannot write the journal") from error
+
+    monkeypatch.setattr(Journal, "commit", commit)
+    summary = run_with_journal(jobs, options)
+    assert summary.stopped_by == "cannot write the journal"
+    assert summary.done + summary.left == 10
+    assert summary.done < 10
+
+
+def test_one_process_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
+    with opened(tmp_path, ASKED, resume=False, anew=False) as journal:
+        for resume in (True, False):
+            with (
+                pytest.raises(OutputError, match="another upres is writing into this folder"),
+                opened(tmp_path, ASKED, resume=resume, anew=True),
+            ):
+                pass
+        journal.remove()
+    with opened(tmp_path, ASKED, resume=False, anew=False):
+        pass
+
+
+def test_leftovers_of_ended_processes_go(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    own = temporary_name(tmp_path / "a.png", ".png")
+    other = own.with_name(own.name.replace(str(os.getpid()), str(ended.pid)))
+    users = [tmp_path / f".photo.{ended.pid}.png", tmp_path / "a.upres-1-2.png"]
+    for path in (own, other, *users):
+        path.touch()
+    remove_leftovers([tmp_path, tmp_path / "none"])
+    assert not other.exists()
+    assert own.exists(), "of a process that lives"
+    assert all(path.exists() for path in users)
+    remove_leftovers([tmp_path], of_process=os.getpid())
+    assert sorted(tmp_path.iterdir()) == sorted(users)

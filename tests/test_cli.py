@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -70,6 +74,16 @@ def test_enlarge_several_into_a_folder_with_a_model_file(
     assert names == {"harbour_x2.png", "ünïcode näme_x2.png"}
 
 
+WRONG_OPTIONS: dict[str, list[object]] = {
+    "contradiction": ["harbour.png", "--force", "--skip-existing"],
+    "two sizes": ["harbour.png", "--scale", 2, "--width", 300],
+    "fit": ["harbour.png", "--fit", "3x"],
+    "format": ["harbour.png", "--format", "bmp"],
+    "no folder": ["."],
+    "resume": ["harbour.png", "--resume"],
+}
+
+
 def bad_input(folder: Path, photo: Path, kind: str) -> list[object]:
     """Arguments of ``upres enlarge`` with one thing wrong."""
     bad = folder / "bad.jpg"
@@ -84,7 +98,9 @@ def bad_input(folder: Path, photo: Path, kind: str) -> list[object]:
         content = pyvips.Image.new_from_array(noise).jpegsave_buffer()
         bad.write_bytes(content[: len(content) // 2])
     elif kind == "scale":
-        return [photo, "--scale", 5]
+        return [photo, "--scale", 0.5]
+    elif kind in WRONG_OPTIONS:
+        return WRONG_OPTIONS[kind]
     elif kind == "no model":
         (folder / "other.onnx").write_text("hello")
         return [photo, "--model", "other.onnx"]
@@ -106,7 +122,13 @@ def bad_input(folder: Path, photo: Path, kind: str) -> list[object]:
         ("text", ["bad.jpg", "not a picture"]),
         ("empty", ["bad.jpg", "empty"]),
         ("truncated", ["bad.jpg", "truncated"]),
-        ("scale", ["scale 5", "2, 3, 4"]),
+        ("contradiction", ["--force", "--skip-existing"]),
+        ("two sizes", ["scale", "width"]),
+        ("fit", ["--fit 3x", "3840x2160"]),
+        ("format", ["--format bmp", "png"]),
+        ("no folder", ["--output"]),
+        ("resume", ["--resume", "--output"]),
+        ("scale", ["scale", "at least 1", "0.5"]),
         ("no model", ["other.onnx", "not an ONNX model"]),
         ("unknown model", ["'fats'", "shipped are"]),
         ("unwritable", ["blocked"]),
@@ -118,7 +140,8 @@ def test_each_error_is_one_line_and_writes_nothing(
 ) -> None:
     arguments = bad_input(tmp_path, photo, kind)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert_one_line(upres("enlarge", *arguments, cwd=tmp_path), *parts)
+    code = 2 if kind in WRONG_OPTIONS or kind == "scale" else 1
+    assert_one_line(upres("enlarge", *arguments, cwd=tmp_path), *parts, code=code)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -126,15 +149,202 @@ def test_a_bad_file_among_good_ones(tmp_path: Path, photo: Path, model_file: Pat
     result = upres("enlarge", "none.png", "harbour.png", "--model", model_file, cwd=tmp_path)
     assert result.returncode == 1
     lines = result.stderr.splitlines()
-    assert "none.png: cannot read this picture: no such file" in lines[0]
-    assert lines[-1] == "upres: 1 of 2 pictures failed"
+    assert lines[0].startswith("wrote ")
+    assert "none.png: cannot read this picture: no such file" in lines[1]
+    assert lines[2] == "upres: 1 done, 1 failed"
     assert (tmp_path / "harbour_x2.png").exists()
+
+
+def fill(folder: Path, count: int, side: int = 24) -> list[str]:
+    """A folder of pictures, a third of them in a folder of it; their results' names."""
+    random = np.random.default_rng(0)
+    names = [f"{'sub ünïcode/' if n % 3 == 0 else ''}picture {n:03}" for n in range(count)]
+    for name in names:
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (side, side, 3), np.uint8)
+        pyvips.Image.new_from_array(pixels).pngsave(str(path))
+    return [f"{name}_x2.png" for name in names]
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """All files that are there under a name that is no temporary one."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name[0] != "."
+    }
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob(".*"))
+
+
+def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "upres", "enlarge", *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # What waits for its output must not wait for ever.
+    timer = threading.Timer(120, process.kill)
+    timer.daemon = True
+    timer.start()
+    return process
+
+
+def test_a_folder_is_mirrored(tmp_path: Path, model_file: Path) -> None:
+    names = fill(tmp_path / "in", 5)
+    arguments = ["enlarge", "in", "--recursive", "--output", "out", "--model", model_file]
+    result = upres(*arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert sorted(results(tmp_path / "out")) == sorted(names)
+    assert result.stderr.splitlines()[-1] == "upres: 5 done"
+    assert hidden(tmp_path / "out") == []
+    again = upres(*arguments, "--resume", cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "upres: 5 skipped\n")
+    again = upres(*arguments, "--skip-existing", "--quiet", cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_names_that_meet_are_refused_before_the_work(tmp_path: Path, photo: Path) -> None:
+    photo.with_suffix(".jpg").touch()
+    result = upres("enlarge", ".", "--output", "out", "--format", "png", cwd=tmp_path)
+    assert_one_line(result, "harbour_x4.png", "harbour.jpg", "harbour.png")
+    assert not (tmp_path / "out").exists()
+
+
+def test_killed_at_random_moments_and_gone_on_with(tmp_path: Path, model_file: Path) -> None:
+    fill(tmp_path / "in", 60)
+    arguments = ["in", "--recursive", "--resume", "--model", model_file, "--output"]
+    begun = time.monotonic()
+    reference = start(*arguments, "reference", cwd=tmp_path)
+    assert reference.stderr is not None
+    assert reference.stderr.readline().startswith("wrote ")
+    first = time.monotonic() - begun
+    assert reference.communicate()[1].endswith("60 done\n")
+    expected = results(tmp_path / "reference")
+    assert len(expected) == 60
+    random = Random(4)
+    unfinished = 0
+    folder = tmp_path / "out 0"
+    for kill in range(20):
+        process = start(*arguments, folder.name, cwd=tmp_path)
+        assert process.stderr is not None
+        lines = random.randrange(10)
+        for _ in range(lines):
+            process.stderr.readline()
+        # While a picture is worked on, or while the process starts.
+        time.sleep(random.uniform(0, 0.05 if lines else first))
+        process.kill()
+        process.communicate()
+        done = results(folder) if folder.exists() else {}
+        assert all(expected[name] == content for name, content in done.items())
+        unfinished += 0 < len(done) < 60
+        if len(done) == 60:
+            folder = tmp_path / f"out {kill + 1}"
+    assert unfinished >= 10, "else this test sees little"
+    for folder in sorted(tmp_path.glob("out *")):
+        last = upres("enlarge", *arguments, folder.name, cwd=tmp_path)
+        assert last.returncode == 0, last.stderr
+        assert results(folder) == expected
+        assert hidden(folder) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly(tmp_path: Path, model_file: Path, number: int) -> None:
+    names = fill(tmp_path / "in", 300)
+    arguments = ["in", "--recursive", "--model", model_file, "--output", "out"]
+    process = start(*arguments, cwd=tmp_path)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("wrote ")
+    asked = time.monotonic()
+    process.send_signal(number)
+    rest = process.communicate(timeout=60)[1]
+    # A second, and as much again for a busy machine.
+    assert time.monotonic() - asked < 2
+    assert process.returncode == 130
+    last = rest.splitlines()[-1]
+    assert last.startswith("upres: interrupted: ")
+    assert last.endswith(" left; the same command with --resume goes on")
+    done = results(tmp_path / "out")
+    assert len(done) < 300
+    assert f" {len(done)} done" in last
+    assert hidden(tmp_path / "out") == [".upres-journal.jsonl"]
+    assert_one_line(upres("enlarge", *arguments, cwd=tmp_path), "was interrupted", "--resume")
+    assert upres("enlarge", *arguments, "--resume", cwd=tmp_path).returncode == 0
+    assert sorted(results(tmp_path / "out")) == sorted(names)
+
+
+def test_two_at_work_on_one_folder(tmp_path: Path, model_file: Path) -> None:
+    names = fill(tmp_path / "in", 100)
+    arguments = ["in", "--recursive", "--model", model_file, "--output", "out"]
+    processes = [start(*arguments, cwd=tmp_path) for _ in range(2)]
+    ends = [process.communicate(timeout=120)[1].splitlines() for process in processes]
+    codes = [process.returncode for process in processes]
+    assert sorted(codes) == [0, 1]
+    assert ends[codes.index(0)][-1] == "upres: 100 done"
+    loser = ends[codes.index(1)]
+    # As a rule it comes while the other is at work; at worst, after it.
+    assert "another upres is writing" in loser[0] or "exists already" in loser[0]
+    assert sorted(results(tmp_path / "out")) == sorted(names)
+    assert hidden(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "magic"),
+    [([], b"\x89PNG"), (["--format", "jpg"], b"\xff\xd8"), (["--output", "-"], b"\x89PNG")],
+)
+def test_standard_input_and_output(
+    tmp_path: Path, photo: Path, model_file: Path, options: list[str], magic: bytes
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "upres", "enlarge", "-", "--model", str(model_file), *options],
+        cwd=tmp_path,
+        input=photo.read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert result.stdout.startswith(magic)
+    assert result.stderr == b""
+    written = pyvips.Image.new_from_buffer(result.stdout, "")
+    assert (written.width, written.height) == (122, 90)
+    assert [path.name for path in tmp_path.iterdir()] == ["harbour.png"]
+
+
+def test_standard_input_that_is_no_picture(tmp_path: Path, model_file: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "upres", "enlarge", "-", "--model", str(model_file)],
+        cwd=tmp_path,
+        input="hello",
+        capture_output=True,
+        text=True,
+    )
+    assert_one_line(result, "upres: standard input: not a picture")
+    assert result.stdout == ""
+
+
+def test_a_picture_to_standard_output(tmp_path: Path, photo: Path, model_file: Path) -> None:
+    one = ["enlarge", "harbour.png", "--model", str(model_file)]
+    result = subprocess.run(
+        [sys.executable, "-m", "upres", *one, "-o", "-"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    assert upres(*one, "-o", "file.png", cwd=tmp_path).returncode == 0
+    assert result.stdout == (tmp_path / "file.png").read_bytes()
+    missing = upres("enlarge", "none.png", "-o", "-", cwd=tmp_path)
+    assert_one_line(missing, "none.png", "no such file")
+    assert_one_line(upres(*one, "other.png", "-o", "-", cwd=tmp_path), "one picture", code=2)
 
 
 def test_usage_errors_exit_with_2(tmp_path: Path, photo: Path) -> None:
     assert upres("enlarge", photo, "--scale", "much", cwd=tmp_path).returncode == 2
     assert upres("enlarge", cwd=tmp_path).returncode == 2
-    result = upres("enlarge", photo, photo, "--output", "one.png", cwd=tmp_path)
+    result = upres("enlarge", photo, "other.png", "--output", "one.png", cwd=tmp_path)
     assert_one_line(result, "one.png", "need a folder", code=2)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from numpy.typing import NDArray
 
 import upres
 from upres.errors import InputError, ModelError
-from upres.inference import enlarge_rows, from_float, to_float
+from upres.inference import enlarge_windows, from_float, stages, to_float
 from upres.model import load_model
+from upres.resize import bicubic
 from upres.training.networks import Plain
 
 Picture = NDArray[np.uint8]
@@ -22,14 +25,21 @@ def by_torch(network: Plain, picture: NDArray[np.float32]) -> NDArray[np.float32
     return output[0].clamp(0, 1).permute(1, 2, 0).numpy()
 
 
-def by_rows(
-    model: upres.Model, picture: NDArray[np.float32], **options: int
+def by_windows(
+    model: upres.Model, picture: NDArray[np.float32], **options: Any
 ) -> NDArray[np.float32]:
-    height, width, _ = picture.shape
+    height, width, channels = picture.shape
     blocks = (picture[top : top + 5] for top in range(0, height, 5))
-    return np.concatenate(
-        list(enlarge_rows(blocks, height=height, width=width, model=model, **options))
-    )
+    size = options.get("size", (height * model.card.scale, width * model.card.scale))
+    result = np.full((*size, channels), np.nan, np.float32)
+    for top, left, block in enlarge_windows(
+        blocks, height=height, width=width, model=model, **options
+    ):
+        part = result[top : top + block.shape[0], left : left + block.shape[1]]
+        assert np.isnan(part).all(), "windows overlap"
+        part[:] = block
+    assert not np.isnan(result).any(), "windows leave gaps"
+    return result
 
 
 # The network's halo is 6: windows of 20 x 20 keep 8 x 8.
@@ -42,8 +52,8 @@ def test_tiled_equals_whole(
 ) -> None:
     model = load_model(model_file)
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
-    tiled = by_rows(model, picture, window_pixels=window_pixels)
-    whole = by_rows(model, picture)
+    tiled = by_windows(model, picture, window_pixels=window_pixels)
+    whole = by_windows(model, picture)
     assert tiled.shape == (2 * size[0], 2 * size[1], 3)
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6)
     np.testing.assert_allclose(tiled, by_torch(random_network, picture), rtol=0, atol=2e-6)
@@ -53,8 +63,8 @@ def test_tiled_equals_whole(
 def test_tiled_equals_whole_with_the_shipped_models(scale: int) -> None:
     model = load_model(scale=scale)
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
-    tiled = by_rows(model, picture, window_pixels=45 * 45)
-    np.testing.assert_allclose(tiled, by_rows(model, picture), rtol=0, atol=2e-6)
+    tiled = by_windows(model, picture, window_pixels=45 * 45)
+    np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
@@ -64,16 +74,78 @@ def test_tiled_equals_whole_with_grey_and_alpha(model_file: Path, channels: int)
     picture = random.random((45, 61, channels), np.float32)
     if channels > 1:
         picture[:, :, -1] *= random.random((45, 61)) > 0.6
-    tiled = by_rows(model, picture, window_pixels=35 * 35)
-    np.testing.assert_allclose(tiled, by_rows(model, picture), rtol=0, atol=2e-6)
+    alpha = channels != 1
+    tiled = by_windows(model, picture, window_pixels=35 * 35, alpha=alpha)
+    np.testing.assert_allclose(tiled, by_windows(model, picture, alpha=alpha), rtol=0, atol=2e-6)
+
+
+# Wide and low, as what is kept of a strip is; the halo of 6 needs 13 rows at least.
+@pytest.mark.parametrize("size", [(60, 90), (1, 200), (200, 1)])
+def test_strips_bound_what_is_kept_and_change_nothing(
+    model_file: Path, size: tuple[int, int]
+) -> None:
+    model = load_model(model_file)
+    picture = np.random.default_rng(3).random((*size, 3), np.float32)
+    tiled = by_windows(model, picture, strip_bytes=12 * size[1] * 20)
+    np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
+
+
+def test_of_the_input_only_what_windows_need_is_taken_ahead(model_file: Path) -> None:
+    taken = 0
+
+    def rows() -> Iterator[NDArray[np.float32]]:
+        nonlocal taken
+        for _ in range(1000):
+            taken += 1
+            yield np.zeros((1, 50, 3), np.float32)
+
+    windows = enlarge_windows(
+        rows(), height=1000, width=50, model=load_model(model_file), strip_bytes=12 * 50 * 40
+    )
+    for top, _, block in windows:
+        assert taken <= (top + block.shape[0]) / 2 + 2 * 6
+        assert block.shape[0] <= 2 * 40
+    assert taken == 1000
+
+
+@pytest.mark.parametrize("size", [(79, 97), (90, 61), (45, 122), (46, 62), (89, 121)])
+def test_a_reduced_result_equals_the_whole_reduced(model_file: Path, size: tuple[int, int]) -> None:
+    model = load_model(model_file)
+    picture = np.random.default_rng(6).random((45, 61, 3), np.float32)
+    whole = by_windows(model, picture)
+    # Another implementation, tap by tap, of the same published filter.
+    expected = np.clip(bicubic(whole, size=size), 0, 1)
+    for window_pixels in (25 * 25, 40 * 31, 512 * 512):
+        reduced = by_windows(model, picture, size=size, window_pixels=window_pixels)
+        np.testing.assert_allclose(reduced, expected, rtol=0, atol=5e-6)
+
+
+def test_stages_are_few_and_no_larger_than_needed() -> None:
+    def scales(factor: float | None) -> list[int]:
+        return [model.card.scale for model in stages("fast", factor)]
+
+    assert scales(None) == [4]
+    assert scales(1) == scales(1.2) == scales(2) == [2]
+    assert scales(2.5) == scales(3) == [3]
+    assert scales(3.01) == [4]
+    assert scales(4.5) == scales(6) == [2, 3]
+    assert scales(7) == scales(8) == [2, 4]
+    assert scales(9) == [3, 3]
+    assert scales(16) == [4, 4]
+    assert scales(17) == [2, 3, 3]
+
+
+def test_a_model_by_path_is_repeated(model_file: Path) -> None:
+    assert [m.path for m in stages(model_file, 5)] == [model_file] * 3
+    assert [m.path for m in stages(model_file, 1.5)] == [model_file]
 
 
 def test_a_halo_too_small_would_show(model_file: Path) -> None:
     model = load_model(model_file)
     narrow = upres.Model(model.path, upres.ModelCard(name="n", scale=2, halo=4), model.graph)
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
-    tiled = by_rows(narrow, picture, window_pixels=400)
-    assert np.abs(tiled - by_rows(model, picture)).max() > 1e-4
+    tiled = by_windows(narrow, picture, window_pixels=400)
+    assert np.abs(tiled - by_windows(model, picture)).max() > 1e-4
 
 
 def test_a_model_that_needs_multiples_gets_them(model_file: Path) -> None:
@@ -81,11 +153,11 @@ def test_a_model_that_needs_multiples_gets_them(model_file: Path) -> None:
     card = upres.ModelCard(name="n", scale=2, halo=model.card.halo, multiple_of=4)
     strict = upres.Model(model.path, card, model.graph)
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
-    tiled = by_rows(strict, picture, window_pixels=30 * 30)
+    tiled = by_windows(strict, picture, window_pixels=30 * 30)
     assert tiled.shape == (90, 122, 3)
     # Away from the padded border, padding makes no difference.
     inner = np.s_[: 2 * (45 - card.halo), : 2 * (61 - card.halo)]
-    np.testing.assert_allclose(tiled[inner], by_rows(model, picture)[inner], rtol=0, atol=2e-6)
+    np.testing.assert_allclose(tiled[inner], by_windows(model, picture)[inner], rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
@@ -98,6 +170,16 @@ def test_axes_channels_and_dtype_come_out_as_they_went_in(
     result = upres.enlarge(image, model=model_file)
     assert result.dtype == image.dtype
     assert result.shape == (90, 122, *image.shape[2:])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_neutral_grey_stays_neutral(scale: int) -> None:
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (32, 1))
+    random = np.random.default_rng(8)
+    texture = np.repeat(np.repeat(random.integers(0, 256, (16, 32), np.uint8), 4, 0), 4, 1)
+    for grey in (ramp, ramp.T, texture, np.full((32, 32), 93, np.uint8)):
+        result = upres.enlarge(np.repeat(grey[:, :, None], 3, axis=2), scale=scale).astype(int)
+        assert (result.max(axis=2) - result.min(axis=2)).max() <= 1, grey.shape
 
 
 def test_16_bit_is_not_cut_to_8_on_the_way() -> None:

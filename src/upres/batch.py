@@ -1,95 +1,310 @@
-"""Lists of files: what each result is called, and that one bad file stops no other."""
+"""A run over many files, which one bad file does not stop, and which can be gone on with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import errno
+import os
+import shutil
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from upres.errors import OutputError, UpresError, UsageError
-from upres.formats import make_folder
-from upres.formats.photo import check_output, open_photo, write_photo
-from upres.inference import Progress, enlarge_rows
-from upres.model import Model
+from upres.errors import InputError, OutputError, UpresError
+from upres.formats import TEMPORARY, Options, enlarge_file, estimate, make_folder
+from upres.jobs import Job
+from upres.journal import Journal, Stamp, is_alive
 
+PIXELS_AT_ONCE = 4_000_000
+"""Output pixels that are worked on at once: small pictures overlap, a large one runs alone."""
 
-def destinations(
-    inputs: Sequence[Path], output: Path | None, *, scale: int
-) -> list[tuple[Path, Path]]:
-    """Pair each input with the file that it is to be enlarged to.
+PATIENCE = 0.5
+"""Seconds that work under way gets to end when the run is to stop."""
 
-    Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it. ``output`` is
-    a folder if it is one or has no suffix; otherwise it is the one result's file.
+INTERRUPTED = "interrupted"
+"""Why a run ended early that was asked to."""
 
-    Raises ``UsageError`` if several inputs are to go to one file, ``OutputError`` if two
-    of them would get one name.
-    """
-    if output is not None and not _is_folder(output):
-        if len(inputs) > 1:
-            raise UsageError(f"--output {output}: {len(inputs)} pictures need a folder, not a file")
-        return [(inputs[0], output)]
-    pairs = [
-        (path, (output or path.parent) / f"{path.stem}_x{scale}{path.suffix}") for path in inputs
-    ]
-    taken: dict[Path, Path] = {}
-    for path, target in pairs:
-        if target in taken:
-            raise OutputError(f"{target}: both {taken[target]} and {path} would be written here")
-        taken[target] = path
-    return pairs
+UNEXPECTED = "an error that upres did not expect, please report it"
+"""In the message of what nothing else explains; tests look for it."""
+
+LONGEST_NAME = 255
+"""Bytes that common file systems allow for a name."""
+
+Existing = Literal["refuse", "skip", "replace"]
+"""What becomes of results that are there already."""
 
 
-def enlarge_file(
-    source: Path,
-    target: Path,
-    model: Model,
-    *,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> None:
-    """Enlarge one picture file to another; nothing is written unless all of it is.
+@dataclass
+class Summary:
+    """How a run ended."""
 
-    Raises ``InputError`` if ``source`` cannot be read, ``OutputError`` if ``target``
-    exists (unless ``force``) or cannot be written.
-    """
-    if target.exists() and not force:
-        raise OutputError(f"{target}: exists already; --force replaces it")
-    photo = open_photo(source)
-    scale = model.card.scale
-    alpha = photo.channels in (2, 4)
-    check_output(target, height=photo.height * scale, width=photo.width * scale, alpha=alpha)
-    make_folder(target.parent)
-    rows = enlarge_rows(
-        photo.rows(), height=photo.height, width=photo.width, model=model, progress=progress
-    )
-    write_photo(target, rows, photo, scale=scale)
+    done: int = 0
+    skipped: int = 0
+    failed: list[tuple[Path, UpresError]] = field(default_factory=list)
+    left: int = 0
+    """Pictures not tried, as the run was stopped."""
+    stopped_by: str | None = None
+    """Why the run ended early, if it did."""
+    still_busy: bool = False
+    """Threads are in the middle of work that cannot be stopped: end the process at once."""
+
+
+def remove_leftovers(folders: Iterable[Path], *, of_process: int | None = None) -> None:
+    """Remove the temporary files that ended processes left in ``folders``, or that one left."""
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                match = TEMPORARY.fullmatch(entry.name)
+                if match is None:
+                    continue
+                pid = int(match["pid"])
+                if pid == of_process or (of_process is None and not is_alive(pid)):
+                    with suppress(OSError):
+                        os.unlink(entry.path)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C and a request to terminate set, instead of ending at once."""
+    stop = threading.Event()
+    before = {}
+    with suppress(ValueError):  # not in the main thread, where signals do not come
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def enlarge_files(
-    pairs: Sequence[tuple[Path, Path]],
-    model: Model,
+    jobs: Sequence[Job],
+    options: Options,
     *,
-    force: bool = False,
-    progress: Callable[[Path, float], None],
-    finished: Callable[[Path], None],
-    failed: Callable[[Path, UpresError], None],
-) -> int:
-    """Enlarge each source to its target; return how many failed.
+    existing: Existing = "refuse",
+    journal: Journal | None = None,
+    stop: threading.Event | None = None,
+    workers: int | None = None,
+    progress: Callable[[float], None] | None = None,
+    finished: Callable[[Path], None] | None = None,
+) -> Summary:
+    """Enlarge each picture; a failure stops no other, a full disk stops the run.
 
-    A failure does not stop the others. ``progress`` is told a source and the part of it
-    that is done, ``finished`` each target, ``failed`` each source that failed, and why.
+    Reading, the network and writing overlap in ``workers`` threads (default: by the
+    number of processors); the results do not depend on their number. What ``journal`` has
+    as done is skipped. Setting ``stop`` ends the run within about a second.
+
+    ``progress`` is told the part of the whole that is done, ``finished`` each file that
+    is written, in the order of ``jobs``; both in the thread that calls this.
     """
-    failures = 0
-    for source, target in pairs:
-        try:
-            enlarge_file(source, target, model, force=force, progress=partial(progress, source))
-        except UpresError as error:
-            failures += 1
-            failed(source, error)
+    run = _Run(options, existing, journal, stop or threading.Event())
+    workers = workers or min(8, (os.cpu_count() or 1) + 1)
+    summary = Summary()
+    pending: deque[tuple[Job, Future[Stamp | None]]] = deque()
+    waiting = deque(jobs)
+    settled = 0
+
+    def tell() -> None:
+        if progress:
+            progress((settled + sum(list(run.parts.values()))) / len(jobs))
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="upres")
+    try:
+        while (waiting or pending) and summary.stopped_by is None:
+            # The first runs alone: what it loads and compiles, the others share. The engine
+            # must not be called for the first time by two threads: it may wait for ever.
+            while waiting and len(pending) < (2 * workers if summary.done else 1):
+                job = waiting.popleft()
+                pending.append((job, pool.submit(run.enlarge, job)))
+            job, future = pending[0]
+            if not _wait(future, run.stop, tell, journal):
+                summary.stopped_by = INTERRUPTED
+                break
+            pending.popleft()
+            settled += 1
+            _settle(job, future, summary, journal, finished)
+            tell()
+    except OutputError as error:  # of the journal
+        summary.stopped_by = str(error)
+    finally:
+        run.stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+    wait([future for _, future in pending], timeout=PATIENCE)
+    for job, future in pending:
+        if future.done():
+            _settle(job, future, summary, journal, finished)
         else:
-            finished(target)
-    return failures
+            summary.left += 1
+            summary.still_busy = True
+    summary.left += len(waiting)
+    if summary.still_busy:
+        remove_leftovers({job.target.parent for job, _ in pending}, of_process=os.getpid())
+    if journal:
+        with suppress(OutputError):
+            journal.commit(at_once=True)
+        if summary.stopped_by is None or journal.is_empty:
+            journal.remove()
+    return summary
 
 
-def _is_folder(output: Path) -> bool:
-    return output.is_dir() or output.suffix == ""
+class _Stopped(Exception):  # noqa: N818  # it is no error of anyone's
+    """Unwinds a thread's work when the run is to stop."""
+
+
+class _Run:
+    """What the threads of a run share."""
+
+    def __init__(
+        self, options: Options, existing: Existing, journal: Journal | None, stop: threading.Event
+    ) -> None:
+        self.stop = stop
+        self.parts: dict[Job, float] = {}
+        """Of each picture that is being worked on, the part that is done."""
+        self._options = options
+        self._existing = existing
+        self._journal = journal
+        self._free = PIXELS_AT_ONCE
+        self._changed = threading.Condition()
+        self._turn = threading.Lock()
+
+    def enlarge(self, job: Job) -> Stamp | None:
+        """Enlarge one picture; its source's stamp, or None if it is skipped."""
+        try:
+            for path in (job.source, job.target):
+                if not _is_text(path):
+                    raise InputError(f"{path}: this name is not valid UTF-8: rename it")
+            if len(os.fsencode(job.target.name)) > LONGEST_NAME:
+                raise OutputError(f"{job.target}: this name is too long: choose one with --output")
+            stamp = Stamp.of(job.source) if job.source.exists() else Stamp(0, 0)
+            if self._journal and self._journal.has_done(stamp, job.target):
+                return None
+            made = self._journal is not None and self._journal.has_made(job.target)
+            if os.path.lexists(job.target) and self._existing != "replace" and not made:
+                if self._existing == "skip":
+                    return None
+                raise OutputError(
+                    f"{job.target}: exists already; --force replaces it, --skip-existing keeps it"
+                )
+        except OSError as error:
+            raise InputError(f"{job.source}: cannot look at this file: {error.strerror}") from error
+        expected = estimate(job.source, self._options)
+        with self._room(expected.pixels):
+            self._check_stop()
+            make_folder(job.target.parent)
+            try:
+                enlarge_file(
+                    job.source, job.target, self._options, progress=partial(self._tell, job)
+                )
+            except OutputError as error:
+                if shutil.disk_usage(job.target.parent).free < expected.disk_bytes:
+                    raise error from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise
+            finally:
+                self.parts.pop(job, None)
+        return stamp
+
+    def _tell(self, job: Job, part: float) -> None:
+        self._check_stop()
+        self.parts[job] = part
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise _Stopped
+
+    @contextmanager
+    def _room(self, pixels: int) -> Iterator[None]:
+        """Wait until so many more pixels may be worked on."""
+        pixels = min(pixels, PIXELS_AT_ONCE)
+        with self._turn, self._changed:  # in turn, so that a large picture gets room, too
+            while self._free < pixels:
+                self._check_stop()
+                self._changed.wait(0.1)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+def _wait(
+    future: Future[Stamp | None],
+    stop: threading.Event,
+    tell: Callable[[], None],
+    journal: Journal | None,
+) -> bool:
+    """Wait for one picture; whether it ended before the run was to stop."""
+    while not stop.is_set():
+        if wait([future], timeout=0.1).done:
+            return True
+        tell()
+        if journal:
+            journal.commit()
+    return False
+
+
+def _settle(
+    job: Job,
+    future: Future[Stamp | None],
+    summary: Summary,
+    journal: Journal | None,
+    finished: Callable[[Path], None] | None,
+) -> None:
+    """Count, note and tell how one picture ended."""
+    try:
+        stamp = future.result()
+    except (_Stopped, CancelledError):
+        summary.left += 1
+        return
+    except UpresError as error:
+        failure = error
+    except MemoryError:
+        failure = InputError(f"{job.source}: there is not enough memory for this picture")
+    except Exception as error:  # one picture's trouble, of whatever kind, stops no other
+        failure = UpresError(f"{job.source}: {UNEXPECTED}: {type(error).__name__}: {error}")
+    else:
+        if stamp is None:
+            summary.skipped += 1
+            return
+        summary.done += 1
+        if journal:
+            journal.done(job.name, stamp, job.target)
+            journal.commit()
+        if finished:
+            finished(job.target)
+        return
+    if _is_full_disk(failure):
+        summary.left += 1
+        summary.stopped_by = str(failure)
+        return
+    summary.failed.append((job.source, failure))
+    if journal:
+        journal.failed(job.name, job.target, str(failure))
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Whether an error comes from a full disk, so that the next picture would fail, too."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if os.strerror(errno.ENOSPC) in str(cause):  # libvips knows no error numbers
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from upres import __version__
-from upres.errors import MissingExtraError, UpresError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from upres.cli_enlarge import complain, enlarge, progress_bar
+from upres.errors import MissingExtraError, UpresError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,7 +25,7 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except UpresError as error:
-        _complain(error)
+        complain(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("upres: interrupted", file=sys.stderr)
@@ -36,7 +34,7 @@ def main() -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     except (OSError, MemoryError) as error:
-        _complain(UpresError(str(error) or "out of memory"))
+        complain(UpresError(str(error) or "out of memory"))
         sys.exit(1)
     sys.exit(0)
 
@@ -57,56 +55,7 @@ def options(
     """Enlarge pictures 2x, 3x or 4x with residual networks."""
 
 
-@app.command()
-def enlarge(
-    pictures: Annotated[list[Path], typer.Argument(help="JPEG, PNG, WebP or TIFF files.")],
-    scale: Annotated[
-        int | None,
-        typer.Option("--scale", "-s", help="2, 3 or 4 times (default: the model's largest)."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="A file, or a folder (default: photo_x4.jpg beside photo.jpg)."
-        ),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help="A shipped model's name, or an .onnx file."),
-    ] = "fast",
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-) -> None:
-    """Enlarge pictures; colour profile, metadata, bit depth and transparency are kept."""
-    from upres import batch
-    from upres.model import load_model
-
-    loaded = load_model(model, scale=scale)
-    pairs = batch.destinations(pictures, output, scale=loaded.card.scale)
-    with _progress(quiet) as progress:
-        tasks = {
-            source: progress.add_task(source.name, total=1.0, start=False) for source, _ in pairs
-        }
-
-        def report(source: Path, part: float) -> None:
-            progress.start_task(tasks[source])
-            progress.update(tasks[source], completed=part)
-
-        def failed(source: Path, error: UpresError) -> None:
-            progress.remove_task(tasks[source])
-            _complain(error)
-
-        def finished(target: Path) -> None:
-            if not quiet:
-                progress.console.print(f"wrote {target}", soft_wrap=True, highlight=False)
-
-        failures = batch.enlarge_files(
-            pairs, loaded, force=force, progress=report, finished=finished, failed=failed
-        )
-    if failures:
-        if len(pairs) > 1:
-            print(f"upres: {failures} of {len(pairs)} pictures failed", file=sys.stderr)
-        raise typer.Exit(1)
+app.command()(enlarge)
 
 
 @app.command()
@@ -146,7 +95,11 @@ def models() -> None:
 @app.command()
 def evaluate(
     models: Annotated[
-        list[str], typer.Argument(help="Shipped models' names, or .onnx files, of one scale.")
+        list[str],
+        typer.Argument(
+            help="Shipped models' names, .onnx files, or checkpoints (.pt, .safetensors), "
+            "of one scale."
+        ),
     ],
     data: Annotated[
         list[Path],
@@ -154,40 +107,81 @@ def evaluate(
     ],
     scale: Annotated[int | None, typer.Option("--scale", "-s", help="2, 3 or 4.")] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the JSON and CSV files.")
+        Path, typer.Option("--output", "-o", help="Folder for the report, JSON and CSV files.")
     ] = Path("upres-evaluation"),
+    show: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--show",
+            help="A picture for the report, by name; may be given repeatedly (default: the two "
+            "of each set on which the models differ most from bicubic).",
+        ),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write the HTML report.")
+    ] = True,
     record: Annotated[
         bool, typer.Option("--record", help="Write the scores into the model files' cards.")
     ] = False,
 ) -> None:
-    """Measure models on benchmark sets, beside bicubic."""
+    """Measure models on benchmark sets, beside bicubic, and write a report."""
     from rich.console import Console
 
-    from upres.evaluation import benchmark, tables
-    from upres.formats import make_folder
-    from upres.model import load_model
+    from upres.evaluation.models import is_checkpoint, load_models
+    from upres.evaluation.outputs import evaluate_into
+    from upres.evaluation.record import record_scores
+    from upres.evaluation.tables import table
 
-    loaded = [load_model(model, scale=scale) for model in models]
-    make_folder(output)  # before the work, not after it
+    if record and (checkpoint := next(filter(is_checkpoint, models), None)):
+        raise UsageError(f"{checkpoint}: --record needs an .onnx file; export it first")
+    loaded = load_models(models, scale=scale, to_onnx=_export_checkpoint)
     console = Console()
-    with _progress(quiet=False) as progress:
+    with progress_bar(quiet=False) as progress:
         task = progress.add_task("evaluating", total=None)
-        evaluation = benchmark.evaluate(
-            loaded, data, progress=lambda name: progress.update(task, description=name)
+        evaluation, written = evaluate_into(
+            output,
+            loaded,
+            data,
+            show=show or (),
+            report=report,
+            progress=lambda text: progress.update(task, description=text),
         )
-    console.print(tables.table(evaluation))
-    name = "-".join(dict.fromkeys(model.card.name for model in loaded))
-    stem = output / f"{name}-x{evaluation.scale}"
-    for suffix, write in ((".json", tables.write_json), (".csv", tables.write_csv)):
-        path = stem.with_name(stem.name + suffix)
-        write(evaluation, path)
+    console.print(table(evaluation))
+    for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    if record:
-        from upres.evaluation.record import record_scores
+    for model in loaded if record else ():
+        record_scores(model.path, evaluation)
+        console.print(f"recorded the scores in {model.path}", soft_wrap=True)
 
-        for model in loaded:
-            record_scores(model.path, evaluation)
-            console.print(f"recorded the scores in {model.path}", soft_wrap=True)
+
+def _export_checkpoint(source: Path, target: Path) -> None:
+    try:
+        from upres.training.export import to_onnx
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("upres"):
+            raise
+        raise MissingExtraError("evaluating a checkpoint", "train") from None
+    to_onnx(source, target)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the page, curves and table.")
+    ] = Path("upres-comparison"),
+) -> None:
+    """Compare training runs: recipes, curves and results."""
+    from rich.console import Console
+
+    from upres.evaluation.comparison import cautions, table
+    from upres.evaluation.outputs import compare_into
+
+    loaded, written = compare_into(output, runs)
+    console = Console()
+    console.print(table(loaded))
+    for line in (*cautions(loaded), *(f"wrote {path}" for path in written)):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -197,9 +191,11 @@ def train(
         Path,
         typer.Option("--data", "-d", help="Folder that the recipe's sources are relative to."),
     ] = Path(),
-    run: Annotated[
+    output: Annotated[
         Path | None,
-        typer.Option("--run", help="The run's folder (default: runs/ and the recipe's name)."),
+        typer.Option(
+            "--output", "-o", help="The run's folder (default: runs/ and the recipe's name)."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")
@@ -207,6 +203,10 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a value of the recipe: --set optimiser.steps=100"),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", help="Folder that keeps decoded pictures for later runs."),
     ] = None,
 ) -> None:
     """Train a network from a recipe, and export it as a model file."""
@@ -221,20 +221,35 @@ def train(
     train_recipe(
         load_recipe(recipe, overrides or ()),
         data=data,
-        run=run or Path("runs") / recipe.stem,
+        run=output or Path("runs") / recipe.stem,
         resume=resume,
         recipe_path=recipe,
+        cache=cache,
     )
 
 
-def _progress(quiet: bool) -> Progress:
-    from rich.console import Console
-    from rich.progress import Progress
+@app.command()
+def export(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A run's .pt or .safetensors, or a community checkpoint (.pth)."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The .onnx file (default: beside the source)."),
+    ] = None,
+    scale: Annotated[
+        int | None, typer.Option("--scale", "-s", help="The scale that it must have.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
+) -> None:
+    """Turn trained weights, of upres or of other projects, into a model file."""
+    try:
+        from upres.training.export import to_onnx
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("upres"):
+            raise
+        raise MissingExtraError("upres export", "train") from None
 
-    console = Console(stderr=True)
-    # Bars belong on a terminal; in a log they are noise.
-    return Progress(console=console, disable=quiet or not console.is_terminal)
-
-
-def _complain(error: UpresError) -> None:
-    print(f"upres: {error}", file=sys.stderr)
+    path, card = to_onnx(source, output, scale=scale, force=force)
+    print(f"wrote {path}: {card.network}, x{card.scale}")

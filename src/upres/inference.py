@@ -1,7 +1,9 @@
-"""Array in, array out; and the same as a stream of rows."""
+"""Array in, array out; and the same as a stream of rows that comes out in windows."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,27 @@ from numpy.typing import NDArray
 
 from upres import tiles
 from upres.engine import Engine, Float32Array, compile_window
-from upres.errors import InputError
-from upres.model import DEFAULT_MODEL, Model, load_model
+from upres.errors import InputError, ModelError
+from upres.model import DEFAULT_MODEL, Model, ModelCard, load_model, read_model, shipped_models
+from upres.resize import apply_taps, bicubic_taps
 
 WINDOW_PIXELS = 512 * 512
 """Largest window, in input pixels."""
 
+WINDOW_BYTES = 160 * 2**20
+"""What a network's work on one window may take, about."""
+
+STRIP_BYTES = 2**25
+"""What the input's rows that are kept for a row of windows may take."""
+
 FILL_RADIUS = 4
 """How far, in input pixels, visible colour is continued under what is transparent."""
+
+NEUTRAL_RADIUS = 2
+"""How far around it, in input pixels, colour lets a pixel of the result have colour."""
+
+NEUTRAL_RANGE = 4 / 255
+"""Difference between the channels above which a network's colour is taken as it is."""
 
 Progress = Callable[[float], None]
 """Is told the part that is done, from 0 to 1."""
@@ -61,70 +76,147 @@ def enlarge(
     result = np.empty((height * model.card.scale, width * model.card.scale, channels), image.dtype)
     if opaque:
         result[:, :, -1] = from_float(np.ones(1, np.float32), image.dtype)
-    top = 0
-    for block in enlarge_rows([pixels], height=height, width=width, model=model, progress=progress):
-        result[top : top + len(block), :, : block.shape[2]] = from_float(block, image.dtype)
-        top += len(block)
+    for top, left, block in enlarge_windows(
+        [pixels],
+        height=height,
+        width=width,
+        model=model,
+        alpha=pixels.shape[2] in (2, 4),
+        progress=progress,
+    ):
+        rows, columns, kept = block.shape
+        result[top : top + rows, left : left + columns, :kept] = from_float(block, image.dtype)
     return result if image.ndim == 3 else result[:, :, 0]
 
 
-def enlarge_rows(
+def stages(model: str | Path, factor: float | None) -> list[Model]:
+    """The models that one after another enlarge at least ``factor`` times.
+
+    Of a shipped model's scales, as few as do it, and of those the smallest product; a
+    model that is given by path has one scale, and is repeated. ``None`` is the model's
+    largest scale. The largest scale comes last: what is before it works on fewer pixels.
+
+    Raises ``ModelError`` if there is no such model, or it does not enlarge.
+    """
+    largest = load_model(model)
+    if factor is None or factor == largest.card.scale:
+        return [largest]
+    if largest.card.scale < 2:
+        raise ModelError(f"{largest.path}: this model does not enlarge, so not {factor:g} times")
+    scales = shipped_models().get(str(model), {largest.card.scale: largest.path})
+    for count in itertools.count(1):
+        if largest.card.scale**count >= factor:
+            break
+    fitting = (
+        chosen
+        for chosen in itertools.combinations_with_replacement(sorted(scales), count)
+        if math.prod(chosen) >= factor
+    )
+    return [read_model(scales[scale]) for scale in min(fitting, key=math.prod)]
+
+
+def enlarge_windows(
     rows: Iterable[Float32Array],
     *,
     height: int,
     width: int,
     model: Model,
+    alpha: bool = False,
+    size: tuple[int, int] | None = None,
     progress: Progress | None = None,
     window_pixels: int = WINDOW_PIXELS,
-) -> Iterator[Float32Array]:
-    """Enlarge a picture that comes and goes in blocks of rows, from the top.
+    strip_bytes: int = STRIP_BYTES,
+) -> Iterator[tuple[int, int, Float32Array]]:
+    """Enlarge a picture that comes in blocks of rows and goes in windows.
 
-    Each block is any number of rows x ``width`` x channels (1 to 4, as in ``enlarge``),
-    float32 in [0, 1]; together they have ``height`` rows. Blocks of the result, clipped
-    to [0, 1], come as soon as they can be made, and only the rows that windows still need
-    are kept, so memory grows with the width alone.
+    Each block is any number of rows x ``width`` x channels, float32 in [0, 1]; together
+    they have ``height`` rows. Of the channels, the last is alpha if ``alpha`` says so
+    (not premultiplied); the first three are RGB, and all others, or all of one or two,
+    are each enlarged as grey. Gives row, column and pixels of each part of the result,
+    float32 clipped to [0, 1]; together they cover it once, from the top.
 
-    Windows are planned so that the result equals that of one window over the whole
-    picture, to float32 rounding, whatever ``window_pixels``.
+    ``size``, the result's height and width, may be less than the model's scale makes of
+    the picture: then each window is reduced by antialiased bicubic (``upres.resize``).
+
+    Memory does not grow with the picture's height, nor with its width beyond the few rows
+    that a window and its halo take: of the input, the rows that windows still need are
+    kept, ``strip_bytes`` if the halo allows it, and windows have at most ``window_pixels``
+    (input pixels), less for models that need much memory. A model without a halo, which
+    looks at the whole picture, gets it as one window.
+
+    The result equals that of one window over the whole picture, to float32 rounding.
     """
     card = model.card
     multiple = card.multiple_of
-    padded_height, padded_width = (-(-side // multiple) * multiple for side in (height, width))
-    source = _padded(rows, padded_height, padded_width)
-    kept = next(source)
-    has_alpha = kept.shape[2] in (2, 4)
+    full = (height * card.scale, width * card.scale)
+    size = size or full
+    padded = tuple(-(-side // multiple) * multiple for side in (height, width))
+    source = _padded(rows, *padded)
+    blocks = [next(source)]
+    reductions = [reduced / whole for reduced, whole in zip(size, full, strict=True)]
+    # A sample of the result may lie half of its own width off a window's border.
+    reach = 0 if size == full else math.ceil((2.5 / min(1, *reductions) + 1) / card.scale)
+    # Global statistics need the whole picture, at whatever cost of memory.
+    whole = card.halo is None
     grid = tiles.plan(
-        padded_height,
-        padded_width,
-        halo=card.halo + has_alpha * FILL_RADIUS,
-        max_pixels=window_pixels,
+        *padded,
+        halo=max(card.halo or 0, NEUTRAL_RADIUS) + alpha * FILL_RADIUS + reach,
+        max_pixels=math.prod(padded) if whole else min(window_pixels, _affordable_pixels(card)),
+        max_height=None if whole else strip_bytes // (4 * padded[1] * blocks[0].shape[2]),
         multiple=multiple,
     )
     engine = compile_window(model, *grid.window)
-    top = 0  # the picture's row that is kept[0]
+    lines = [_Pieces(height, size[0], card.scale), _Pieces(width, size[1], card.scale)]
+    top = 0  # the picture's row that is the first of blocks
     done, total = 0, len(grid.rows) * len(grid.columns)
     for row in grid.rows:
-        while top + len(kept) < row.stop:
-            kept = np.concatenate([kept[max(0, row.start - top) :], next(source)])
-            top = max(top, row.start)
-        strip = kept[row.start - top : row.stop - top]
-        keep_rows = slice(
-            (row.keep_start - row.start) * card.scale, (row.keep_stop - row.start) * card.scale
-        )
-        parts = []
+        while blocks and top + len(blocks[0]) <= row.start:
+            top += len(blocks.pop(0))
+        while top + sum(map(len, blocks)) < row.stop:
+            block = next(source)
+            if blocks or top + len(block) > row.start:
+                blocks.append(block)
+            else:
+                top += len(block)
         for column in grid.columns:
-            window = _run(engine, strip[:, column.start : column.stop])
-            keep_columns = slice(
-                (column.keep_start - column.start) * card.scale,
-                (column.keep_stop - column.start) * card.scale,
-            )
-            parts.append(window[keep_rows, keep_columns])
+            parts, position = [], top
+            for block in blocks:
+                first, last = max(0, row.start - position), max(0, row.stop - position)
+                parts.append(block[first:last, column.start : column.stop])
+                position += len(block)
+            window = _run(engine, np.concatenate(parts), alpha).clip(0, 1)
+            y, window = lines[0].of(row, 1, window)
+            x, window = lines[1].of(column, 2, window)
+            if size != full:
+                np.clip(window, 0, 1, out=window)
+            yield y, x, np.moveaxis(window, 0, 2)
             done += 1
             if progress:
                 progress(done / total)
-        block = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        np.clip(block, 0, 1, out=block)
-        yield block[: (height - row.keep_start) * card.scale, : width * card.scale]
+
+
+class _Pieces:
+    """Along one axis, which piece of the result comes from which window, and how."""
+
+    def __init__(self, length: int, size: int, scale: int) -> None:
+        self.length, self.size, self.scale = length, size, scale
+        self.taps = None if size == length * scale else bicubic_taps(length * scale, size)
+
+    def of(self, span: tiles.Span, axis: int, window: Float32Array) -> tuple[int, Float32Array]:
+        """Where the piece starts in the result, and its pixels of an enlarged window.
+
+        ``window`` is channels x height x width.
+        """
+        first, last = (
+            (min(end, self.length) * self.size * 2 + self.length) // (2 * self.length)
+            for end in (span.keep_start, span.keep_stop)
+        )
+        start = span.start * self.scale
+        if self.taps is None:
+            kept = slice(first - start, last - start)
+            return first, window[:, kept] if axis == 1 else window[:, :, kept]
+        weights, indices = self.taps
+        return first, apply_taps(window, axis, weights[first:last], indices[first:last] - start)
 
 
 def to_float(image: NDArray[Any]) -> Float32Array:
@@ -150,17 +242,51 @@ def from_float(image: Float32Array, dtype: np.dtype[Any]) -> NDArray[Any]:
     return (image * np.float32(np.iinfo(dtype).max) + np.float32(0.5)).astype(dtype)
 
 
-def _run(engine: Engine, window: Float32Array) -> Float32Array:
-    """Enlarge one window of 1 to 4 channels with an engine that takes RGB; not clipped."""
-    channels = window.shape[2]
-    if channels == 1:
-        grey = _run(engine, np.repeat(window, 3, axis=2)).mean(axis=2, keepdims=True)
-        return np.asarray(grey, np.float32)
-    if channels == 3:
-        output: Float32Array = engine(np.ascontiguousarray(window.transpose(2, 0, 1))[None])[0]
-        return np.moveaxis(output, 0, 2)
-    colour = _run(engine, _fill_transparent(window))
-    return np.concatenate([colour, _run(engine, window[:, :, -1:])], axis=2)
+def _run(engine: Engine, window: Float32Array, alpha: bool) -> Float32Array:
+    """Enlarge a window, height x width x channels, to channels x height x width; not clipped."""
+    if alpha:
+        window = np.concatenate([_fill_transparent(window), window[:, :, -1:]], axis=2)
+    colours = window.shape[2] - alpha
+    parts = []
+    if colours >= 3:
+        colour = np.ascontiguousarray(window[:, :, :3].transpose(2, 0, 1))
+        parts.append(_keep_neutral(engine(colour[None])[0], colour))
+    for channel in range(3 if colours >= 3 else 0, window.shape[2]):
+        grey = np.repeat(window[None, None, :, :, channel], 3, axis=1)
+        parts.append(engine(grey)[0].mean(axis=0, keepdims=True))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
+    """Take from an enlarged RGB window the colour that a network gave to what had none.
+
+    Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; it changes
+    less the more colour there is, and not at all from ``NEUTRAL_RANGE`` on. Luma (BT.601)
+    stays as it was.
+    """
+    saturation = colour.max(axis=0) - colour.min(axis=0)
+    if saturation.min() >= NEUTRAL_RANGE:
+        return output
+    length = 2 * NEUTRAL_RADIUS + 1
+    for axis in (0, 1):
+        margin = [(NEUTRAL_RADIUS, NEUTRAL_RADIUS) if axis == i else (0, 0) for i in range(2)]
+        saturation = np.lib.stride_tricks.sliding_window_view(
+            np.pad(saturation, margin), length, axis
+        ).max(axis=-1)
+    weight = np.minimum(saturation / np.float32(NEUTRAL_RANGE), 1)
+    if weight.min() == 1:
+        return output
+    scale = output.shape[1] // colour.shape[1]
+    luma = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), output, 1)
+    result: Float32Array = luma + (output - luma) * weight.repeat(scale, 0).repeat(scale, 1)
+    return result
+
+
+def _affordable_pixels(card: ModelCard) -> int:
+    """Input pixels of a window that the network's work in memory allows."""
+    features = card.network_parameters.get("features", 64)
+    # A few layers' values are held at a time, and the result a few times over.
+    return int(WINDOW_BYTES // (4 * (4 * features + 3 * 3 * card.scale**2)))
 
 
 def _fill_transparent(window: Float32Array) -> Float32Array:

@@ -99,6 +99,35 @@ def bicubic(
     return result
 
 
+def apply_taps(
+    image: NDArray[np.float32],
+    axis: int,
+    weights: NDArray[np.float64],
+    indices: NDArray[np.intp],
+) -> NDArray[np.float32]:
+    """Resize one axis of channels x height x width, by weights and indices of ``bicubic_taps``.
+
+    They may be some of its rows, with indices that count from a window's start: so a
+    picture can be resized piece by piece, to the same result. Not clipped.
+    """
+    shape = list(image.shape)
+    shape[axis] = len(weights)
+    result = np.empty(shape, np.float32)
+    # Few samples at a time lie close together in the source: as small dense matrices they
+    # are multiplied far faster than they are gathered tap by tap.
+    for start in range(0, len(weights), 64):
+        some = indices[start : start + 64]
+        low, high = int(some.min()), int(some.max()) + 1
+        matrix = np.zeros((len(some), high - low), np.float32)
+        # Added, as one source sample may be met twice where a border is mirrored.
+        np.add.at(matrix, (np.arange(len(some))[:, None], some - low), weights[start : start + 64])
+        if axis == 1:
+            result[:, start : start + 64] = matrix @ image[:, low:high]
+        else:
+            result[:, :, start : start + 64] = image[:, :, low:high] @ matrix.T
+    return result
+
+
 def _resize_axis(image: NDArray[Any], axis: int, out_length: int, scale: float) -> NDArray[Any]:
     work = np.float64 if image.dtype == np.float64 else np.float32
     source: NDArray[Any] = np.moveaxis(image, axis, 0).astype(work, copy=False)

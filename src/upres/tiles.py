@@ -54,19 +54,29 @@ def cut(length: int, count: int, *, halo: int, multiple: int = 1) -> tuple[Span,
     return tuple(spans)
 
 
-def plan(height: int, width: int, *, halo: int, max_pixels: int, multiple: int = 1) -> Grid:
+def plan(
+    height: int,
+    width: int,
+    *,
+    halo: int,
+    max_pixels: int,
+    max_height: int | None = None,
+    multiple: int = 1,
+) -> Grid:
     """The grid that does the least work with windows of at most ``max_pixels``.
 
     Work is the sum of the windows' areas, halos included, so the whole picture is one
-    window where that is allowed. A halo alone may exceed ``max_pixels``: then windows are
-    as small as it lets them be.
+    window where that is allowed. A halo alone may exceed ``max_pixels``, or ``max_height``,
+    the most rows that a window may have: then windows are as small as it lets them be.
     """
+    most_rows = height if max_height is None else max_height
 
     def cost(columns_count: int) -> tuple[bool, int, int, int]:
         core_width, window_width = _core_and_window(width, columns_count, halo, multiple)
         # As few rows of windows as the area allows, halos included.
-        core_height = max(multiple, max_pixels // window_width - 2 * _round_up(halo, multiple))
-        rows_count = 1 if height * window_width <= max_pixels else -(-height // core_height)
+        tallest = min(most_rows, max_pixels // window_width)
+        core_height = max(multiple, tallest - 2 * _round_up(halo, multiple))
+        rows_count = 1 if height <= tallest else -(-height // core_height)
         core_height, window_height = _core_and_window(height, rows_count, halo, multiple)
         area = window_height * window_width
         windows = -(-height // core_height) * -(-width // core_width)

@@ -1,207 +1,435 @@
 from __future__ import annotations
 
-import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
+import PIL.ImageOps
 import pytest
 import pyvips
+import tifffile
+from numpy.typing import NDArray
 
+import upres
 from upres.errors import InputError, OutputError
-from upres.formats.photo import SUFFIXES, Photo, check_output, open_photo, read_rgb8, write_photo
+from upres.formats import Options, enlarge_file, estimate
+from upres.formats.opening import open_photo, read_rgb8
+
+Array = NDArray[Any]
+RANDOM = np.random.default_rng(0)
 
 
-def save(path: Path, array: np.ndarray[Any, Any], **options: Any) -> Path:
-    pyvips.Image.new_from_array(array).write_to_file(str(path), **options)
+@pytest.fixture
+def ask(model_file: Path) -> Any:
+    """Makes options for the tests' tiny x2 network."""
+
+    def options(**values: Any) -> Options:
+        return Options(model=str(model_file), **values)
+
+    return options
+
+
+def save(path: Path, array: Array, **options: Any) -> Path:
+    kind = None
+    if array.dtype == np.uint16:
+        kind = "grey16" if array.ndim == 2 or array.shape[2] < 3 else "rgb16"
+    image = pyvips.Image.new_from_array(array, interpretation=kind)
+    image.write_to_file(str(path), **options)
     return path
 
 
-def copy(source: Path, target: Path) -> Photo:
-    """Through the adapter and back at scale 1, as a perfect network would."""
-    photo = open_photo(source)
-    write_photo(target, photo.rows(), photo, scale=1)
-    return photo
+def smooth(height: int, width: int, channels: int, *, most: int = 255) -> Array:
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / (5 + c) + y / (7 + c)) for c in range(channels)]
+    return (np.stack(waves, axis=2) * 0.4 + 0.5) * most
+
+
+def opened(path: Path, **options: Any) -> pyvips.Image:
+    return pyvips.Image.new_from_file(str(path), **options)
+
+
+def enlarged(source: Path, target: Path, options: Options) -> pyvips.Image:
+    enlarge_file(source, target, options)
+    beside = {path.name for path in target.parent.iterdir()}
+    assert not [name for name in beside if ".upres-" in name]
+    return opened(target)
+
+
+# Depth and channels
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_lossless_formats_give_back_every_sample(
-    tmp_path: Path, dtype: type, channels: int, suffix: str
+def test_lossless_formats_hold_what_the_array_function_gives(
+    tmp_path: Path, model_file: Path, ask: Any, dtype: type, channels: int, suffix: str
 ) -> None:
-    random = np.random.default_rng(0)
-    array = random.integers(0, np.iinfo(dtype).max, (150, 70, channels), dtype, endpoint=True)
+    most = np.iinfo(dtype).max
+    array = RANDOM.integers(0, most, (30, 17, channels), dtype, endpoint=True)
     source = save(tmp_path / f"in{suffix}", array)
-    copy(source, tmp_path / f"out{suffix}")
-    before, after = (
-        pyvips.Image.new_from_file(str(tmp_path / f"{n}{suffix}")) for n in ("in", "out")
-    )
-    assert (after.format, after.bands) == (before.format, before.bands)
-    np.testing.assert_array_equal(after.numpy(), before.numpy())
+    after = enlarged(source, tmp_path / f"out{suffix}", ask())
+    assert (after.format, after.bands) == (opened(source).format, channels)
+    expected = upres.enlarge(array, model=model_file)
+    assert np.abs(after.numpy().reshape(expected.shape).astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
-def test_lossy_formats_stay_close(tmp_path: Path, suffix: str) -> None:
-    y, x = np.mgrid[:64, :80]
-    array = np.stack([x * 3, y * 3, x + y], axis=2).astype(np.uint8)
-    source = save(tmp_path / f"in{suffix}", array, Q=95)
-    copy(source, tmp_path / f"out{suffix}")
-    difference = read_rgb8(tmp_path / f"out{suffix}").astype(int) - array
-    assert np.abs(difference).mean() < 2
+def test_a_16_bit_gradient_keeps_its_levels(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(20000, 24000, 100).astype(np.uint16), (20, 1))
+    after = enlarged(save(tmp_path / "in.png", ramp), tmp_path / "out.png", Options(scale=4))
+    assert after.format == "ushort"
+    # 8 bits would leave 16 levels.
+    assert len(np.unique(after.numpy())) > 256
 
 
-def test_alpha_that_is_opaque_is_not_worked_on_but_written(tmp_path: Path) -> None:
-    array = np.full((8, 9, 4), 255, np.uint8)
-    array[:, :, :3] = 77
-    photo = copy(save(tmp_path / "in.png", array), tmp_path / "out.png")
-    assert photo.channels == 3
-    np.testing.assert_array_equal(
-        pyvips.Image.new_from_file(str(tmp_path / "out.png")).numpy(), array
-    )
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_float_tiff_stays_float(tmp_path: Path, ask: Any, channels: int) -> None:
+    array = smooth(20, 30, channels, most=1).astype(np.float32)
+    extra = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+    kind = "minisblack" if channels == 1 else "rgb"
+    tifffile.imwrite(tmp_path / "in.tif", array.squeeze(), photometric=kind, **extra)
+    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask())
+    after = tifffile.imread(tmp_path / "out.tif")
+    assert after.dtype == np.float32
+    assert after.shape == (40, 60, *array.squeeze().shape[2:])
+    expected = upres.enlarge(array, model=ask().model)
+    np.testing.assert_allclose(after.reshape(expected.shape), expected, atol=1e-5)
 
 
-def test_metadata_goes_along_and_orientation_is_applied_once(
-    shared_data: Path, tmp_path: Path
-) -> None:
-    source = shared_data / "inputs" / "photo" / "Landscape_6.jpg"
-    copy(source, tmp_path / "out.jpg")
-    before = pyvips.Image.new_from_file(str(source))
-    after = pyvips.Image.new_from_file(str(tmp_path / "out.jpg"))
-    assert (after.width, after.height) == (before.height, before.width)
-    assert before.get("orientation") == 6
-    assert not after.get_typeof("orientation") or after.get("orientation") == 1
-    assert after.xres == pytest.approx(before.xres)
-    upright = before.autorot()
-    assert (upright.cast("float") - after).abs().avg() < 2
+@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint32])
+def test_samples_of_any_range_keep_it(tmp_path: Path, dtype: type) -> None:
+    height_map = smooth(24, 24, 1)[:, :, 0] * 12 + (0 if dtype == np.uint32 else -500)
+    height_map = height_map.astype(dtype)
+    tifffile.imwrite(tmp_path / "in.tif", height_map)
+    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", Options(scale=2))
+    after = tifffile.imread(tmp_path / "out.tif")
+    assert after.dtype == dtype
+    assert abs(after.mean() - height_map.mean()) < 5
+    assert after.max() > 0.98 * height_map.max()
+    with pytest.raises(OutputError, match=r"cannot hold samples from .* to .*: choose .tif"):
+        enlarge_file(tmp_path / "in.tif", tmp_path / "out.png", Options(scale=2))
 
 
-def test_colour_profile_goes_along(shared_data: Path, tmp_path: Path) -> None:
-    source = shared_data / "inputs" / "photo" / "icc_profile.png"
-    copy(source, tmp_path / "out.png")
-    before, after = (
-        pyvips.Image.new_from_file(str(path)).get("icc-profile-data")
-        for path in (source, tmp_path / "out.png")
-    )
-    assert after == before
+def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, ask: Any) -> None:
+    array = np.zeros((9, 9), np.float32)
+    array[4, 4] = np.nan
+    tifffile.imwrite(tmp_path / "in.tif", array)
+    with pytest.raises(InputError, match=r"in.tif: some samples are infinite or not numbers"):
+        enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask())
 
 
-def test_cmyk_becomes_rgb(shared_data: Path, tmp_path: Path) -> None:
+def test_one_bit_becomes_grey_and_palette_becomes_colour(tmp_path: Path, ask: Any) -> None:
+    bits = PIL.Image.fromarray(smooth(16, 16, 1)[:, :, 0] > 127)
+    bits.save(tmp_path / "bits.png")
+    after = enlarged(tmp_path / "bits.png", tmp_path / "out.png", ask())
+    assert (after.bands, after.format) == (1, "uchar")
+    colours = PIL.Image.fromarray(smooth(16, 16, 3).astype(np.uint8)).quantize(16)
+    colours.save(tmp_path / "palette.png")
+    after = enlarged(tmp_path / "palette.png", tmp_path / "out.png", ask())
+    assert (after.bands, after.interpretation) == (3, "srgb")
+    with PIL.Image.open(tmp_path / "out.png") as picture:
+        assert picture.mode == "RGB"
+    colours.info["transparency"] = 3
+    colours.save(tmp_path / "palette.png", transparency=3)
+    assert enlarged(tmp_path / "palette.png", tmp_path / "out.png", ask()).bands == 4
+
+
+def test_cmyk_becomes_rgb_by_its_profile_or_stays(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "inputs" / "photo" / "pil_sample_cmyk.jpg"
-    photo = copy(source, tmp_path / "out.jpg")
-    assert photo.channels == 3
-    after = pyvips.Image.new_from_file(str(tmp_path / "out.jpg"))
+    after = enlarged(source, tmp_path / "rgb.jpg", Options(scale=2))
     assert after.interpretation == "srgb"
+    expected = opened(source).icc_transform("srgb", embedded=True, input_profile="cmyk")
+    means = [after[band].avg() - expected[band].avg() for band in range(3)]
+    assert np.abs(means).max() < 1  # another conversion differs by tens
+    for suffix in ("jpg", "tif"):
+        kept = enlarged(source, tmp_path / f"cmyk.{suffix}", Options(scale=2, cmyk=True))
+        assert (kept.interpretation, kept.bands) == ("cmyk", 4)
+        means = [kept[band].avg() - opened(source)[band].avg() for band in range(4)]
+        # Ink that is next to none, as most of the black, loses the lower half of its ripples.
+        assert np.abs(means).max() < 2
+    with pytest.raises(OutputError, match=r"out.png: .png cannot hold CMYK: choose .jpg or .tif"):
+        enlarge_file(source, tmp_path / "out.png", Options(scale=2, cmyk=True))
 
 
-def test_a_large_output_is_put_together_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_cmyk_of_16_bit_stays_deep(tmp_path: Path, ask: Any) -> None:
+    inks = smooth(20, 20, 4, most=40000).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", inks, photometric="separated")
+    after = enlarged(tmp_path / "in.tif", tmp_path / "out.tif", ask())
+    assert (after.format, after.bands) == ("ushort", 3)
+
+
+@pytest.mark.parametrize("factor", [2, 2.5, 3])
+def test_a_cut_out_has_no_fringe_over_any_background(tmp_path: Path, factor: float) -> None:
+    # Under what is transparent lies black, as it often does, and in the second half white.
+    array = np.zeros((40, 40, 4), np.uint8)
+    array[20:, :, :3] = 255
+    colour = (200, 120, 60)
+    y, x = np.mgrid[:40, :40]
+    array[(y - 20) ** 2 + (x - 20) ** 2 < 200] = (*colour, 255)
+    target = tmp_path / "out.png"
+    enlarge_file(save(tmp_path / "in.png", array), target, Options(scale=factor))
+    after = opened(target).numpy().astype(float)
+    alpha = after[:, :, 3:] / 255
+    for background in (0.0, 255.0):
+        over = after[:, :, :3] * alpha + background * (1 - alpha)
+        ideal = np.array(colour) * alpha + background * (1 - alpha)
+        # What a flat colour of this alpha would show.
+        assert np.abs(over - ideal).max() < 12
+    assert alpha.min() == 0
+    assert alpha.max() == 1
+
+
+def test_associated_alpha_is_taken_apart(tmp_path: Path, ask: Any) -> None:
+    array = np.full((16, 16, 4), (100, 50, 25, 128), np.uint8)
+    extra: dict[str, Any] = {"extrasamples": ["assocalpha"]}
+    tifffile.imwrite(tmp_path / "in.tif", array, photometric="rgb", **extra)
+    photo = open_photo(tmp_path / "in.tif")
+    block = next(next(photo.blocks()))
+    assert np.abs(block[0, 0].astype(int) - (199, 100, 50, 128)).max() <= 1
+
+
+def test_alpha_that_is_opaque_is_written_where_it_can_be(tmp_path: Path, ask: Any) -> None:
+    array = np.dstack([smooth(8, 9, 3), np.full((8, 9), 255)]).astype(np.uint8)
+    source = save(tmp_path / "in.png", array)
+    after = enlarged(source, tmp_path / "out.png", ask())
+    assert after.bands == 4
+    assert after[3].min() == 255
+    assert enlarged(source, tmp_path / "out.jpg", ask()).bands == 3
+
+
+# Colour
+
+
+def test_colour_profile_goes_along(shared_data: Path, tmp_path: Path, ask: Any) -> None:
+    source = shared_data / "inputs" / "photo" / "icc_profile.png"
+    profile = opened(source).get("icc-profile-data")
+    for suffix in ("png", "tif", "webp", "avif"):
+        after = enlarged(source, tmp_path / f"out.{suffix}", ask())
+        assert after.get("icc-profile-data") == profile
+
+
+def test_wide_gamut_is_not_clipped(tmp_path: Path) -> None:
+    # The most saturated colours of Display P3, all outside sRGB, keep their code values.
+    array = np.zeros((24, 48, 3), np.uint8)
+    for number, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
+        array[:, 16 * number : 16 * (number + 1)] = colour
+    image = pyvips.Image.new_from_array(array).icc_transform("p3", input_profile="p3")
+    image.pngsave(str(tmp_path / "in.png"))
+    after = enlarged(tmp_path / "in.png", tmp_path / "out.png", Options(scale=2))
+    assert after.get("icc-profile-data") == opened(tmp_path / "in.png").get("icc-profile-data")
+    for number in range(3):
+        inner = after.numpy()[8:-8, 32 * number + 8 : 32 * number + 24].astype(int)
+        assert np.abs(inner - array[0, 16 * number + 8]).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["flower.jpg", "indexed.png", "sample.png"])
+def test_mean_colour_hardly_drifts(shared_data: Path, tmp_path: Path, name: str) -> None:
+    source = shared_data / "inputs" / "photo" / name
+    image = opened(source).crop(60, 60, 160, 160)
+    image.pngsave(str(tmp_path / "in.png"))
+    after = enlarged(tmp_path / "in.png", tmp_path / "out.png", Options(scale=4))
+    level = 257 if after.format == "ushort" else 1
+    for band in range(3):
+        assert abs(after[band].avg() - image[band].avg()) < 0.5 * level
+
+
+# Formats
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(tmp_path: Path, ask: Any, orientation: int) -> None:
+    picture = PIL.Image.fromarray(smooth(20, 33, 3).astype(np.uint8))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "in.png", exif=exif)
+    upright = PIL.ImageOps.exif_transpose(picture := PIL.Image.open(tmp_path / "in.png"))
+    expected = upres.enlarge(np.asarray(upright), model=ask().model)
+    for suffix in ("png", "tif"):
+        enlarge_file(tmp_path / "in.png", tmp_path / f"out.{suffix}", ask())
+        after = PIL.Image.open(tmp_path / f"out.{suffix}")
+        assert after.getexif().get(0x0112, 1) == 1
+        np.testing.assert_allclose(np.asarray(after).astype(int), expected, atol=1)
+
+
+def test_a_turned_avif_is_upright_once(shared_data: Path, tmp_path: Path) -> None:
+    photo = open_photo(shared_data / "inputs" / "photo" / "avif-orientation-6.avif")
+    with PIL.Image.open(photo.path) as picture:
+        assert (photo.width, photo.height) == picture.size
+    assert photo.orientation == 1
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "avif", "gif"])
+def test_lossy_formats_stay_close(tmp_path: Path, suffix: str) -> None:
+    array = smooth(32, 40, 3).astype(np.uint8)
+    enlarge_file(save(tmp_path / "in.png", array), tmp_path / f"out.{suffix}", Options(scale=2))
+    expected = upres.enlarge(array, scale=2)
+    difference = read_rgb8(tmp_path / f"out.{suffix}").astype(int) - expected
+    assert np.abs(difference).mean() < (6 if suffix == "gif" else 2)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+@pytest.mark.parametrize("to", ["gif", "webp"])
+def test_animations_keep_frames_timing_and_loops(
+    tmp_path: Path, ask: Any, suffix: str, to: str
 ) -> None:
-    monkeypatch.setattr("upres.formats.photo._SPOOL_BYTES", 0)
-    array = np.random.default_rng(1).integers(0, 256, (100, 30, 3), np.uint8)
-    copy(save(tmp_path / "in.png", array), tmp_path / "out.png")
-    np.testing.assert_array_equal(read_rgb8(tmp_path / "out.png"), array)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.png", "out.png"]
+    frames = [smooth(12, 15, 3).astype(np.uint8) + 9 * number for number in (0, 1, 1, 2)]
+    pictures = [PIL.Image.fromarray(np.roll(f, 3 * i, 1)) for i, f in enumerate(frames)]
+    times = [40, 70, 110, 200]
+    source = tmp_path / f"in.{suffix}"
+    pictures[0].save(
+        source, save_all=True, append_images=pictures[1:], duration=times, loop=3, lossless=True
+    )
+    assert estimate(source, ask()).pages == 4
+    enlarge_file(source, tmp_path / f"out.{to}", ask())
+    after = opened(tmp_path / f"out.{to}", n=-1)
+    before = opened(source, n=-1)
+    assert (after.get("n-pages"), after.get("page-height")) == (4, 24)
+    assert after.get("delay") == times
+    assert after.get("loop") == before.get("loop")
+    expected = upres.enlarge(before[:3].numpy()[36:48], model=ask().model)
+    close = np.abs(after[:3].numpy()[72:96].astype(int) - expected)
+    assert close.mean() < 12
+    with pytest.raises(OutputError, match=r"still.png: .png cannot hold the picture's 4 frames"):
+        enlarge_file(source, tmp_path / "still.png", ask())
 
 
-def test_written_files_have_the_usual_permissions(tmp_path: Path) -> None:
-    copy(save(tmp_path / "in.png", np.zeros((3, 3, 3), np.uint8)), tmp_path / "out.png")
-    assert (tmp_path / "out.png").stat().st_mode == (tmp_path / "in.png").stat().st_mode
+def test_every_page_of_a_tiff_is_enlarged(tmp_path: Path, ask: Any) -> None:
+    pages = np.stack([smooth(14, 10, 3) * (number + 1) / 3 for number in range(3)])
+    tifffile.imwrite(tmp_path / "in.tif", pages.astype(np.uint16), photometric="rgb")
+    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask())
+    with tifffile.TiffFile(tmp_path / "out.tif") as after:
+        assert len(after.pages) == 3
+        for page, before in zip(after.pages, pages, strict=True):
+            expected = upres.enlarge(before.astype(np.uint16), model=ask().model)
+            assert np.abs(page.asarray().astype(int) - expected).max() <= 1
+    with pytest.raises(OutputError, match=r"out.png: .png cannot hold the file's 3 pages"):
+        enlarge_file(tmp_path / "in.tif", tmp_path / "out.png", ask())
 
 
-def damaged(path: Path, kind: str) -> Path:
-    if kind == "text":
-        path.write_text("just some text, whatever the file is called")
-    elif kind == "empty":
-        path.write_bytes(b"")
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "truncated":
-        array = np.random.default_rng(2).integers(0, 256, (200, 200, 3), np.uint8)
-        content = save(path, array).read_bytes()
-        path.write_bytes(content[: len(content) // 2])
-    elif kind == "gif":
-        save(path.with_suffix(".gif"), np.zeros((4, 4, 3), np.uint8)).rename(path)
-    elif kind == "float":
-        save(path.with_suffix(".tif"), np.zeros((4, 4, 3), np.float32)).rename(path)
-    elif kind == "pages":
-        image = pyvips.Image.black(4, 8, bands=3).copy(interpretation="srgb")
-        image = image.copy()
-        image.set_type(pyvips.GValue.gint_type, "page-height", 4)
-        image.tiffsave(str(path.with_suffix(".tif")))
-        path.with_suffix(".tif").rename(path)
-    return path
+def test_tiled_tiff_stays_tiled_and_a_large_one_becomes_bigtiff(
+    tmp_path: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = smooth(40, 50, 3).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", array, photometric="rgb", tile=(32, 16))
+    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask())
+    with tifffile.TiffFile(tmp_path / "out.tif") as after:
+        assert (after.pages[0].tilelength, after.pages[0].tilewidth) == (32, 16)
+        assert not after.is_bigtiff
+    monkeypatch.setattr("upres.formats.saving._BIGTIFF_BYTES", 80 * 100 * 3 - 1)
+    enlarge_file(tmp_path / "in.tif", tmp_path / "big.tif", ask())
+    with tifffile.TiffFile(tmp_path / "big.tif") as big:
+        assert big.is_bigtiff
+        np.testing.assert_array_equal(big.asarray(), tifffile.imread(tmp_path / "out.tif"))
+
+
+# Sizes
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("asked", "size"),
     [
-        ("text", "not a picture in a format that upres reads"),
-        ("empty", "the file is empty"),
-        ("folder", "cannot read this picture: Is a directory"),
-        ("missing", "no such file"),
-        ("truncated", "damaged or truncated"),
-        ("gif", "GIF files are not handled"),
-        ("float", "samples are float"),
-        ("pages", "has 2 pages"),
+        ({}, (60, 40)),
+        ({"scale": 1}, (30, 20)),
+        ({"scale": 1.3}, (39, 26)),
+        ({"scale": 2.5}, (75, 50)),
+        ({"scale": 5}, (150, 100)),
+        ({"width": 77}, (77, 51)),
+        ({"height": 41}, (62, 41)),
+        ({"fit": (100, 50)}, (75, 50)),
+        ({"fit": (64, 640)}, (64, 43)),
     ],
 )
-def test_bad_files_are_named_and_nothing_is_written(
-    tmp_path: Path, kind: str, message: str
+def test_results_have_the_size_that_was_asked_for(
+    tmp_path: Path, ask: Any, asked: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    path = damaged(tmp_path / "bad.jpg", kind)
-    target = tmp_path / "out" / "x.png"
-    target.parent.mkdir()
-    with pytest.raises(InputError, match=message) as caught:
-        copy(path, target)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert list(target.parent.iterdir()) == []
+    array = smooth(20, 30, 3).astype(np.uint8)
+    source = save(tmp_path / "in.png", array)
+    after = enlarged(source, tmp_path / "out.png", ask(**asked))
+    assert (after.width, after.height) == size
+    told = estimate(source, ask(**asked))
+    assert (told.width, told.height, told.pixels) == (*size, size[0] * size[1])
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_truncation_is_found_in_every_format(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"x{suffix}"
-    content = save(
-        path, np.random.default_rng(2).integers(0, 256, (200, 200, 3), np.uint8)
-    ).read_bytes()
-    path.write_bytes(content[: len(content) * 2 // 3])
-    with pytest.raises(InputError, match=r"damaged or truncated|not a picture"):
-        copy(path, tmp_path / "out.png")
+def test_a_reduced_result_shows_the_same_picture(tmp_path: Path) -> None:
+    array = smooth(30, 40, 3).astype(np.uint8)
+    source = save(tmp_path / "in.png", array)
+    for factor in (1.5, 2.6, 6):
+        enlarge_file(source, tmp_path / "out.png", Options(scale=factor))
+        after = read_rgb8(tmp_path / "out.png").astype(float)
+        # The wave that it was made of, sampled where the result's pixels lie.
+        y, x = (np.mgrid[: after.shape[0], : after.shape[1]] + 0.5) / factor - 0.5
+        ideal = [np.sin(x / (5 + c) + y / (7 + c)) * 102 + 127.5 for c in range(3)]
+        inner = np.s_[8:-8, 8:-8]
+        assert np.abs(after - np.stack(ideal, axis=2))[inner].max() < 5
 
 
-@pytest.mark.parametrize(
-    ("name", "size", "alpha", "message"),
-    [
-        ("x.bmp", 10, False, "cannot write this format"),
-        ("x", 10, False, "cannot write this format"),
-        ("x.jpg", 70_000, False, "more than the 65535 pixels"),
-        ("x.webp", 17_000, False, "more than the 16383 pixels"),
-        ("x.JPG", 10, True, "cannot hold the picture's transparency"),
-    ],
-)
-def test_what_a_format_cannot_hold_is_refused(
-    name: str, size: int, alpha: bool, message: str
+def test_a_picture_that_is_larger_already_is_named(tmp_path: Path, ask: Any) -> None:
+    source = save(tmp_path / "in.png", np.zeros((20, 30, 3), np.uint8))
+    with pytest.raises(InputError, match=r"in.png: the picture, 30x20, is larger already"):
+        enlarge_file(source, tmp_path / "out.png", ask(width=29))
+
+
+@pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (1, 1)])
+def test_strips_and_single_rows(tmp_path: Path, ask: Any, size: tuple[int, int]) -> None:
+    array = RANDOM.integers(0, 256, (*size, 3), np.uint8)
+    after = enlarged(save(tmp_path / "in.png", array), tmp_path / "out.png", ask())
+    expected = upres.enlarge(array, model=ask().model)
+    np.testing.assert_allclose(after.numpy().astype(int), expected, atol=1)
+
+
+def test_progress_ends_at_one_through_pages_and_models(tmp_path: Path, ask: Any) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((2, 9, 9, 3), np.uint8), photometric="rgb")
+    parts: list[float] = []
+    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask(scale=7), progress=parts.append)
+    assert parts == sorted(parts)
+    assert parts[-1] == pytest.approx(1)
+    assert len(parts) == 2 * 3
+
+
+def test_a_disk_that_is_too_full_is_found_before_the_work(
+    tmp_path: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(OutputError, match=message):
-        check_output(Path(name), height=5, width=size, alpha=alpha)
+    source = save(tmp_path / "in.png", np.zeros((20, 30, 3), np.uint8))
+    needed = estimate(source, ask()).disk_bytes
+    assert needed >= 2 * 40 * 60 * 3
+    total, used, _ = shutil.disk_usage(tmp_path)
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(total, used, needed - 1))
+    with pytest.raises(OutputError, match=rf"takes {needed:,} bytes of disk, and {needed - 1:,}"):
+        enlarge_file(source, tmp_path / "out.png", ask())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(total, used, needed))
+    enlarge_file(source, tmp_path / "out.png", ask())
 
 
-def test_a_folder_that_is_missing_or_read_only(tmp_path: Path) -> None:
-    photo = open_photo(save(tmp_path / "in.png", np.zeros((3, 3, 3), np.uint8)))
-    with pytest.raises(OutputError, match=r"none/out.png: cannot write here: No such file"):
-        write_photo(tmp_path / "none" / "out.png", photo.rows(), photo, scale=1)
-    if os.geteuid() == 0:
-        return  # to root, every folder is writable
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o500)
-    with pytest.raises(OutputError, match=r"locked/out.png: cannot write here: Permission denied"):
-        write_photo(locked / "out.png", photo.rows(), photo, scale=1)
+def test_bombs_are_refused_by_their_header(tmp_path: Path, ask: Any) -> None:
+    # 30,000 x 30,000 pixels in a few kilobytes, all of one colour.
+    bomb = tmp_path / "bomb.png"
+    pyvips.Image.black(30_000, 30_000).pngsave(str(bomb), bitdepth=1)
+    with pytest.raises(InputError, match=r"60000x60000 pixels, more than the 1,073,741,824"):
+        enlarge_file(bomb, tmp_path / "out.png", ask())
+    with pytest.raises(InputError, match="--max-pixels"):
+        estimate(bomb, ask())
+    assert estimate(bomb, ask(max_pixels=60_000**2)).pixels == 60_000**2
 
 
-def test_grey_and_alpha_become_plain_rgb_where_rgb_is_asked_for(tmp_path: Path) -> None:
-    grey = save(tmp_path / "g.png", np.full((3, 4), 9, np.uint8))
-    assert read_rgb8(grey).shape == (3, 4, 3)
-    deep = save(tmp_path / "d.png", np.full((3, 4, 4), 257 * 9, np.uint16))
-    np.testing.assert_array_equal(read_rgb8(deep), np.full((3, 4, 3), 9))
-    np.testing.assert_array_equal(read_rgb8(deep.read_bytes()), np.full((3, 4, 3), 9))
+def test_memory_does_not_grow_with_the_result(tmp_path: Path, model_file: Path) -> None:
+    # 1 and 36 megapixels: as 8-bit RGB, the latter alone would take 105 MB more.
+    code = """
+import resource, sys
+from pathlib import Path
+from upres.formats import Options, enlarge_file
+enlarge_file(Path(sys.argv[1]), Path(sys.argv[2]), Options(model=sys.argv[3]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    peaks = []
+    for side in (500, 3000):
+        image = pyvips.Image.black(side, side, bands=3).copy(interpretation="srgb")
+        image.pngsave(str(tmp_path / "in.png"))
+        command = [sys.executable, "-c", code, "in.png", "out.png", str(model_file)]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+        peaks.append(int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10))
+    assert peaks[1] < peaks[0] + 60
+    assert peaks[1] < 700

@@ -2,12 +2,59 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from upres.errors import OutputError
+from upres.formats.options import Estimate as Estimate
+from upres.formats.options import Options as Options
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".gif")
+"""Of the files that are read, in lower case."""
+
+OUTPUT_SUFFIXES = SUFFIXES
+"""Of the files that can be written."""
+
+TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<pid>\d+)-\d+(\.\w+)?")
+"""Full names of the files that are there only while a process is at work on a result."""
+
+_count = itertools.count()
+
+
+def enlarge_file(
+    source: Path,
+    target: Path,
+    options: Options,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Enlarge a picture file to another, whose suffix decides its format.
+
+    ``target`` is replaced at once and whole, or stays as it was; its folder must exist.
+    ``progress`` is told the part that is done, from 0 to 1.
+
+    Raises ``InputError`` if ``source`` cannot be read or is too small or large for what is
+    asked, ``OutputError`` if ``target`` cannot be written or cannot hold the result,
+    ``ModelError`` if there is no such model.
+    """
+    # Here, so that asking for the options alone loads neither libvips nor the engine.
+    from upres.formats import photo
+
+    photo.enlarge_file(source, target, options, progress=progress)
+
+
+def estimate(source: Path, options: Options) -> Estimate:
+    """What enlarging a file will make and need, without decoding its pixels.
+
+    Raises ``InputError`` and ``ModelError`` as ``enlarge_file`` does.
+    """
+    from upres.formats import photo
+
+    return photo.estimate(source, options)
 
 
 def make_folder(folder: Path) -> None:
@@ -18,6 +65,12 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from None
 
 
+def temporary_name(path: Path, suffix: str) -> Path:
+    """A name beside ``path`` that no other result, thread or process has; see ``TEMPORARY``."""
+    # Short, as a name that is as long as it may be leaves no room for more.
+    return path.with_name(f".{path.stem[:40]}.upres-{os.getpid()}-{next(_count)}{suffix}")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a name to write to; what is there at the end becomes ``path``, at once.
@@ -25,8 +78,7 @@ def replacing(path: Path) -> Iterator[Path]:
     If anything is raised meanwhile, ``path`` stays as it was and nothing is left behind.
     Raises ``OutputError`` if the folder or the file cannot be written.
     """
-    # Short, as a name that is as long as it may be leaves no room for more.
-    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}{path.suffix}")
+    temporary = temporary_name(path, path.suffix)
     try:
         temporary.touch()
     except OSError as error:

@@ -1,0 +1,315 @@
+"""The command ``upres enlarge``: parses, calls, prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from upres import __version__
+from upres.errors import InputError, UpresError, UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from upres.batch import Existing, Summary
+    from upres.formats import Options
+    from upres.jobs import Job
+    from upres.journal import Journal
+
+STREAM = Path("-")
+"""Standard input or output."""
+
+TELL_AFTER, TELL_FROM = 5, 60
+"""After so many seconds of a run, tell how long it will take, if it is at least so many."""
+
+
+def enlarge(
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(help="Picture files, folders, patterns such as 'a/*.png', or - (stdin)."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A file, a folder, or - (stdout); default: photo_x4.jpg beside photo.jpg.",
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", "-s", help="Factor, such as 2.5 (default: the model's largest)."),
+    ] = None,
+    width: Annotated[int | None, typer.Option("--width", help="Width of the results.")] = None,
+    height: Annotated[int | None, typer.Option("--height", help="Height of the results.")] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option("--fit", metavar="WxH", help="As large as fits in, such as 3840x2160."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A shipped model's name, or an .onnx file.")
+    ] = "fast",
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="Of the results: png, jpg... (default: the input's)."),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option("--quality", help="Of JPEG, WebP and AVIF, 1 to 100 (default: high)."),
+    ] = None,
+    keep_cmyk: Annotated[
+        bool, typer.Option("--keep-cmyk", help="Keep CMYK, instead of converting it to sRGB.")
+    ] = False,
+    max_pixels: Annotated[
+        int | None, typer.Option("--max-pixels", help="Refuse results of more pixels than this.")
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into the folders inside folders, too.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run into --output that was interrupted.")
+    ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Pass over pictures that have a result.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Enlarge pictures; colour profile, metadata, bit depth and transparency are kept."""
+    from upres.formats import Options
+    from upres.formats.options import MAX_PIXELS
+    from upres.jobs import destinations, find, is_folder, suffix_called
+    from upres.model import load_model
+
+    if force and skip_existing:
+        raise UsageError("--force replaces existing files, --skip-existing keeps them: give one")
+    options = Options(
+        model=model,
+        scale=scale,
+        width=width,
+        height=height,
+        fit=_size(fit) if fit else None,
+        quality=quality,
+        cmyk=keep_cmyk,
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+    )
+    suffix = suffix_called(format) if format else None
+    existing: Existing = "replace" if force else "skip" if skip_existing else "refuse"
+    folder = output if output and output != STREAM and is_folder(output) else None
+    if resume and folder is None:
+        raise UsageError("--resume needs the --output folder of the run that was interrupted")
+    default_scale = load_model(model).card.scale
+    if STREAM in pictures or output == STREAM:
+        _enlarge_stream(pictures, output, options, suffix, existing)
+        return
+    if output is None and any(path.is_dir() for path in pictures):
+        raise UsageError("a folder of pictures needs an --output folder for the results")
+    found = find(pictures, recursive=recursive, leave_out=folder)
+    jobs = destinations(found, output, options, default_scale=default_scale, suffix=suffix)
+    asked = {**vars(options), "model": _fingerprint(model), "format": suffix, "upres": __version__}
+    if folder is None:
+        summary = _run(jobs, options, existing, quiet=quiet)
+    else:
+        with _journal(folder, asked, resume, anew=existing != "refuse") as journal:
+            if resume and not journal.continued and existing == "refuse":
+                # The run before came to its end, so what is there is whole.
+                existing = "skip"
+            summary = _run(jobs, options, existing, journal, quiet=quiet)
+    hint = "the same command with --resume goes on" if folder else "--skip-existing goes on"
+    _end(summary, hint, quiet=quiet)
+
+
+def _run(
+    jobs: Sequence[Job],
+    options: Options,
+    existing: Existing,
+    journal: Journal | None = None,
+    *,
+    quiet: bool,
+) -> Summary:
+    """Enlarge, showing how far it is."""
+    from rich.markup import escape
+
+    from upres import batch
+    from upres.jobs import space_warning
+
+    with batch.stop_on_signals() as stop, progress_bar(quiet) as bar:
+
+        def say(line: str) -> None:
+            if not bar.disable:
+                bar.console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+            elif not quiet:
+                print(line, file=sys.stderr)
+
+        name = jobs[0].source.name if len(jobs) == 1 else f"{len(jobs):,} pictures"
+        task = bar.add_task(escape(name), total=1.0)
+        start = time.monotonic()
+        told = False
+
+        def show(part: float) -> None:
+            nonlocal told
+            bar.update(task, completed=part)
+            passed = time.monotonic() - start
+            if not told and passed > TELL_AFTER and part > 0:
+                told = True
+                left = passed / part - passed
+                if left >= TELL_FROM:
+                    say(f"{name}: about {_duration(left)} to go")
+
+        batch.remove_leftovers({job.target.parent for job in jobs})
+        warning = space_warning(jobs, options) if len(jobs) > 1 else None
+        if warning:
+            say(f"upres: warning: {warning}")
+        return batch.enlarge_files(
+            jobs,
+            options,
+            existing=existing,
+            journal=journal,
+            stop=stop,
+            progress=show,
+            finished=lambda target: say(f"wrote {target}"),
+        )
+
+
+@contextmanager
+def _journal(
+    folder: Path, asked: Mapping[str, object], resume: bool, *, anew: bool
+) -> Iterator[Journal]:
+    """The journal of a run into a folder, which is made for it and goes if nothing is in it."""
+    from upres import journal
+    from upres.formats import make_folder
+
+    new = not folder.exists()
+    make_folder(folder)
+    try:
+        with journal.opened(folder, asked, resume=resume, anew=anew) as opened:
+            yield opened
+    finally:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
+    """Say how a run ended, and exit if it did not end well."""
+    from upres.batch import INTERRUPTED
+
+    for _, error in summary.failed:
+        complain(error)
+    counts = {
+        "done": summary.done,
+        "skipped": summary.skipped,
+        "failed": len(summary.failed),
+        "left": summary.left,
+    }
+    line = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    if summary.stopped_by and sum(counts.values()) > 1:
+        complain(UpresError(f"{summary.stopped_by}: {line}; {hint}"))
+    elif summary.stopped_by:
+        complain(UpresError(summary.stopped_by))
+    elif sum(counts.values()) > 1 and (summary.failed or not quiet):
+        print(f"upres: {line}", file=sys.stderr)
+    code = 130 if summary.stopped_by == INTERRUPTED else 1
+    if summary.still_busy:
+        # Threads in the engine or in libvips cannot be ended, only left behind.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    if summary.failed or summary.stopped_by:
+        raise typer.Exit(code)
+
+
+def _enlarge_stream(
+    pictures: Sequence[Path],
+    output: Path | None,
+    options: Options,
+    suffix: str | None,
+    existing: Existing,
+) -> None:
+    """Enlarge one picture from standard input, or to standard output, through files."""
+    import tempfile
+
+    from upres.jobs import Job, is_folder, suffix_of
+
+    if len(pictures) > 1 or pictures[0].is_dir():
+        raise UsageError("standard input and output (-) are for one picture at a time")
+    if output and output != STREAM and is_folder(output):
+        raise UsageError(f"--output {output}: a picture from standard input needs a file's name")
+    to_stream = output in (None, STREAM)
+    if to_stream and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal: redirect it, or name a file by --output")
+    with tempfile.TemporaryDirectory(prefix="upres-", ignore_cleanup_errors=True) as folder:
+        source = pictures[0]
+        if source == STREAM:
+            source = Path(folder, "standard input")
+            with source.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        if to_stream or output is None:
+            try:
+                with source.open("rb") as file:
+                    suffix = suffix or suffix_of(file.read(16))
+            except OSError as error:
+                reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+                raise InputError(f"{source}: cannot read this picture: {reason}") from None
+            output = Path(folder, f"standard output{suffix}")
+        elif suffix and output.suffix.lower() != suffix:
+            raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
+        summary = _run([Job(source, output, source.name)], options, existing, quiet=True)
+        # The folder is nothing that users know of.
+        summary.failed = [
+            (path, type(error)(str(error).replace(f"{folder}{os.sep}", "")))
+            for path, error in summary.failed
+        ]
+        if summary.done and to_stream:
+            with output.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+    _end(summary, quiet=True)
+
+
+def complain(error: UpresError) -> None:
+    """Print an error, as one line whatever is in it."""
+    print(f"upres: {' '.join(str(error).splitlines())}", file=sys.stderr)
+
+
+def progress_bar(quiet: bool) -> Progress:
+    """A bar on standard error, or none where it would not be seen."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    # Bars belong on a terminal; in a log they are noise.
+    return Progress(console=console, disable=quiet or not console.is_terminal)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", text)
+    if match is None:
+        raise UsageError(f"--fit {text}: give width and height, such as 3840x2160")
+    return int(match[1]), int(match[2])
+
+
+def _fingerprint(model: str) -> str:
+    """What tells a model from another, wherever it lies."""
+    import hashlib
+
+    path = Path(model)
+    if not path.is_file():
+        return model  # a shipped one
+    return f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} minute{'s' * (minutes != 1)}"
+    return f"{minutes / 60:.1f} hours"

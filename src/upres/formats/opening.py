@@ -1,0 +1,299 @@
+"""Opens pictures through libvips: what they are, and their pixels in blocks of rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# libvips would print its warnings, which name no file, straight to standard error.
+os.environ.setdefault("VIPS_WARNING", "0")
+
+import pyvips
+
+from upres.engine import Float32Array
+from upres.errors import InputError
+from upres.formats import tiff_exif
+
+ANIMATIONS = ("gifload", "webpload")
+_LOADERS = ("jpegload", "pngload", "webpload", "tiffload", "heifload", "gifload")
+DTYPES: dict[str, np.dtype[Any]] = {
+    "uchar": np.dtype(np.uint8),
+    "ushort": np.dtype(np.uint16),
+    "short": np.dtype(np.int16),
+    "uint": np.dtype(np.uint32),
+    "int": np.dtype(np.int32),
+    "float": np.dtype(np.float32),
+}
+"""libvips' names of the kinds of samples."""
+
+_BLOCK_BYTES = 2**22
+_PLAIN = ("b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "cmyk")
+
+# Loaders that libvips itself calls unsafe for files from strangers.
+pyvips.block_untrusted_set(True)
+# What it would keep for the next file that has the same name is memory for nothing.
+pyvips.cache_set_max(0)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An open picture, of one page or frame or of several alike; pixels not yet decoded."""
+
+    path: Path
+    height: int
+    """Of one page or frame, upright."""
+    width: int
+    pages: int
+    animated: bool
+    cmyk: bool
+    """Is kept as four inks; otherwise it is grey or RGB."""
+    colours: int
+    alpha: bool
+    opaque_alpha: bool
+    """There is alpha, but nothing is transparent: then ``alpha`` is false."""
+    dtype: np.dtype[Any]
+    low: float
+    high: float
+    """Samples from here to there become 0 to 1."""
+    orientation: int
+    images: tuple[pyvips.Image, ...]
+    """One for each page; an animation's frames are one below the other in a single one."""
+
+    @property
+    def channels(self) -> int:
+        return self.colours + self.alpha
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width of a page as the file has it, not yet turned upright."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
+
+    def blocks(self) -> Iterator[Iterator[NDArray[Any]]]:
+        """Of each page in turn, blocks of rows from the top, as stored in the file.
+
+        A page's blocks must be taken before the next page's. Raises ``InputError`` where
+        the file turns out to be damaged or truncated.
+        """
+        height, _ = self.stored_size
+        for image in self.images:
+            region = pyvips.Region.new(image)
+            for page in range(self.pages // len(self.images)):
+                yield self._rows(region, image, page * height)
+
+    def _rows(self, region: Any, image: pyvips.Image, start: int) -> Iterator[NDArray[Any]]:
+        height, width = self.stored_size
+        rows = min(64, max(1, _BLOCK_BYTES // (width * image.bands * self.dtype.itemsize)))
+        for top in range(0, height, rows):
+            count = min(rows, height - top)
+            try:
+                content = region.fetch(0, start + top, width, count)
+            except pyvips.Error as error:
+                raise damaged(self.path, error) from None
+            block = np.frombuffer(content, self.dtype).reshape(count, width, image.bands)
+            yield block[:, :, : self.channels]
+
+    def to_float(self, block: NDArray[Any]) -> Float32Array:
+        """Samples as stored, as float32 in [0, 1]."""
+        scaled = block.astype(np.float32)
+        if self.low:
+            scaled -= np.float32(self.low)
+        scaled /= np.float32(self.high - self.low)
+        return scaled
+
+    def from_float(self, block: Float32Array, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """float32 in [0, 1] as samples of ``dtype``: the picture's own, uint8 or uint16."""
+        low, high = self.low, self.high
+        if dtype != self.dtype:
+            low, high = 0, np.iinfo(dtype).max
+        # In double where a sample may have more digits than float32 has.
+        values: NDArray[Any] = block.astype(np.float64 if dtype.itemsize == 4 else np.float32)
+        values *= high - low
+        values += low
+        if np.issubdtype(dtype, np.integer):
+            values = np.floor(values + 0.5)
+        result: NDArray[Any] = values.astype(dtype)
+        return result
+
+
+def open_photo(path: Path, *, keep_cmyk: bool = False) -> Photo:
+    """Open a picture file, whatever its name says it is, and read its header only.
+
+    CMYK is converted to sRGB by its own colour profile unless ``keep_cmyk``; RGB keeps
+    its profile; a palette becomes RGB, and 1 bit becomes 8-bit grey.
+
+    Raises ``InputError`` if it is missing, not a picture of a known format, damaged, or
+    of a kind that could not be written back whole.
+    """
+    first = load(path)
+    pages = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
+    loader = str(first.get("vips-loader"))
+    animated = pages > 1 and loader in ANIMATIONS
+    if pages > 1 and loader not in (*ANIMATIONS, "tiffload"):
+        raise InputError(f"{path}: has {pages} pictures; upres takes files of one such")
+    images = [first]
+    if animated:
+        images = [load(path, n=-1)]
+    elif pages > 1:
+        images += [load(path, page=page) for page in range(1, pages)]
+    if len({(i.width, i.height, i.bands, i.format, i.interpretation) for i in images}) > 1:
+        raise InputError(
+            f"{path}: its {pages} pages differ in size or kind; upres takes pages that are alike"
+        )
+    if first.format not in DTYPES:
+        raise InputError(f"{path}: its samples are {first.format}, which upres does not take")
+    try:
+        if loader == "tiffload":
+            images[0] = _with_exif(images[0], path)
+        images = [_normalised(image, keep_cmyk) for image in images]
+    except pyvips.Error as error:
+        raise damaged(path, error) from None
+    image = images[0]
+    alpha = bool(image.hasalpha())
+    cmyk = image.interpretation == "cmyk"
+    if image.bands - alpha not in ((4,) if cmyk else (1, 3)):
+        raise InputError(f"{path}: has {image.bands} channels; upres takes grey, RGB and CMYK")
+    height, width = image.get("page-height") if animated else image.height, image.width
+    orientation = int(first.get("orientation")) if first.get_typeof("orientation") else 1
+    if orientation not in range(1, 9):
+        orientation = 1
+    if orientation >= 5:
+        height, width = width, height
+    dtype = DTYPES[image.format]
+    return Photo(
+        path=path,
+        height=height,
+        width=width,
+        pages=pages,
+        animated=animated,
+        cmyk=cmyk,
+        colours=image.bands - alpha,
+        alpha=alpha,
+        opaque_alpha=False,
+        dtype=dtype,
+        low=0,
+        high=np.iinfo(dtype).max if dtype.kind == "u" and dtype.itemsize < 4 else 1,
+        orientation=orientation,
+        images=tuple(images),
+    )
+
+
+def examined(photo: Photo) -> Photo:
+    """The picture, with what only its pixels tell, for which they are all decoded once.
+
+    That is whether its alpha is opaque throughout, and for samples other than 8 and 16
+    bit their range: [0, 1] where all lie within, else as far as they go.
+
+    Raises ``InputError`` if the picture is damaged, or has samples that are no numbers.
+    """
+    measured = photo.dtype.kind != "u" or photo.dtype.itemsize == 4
+    if not photo.alpha and not measured:
+        return photo
+    low, high, opaque = photo.low, photo.high, photo.alpha
+    for page in photo.blocks():
+        for block in page:
+            if measured:
+                low, high = min(low, float(block.min())), max(high, float(block.max()))
+                if not np.isfinite(block).all():
+                    raise InputError(f"{photo.path}: some samples are infinite or not numbers")
+            # Once something is transparent, that is settled.
+            opaque = opaque and bool((block[:, :, -1] == photo.high).all())
+            if not opaque and not measured:
+                break
+    # A sequential picture can be read once only.
+    again = open_photo(photo.path, keep_cmyk=photo.cmyk)
+    return dataclasses.replace(
+        again, low=low, high=high, alpha=photo.alpha and not opaque, opaque_alpha=opaque
+    )
+
+
+def load(path: Path, content: bytes | None = None, **options: Any) -> pyvips.Image:
+    """Open a file, or its content, for one pass from the top; ``options`` choose pages.
+
+    Raises ``InputError`` if it is missing, damaged, or not in a format that upres reads.
+    """
+    if content is None:
+        try:
+            if path.stat().st_size == 0:
+                raise InputError(f"{path}: the file is empty")
+            path.open("rb").close()
+        except OSError as error:
+            reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+            raise InputError(f"{path}: cannot read this picture: {reason}") from None
+    # What it said about the file before must not be taken for this one's.
+    pyvips.vips_lib.vips_error_clear()
+    # Lenient loading would fill what a truncated file lacks with grey.
+    options |= {"access": "sequential", "fail_on": "error"}
+    try:
+        if content is None:
+            image = pyvips.Image.new_from_file(str(path), **options)
+        else:
+            image = pyvips.Image.new_from_buffer(content, "", **options)
+    except pyvips.Error as error:
+        if "not a known" in error.detail or "not in a known" in error.detail:
+            raise InputError(
+                f"{path}: not a picture in a format that upres reads "
+                "(JPEG, PNG, WebP, TIFF, AVIF, GIF)"
+            ) from None
+        raise damaged(path, error) from None
+    loader = str(image.get("vips-loader")).removesuffix("_buffer")
+    if loader not in _LOADERS:
+        kind = loader.removesuffix("load").upper()
+        raise InputError(f"{path}: {kind} files are not handled; convert it to PNG or TIFF")
+    return image
+
+
+def damaged(path: Path, error: pyvips.Error) -> InputError:
+    """What to raise where libvips cannot go on reading ``path``."""
+    return InputError(f"{path}: this picture is damaged or truncated: {first_line(error)}")
+
+
+def first_line(error: pyvips.Error) -> str:
+    """What libvips says, in one line."""
+    lines = [line for line in str(error.detail).splitlines() if line.strip()]
+    return lines[0].strip() if lines else str(error.message)
+
+
+def _normalised(image: pyvips.Image, keep_cmyk: bool = False) -> pyvips.Image:
+    """Grey, RGB, or CMYK where that is kept, perhaps with alpha."""
+    deep = image.format == "ushort"
+    if image.interpretation == "cmyk" and not keep_cmyk:
+        # By the embedded profile where there is one, else by a common press profile.
+        return image.icc_transform(
+            "srgb", embedded=True, input_profile="cmyk", depth=16 if deep else 8
+        )
+    if image.interpretation not in _PLAIN:
+        return image.colourspace("srgb" if image.format == "uchar" else "rgb16")
+    return image
+
+
+def _with_exif(image: pyvips.Image, path: Path) -> pyvips.Image:
+    """With a TIFF's own tags, which libvips leaves behind, but takes as a block of EXIF."""
+    exif = tiff_exif.read(path)
+    if exif is not None and not image.get_typeof("exif-data"):
+        image = image.copy()
+        image.set_type(pyvips.GValue.blob_type, "exif-data", exif)
+    return image
+
+
+def read_rgb8(source: Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:
+    """A picture as height x width x 3, uint8, alpha dropped and grey repeated.
+
+    ``source`` is a file, or its content (``name`` then names it in errors). No colour
+    profile is applied. Raises ``InputError`` if it cannot be read.
+    """
+    path = Path(name or "picture") if isinstance(source, bytes) else source
+    try:
+        image = _normalised(load(path, source if isinstance(source, bytes) else None))
+        if image.format != "uchar" or image.interpretation != "srgb":
+            image = image.colourspace("srgb")
+        pixels: NDArray[np.uint8] = image[:3].numpy()
+    except pyvips.Error as error:
+        raise damaged(path, error) from None
+    return pixels

@@ -1,0 +1,228 @@
+"""Writes an enlarged picture in the format that its file's suffix names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from upres.errors import OutputError
+from upres.formats import OUTPUT_SUFFIXES, tiff_exif
+from upres.formats.metadata import with_metadata
+from upres.formats.opening import DTYPES, Photo, first_line
+from upres.formats.options import Options
+from upres.formats.spool import Spool
+
+JPEG = (".jpg", ".jpeg")
+TIFF = (".tif", ".tiff")
+ANIMATED = (".gif", ".webp")
+
+_LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383, ".gif": 65535, ".avif": 16384}
+_LEAST_JPEG_QUALITY = 95
+_AVIF_QUALITY = 90
+_BIGTIFF_BYTES = 2**32 - 2**24
+"""TIFF's addresses end at 4 GiB; some room is left for what is not pixels."""
+_OPTIMISED_PIXELS = 2**24
+"""Above that, the memory that JPEG's optimal Huffman tables take is not worth it."""
+
+# The customary luminance table of JPEG (ITU T.81, table K.1), in the file's zigzag order.
+# fmt: off
+_LUMINANCE = np.array([
+    16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35,
+    37, 29, 40, 58, 51, 61, 60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109,
+    81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99,
+], float)
+# fmt: on
+
+
+def check_output(path: Path, photo: Photo, *, height: int, width: int) -> None:
+    """Raise ``OutputError`` if ``path``'s format cannot hold ``photo`` at that size."""
+    suffix = path.suffix.lower()
+    if suffix not in OUTPUT_SUFFIXES:
+        raise OutputError(f"{path}: cannot write this format; name it {', '.join(OUTPUT_SUFFIXES)}")
+    limit = _LONGEST_SIDE.get(suffix)
+    if limit is not None and max(height, width) > limit:
+        raise OutputError(
+            f"{path}: the result, {width}x{height}, is more than the {limit} pixels a side "
+            f"that {suffix} can hold: choose .png or .tif with --output"
+        )
+    if photo.alpha and suffix in JPEG:
+        raise OutputError(
+            f"{path}: {suffix} cannot hold the picture's transparency: choose .png, .webp or .tif"
+        )
+    if photo.animated and suffix not in ANIMATED:
+        raise OutputError(
+            f"{path}: {suffix} cannot hold the picture's {photo.pages} frames: choose .gif or .webp"
+        )
+    if photo.pages > 1 and not photo.animated and suffix not in TIFF:
+        raise OutputError(
+            f"{path}: {suffix} cannot hold the file's {photo.pages} pages: choose .tif"
+        )
+    if photo.cmyk and suffix not in (*JPEG, *TIFF):
+        raise OutputError(f"{path}: {suffix} cannot hold CMYK: choose .jpg or .tif")
+    if suffix not in TIFF and (
+        photo.low < 0 or (photo.high != 1 and photo.dtype not in (np.uint8, np.uint16))
+    ):
+        raise OutputError(
+            f"{path}: {suffix} cannot hold samples from {photo.low:g} to {photo.high:g}: "
+            "choose .tif"
+        )
+
+
+def sample_type(path: Path, photo: Photo) -> np.dtype[Any]:
+    """What samples of ``photo`` are in ``path``'s format."""
+    suffix = path.suffix.lower()
+    if suffix in TIFF:
+        return photo.dtype
+    deep = suffix in (".png", ".avif") and photo.dtype != np.uint8
+    return np.dtype(np.uint16 if deep else np.uint8)
+
+
+def save(spool: Spool, path: Path, photo: Photo, options: Options, target: Path) -> None:
+    """Encode the enlarged ``photo``, all its pages one below the other, into ``path``.
+
+    Raises ``OutputError``, naming ``target``, if that cannot be done.
+    """
+    suffix = target.suffix.lower()
+    try:
+        image = with_metadata(_pixels(spool, photo, suffix), photo, suffix=suffix)
+        if suffix in (*ANIMATED, ".avif"):
+            image = _with_profile_that_fits(image, suffix)
+        exif, iptc = (_field(image, name, b"") for name in ("exif-data", "iptc-data"))
+        if suffix in TIFF:
+            # Of IPTC, libvips would write a quarter.
+            image.remove("iptc-data")
+        _save(image, path, suffix, photo, options)
+        if suffix in TIFF and (exif or iptc):
+            height = image.height // photo.pages
+            tiff_exif.add(path, exif, iptc, height=height, width=image.width)
+    except pyvips.Error as error:
+        raise OutputError(f"{target}: cannot write this picture: {first_line(error)}") from None
+
+
+def _pixels(spool: Spool, photo: Photo, suffix: str) -> pyvips.Image:
+    kind = next(name for name, dtype in DTYPES.items() if dtype == spool.dtype)
+    deep = spool.dtype == np.uint16
+    if photo.cmyk:
+        interpretation = "cmyk"
+    elif photo.colours == 1:
+        interpretation = "grey16" if deep else "b-w"
+    elif spool.dtype == np.float32:
+        interpretation = "scrgb"
+    else:
+        interpretation = "rgb16" if deep else "srgb"
+    image = pyvips.Image.tiffload(str(spool.path), access="sequential")
+    image = image.copy(interpretation=interpretation)
+    if photo.opaque_alpha and suffix not in JPEG:
+        most = photo.high if spool.dtype == photo.dtype else np.iinfo(spool.dtype).max
+        image = image.bandjoin_const([most]).copy(interpretation=interpretation)
+        image = image.cast(kind)
+    return image
+
+
+def _with_profile_that_fits(image: pyvips.Image, suffix: str) -> pyvips.Image:
+    """GIF has no colour profiles, and WebP and AVIF have none of grey: convert to sRGB."""
+    if image.get_typeof("icc-profile-data") and (suffix == ".gif" or image.bands < 3):
+        depth = 16 if image.format == "ushort" else 8
+        return image.icc_transform("srgb", embedded=True, depth=depth)
+    return image
+
+
+def _save(image: pyvips.Image, path: Path, suffix: str, photo: Photo, options: Options) -> None:
+    name, quality = str(path), options.quality
+    small = image.width * image.height <= _OPTIMISED_PIXELS
+    source = photo.images[0]
+    match suffix:
+        case ".jpg" | ".jpeg":
+            sampling = _field(source, "jpeg-chroma-subsample", "")
+            image.jpegsave(
+                name,
+                Q=quality or max(_LEAST_JPEG_QUALITY, jpeg_quality(photo.path) or 0),
+                subsample_mode="on" if sampling == "4:2:0" else "off",
+                optimize_coding=small,
+            )
+        case ".png":
+            # A file that was read with a palette would be written with one again.
+            image.pngsave(name, palette=False, bitdepth=16 if image.format == "ushort" else 8)
+        case ".webp":
+            lossless = quality is None and is_lossless_webp(photo.path)
+            # Near enough to nothing is not nothing: keep colour under transparency, too.
+            image.webpsave(
+                name, Q=quality or _LEAST_JPEG_QUALITY, lossless=lossless, exact=lossless
+            )
+        case ".avif":
+            deep = image.format == "ushort"
+            bits = _field(source, "bits-per-sample", 12) if deep else 8
+            image.heifsave(
+                name,
+                compression="av1",
+                Q=quality or _AVIF_QUALITY,
+                bitdepth=min(bits, 12),
+            )
+        case ".gif":
+            # Equal frames are kept, so that timing stays as it was.
+            image.gifsave(name, keep_duplicate_frames=True)
+        case _:
+            tile = [_field(source, f"tile-{side}", 0) for side in ("width", "height")]
+            whole = image.width * image.height * image.bands * DTYPES[image.format].itemsize
+            image.tiffsave(
+                name,
+                compression="deflate",
+                # Few programs read the predictor that there is for floating point.
+                predictor="none" if image.format == "float" else "horizontal",
+                bigtiff=whole > _BIGTIFF_BYTES,
+                **{"tile": True, "tile_width": tile[0], "tile_height": tile[1]}
+                if all(tile)
+                else {},
+            )
+
+
+def _field(image: pyvips.Image, name: str, default: Any) -> Any:
+    return image.get(name) if image.get_typeof(name) else default
+
+
+def jpeg_quality(path: Path) -> int | None:
+    """Quality that a JPEG file was saved with, by libjpeg's scale; ``None`` if it is no JPEG.
+
+    It is that at which the customary luminance table, scaled as libjpeg scales it, is
+    nearest to the file's own.
+    """
+    for marker, content in _jpeg_segments(path):
+        # 8-bit table number 0: the luminance.
+        if marker == 0xDB and content[:1] == b"\0" and len(content) >= 65:
+            table = np.frombuffer(content[1:65], np.uint8).astype(float)
+            return min(range(100, 0, -1), key=lambda q: float(np.abs(_table(q) - table).sum()))
+    return None
+
+
+def _table(quality: int) -> NDArray[np.float64]:
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip(np.floor((_LUMINANCE * percent + 50) / 100), 1, 255)
+
+
+def _jpeg_segments(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of a JPEG file's segments, up to its pixels; of another file, none."""
+    with path.open("rb") as file:
+        if file.read(2) != b"\xff\xd8":
+            return
+        while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
+            yield head[1], file.read(max(0, int.from_bytes(head[2:], "big") - 2))
+
+
+def is_lossless_webp(path: Path) -> bool:
+    """Whether a file is WebP, its first picture or frame stored without loss."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WEBP":
+            return False
+        while len(head := file.read(8)) == 8:
+            kind, length = head[:4], int.from_bytes(head[4:], "little")
+            if kind in (b"VP8 ", b"VP8L"):
+                return kind == b"VP8L"
+            # A frame's own chunks follow 16 bytes about its place and time.
+            file.seek(16 if kind == b"ANMF" else length + length % 2, 1)
+    return False

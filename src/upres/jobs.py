@@ -1,0 +1,195 @@
+"""Which pictures are to be enlarged, what each result is called, and whether they will fit."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from upres.errors import InputError, OutputError, UsageError
+from upres.formats import OUTPUT_SUFFIXES, SUFFIXES, Options, estimate
+
+BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
+"""What compressed photographs take, roughly; other formats take 2."""
+
+# What files begin with, and where; anything else is taken for a TIFF.
+_SIGNATURES = (
+    (0, b"\x89PNG", ".png"),
+    (0, b"\xff\xd8", ".jpg"),
+    (0, b"GIF8", ".gif"),
+    (8, b"WEBP", ".webp"),
+    (4, b"ftyp", ".avif"),
+)
+
+SAMPLES = 100
+"""Pictures that are looked at to estimate the disk space that all of them need."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to enlarge, and where to."""
+
+    source: Path
+    target: Path
+    name: str
+    """The source relative to the folder that was given, for the journal."""
+
+
+def find(
+    inputs: Sequence[Path], *, recursive: bool = False, leave_out: Path | None = None
+) -> list[tuple[Path, PurePath]]:
+    """The pictures that files, folders and glob patterns name, each with its relative path.
+
+    Of a folder, the pictures in it by their suffix, ``recursive``ly if asked, hidden ones
+    and those inside the folder ``leave_out`` not; relative to that folder. A file that is
+    named is taken whatever its suffix. What is named twice is taken once.
+
+    Raises ``InputError`` if a pattern or folder has no picture, ``UsageError`` if one is
+    itself the folder ``leave_out``, whose results would become pictures. A file that is missing is
+    taken: it fails when its turn comes, and stops no other.
+    """
+    found: dict[str, tuple[Path, PurePath]] = {}
+    for given in inputs:
+        paths = [given]
+        if glob.has_magic(str(given)) and not os.path.exists(given):
+            paths = [Path(path) for path in sorted(glob.glob(str(given), recursive=True))]
+            if not paths:
+                raise InputError(f"{given}: no file matches this pattern")
+        for path in paths:
+            if os.path.isdir(path):
+                if leave_out and os.path.abspath(path) == os.path.abspath(leave_out):
+                    raise UsageError(f"--output {leave_out}: is the folder of the pictures itself")
+                inside = list(_inside(path, recursive, leave_out))
+                if not inside:
+                    hint = "" if recursive else "; --recursive looks into its folders, too"
+                    raise InputError(f"{path}: no pictures in this folder{hint}")
+            else:
+                inside = [path]
+            for picture in inside:
+                relative = picture.relative_to(path) if picture != path else PurePath(path.name)
+                found.setdefault(os.path.abspath(picture), (picture, relative))
+    return list(found.values())
+
+
+def destinations(
+    found: Sequence[tuple[Path, PurePath]],
+    output: Path | None,
+    options: Options,
+    *,
+    default_scale: int,
+    suffix: str | None = None,
+) -> list[Job]:
+    """Pair each picture with the file that it is to be enlarged to.
+
+    Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it, or what else
+    ``options`` ask for, such as ``harbour_1920x1080.jpg``. ``output`` is a folder if it is
+    one or has no suffix, and folders are mirrored into it; otherwise it is the one
+    result's file. ``suffix`` replaces that of the results.
+
+    Raises ``UsageError`` if several inputs are to go to one file or ``suffix`` is not that
+    of ``output``, ``OutputError`` if two pictures would get one name, or one the name of a
+    picture that is to be read.
+    """
+    if output is not None and not is_folder(output):
+        if len(found) > 1:
+            raise UsageError(f"--output {output}: {len(found)} pictures need a folder, not a file")
+        if suffix and output.suffix.lower() != suffix:
+            raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
+        source, relative = found[0]
+        return [Job(source, output, relative.as_posix())]
+    mark = _mark(options, default_scale)
+    jobs = []
+    sources = {os.path.abspath(source): source for source, _ in found}
+    taken: dict[str, Path] = {}
+    for source, relative in found:
+        name = f"{source.stem}_{mark}{suffix or source.suffix}"
+        target = (output / relative if output else source).with_name(name)
+        key = os.path.abspath(target)
+        if key in taken:
+            raise OutputError(f"{target}: both {taken[key]} and {source} would be written here")
+        if key in sources:
+            raise OutputError(
+                f"{target}: {source} would be written here, over another input: "
+                "name an --output folder"
+            )
+        taken[key] = source
+        jobs.append(Job(source, target, relative.as_posix()))
+    return jobs
+
+
+def is_folder(output: Path) -> bool:
+    """Whether ``--output`` means a folder: it is one, or has no suffix."""
+    return output.is_dir() or output.suffix == ""
+
+
+def suffix_called(name: str) -> str:
+    """The suffix of a format, such as ``.png`` of ``PNG``; raises ``UsageError`` if unknown."""
+    suffix = "." + name.lower().removeprefix(".")
+    if suffix not in OUTPUT_SUFFIXES:
+        known = ", ".join(known.removeprefix(".") for known in OUTPUT_SUFFIXES)
+        raise UsageError(f"--format {name}: not a format that upres writes: {known}")
+    return suffix
+
+
+def suffix_of(head: bytes) -> str:
+    """The suffix of the format that a file begins as."""
+    for start, signature, suffix in _SIGNATURES:
+        if head[start:].startswith(signature):
+            return suffix
+    return ".tif"
+
+
+def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
+    """A line that says so if the results will probably not fit on the disk.
+
+    At most ``SAMPLES`` pictures are looked at, evenly spaced; those that cannot be read
+    count nothing.
+    """
+    sample = jobs[:: -(-len(jobs) // SAMPLES) or 1]
+    needed = 0.0
+    for job in sample:
+        with suppress(Exception):  # it fails when its turn comes
+            pixels = estimate(job.source, options).pixels
+            needed += pixels * BYTES_PER_PIXEL.get(job.target.suffix.lower(), 2)
+    needed *= len(jobs) / max(1, len(sample))
+    for folder in jobs[0].target.absolute().parents if jobs else ():
+        if folder.is_dir():
+            free = shutil.disk_usage(folder).free
+            if needed <= free:
+                return None
+            return (
+                f"{folder}: the results will need about {_megabytes(needed)}, "
+                f"and {_megabytes(free)} are free"
+            )
+    return None
+
+
+def _inside(folder: Path, recursive: bool, leave_out: Path | None) -> Iterator[Path]:
+    """The pictures in a folder, sorted; hidden ones are none of the user's."""
+    for parent, folders, files in os.walk(folder):
+        if leave_out and os.path.abspath(parent) == os.path.abspath(leave_out):
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if recursive and name[0] != ".")
+        for name in sorted(files):
+            if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(parent, name)
+
+
+def _mark(options: Options, default_scale: int) -> str:
+    """What a result's name says of its size."""
+    if options.fit:
+        return f"{options.fit[0]}x{options.fit[1]}"
+    if options.width:
+        return f"w{options.width}"
+    if options.height:
+        return f"h{options.height}"
+    return f"x{options.scale or default_scale:g}"
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:,.0f} MB"

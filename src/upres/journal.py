@@ -1,0 +1,279 @@
+"""What makes a run over many files resumable: its journal, its lock, its leftovers.
+
+The journal, ``.upres-journal.jsonl`` in the output folder, is there while a run is
+unfinished. Its first line says what was asked; each further line is one picture that is
+done or failed, with the size and time of change that its source had. A line is written
+only after its output is safely on disk, so that what the journal says is true even after
+a power loss; lines that are lost only cost repeated work. The file is locked while a run
+writes it: the system drops the lock with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from upres.errors import OutputError, UsageError
+
+NAME = ".upres-journal.jsonl"
+VERSION = 1
+COMMIT_SECONDS = 0.5
+"""Lines wait at most about this long for others, as each commit waits for the disk."""
+
+
+class Stamp(NamedTuple):
+    """What tells whether a file has changed."""
+
+    size: int
+    mtime: int
+    """In nanoseconds."""
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+class Journal:
+    """An open, locked journal; ``opened`` gives it."""
+
+    def __init__(
+        self, folder: Path, file: BinaryIO, started: int, lines: Sequence[Mapping[str, Any]] | None
+    ) -> None:
+        self.folder = folder
+        self.continued = lines is not None
+        """Whether it goes on with a run that was interrupted."""
+        self._file = file
+        self._started = started
+        self._lines = {line["output"]: line for line in lines or () if line["result"] == "done"}
+        self._pending: list[tuple[Path, dict[str, object]]] = []
+        self._committed = time.monotonic()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no picture is done yet."""
+        return not self._lines and not self._pending
+
+    def has_done(self, source: Stamp, target: Path) -> bool:
+        """Whether ``target`` was made from a source of this stamp, and is there still."""
+        line = self._lines.get(self._key(target))
+        if line is None or (line["size"], line["mtime"]) != source:
+            return False
+        try:
+            return bool(target.stat().st_size == line["bytes"])
+        except OSError:
+            return False
+
+    def has_made(self, target: Path) -> bool:
+        """Whether the run before has made ``target``, be it that its line was lost."""
+        if not self.continued:
+            return False
+        if self._key(target) in self._lines:
+            return True
+        try:
+            return target.stat().st_mtime_ns >= self._started
+        except OSError:
+            return False
+
+    def done(self, name: str, source: Stamp, target: Path) -> None:
+        """Note that ``target`` is made; ``commit`` writes it."""
+        self._note(name, target, size=source.size, mtime=source.mtime, result="done")
+
+    def failed(self, name: str, target: Path, why: str) -> None:
+        """Note a failure, for whoever reads the journal: the picture will be tried again."""
+        self._note(name, target, result="failed", why=why)
+
+    def commit(self, *, at_once: bool = False) -> None:
+        """Write the lines that wait, if it is time to; raise ``OutputError`` if that fails."""
+        now = time.monotonic()
+        if not self._pending or (not at_once and now - self._committed < COMMIT_SECONDS):
+            return
+        self._committed = now
+        # First the outputs and their names, then the lines that say that they are there.
+        try:
+            folders = {self.folder}
+            for target, line in self._pending:
+                if line["result"] == "done":
+                    line["bytes"] = target.stat().st_size
+                    _sync(target)
+                    inside = target.relative_to(self.folder).parents
+                    folders.update(self.folder / parent for parent in inside)
+            for folder in folders:
+                _sync_folder(folder)
+            self._file.write(b"".join(_to_line(line) for _, line in self._pending))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            path = self.folder / NAME
+            raise OutputError(f"{path}: cannot write the journal: {error.strerror}") from error
+        self._lines.update({str(line["output"]): line for _, line in self._pending})
+        self._pending.clear()
+
+    def remove(self) -> None:
+        """Remove the journal, when there is nothing to go on with."""
+        if sys.platform == "win32":  # where an open file cannot be removed
+            self._file.close()
+        with suppress(OSError):
+            (self.folder / NAME).unlink()
+
+    def _note(self, name: str, target: Path, **facts: object) -> None:
+        line = {"source": name, "output": self._key(target), **facts}
+        self._pending.append((target, line))
+
+    def _key(self, target: Path) -> str:
+        return target.relative_to(self.folder).as_posix()
+
+
+@contextmanager
+def opened(
+    folder: Path, asked: Mapping[str, object], *, resume: bool, anew: bool
+) -> Iterator[Journal]:
+    """Lock ``folder`` and begin its journal, or ``resume`` the one that is there.
+
+    ``asked`` is all that decides the outputs' bytes. ``anew`` lets a journal that was left
+    unfinished be replaced.
+
+    Raises ``OutputError`` if another process is at work in the folder, if an unfinished
+    journal is there and neither is set, or if it cannot be written; ``UsageError`` if
+    what is resumed was asked for with other options.
+    """
+    path = folder / NAME
+    asked = json.loads(json.dumps(asked))
+    try:
+        file = _lock(path)
+    except BlockingIOError:
+        raise OutputError(
+            f"{folder}: another upres is writing into this folder: wait for it, or choose another"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write the journal: {error.strerror}") from None
+    with file:
+        try:
+            header, lines = _read(file)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot read the journal: {error.strerror}") from None
+        if header is not None and not resume and not anew:
+            raise OutputError(
+                f"{folder}: a run into this folder was interrupted: --resume goes on with it, "
+                "--force or --skip-existing starts anew"
+            )
+        if header is not None and resume:
+            if header["asked"] != asked:
+                raise UsageError(_difference(folder, header["asked"], asked))
+            yield Journal(folder, file, header["started"], lines)
+            return
+        try:
+            file.truncate(0)
+            # The file system's own clock, as outputs' times are compared with it.
+            os.utime(path)
+            started = os.fstat(file.fileno()).st_mtime_ns
+            file.write(_to_line({"version": VERSION, "started": started, "asked": asked}))
+            file.flush()
+            os.fsync(file.fileno())
+            _sync_folder(folder)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot write the journal: {error.strerror}") from None
+        yield Journal(folder, file, started, None)
+
+
+def _read(file: BinaryIO) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """What was asked and the lines, cutting off what a kill or power loss left half-written."""
+    file.seek(0)
+    content = file.read()
+    file.truncate(content.rfind(b"\n") + 1)
+    lines = []
+    for text in content.split(b"\n")[:-1]:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue  # what a power loss made of it
+        if isinstance(line, dict):
+            lines.append(line)
+    if not lines or lines[0].get("version") != VERSION:
+        return None, []
+    known = {"source", "output", "result"}
+    return lines[0], [line for line in lines[1:] if known <= line.keys()]
+
+
+def _to_line(value: Mapping[str, object]) -> bytes:
+    # In ASCII, which holds names that are no valid UTF-8, too.
+    return json.dumps(value).encode() + b"\n"
+
+
+def _difference(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    changed = [
+        f"{key} was {before.get(key)}, not {now.get(key)}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
+    return f"{folder}: cannot resume with other options: {'; '.join(changed)}"
+
+
+def _lock(path: Path) -> BinaryIO:
+    """Open and lock a file; raise ``BlockingIOError`` if another process has the lock."""
+    while True:
+        file = path.open("a+b")
+        try:
+            _lock_open(file)
+            # Whoever had the lock may have removed the file before letting go of it.
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _sync(path: Path) -> None:
+    with path.open("r+b") as file:  # Windows syncs only what is open for writing
+        os.fsync(file.fileno())
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock_open(file: BinaryIO) -> None:
+        # A byte far beyond the end, as nobody else can read what is locked here.
+        file.seek(2**40)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise BlockingIOError from None
+
+    def _sync_folder(folder: Path) -> None:
+        pass  # Windows has no such call
+
+    def is_alive(pid: int) -> bool:
+        """Whether there is a process of this number."""
+        return False  # a file that a living process has open cannot be removed anyway
+
+else:
+    import fcntl
+
+    def _lock_open(file: BinaryIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _sync_folder(folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def is_alive(pid: int) -> bool:
+        """Whether there is a process of this number."""
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except (PermissionError, OverflowError):
+            pass
+        return True

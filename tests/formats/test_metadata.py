@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.PngImagePlugin
+import pytest
+import pyvips
+
+from upres.formats import Options, enlarge_file
+from upres.formats.metadata import fitting_iptc, fitting_xmp
+from upres.formats.saving import is_lossless_webp, jpeg_quality
+
+KEPT = {
+    "IFD0:Artist": "A. Photographer",
+    "IFD0:Copyright": "(c) 2024 A. Photographer",
+    "IFD0:Make": "Maker",
+    "ExifIFD:DateTimeOriginal": "2024:05:06 07:08:09",
+    "ExifIFD:FNumber": 2.8,
+    "GPS:GPSLatitude": 48.2,
+    "GPS:GPSLongitude": 16.37,
+    "XMP-dc:Title": "A title",
+}
+PHOTOS = ["Canon PowerShot S40 (1).jpg", "HTC One.jpg", "Nikon D70.jpg"]
+
+
+@pytest.fixture(scope="session")
+def exiftool() -> str:
+    """An independent reader and writer of metadata; skips without it."""
+    found = shutil.which("exiftool")
+    if not found:
+        pytest.skip("needs exiftool (Debian: libimage-exiftool-perl), which is not here")
+    return found
+
+
+def tags(exiftool: str, path: Path) -> dict[str, Any]:
+    command = [exiftool, "-json", "-n", "-G1", str(path)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    read: dict[str, Any] = json.loads(output)[0]
+    return read
+
+
+def tagged(exiftool: str, path: Path, *more: str) -> Path:
+    """A picture of 24 x 16 with the tags above, of every kind that its format can have."""
+    y, x = np.mgrid[:16, :24]
+    array = np.stack([x * 9, y * 9, x + y], axis=2).astype(np.uint8)
+    pyvips.Image.new_from_array(array).write_to_file(str(path))
+    values = [f"-{name}={value}" for name, value in KEPT.items()]
+    values += ["-GPS:GPSLatitudeRef=N", "-GPS:GPSLongitudeRef=E", "-IFD0:XResolution=240"]
+    values += ["-IFD0:YResolution=240", "-IFD0:ResolutionUnit=2", "-ExifIFD:ExifImageWidth=24"]
+    values += ["-ExifIFD:ExifImageHeight=16", "-XMP-tiff:ImageWidth=24", *more]
+    command = [exiftool, "-q", "-n", "-overwrite_original", *values, str(path)]
+    subprocess.run(command, check=True)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
+@pytest.mark.parametrize("to", ["jpg", "png", "webp", "tif", "avif"])
+def test_who_when_and_where_are_kept(
+    exiftool: str, tmp_path: Path, model_file: Path, suffix: str, to: str
+) -> None:
+    source = tagged(exiftool, tmp_path / f"in.{suffix}")
+    enlarge_file(source, tmp_path / f"out.{to}", Options(model=str(model_file)))
+    before, after = tags(exiftool, source), tags(exiftool, tmp_path / f"out.{to}")
+    for name, value in KEPT.items():
+        assert before[name] == pytest.approx(value), f"{name} is not even in the input"
+        assert after.get(name) == pytest.approx(value), name
+    assert after.get("IFD0:Orientation", 1) == 1
+    assert (after["ExifIFD:ExifImageWidth"], after["ExifIFD:ExifImageHeight"]) == (48, 32)
+    assert after["XMP-tiff:ImageWidth"] == 48
+    assert "ExifTool:Error" not in after
+    # A minor one is about how libvips, and exiftool itself, begin EXIF in WebP.
+    assert after.get("ExifTool:Warning", "[minor]").startswith("[minor]")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_resolution_is_kept(exiftool: str, tmp_path: Path, model_file: Path, suffix: str) -> None:
+    image = pyvips.Image.black(8, 8).copy(xres=240 / 25.4, yres=240 / 25.4)
+    image.write_to_file(str(tmp_path / f"in.{suffix}"))
+    enlarge_file(
+        tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}", Options(model=str(model_file))
+    )
+    with PIL.Image.open(tmp_path / f"out.{suffix}") as after:
+        assert [float(dpi) for dpi in after.info["dpi"]] == pytest.approx([240, 240], abs=0.5)
+
+
+def test_a_turned_photo_is_told_to_be_upright_everywhere(
+    exiftool: str, tmp_path: Path, model_file: Path
+) -> None:
+    source = tagged(exiftool, tmp_path / "in.jpg", "-IFD0:Orientation=6", "-XMP-tiff:Orientation=6")
+    for to in ("jpg", "tif", "png"):
+        enlarge_file(source, tmp_path / f"out.{to}", Options(model=str(model_file)))
+        after = tags(exiftool, tmp_path / f"out.{to}")
+        assert after.get("IFD0:Orientation", 1) == 1
+        assert after["XMP-tiff:Orientation"] == 1
+        assert (after["ExifIFD:ExifImageWidth"], after["ExifIFD:ExifImageHeight"]) == (32, 48)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_camera_s_tags_are_kept_but_its_preview(
+    exiftool: str, shared_data: Path, tmp_path: Path, model_file: Path, name: str
+) -> None:
+    source = shared_data / "inputs" / "photo" / name
+    small = pyvips.Image.new_from_file(str(source)).crop(0, 0, 40, 30)
+    small.jpegsave(str(tmp_path / "small.jpg"), Q=90)
+    for to in ("jpg", "tif"):
+        enlarge_file(tmp_path / "small.jpg", tmp_path / f"out.{to}", Options(model=str(model_file)))
+        before = tags(exiftool, tmp_path / "small.jpg")
+        after = tags(exiftool, tmp_path / f"out.{to}")
+        groups = ("ExifIFD:", "GPS:", "IFD0:", "IPTC:")
+        sizes = ("ExifImage", "ImageWidth", "ImageHeight", "YCbCrPositioning")
+        # TIFF's own numbers of these; it says the same.
+        sizes += ("ColorSpace", "Resolution") if to == "tif" else ()
+        for tag, value in before.items():
+            # Some cameras write tags that are empty.
+            same = value != "" and tag.startswith(groups)
+            if same and not any(size in tag for size in sizes):
+                assert after.get(tag) == pytest.approx(value), tag
+        assert not [tag for tag in after if "Thumbnail" in tag]
+
+
+def test_text_chunks_of_png_are_kept(tmp_path: Path, model_file: Path) -> None:
+    info = PIL.PngImagePlugin.PngInfo()
+    info.add_text("Title", "Harbour")
+    info.add_text("Comment", "A long text", zip=True)
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "in.png", pnginfo=info)
+    enlarge_file(tmp_path / "in.png", tmp_path / "out.png", Options(model=str(model_file)))
+    with PIL.Image.open(tmp_path / "out.png") as after:
+        assert isinstance(after, PIL.PngImagePlugin.PngImageFile)
+        assert after.text["Title"] == "Harbour"
+        assert after.text["Comment"] == "A long text"
+
+
+def test_xmp_is_corrected_in_both_of_its_notations() -> None:
+    xmp = (
+        b"<d tiff:Orientation='8' exif:PixelXDimension=\"10\">"
+        b"<tiff:ImageLength>7</tiff:ImageLength>"
+        b"<tiff:Model>10</tiff:Model><xmp:Thumbnails><rdf>AAAA</rdf></xmp:Thumbnails></d>"
+    )
+    assert fitting_xmp(xmp, height=14, width=20) == (
+        b"<d tiff:Orientation='1' exif:PixelXDimension=\"20\">"
+        b"<tiff:ImageLength>14</tiff:ImageLength><tiff:Model>10</tiff:Model></d>"
+    )
+
+
+def test_iptc_changes_its_wrapping_and_comes_back() -> None:
+    bare = b"\x1c\x02\x78\x00\x05hello"
+    wrapped = fitting_iptc(bare, tiff=False)
+    assert wrapped.startswith(b"Photoshop 3.0\x008BIM\x04\x04")
+    assert fitting_iptc(bare, tiff=True) == bare
+    preview = b"8BIM\x04\x0c\0\0\0\0\0\x03abc\0"
+    assert fitting_iptc(wrapped + preview, tiff=False) == wrapped
+    assert fitting_iptc(wrapped + preview, tiff=True) == bare
+
+
+@pytest.mark.parametrize("quality", [10, 50, 75, 92, 97, 100])
+def test_jpeg_quality_is_recognised(tmp_path: Path, quality: int) -> None:
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "x.jpg", quality=quality)
+    assert jpeg_quality(tmp_path / "x.jpg") == quality
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    assert jpeg_quality(tmp_path / "x.png") is None
+
+
+@pytest.mark.parametrize(
+    ("quality", "asked", "expected"), [(60, None, 95), (98, None, 98), (98, 70, 70)]
+)
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_jpeg_is_written_as_it_was(
+    tmp_path: Path,
+    model_file: Path,
+    quality: int,
+    asked: int | None,
+    expected: int,
+    subsampling: str,
+) -> None:
+    picture = PIL.Image.new("RGB", (40, 40), (10, 200, 90))
+    picture.save(tmp_path / "in.jpg", quality=quality, subsampling=subsampling)
+    options = Options(model=str(model_file), quality=asked)
+    enlarge_file(tmp_path / "in.jpg", tmp_path / "out.jpg", options)
+    assert jpeg_quality(tmp_path / "out.jpg") == expected
+    after = pyvips.Image.new_from_file(str(tmp_path / "out.jpg"))
+    assert after.get("jpeg-chroma-subsample") == subsampling
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_webp_stays_lossless_or_lossy(tmp_path: Path, model_file: Path, lossless: bool) -> None:
+    picture = PIL.Image.new("RGBA", (20, 20), (10, 200, 90, 128))
+    picture.save(tmp_path / "in.webp", lossless=lossless)
+    enlarge_file(tmp_path / "in.webp", tmp_path / "out.webp", Options(model=str(model_file)))
+    assert is_lossless_webp(tmp_path / "in.webp") == lossless
+    assert is_lossless_webp(tmp_path / "out.webp") == lossless
