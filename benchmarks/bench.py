@@ -26,7 +26,6 @@ from measuring import (
     Item,
     machine,
     measure,
-    multiply_adds,
     peak_memory,
     ratios,
     spread,
@@ -35,6 +34,7 @@ from measuring import (
 from upres import tiles
 from upres.engine import compile_window
 from upres.errors import ModelError, TrainingError
+from upres.evaluation.complexity import graph_multiply_adds
 from upres.inference import WINDOW_PIXELS
 from upres.model import DEFAULT_MODEL, Model, ModelCard, load_model, shipped_models
 from upres.resize import bicubic
@@ -72,7 +72,7 @@ def chain(side: int, *, channels: int = 64, length: int = 16) -> tuple[Model, fl
     result = ops.slice(result, np.array([0]), np.array([1]), np.array([1]), np.array([1]))
     graph = openvino.Model([result], [picture])
     card = ModelCard(name=f"chain {side}", scale=1, halo=length, channels=channels)
-    gflop = 2e-9 * multiply_adds(graph, (1, channels, side, side))
+    gflop = 2e-9 * graph_multiply_adds(graph, (1, channels, side, side))
     return Model(Path(card.name), card, graph), gflop
 
 
@@ -80,7 +80,7 @@ def subject(model: Model, height: int, width: int) -> Subject:
     card = model.card
     unit = card.scale * card.multiple_of
     height, width = (-(-side // unit) * card.multiple_of for side in (height, width))
-    count = multiply_adds(model.graph, (1, card.channels, height, width))
+    count = graph_multiply_adds(model.graph, (1, card.channels, height, width))
     return Subject(model, height, width, 2e-9 * count)
 
 

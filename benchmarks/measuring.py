@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 LEAST_SECONDS = 0.2
 """What takes less is run several times over per round."""
@@ -41,25 +41,6 @@ class Item(NamedTuple):
 
     run: Callable[[], object]
     prepare: Callable[[], object] = nothing
-
-
-def multiply_adds(graph: Any, shape: Sequence[int]) -> int:
-    """Multiply-adds of an OpenVINO graph's convolutions for one input of ``shape``."""
-    graph = graph.clone()
-    graph.reshape(list(shape))
-    total = 0
-    for op in graph.get_ops():
-        kind = op.get_type_name()
-        if kind in ("Convolution", "GroupConvolution"):
-            places = op.output(0).get_shape()
-        elif kind in ("ConvolutionBackpropData", "GroupConvolutionBackpropData"):
-            # Transposed: each input pixel, not each output pixel, meets every weight.
-            places = op.input_value(0).get_shape()
-        else:
-            continue
-        weights = op.input_value(1).get_shape()
-        total += math.prod(weights) * places[0] * math.prod(places[2:])
-    return total
 
 
 def measure(items: Mapping[Hashable, Item], rounds: int) -> dict[Hashable, list[float]]:

@@ -10,9 +10,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from upres.model import read_model
-from upres.training.networks import Plain, multiply_adds
-
 FILE = Path(__file__).parents[1] / "benchmarks" / "measuring.py"
 
 
@@ -26,37 +23,6 @@ def measuring() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def test_multiply_adds_equal_a_count_by_hand(measuring: ModuleType) -> None:
-    import openvino
-    from openvino import opset13 as ops
-
-    def weights(*shape: int) -> object:
-        return ops.constant(np.ones(shape, np.float32))
-
-    picture = ops.parameter([1, 3, -1, -1], np.float32)
-    one = ([1, 1], [1, 1], [1, 1], [1, 1])
-    x = ops.convolution(picture, weights(8, 3, 3, 3), *one)
-    x = ops.relu(x)
-    x = ops.convolution(x, weights(8, 8, 3, 3), [2, 2], [1, 1], [1, 1], [1, 1])
-    x = ops.group_convolution(x, weights(8, 1, 1, 3, 3), *one)
-    x = ops.convolution_backprop_data(x, weights(8, 3, 2, 2), [2, 2])
-    graph = openvino.Model([x], [picture])
-
-    full, half = 10 * 14, 5 * 7
-    by_hand = full * 3 * 8 * 9 + half * 8 * 8 * 9 + half * 8 * 9 + half * 8 * 3 * 4
-    assert measuring.multiply_adds(graph, (1, 3, 10, 14)) == by_hand
-    assert measuring.multiply_adds(graph, (2, 3, 10, 14)) == 2 * by_hand
-    assert graph.input(0).get_partial_shape()[2].is_dynamic, "the graph itself was reshaped"
-
-
-def test_multiply_adds_of_a_model_equal_those_of_its_network(
-    measuring: ModuleType, model_file: Path, random_network: Plain
-) -> None:
-    graph = read_model(model_file).graph
-    expected = multiply_adds(random_network, 20, 30)
-    assert measuring.multiply_adds(graph, (1, 3, 20, 30)) == expected
 
 
 def test_a_spread_is_the_median_and_the_extremes(measuring: ModuleType) -> None:

@@ -85,10 +85,11 @@ class ModelCard:
             )
         known = {f.name for f in dataclasses.fields(cls)}
         values = {key: value for key, value in values.items() if key in known}
-        for key, kind in (("name", str), ("scale", int), ("halo", int), ("channels", int)):
-            nothing = key == "halo" and values.get(key, 0) is None
-            if not nothing and not isinstance(values.get(key, 3 if key == "channels" else None), kind):
-                raise ValueError(f"the card's {key} is missing or not {kind.__name__}")
+        values.setdefault("channels", 3)
+        kinds = {"name": str, "scale": int, "halo": int | None, "channels": int}
+        for key, kind in kinds.items():
+            if key not in values or not isinstance(values[key], kind):
+                raise ValueError(f"the card's {key} is missing or of a wrong type")
         values["scores"] = tuple(SetScore(**score) for score in values.get("scores", ()))
         values["value_range"] = tuple(values.get("value_range", (0.0, 1.0)))
         return cls(**values)

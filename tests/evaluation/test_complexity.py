@@ -9,7 +9,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from upres.evaluation.complexity import multiply_adds, parameter_count
+from upres.evaluation.complexity import graph_multiply_adds, multiply_adds, parameter_count
 from upres.model import Model, ModelCard, load_model, read_model
 from upres.training import networks
 from upres.training.networks import Plain
@@ -113,3 +113,15 @@ def test_shipped_models_say_as_much_as_they_hold() -> None:
     )
     # 12 x 3 weights are the enlarging skip's.
     assert counted == parameter_count(fast) + 36
+
+
+def test_a_graph_is_counted_for_any_shape_and_stays_as_it_is() -> None:
+    x = picture()
+    inner = ops.relu(convolution(x, weights(8, 3, 3, 3)))
+    output = ops.convolution(inner, weights(8, 8, 3, 3), [2, 2], [1, 1], [1, 1], [1, 1])
+    graph = openvino.Model([output], [x])
+    full, half = 10 * 14, 5 * 7
+    by_hand = full * 3 * 8 * 9 + half * 8 * 8 * 9
+    assert graph_multiply_adds(graph, (1, 3, 10, 14)) == by_hand
+    assert graph_multiply_adds(graph, (2, 3, 10, 14)) == 2 * by_hand
+    assert graph.input(0).get_partial_shape()[2].is_dynamic, "the graph itself was reshaped"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from upres.model import Model
@@ -46,13 +47,21 @@ def multiply_adds(model: Model) -> int | None:
         -(-side // (card.scale * card.multiple_of)) * card.multiple_of
         for side in (OUTPUT_HEIGHT, OUTPUT_WIDTH)
     )
-    graph = model.graph.clone()
     try:
-        graph.reshape([1, card.channels, height, width])
-        total = sum(_multiply_adds(node) for node in graph.get_ops())
+        total = graph_multiply_adds(model.graph, [1, card.channels, height, width])
     except RuntimeError:  # OpenVINO's, for sizes that do not fit or stay unknown
         return None
     return round(total * OUTPUT_HEIGHT * OUTPUT_WIDTH / (height * width * card.scale**2))
+
+
+def graph_multiply_adds(graph: openvino.Model, shape: Sequence[int]) -> int:
+    """Multiply-adds of a graph's convolutions and matrix products, for one input of ``shape``.
+
+    Raises ``RuntimeError`` if the graph does not take that shape.
+    """
+    graph = graph.clone()
+    graph.reshape(list(shape))
+    return sum(_multiply_adds(node) for node in graph.get_ops())
 
 
 def _multiply_adds(node: openvino.Node) -> int:

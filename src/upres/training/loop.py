@@ -27,13 +27,14 @@ from upres.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from upres.training.config import Recipe, Source
+from upres.training.config import Recipe
 from upres.training.data import Pairs, Patches, load_pairs
 from upres.training.export import export_onnx, make_card, save_weights
 from upres.training.losses import mixture
 from upres.training.meter import REPORT_EVERY, Meter
 from upres.training.networks import Network, build, multiply_adds, parameter_count
 from upres.training.optimisers import build_optimisers, learning_rate
+from upres.training.sources import Source
 from upres.training.transfer import Teacher, warm_start
 
 

@@ -31,6 +31,14 @@ from upres.training.config import Recipe, recipe_values
 
 LOG_COLUMNS = ("step", "learning_rate", "loss", "it_per_s", "valid_psnr", "seconds", "skipped")
 
+_FORMATS = {
+    "learning_rate": ".3g",
+    "loss": ".6f",
+    "it_per_s": ".3f",
+    "valid_psnr": ".4f",
+    "seconds": ".1f",
+}
+
 PICTURES = 4
 """How many validation pictures are shown, each by a part of itself."""
 
@@ -174,8 +182,7 @@ def _start_log(path: Path, start: int) -> None:
 def _format(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    formats = {"learning_rate": ".3g", "loss": ".6f", "valid_psnr": ".4f", "it_per_s": ".3f"}
-    return format(value, formats.get(name, ".0f"))
+    return format(value, _FORMATS.get(name, ".0f"))
 
 
 def _strip(low: Tensor, output: Tensor, high: Tensor, side: int) -> NDArray[np.uint8]:
