@@ -72,8 +72,8 @@ def test_card_of_a_later_version_with_new_keys_is_read() -> None:
     [
         ({"format_version": FORMAT_VERSION + 1}, "newer than"),
         ({"format_version": None}, "format_version"),
-        ({"scale": "2"}, "scale is missing or not int"),
-        ({"name": None}, "name is missing or not str"),
+        ({"scale": "2"}, "scale is missing or of a wrong type"),
+        ({"name": None}, "name is missing or of a wrong type"),
     ],
 )
 def test_cards_that_cannot_be_read(change: dict[str, object], message: str) -> None:
