@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from upres.training.sources import PairedSource
 
 from upres.errors import RecipeError
 from upres.training.config import load_recipe, recipe_from, recipe_values
 from upres.training.networks import EdsrConfig, PlainConfig, build, parameter_count
+from upres.training.sources import PairedSource
 
 ROOT = Path(__file__).parents[2]
 
