@@ -19,6 +19,7 @@ LAYERS = [
     "errors",
     "resize",
     "metrics",
+    "pixels",
     "model",
     "engine",
     "tiles",

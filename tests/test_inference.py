@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 import upres
 from upres.errors import InputError, ModelError
-from upres.inference import enlarge_windows, from_float, stages, to_float
+from upres.inference import enlarge_windows, stages
 from upres.model import load_model
+from upres.pixels import from_float, to_float
 from upres.resize import bicubic
 from upres.training.networks import Plain
 

@@ -6,15 +6,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upres.errors import ModelError
 from upres.model import Model, core
+from upres.pixels import Float32Array
 
 if TYPE_CHECKING:
     import openvino
-
-Float32Array = NDArray[np.float32]
 
 
 class Engine(Protocol):

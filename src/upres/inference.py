@@ -12,9 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres import tiles
-from upres.engine import Engine, Float32Array, compile_window
+from upres.engine import Engine, compile_window
 from upres.errors import InputError, ModelError
 from upres.model import DEFAULT_MODEL, Model, ModelCard, load_model, read_model, shipped_models
+from upres.pixels import (
+    FILL_RADIUS,
+    NEUTRAL_RADIUS,
+    Float32Array,
+    fill_transparent,
+    from_float,
+    keep_neutral,
+    to_float,
+)
 from upres.resize import apply_taps, bicubic_taps
 
 WINDOW_PIXELS = 512 * 512
@@ -25,15 +34,6 @@ WINDOW_BYTES = 160 * 2**20
 
 STRIP_BYTES = 2**25
 """What the input's rows that are kept for a row of windows may take."""
-
-FILL_RADIUS = 4
-"""How far, in input pixels, visible colour is continued under what is transparent."""
-
-NEUTRAL_RADIUS = 2
-"""How far around it, in input pixels, colour lets a pixel of the result have colour."""
-
-NEUTRAL_RANGE = 4 / 255
-"""Difference between the channels above which a network's colour is taken as it is."""
 
 Progress = Callable[[float], None]
 """Is told the part that is done, from 0 to 1."""
@@ -219,67 +219,19 @@ class _Pieces:
         return first, apply_taps(window, axis, weights[first:last], indices[first:last] - start)
 
 
-def to_float(image: NDArray[Any]) -> Float32Array:
-    """uint8, uint16 or floating-point samples as float32 in [0, 1].
-
-    Raises ``InputError`` for another dtype, or floating-point values outside [0, 1].
-    """
-    if image.dtype in (np.uint8, np.uint16):
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-    if not np.issubdtype(image.dtype, np.floating):
-        raise InputError(f"expected uint8, uint16 or floating-point samples, got {image.dtype}")
-    if not (image.min() >= 0 and image.max() <= 1):  # so that NaN fails, too
-        raise InputError(
-            f"floating-point samples must lie in [0, 1], got {image.min():g} to {image.max():g}"
-        )
-    return image.astype(np.float32, copy=False)
-
-
-def from_float(image: Float32Array, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """float32 samples in [0, 1] as ``dtype``: uint8 and uint16 rounded to the nearest."""
-    if np.issubdtype(dtype, np.floating):
-        return image.astype(dtype, copy=False)
-    return (image * np.float32(np.iinfo(dtype).max) + np.float32(0.5)).astype(dtype)
-
-
 def _run(engine: Engine, window: Float32Array, alpha: bool) -> Float32Array:
     """Enlarge a window, height x width x channels, to channels x height x width; not clipped."""
     if alpha:
-        window = np.concatenate([_fill_transparent(window), window[:, :, -1:]], axis=2)
+        window = np.concatenate([fill_transparent(window), window[:, :, -1:]], axis=2)
     colours = window.shape[2] - alpha
     parts = []
     if colours >= 3:
         colour = np.ascontiguousarray(window[:, :, :3].transpose(2, 0, 1))
-        parts.append(_keep_neutral(engine(colour[None])[0], colour))
+        parts.append(keep_neutral(engine(colour[None])[0], colour))
     for channel in range(3 if colours >= 3 else 0, window.shape[2]):
         grey = np.repeat(window[None, None, :, :, channel], 3, axis=1)
         parts.append(engine(grey)[0].mean(axis=0, keepdims=True))
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
-    """Take from an enlarged RGB window the colour that a network gave to what had none.
-
-    Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; it changes
-    less the more colour there is, and not at all from ``NEUTRAL_RANGE`` on. Luma (BT.601)
-    stays as it was.
-    """
-    saturation = colour.max(axis=0) - colour.min(axis=0)
-    if saturation.min() >= NEUTRAL_RANGE:
-        return output
-    length = 2 * NEUTRAL_RADIUS + 1
-    for axis in (0, 1):
-        margin = [(NEUTRAL_RADIUS, NEUTRAL_RADIUS) if axis == i else (0, 0) for i in range(2)]
-        saturation = np.lib.stride_tricks.sliding_window_view(
-            np.pad(saturation, margin), length, axis
-        ).max(axis=-1)
-    weight = np.minimum(saturation / np.float32(NEUTRAL_RANGE), 1)
-    if weight.min() == 1:
-        return output
-    scale = output.shape[1] // colour.shape[1]
-    luma = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), output, 1)
-    result: Float32Array = luma + (output - luma) * weight.repeat(scale, 0).repeat(scale, 1)
-    return result
 
 
 def _affordable_pixels(card: ModelCard) -> int:
@@ -287,23 +239,6 @@ def _affordable_pixels(card: ModelCard) -> int:
     features = card.network_parameters.get("features", 64)
     # A few layers' values are held at a time, and the result a few times over.
     return int(WINDOW_BYTES // (4 * (4 * features + 3 * 3 * card.scale**2)))
-
-
-def _fill_transparent(window: Float32Array) -> Float32Array:
-    """The colour channels, with visible neighbours' colour where alpha is zero.
-
-    What a file stores there is arbitrary, often black, and would bleed into the edge. The
-    fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
-    """
-    colour, alpha = window[:, :, :-1], window[:, :, -1:]
-    weighted = np.concatenate([colour * alpha, alpha], axis=2)
-    for axis in (0, 1):
-        margin = [(FILL_RADIUS, FILL_RADIUS) if axis == i else (0, 0) for i in range(3)]
-        padded = np.pad(weighted, margin)
-        weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * FILL_RADIUS + 1, axis)
-        weighted = weighted.sum(axis=-1)
-    fill = weighted[:, :, :-1] / np.maximum(weighted[:, :, -1:], 1e-6)
-    return np.where(alpha > 0, colour, fill)
 
 
 def _padded(rows: Iterable[Float32Array], height: int, width: int) -> Iterator[Float32Array]:

@@ -122,6 +122,9 @@ def core() -> openvino.Core:
     """The process's OpenVINO core: reads model files and compiles them."""
     import openvino
 
+    # What OpenVINO sets up when it first meets an array waits for ever if two threads meet
+    # theirs at once: so here, once.
+    openvino.Tensor(np.zeros(1, np.float32))
     return openvino.Core()
 
 

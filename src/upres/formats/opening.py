@@ -17,9 +17,9 @@ os.environ.setdefault("VIPS_WARNING", "0")
 
 import pyvips
 
-from upres.engine import Float32Array
 from upres.errors import InputError
 from upres.formats import tiff_exif
+from upres.pixels import Float32Array
 
 ANIMATIONS = ("gifload", "webpload")
 _LOADERS = ("jpegload", "pngload", "webpload", "tiffload", "heifload", "gifload")

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.engine import Float32Array
 from upres.errors import InputError, OutputError
 from upres.formats import SUFFIXES as SUFFIXES
 from upres.formats import replacing, temporary_name
@@ -26,6 +25,7 @@ from upres.formats.saving import check_output, sample_type, save
 from upres.formats.spool import Spool
 from upres.inference import enlarge_windows, stages
 from upres.model import Model
+from upres.pixels import Float32Array
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,86 @@
+"""What pixels mean: their types, what is transparent, and what has no colour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upres.errors import InputError
+
+Float32Array = NDArray[np.float32]
+
+FILL_RADIUS = 4
+"""How far, in input pixels, visible colour is continued under what is transparent."""
+
+NEUTRAL_RADIUS = 2
+"""How far around it, in input pixels, colour lets a pixel of the result have colour."""
+
+NEUTRAL_RANGE = 4 / 255
+"""Difference between the channels above which a network's colour is taken as it is."""
+
+
+def to_float(image: NDArray[Any]) -> Float32Array:
+    """uint8, uint16 or floating-point samples as float32 in [0, 1].
+
+    Raises ``InputError`` for another dtype, or floating-point values outside [0, 1].
+    """
+    if image.dtype in (np.uint8, np.uint16):
+        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+    if not np.issubdtype(image.dtype, np.floating):
+        raise InputError(f"expected uint8, uint16 or floating-point samples, got {image.dtype}")
+    if not (image.min() >= 0 and image.max() <= 1):  # so that NaN fails, too
+        raise InputError(
+            f"floating-point samples must lie in [0, 1], got {image.min():g} to {image.max():g}"
+        )
+    return image.astype(np.float32, copy=False)
+
+
+def from_float(image: Float32Array, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """float32 samples in [0, 1] as ``dtype``: uint8 and uint16 rounded to the nearest."""
+    if np.issubdtype(dtype, np.floating):
+        return image.astype(dtype, copy=False)
+    return (image * np.float32(np.iinfo(dtype).max) + np.float32(0.5)).astype(dtype)
+
+
+def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
+    """Take from an enlarged RGB window the colour that a network gave to what had none.
+
+    Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; it changes
+    less the more colour there is, and not at all from ``NEUTRAL_RANGE`` on. Luma (BT.601)
+    stays as it was.
+    """
+    saturation = colour.max(axis=0) - colour.min(axis=0)
+    if saturation.min() >= NEUTRAL_RANGE:
+        return output
+    length = 2 * NEUTRAL_RADIUS + 1
+    for axis in (0, 1):
+        margin = [(NEUTRAL_RADIUS, NEUTRAL_RADIUS) if axis == i else (0, 0) for i in range(2)]
+        saturation = np.lib.stride_tricks.sliding_window_view(
+            np.pad(saturation, margin), length, axis
+        ).max(axis=-1)
+    weight = np.minimum(saturation / np.float32(NEUTRAL_RANGE), 1)
+    if weight.min() == 1:
+        return output
+    scale = output.shape[1] // colour.shape[1]
+    luma = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), output, 1)
+    result: Float32Array = luma + (output - luma) * weight.repeat(scale, 0).repeat(scale, 1)
+    return result
+
+
+def fill_transparent(window: Float32Array) -> Float32Array:
+    """The colour channels, with visible neighbours' colour where alpha is zero.
+
+    What a file stores there is arbitrary, often black, and would bleed into the edge. The
+    fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
+    """
+    colour, alpha = window[:, :, :-1], window[:, :, -1:]
+    weighted = np.concatenate([colour * alpha, alpha], axis=2)
+    for axis in (0, 1):
+        margin = [(FILL_RADIUS, FILL_RADIUS) if axis == i else (0, 0) for i in range(3)]
+        padded = np.pad(weighted, margin)
+        weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * FILL_RADIUS + 1, axis)
+        weighted = weighted.sum(axis=-1)
+    fill = weighted[:, :, :-1] / np.maximum(weighted[:, :, -1:], 1e-6)
+    return np.where(alpha > 0, colour, fill)
