@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 import upres
 from upres.errors import InputError, ModelError
 from upres.inference import enlarge_windows, stages
-from upres.model import load_model
+from upres.model import ModelCard, load_model
 from upres.pixels import from_float, to_float
 from upres.resize import bicubic
-from upres.training.networks import Plain
+from upres.training.export import export_onnx
+from upres.training.networks import Network, Plain, RcanConfig, build
 
 Picture = NDArray[np.uint8]
 
 
-def by_torch(network: Plain, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+def by_torch(network: Network, picture: NDArray[np.float32]) -> NDArray[np.float32]:
     with torch.no_grad():
         output = network(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None])
     return output[0].clamp(0, 1).permute(1, 2, 0).numpy()
@@ -58,6 +59,17 @@ def test_tiled_equals_whole(
     assert tiled.shape == (2 * size[0], 2 * size[1], 3)
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6)
     np.testing.assert_allclose(tiled, by_torch(random_network, picture), rtol=0, atol=2e-6)
+
+
+def test_what_looks_at_the_whole_picture_gets_it_whole(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build(RcanConfig(features=4, groups=1, blocks=1, reduction=2), 2).eval()
+    export_onnx(network, ModelCard(name="rcan", scale=2, halo=None), tmp_path / "rcan.onnx")
+    model = load_model(tmp_path / "rcan.onnx")
+    assert model.card.halo is None
+    picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
+    got = by_windows(model, picture, window_pixels=20 * 20, strip_bytes=1)
+    np.testing.assert_allclose(got, by_torch(network, picture), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
