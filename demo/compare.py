@@ -8,9 +8,8 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from upres.batch import enlarge_file
+from upres.formats import Options, enlarge_file
 from upres.formats.photo import read_rgb8
-from upres.model import load_model
 from upres.resize import bicubic
 
 HERE = Path(__file__).parent
@@ -40,7 +39,7 @@ def main() -> None:
     """Write the enlarged photograph and the comparison, and name them."""
     OUT.mkdir(exist_ok=True)
     enlarged = OUT / f"{PHOTO.stem}_x{SCALE}.png"
-    enlarge_file(PHOTO, enlarged, load_model(scale=SCALE), force=True)
+    enlarge_file(PHOTO, enlarged, Options(scale=SCALE))
     photo = read_rgb8(PHOTO)
     columns = [
         panels(photo, 1),
