@@ -162,6 +162,7 @@ def _save(image: pyvips.Image, path: Path, suffix: str, photo: Photo, options: O
                 compression="av1",
                 Q=quality or _AVIF_QUALITY,
                 bitdepth=min(bits, 12),
+                effort=3,  # the default, 4, takes eight times as long for as large a file
             )
         case ".gif":
             # Equal frames are kept, so that timing stays as it was.
