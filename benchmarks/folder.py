@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -48,15 +50,19 @@ def main() -> None:
     scale = f"{arguments.scale}"
     about = machine()
     model = load_model(DEFAULT_MODEL, scale=arguments.scale)
-    network = compile_window(model, SIDE, SIDE)
+    engines = [compile_window(model, SIDE, SIDE) for _ in range(os.cpu_count() or 1)]
     rng = np.random.default_rng(0)
     pixels = [picture(rng) for _ in range(arguments.pictures)]
     inputs = [p.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255) for p in pixels]
     inputs = [np.ascontiguousarray(array) for array in inputs]
 
     def run_network() -> None:
-        for array in inputs:
-            network(array)
+        def run(number: int) -> None:
+            for array in inputs[number :: len(engines)]:
+                engines[number](array)
+
+        with ThreadPoolExecutor(len(engines)) as pool:
+            list(pool.map(run, range(len(engines))))
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -97,7 +103,8 @@ Written by `benchmarks/folder.py`.
 
 {len(pixels):,} pictures of {SIDE}x{SIDE}, 8-bit RGB, enlarged with {model.label}; \
 {arguments.rounds} rounds take each item once, in shuffled order. The network alone: the \
-compiled engine, called with the same pictures as float32 arrays, one after the other. \
+compiled engine, called with the same pictures as float32 arrays, by a thread for each \
+processor. \
 `upres enlarge`: the whole process from start to end, with its journal. Seconds are medians; \
 ratios are taken within each round, and given as median (least to most).
 

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     import openvino
 
 
+SMALL_PIXELS = 128 * 128
+"""Windows of at most this many pixels have one thread each, and run beside each other: to
+share one among threads would cost more than it gives."""
+
+
 class Engine(Protocol):
     """Takes N x C x H x W float32 of the one shape it was made for; gives the enlarged."""
 
@@ -45,8 +50,9 @@ def _compile(model: Model, height: int, width: int) -> openvino.CompiledModel:
     graph = model.graph.clone()
     try:
         graph.reshape([1, model.card.channels, height, width])
+        hint = "THROUGHPUT" if height * width <= SMALL_PIXELS else "LATENCY"
         return core().compile_model(
-            graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+            graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": hint}
         )
     except RuntimeError as error:
         raise ModelError(

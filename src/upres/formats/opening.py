@@ -115,9 +115,12 @@ class Photo:
         # In double where a sample may have more digits than float32 has.
         values: NDArray[Any] = block.astype(np.float64 if dtype.itemsize == 4 else np.float32)
         values *= high - low
-        values += low
+        if low:
+            values += low
         if np.issubdtype(dtype, np.integer):
-            values = np.floor(values + 0.5)
+            values += 0.5
+            if low < 0:  # else what follows rounds down, too
+                np.floor(values, out=values)
         result: NDArray[Any] = values.astype(dtype)
         return result
 
