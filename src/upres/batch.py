@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Literal
 
 from upres.errors import InputError, OutputError, UpresError
@@ -70,13 +71,22 @@ def remove_leftovers(folders: Iterable[Path], *, of_process: int | None = None) 
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C and a request to terminate set, instead of ending at once."""
+def stop_on_signals(*, insist: bool = False) -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C and a request to terminate set, instead of ending at once.
+
+    With ``insist``, a Ctrl-C after that raises ``KeyboardInterrupt`` all the same.
+    """
     stop = threading.Event()
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if insist and stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
     before = {}
     with suppress(ValueError):  # not in the main thread, where signals do not come
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, lambda *_: stop.set())
+            before[number] = signal.signal(number, receive)
     try:
         yield stop
     finally:

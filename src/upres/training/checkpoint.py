@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class Progress:
     """Of training, interruptions left out."""
     skipped: int = 0
     """Batches whose loss was not finite."""
-    best_psnr: float = field(default=float("-inf"))
+    best_psnr: float = -math.inf
     """The best on the validation pictures so far."""
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from upres import metrics
+from upres.batch import stop_on_signals
 from upres.errors import TrainingError, TrainingInterrupted
 from upres.training import run as runs
 from upres.training.checkpoint import (
@@ -59,6 +57,7 @@ def train(
     loss is no longer finite; ``TrainingInterrupted`` after Ctrl-C, with all saved;
     ``InputError`` for pictures that cannot be read.
     """
+    commit = runs.commit()  # now, as the checkout may change while this runs
     fabric = start_fabric()
     device = fabric.device
     base = recipe_path.parent if recipe_path else Path()
@@ -78,7 +77,7 @@ def train(
     teacher = Teacher(recipe.teacher, base, recipe.scale, device) if recipe.teacher else None
     patches, valid = _read_data(recipe, network, data, cache, fabric)
 
-    folder = runs.Folder(run, recipe, progress.step, writes=fabric.is_global_zero)
+    folder = runs.Folder(run, recipe, progress.step, commit, writes=fabric.is_global_zero)
     folder.say(
         f"{recipe.name} x{recipe.scale}: {parameter_count(network):,} parameters, "
         f"{multiply_adds(network, 720 // recipe.scale, 1280 // recipe.scale) / 1e9:.4g}G "
@@ -105,7 +104,8 @@ def train(
     take_step = make_step(recipe, fabric, network, average, optimisers, teacher)
     meter = Meter(recipe, fabric, network, folder)
     saved = time.monotonic()
-    with _signals() as interrupted:
+    # Both wait for the end of the step; a second Ctrl-C does not.
+    with stop_on_signals(insist=True) as stop:
         while progress.step < recipe.optimiser.steps:
             patch, batch = recipe.data.sizes(progress.step)
             low, high = patches.sample(
@@ -127,7 +127,7 @@ def train(
                 if last or time.monotonic() - saved > recipe.checkpoint_seconds:
                     save(run / "last.pt")
                     saved = time.monotonic()
-            if interrupted():
+            if stop.is_set():
                 meter.stop(progress)
                 save(run / "last.pt")
                 raise TrainingInterrupted(
@@ -137,7 +137,7 @@ def train(
 
     path = run / f"{recipe.name}-x{recipe.scale}.onnx"
     if fabric.is_global_zero:
-        card = make_card(recipe, network, recipe_path.name if recipe_path else None, runs.commit())
+        card = make_card(recipe, network, recipe_path.name if recipe_path else None, commit)
         difference = export_onnx(average, card, path)
         save_weights(average, card, path.with_suffix(".safetensors"))
         folder.say(f"wrote {path}; the engine differs from torch by {difference:.1g} at most")
@@ -273,27 +273,6 @@ def validate(
         if len(shown) < runs.PICTURES:
             shown.append((low, estimate, high))
     return float(np.mean(scores)), shown
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and a scheduler's request to end wait for the end of the step."""
-    received: list[int] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGINT:  # twice: at once, then
-            raise KeyboardInterrupt
-        received.append(number)
-
-    try:
-        before = {s: signal.signal(s, receive) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread, where signals do not come
-        before = {}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:

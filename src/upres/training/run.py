@@ -78,7 +78,9 @@ def prepare_folder(run: Path, *, resume: bool, needed: int) -> None:
 class Folder:
     """Writes into a run's folder; in processes other than the first, nothing."""
 
-    def __init__(self, run: Path, recipe: Recipe, start: int, *, writes: bool) -> None:
+    def __init__(
+        self, run: Path, recipe: Recipe, start: int, commit: str | None, *, writes: bool
+    ) -> None:
         self.run = run
         self.writes = writes
         self.console = Console(stderr=True, quiet=not writes)
@@ -87,7 +89,7 @@ class Folder:
         with replacing(run / "recipe.toml") as path:
             path.write_text(tomli_w.dumps(recipe_values(recipe)), "utf-8")
         with replacing(run / "environment.json") as path:
-            path.write_text(json.dumps(environment(), indent=2) + "\n", "utf-8")
+            path.write_text(json.dumps(environment(commit), indent=2) + "\n", "utf-8")
         _start_log(run / "log.csv", start)
         # Imported late: it takes a second.
         from torch.utils.tensorboard import SummaryWriter
@@ -132,12 +134,12 @@ class Folder:
             self.events.close()
 
 
-def environment() -> dict[str, Any]:
-    """What the run runs on: versions, device, command."""
+def environment(commit: str | None) -> dict[str, Any]:
+    """What the run runs on: versions, with the code's own ``commit``, device, command."""
     packages = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
     return {
         "upres": upres.__version__,
-        "commit": commit(),
+        "commit": commit,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
