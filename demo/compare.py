@@ -9,7 +9,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from upres.formats import Options, enlarge_file
-from upres.formats.photo import read_rgb8
+from upres.formats.opening import read_rgb8
 from upres.resize import bicubic
 
 HERE = Path(__file__).parent

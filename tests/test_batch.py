@@ -20,7 +20,7 @@ from upres import batch
 from upres.batch import INTERRUPTED, Summary, enlarge_files, remove_leftovers
 from upres.errors import InputError, OutputError, UsageError
 from upres.formats import Options, temporary_name
-from upres.formats.photo import read_rgb8
+from upres.formats.opening import read_rgb8
 from upres.inference import enlarge
 from upres.jobs import Job, space_warning
 from upres.journal import NAME, Journal, opened

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import pyvips
 
-from upres.formats.photo import read_rgb8
+from upres.formats.opening import read_rgb8
 from upres.inference import enlarge
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from upres.formats.photo import read_rgb8
+from upres.formats.opening import read_rgb8
 from upres.resize import bicubic, bicubic_taps, cubic
 
 

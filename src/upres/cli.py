@@ -10,7 +10,7 @@ import typer
 
 from upres import __version__
 from upres.cli_enlarge import complain, enlarge, progress_bar
-from upres.errors import MissingExtraError, UpresError, UsageError
+from upres.errors import UpresError, UsageError, needs_extra
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -155,12 +155,8 @@ def evaluate(
 
 
 def _export_checkpoint(source: Path, target: Path) -> None:
-    try:
+    with needs_extra("evaluating a checkpoint", "train"):
         from upres.training.export import to_onnx
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("upres"):
-            raise
-        raise MissingExtraError("evaluating a checkpoint", "train") from None
     to_onnx(source, target)
 
 
@@ -210,13 +206,9 @@ def train(
     ] = None,
 ) -> None:
     """Train a network from a recipe, and export it as a model file."""
-    try:
+    with needs_extra("upres train", "train"):
         from upres.training.config import load_recipe
         from upres.training.loop import train as train_recipe
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("upres"):
-            raise
-        raise MissingExtraError("upres train", "train") from None
 
     train_recipe(
         load_recipe(recipe, overrides or ()),
@@ -244,12 +236,8 @@ def export(
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
 ) -> None:
     """Turn trained weights, of upres or of other projects, into a model file."""
-    try:
+    with needs_extra("upres export", "train"):
         from upres.training.export import to_onnx
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("upres"):
-            raise
-        raise MissingExtraError("upres export", "train") from None
 
     path, card = to_onnx(source, output, scale=scale, force=force)
     print(f"wrote {path}: {card.network}, x{card.scale}")

@@ -6,6 +6,9 @@ The command prints the message alone; a program can catch ``UpresError``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UpresError(Exception):
     """Base of every error that upres raises on purpose."""
@@ -50,3 +53,14 @@ class UsageError(UpresError):
     """The options of a command contradict each other."""
 
     exit_code = 2
+
+
+@contextmanager
+def needs_extra(feature: str, extra: str) -> Iterator[None]:
+    """Around imports: raise ``MissingExtraError`` if a package of ``extra`` is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("upres"):
+            raise
+        raise MissingExtraError(feature, extra) from None

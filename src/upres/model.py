@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -117,14 +118,18 @@ class Model:
             )
 
 
+_FIRST = threading.Lock()
+
+
 @cache
 def core() -> openvino.Core:
     """The process's OpenVINO core: reads model files and compiles them."""
     import openvino
 
-    # What OpenVINO sets up when it first meets an array waits for ever if two threads meet
-    # theirs at once: so here, once.
-    openvino.Tensor(np.zeros(1, np.float32))
+    # What OpenVINO sets up when it first meets an array may wait for ever if two threads
+    # meet theirs at once: so here, one thread at a time.
+    with _FIRST:
+        openvino.Tensor(np.zeros(1, np.float32))
     return openvino.Core()
 
 

@@ -9,7 +9,7 @@ import pyvips
 import torch
 from numpy.typing import NDArray
 
-from upres.formats.photo import read_rgb8
+from upres.formats.opening import read_rgb8
 from upres.resize import bicubic
 from upres.training import degradations
 from upres.training.degradations import gaussian_blur, photo

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.errors import InputError
-from upres.formats.photo import SUFFIXES, read_rgb8
+from upres.formats import SUFFIXES
+from upres.formats.opening import read_rgb8
 from upres.resize import bicubic
 
 Rgb8 = NDArray[np.uint8]

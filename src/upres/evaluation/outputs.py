@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from upres.errors import MissingExtraError, UsageError
+from upres.errors import UsageError, needs_extra
 from upres.evaluation import benchmark, tables
 from upres.evaluation.runs import Run, read_runs
 from upres.formats import make_folder
@@ -33,7 +32,7 @@ def evaluate_into(
     written.
     """
     if report:
-        with _eval_extra("the report (--no-report does without)"):
+        with needs_extra("the report (--no-report does without)", "eval"):
             from upres.evaluation.report import check_shown, write_report
 
         check_shown(show, sets, models[0].card.scale)
@@ -57,7 +56,7 @@ def compare_into(folder: Path, runs: Sequence[Path]) -> tuple[list[Run], list[Pa
     Raises as ``read_runs`` does; ``MissingExtraError`` if packages are missing,
     ``OutputError`` if ``folder`` cannot be written.
     """
-    with _eval_extra("upres compare"):
+    with needs_extra("upres compare", "eval"):
         from upres.evaluation.comparison_page import write_comparison, write_curves
     from upres.evaluation.comparison import write_csv
 
@@ -67,13 +66,3 @@ def compare_into(folder: Path, runs: Sequence[Path]) -> tuple[list[Run], list[Pa
     for path, write in zip(written, (write_comparison, write_csv, write_curves), strict=True):
         write(loaded, path)
     return loaded, written
-
-
-@contextmanager
-def _eval_extra(feature: str) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("upres"):
-            raise
-        raise MissingExtraError(feature, "eval") from None

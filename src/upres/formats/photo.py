@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.errors import InputError, OutputError
-from upres.formats import SUFFIXES as SUFFIXES
 from upres.formats import replacing, temporary_name
 from upres.formats.opening import Photo, examined, open_photo
-from upres.formats.opening import read_rgb8 as read_rgb8
 from upres.formats.options import Estimate, Options, output_size
 from upres.formats.saving import check_output, sample_type, save
 from upres.formats.spool import Spool

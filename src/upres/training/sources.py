@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 
 from upres.errors import InputError
 from upres.formats import SUFFIXES
-from upres.formats.photo import read_rgb8
+from upres.formats.opening import read_rgb8
 
 
 @dataclass(frozen=True)
