@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from upres import metrics
 from upres.training.losses import LOSSES, LossName, mixture
 
 ESTIMATE = torch.tensor([[[[0.0, 0.5], [1.0, 0.25]]]])
@@ -24,6 +25,20 @@ TARGET = torch.tensor([[[[0.0, 0.25], [0.5, 0.75]]]])  # errors 0, 1/4, 1/2 and 
 )
 def test_losses_by_hand(name: LossName, expected: float) -> None:
     assert LOSSES[name](ESTIMATE, TARGET).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_luma_is_what_psnr_is_taken_of() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.integers(0, 256, (2, 2, 5, 6, 3), np.uint8)
+    errors = [metrics.luma(x).astype(float) - metrics.luma(y) for x, y in zip(a, b, strict=True)]
+    ours = [torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255 for x in (a, b)]
+    # MATLAB's luma has 219 steps from black to white.
+    expected = np.abs(errors).mean() / 219
+    assert LOSSES["luma"](*ours).item() == pytest.approx(expected, rel=1e-4)
+    roots = [np.sqrt((error**2).mean()) for error in errors]
+    assert LOSSES["luma_rmse"](*ours).item() == pytest.approx(np.mean(roots) / 219, rel=1e-4)
+    with pytest.raises(ValueError, match="3 channels, not 1"):
+        LOSSES["luma"](ESTIMATE, TARGET)
 
 
 def test_fft_is_the_spectrum_s_error() -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LossName = Literal["mse", "l1", "charbonnier", "fft"]
+LossName = Literal["mse", "l1", "charbonnier", "fft", "luma", "luma_rmse"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 CHARBONNIER_EPSILON = 1e-3
@@ -47,7 +47,38 @@ def fft(estimate: Tensor, target: Tensor) -> Tensor:
     return torch.view_as_real(spectrum).abs().mean()
 
 
-LOSSES: dict[LossName, Loss] = {"mse": mse, "l1": l1, "charbonnier": charbonnier, "fft": fft}
+def luma(estimate: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error of luma, which the field's PSNR and SSIM are taken of (RGB alone)."""
+    return _luma_error(estimate, target).abs().mean()
+
+
+def luma_rmse(estimate: Tensor, target: Tensor) -> Tensor:
+    """Root of the mean squared error of luma in each patch, averaged over patches.
+
+    Squared inside a patch, as PSNR is; but a hard patch does not outweigh all others, as it
+    would in the mean squared error of the batch: mean PSNR counts pictures alike, too.
+    """
+    squared = _luma_error(estimate, target).square().mean(dim=(1, 2))
+    return (squared + (0.5 / 255) ** 2).sqrt().mean()  # below rounding, no more to be won
+
+
+def _luma_error(estimate: Tensor, target: Tensor) -> Tensor:
+    """N x H x W: Y of ITU-R BT.601, from 0 to 1 as the colours."""
+    error = estimate.float() - target.float()
+    if error.shape[1] != 3:
+        raise ValueError(f"luma is of 3 channels, not {error.shape[1]}")
+    red, green, blue = error.unbind(1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+LOSSES: dict[LossName, Loss] = {
+    "mse": mse,
+    "l1": l1,
+    "charbonnier": charbonnier,
+    "fft": fft,
+    "luma": luma,
+    "luma_rmse": luma_rmse,
+}
 
 
 def mixture(weights: Mapping[LossName, float]) -> Loss:
