@@ -21,6 +21,7 @@ from upres.batch import INTERRUPTED, Summary, enlarge_files, remove_leftovers
 from upres.errors import InputError, OutputError, UsageError
 from upres.formats import Options, temporary_name
 from upres.formats.opening import read_rgb8
+from upres.formats.photo import PhotoEnlargement
 from upres.inference import enlarge
 from upres.jobs import Job, space_warning
 from upres.journal import NAME, Journal, opened
@@ -139,7 +140,8 @@ def test_a_large_picture_is_worked_on_alone(
     at_work: set[Path] = set()
     seen: list[set[Path]] = []
 
-    def work(source: Path, *_: Any, **__: Any) -> None:
+    def work(picture: PhotoEnlargement, *_: Any, **__: Any) -> None:
+        source = picture.photo.path
         with lock:
             at_work.add(source)
             seen.append(set(at_work))
@@ -147,7 +149,7 @@ def test_a_large_picture_is_worked_on_alone(
         with lock:
             at_work.remove(source)
 
-    monkeypatch.setattr(batch, "enlarge_file", work)
+    monkeypatch.setattr(PhotoEnlargement, "write", work)
     monkeypatch.setattr(batch, "Stamp", type("Stamp", (), {"of": lambda path: (0, 0)}))
     assert enlarge_files(jobs, options, workers=8) == Summary(done=10)
     assert max(map(len, seen)) == 2
@@ -170,12 +172,12 @@ def test_one_bad_file_stops_no_other(jobs: list[Job], options: Options, tmp_path
 def test_even_what_nobody_thought_of_stops_no_other(
     jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def work(source: Path, *_: Any, **__: Any) -> None:
-        if source == jobs[2].source:
+    def work(picture: PhotoEnlargement, *_: Any, **__: Any) -> None:
+        if picture.photo.path == jobs[2].source:
             raise error
-        raise InputError(f"{source}: bad")
+        raise InputError(f"{picture.photo.path}: bad")
 
-    monkeypatch.setattr(batch, "enlarge_file", work)
+    monkeypatch.setattr(PhotoEnlargement, "write", work)
     summary = enlarge_files(jobs, options)
     assert len(summary.failed) == 10
     message = failures(summary)[2]
@@ -244,19 +246,19 @@ def test_a_name_that_is_no_text_stops_no_other(
 def test_a_full_disk_ends_the_run(
     jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, tried = batch.enlarge_file, []
+    original, tried = PhotoEnlargement.write, []
 
-    def work(source: Path, target: Path, *rest: Any, **keywords: Any) -> None:
-        tried.append(source)
+    def work(picture: PhotoEnlargement, target: Path, **keywords: Any) -> None:
+        tried.append(target)
         if len(tried) < 3:
-            original(source, target, *rest, **keywords)
+            original(picture, target, **keywords)
             return
         try:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             raise OutputError(f"{target}: cannot write this file") from None
 
-    monkeypatch.setattr(batch, "enlarge_file", work)
+    monkeypatch.setattr(PhotoEnlargement, "write", work)
     summary = enlarge_files(jobs, options, workers=1)
     assert (summary.done, summary.failed) == (2, [])
     assert summary.left == 8
@@ -295,7 +297,7 @@ def test_a_run_does_not_wait_for_what_cannot_be_stopped(
         stop.set()
         release.wait(20)
 
-    monkeypatch.setattr(batch, "enlarge_file", work)
+    monkeypatch.setattr(PhotoEnlargement, "write", work)
     start = time.monotonic()
     summary = enlarge_files(jobs, options, stop=stop)
     try:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Literal
 
 from upres.errors import InputError, OutputError, UpresError
-from upres.formats import TEMPORARY, Options, enlarge_file, estimate, make_folder
+from upres.formats import TEMPORARY, Options, make_folder, open_file
 from upres.jobs import Job
 from upres.journal import Journal, Stamp, is_alive
 
@@ -204,14 +204,13 @@ class _Run:
                 )
         except OSError as error:
             raise InputError(f"{job.source}: cannot look at this file: {error.strerror}") from error
-        expected = estimate(job.source, self._options)
+        picture = open_file(job.source, self._options)
+        expected = picture.estimate
         with self._room(expected.pixels):
             self._check_stop()
             make_folder(job.target.parent)
             try:
-                enlarge_file(
-                    job.source, job.target, self._options, progress=partial(self._tell, job)
-                )
+                picture.write(job.target, progress=partial(self._tell, job))
             except OutputError as error:
                 if shutil.disk_usage(job.target.parent).free < expected.disk_bytes:
                     raise error from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

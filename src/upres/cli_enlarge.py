@@ -169,6 +169,9 @@ def _run(
         warning = space_warning(jobs, options) if len(jobs) > 1 else None
         if warning:
             say(f"upres: warning: {warning}")
+        # Threads that come back from the engine or from libvips would else wait for Python's
+        # lock for longer than most of their work takes: a tenth of the time of small pictures.
+        sys.setswitchinterval(0.0005)
         return batch.enlarge_files(
             jobs,
             options,

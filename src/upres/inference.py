@@ -184,7 +184,8 @@ def enlarge_windows(
                 first, last = max(0, row.start - position), max(0, row.stop - position)
                 parts.append(block[first:last, column.start : column.stop])
                 position += len(block)
-            window = _run(engine, np.concatenate(parts), alpha).clip(0, 1)
+            window = _run(engine, np.concatenate(parts), alpha)
+            np.clip(window, 0, 1, out=window)
             y, window = lines[0].of(row, 1, window)
             x, window = lines[1].of(column, 2, window)
             if size != full:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from upres.errors import InputError, OutputError, UsageError
-from upres.formats import OUTPUT_SUFFIXES, SUFFIXES, Options, estimate
+from upres.formats import OUTPUT_SUFFIXES, SUFFIXES, Options, open_file
 
 BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
 """What compressed photographs take, roughly; other formats take 2."""
@@ -153,7 +153,7 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
     needed = 0.0
     for job in sample:
         with suppress(Exception):  # it fails when its turn comes
-            pixels = estimate(job.source, options).pixels
+            pixels = open_file(job.source, options).estimate.pixels
             needed += pixels * BYTES_PER_PIXEL.get(job.target.suffix.lower(), 2)
     needed *= len(jobs) / max(1, len(sample))
     for folder in jobs[0].target.absolute().parents if jobs else ():

@@ -133,6 +133,7 @@ def core() -> openvino.Core:
     return openvino.Core()
 
 
+@cache
 def shipped_models() -> dict[str, dict[int, Path]]:
     """The models inside the package: name to scale to file."""
     models: dict[str, dict[int, Path]] = {}

@@ -51,15 +51,17 @@ def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
     less the more colour there is, and not at all from ``NEUTRAL_RANGE`` on. Luma (BT.601)
     stays as it was.
     """
-    saturation = colour.max(axis=0) - colour.min(axis=0)
+    red, green, blue = colour
+    saturation = np.maximum(np.maximum(red, green), blue)
+    saturation -= np.minimum(np.minimum(red, green), blue)
     if saturation.min() >= NEUTRAL_RANGE:
         return output
-    length = 2 * NEUTRAL_RADIUS + 1
-    for axis in (0, 1):
-        margin = [(NEUTRAL_RADIUS, NEUTRAL_RADIUS) if axis == i else (0, 0) for i in range(2)]
-        saturation = np.lib.stride_tricks.sliding_window_view(
-            np.pad(saturation, margin), length, axis
-        ).max(axis=-1)
+    for _ in range(2):  # the largest around, along one axis and then the other
+        around = saturation.T.copy()
+        for distance in range(1, NEUTRAL_RADIUS + 1):
+            np.maximum(around[distance:], saturation.T[:-distance], out=around[distance:])
+            np.maximum(around[:-distance], saturation.T[distance:], out=around[:-distance])
+        saturation = around
     weight = np.minimum(saturation / np.float32(NEUTRAL_RANGE), 1)
     if weight.min() == 1:
         return output

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import upres
 from upres.errors import InputError, OutputError
-from upres.formats import Options, enlarge_file, estimate
+from upres.formats import Options, enlarge_file, open_file, spool
 from upres.formats.opening import open_photo, read_rgb8
 
 Array = NDArray[Any]
@@ -282,7 +282,7 @@ def test_animations_keep_frames_timing_and_loops(
     pictures[0].save(
         source, save_all=True, append_images=pictures[1:], duration=times, loop=3, lossless=True
     )
-    assert estimate(source, ask()).pages == 4
+    assert open_file(source, ask()).estimate.pages == 4
     enlarge_file(source, tmp_path / f"out.{to}", ask())
     after = opened(tmp_path / f"out.{to}", n=-1)
     before = opened(source, n=-1)
@@ -349,7 +349,7 @@ def test_results_have_the_size_that_was_asked_for(
     source = save(tmp_path / "in.png", array)
     after = enlarged(source, tmp_path / "out.png", ask(**asked))
     assert (after.width, after.height) == size
-    told = estimate(source, ask(**asked))
+    told = open_file(source, ask(**asked)).estimate
     assert (told.width, told.height, told.pixels) == (*size, size[0] * size[1])
 
 
@@ -380,6 +380,44 @@ def test_strips_and_single_rows(tmp_path: Path, ask: Any, size: tuple[int, int])
     np.testing.assert_allclose(after.numpy().astype(int), expected, atol=1)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "dtype", "channels", "orientation", "scale"),
+    [
+        (".png", np.uint8, 3, 1, 2),
+        (".png", np.uint16, 4, 1, 2.5),
+        (".jpg", np.uint8, 3, 6, 7),
+        (".tif", np.uint16, 1, 7, 2),
+        (".tif", np.float32, 3, 1, 5),
+    ],
+)
+def test_on_disk_or_in_memory_it_comes_out_the_same(
+    tmp_path: Path,
+    ask: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    suffix: str,
+    dtype: type,
+    channels: int,
+    orientation: int,
+    scale: float,
+) -> None:
+    most = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    image = pyvips.Image.new_from_array(smooth(23, 31, channels, most=most).astype(dtype))
+    if orientation > 1:
+        image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    source = tmp_path / f"in{suffix}"
+    image.write_to_file(str(source))
+    enlarge_file(source, tmp_path / f"memory{suffix}", ask(scale=scale))
+    monkeypatch.setattr(spool, "MEMORY_BYTES", 0)
+    on_disk: list[Path] = []
+    head = spool._head
+    monkeypatch.setattr(spool, "_head", lambda *given: (on_disk.append(tmp_path), head(*given))[1])
+    enlarge_file(source, tmp_path / f"disk{suffix}", ask(scale=scale))
+    assert len(on_disk) == {2: 1, 2.5: 2, 5: 3, 7: 3}[scale] + (orientation > 1)
+    memory, disk = ((tmp_path / f"{where}{suffix}").read_bytes() for where in ("memory", "disk"))
+    assert memory == disk
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_progress_ends_at_one_through_pages_and_models(tmp_path: Path, ask: Any) -> None:
     tifffile.imwrite(tmp_path / "in.tif", np.zeros((2, 9, 9, 3), np.uint8), photometric="rgb")
     parts: list[float] = []
@@ -393,7 +431,7 @@ def test_a_disk_that_is_too_full_is_found_before_the_work(
     tmp_path: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = save(tmp_path / "in.png", np.zeros((20, 30, 3), np.uint8))
-    needed = estimate(source, ask()).disk_bytes
+    needed = open_file(source, ask()).estimate.disk_bytes
     assert needed >= 2 * 40 * 60 * 3
     total, used, _ = shutil.disk_usage(tmp_path)
     usage = type(shutil.disk_usage(tmp_path))
@@ -411,8 +449,8 @@ def test_bombs_are_refused_by_their_header(tmp_path: Path, ask: Any) -> None:
     with pytest.raises(InputError, match=r"60000x60000 pixels, more than the 1,073,741,824"):
         enlarge_file(bomb, tmp_path / "out.png", ask())
     with pytest.raises(InputError, match="--max-pixels"):
-        estimate(bomb, ask())
-    assert estimate(bomb, ask(max_pixels=60_000**2)).pixels == 60_000**2
+        open_file(bomb, ask())
+    assert open_file(bomb, ask(max_pixels=60_000**2)).estimate.pixels == 60_000**2
 
 
 def test_memory_does_not_grow_with_the_result(tmp_path: Path, model_file: Path) -> None:

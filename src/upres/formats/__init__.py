@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from upres.errors import OutputError
 from upres.formats.options import Estimate as Estimate
@@ -25,6 +26,36 @@ TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<pid>\d+)-\d+(\.\w+)?")
 _count = itertools.count()
 
 
+class Enlargement(Protocol):
+    """A file that is open, and what is to become of it."""
+
+    @property
+    def estimate(self) -> Estimate:
+        """What this will make and need, told without decoding pixels."""
+
+    def write(self, target: Path, *, progress: Callable[[float], None] | None = None) -> None:
+        """Make the result, and write it to ``target``, whose suffix decides its format.
+
+        ``target`` is replaced at once and whole, or stays as it was; its folder must exist.
+        ``progress`` is told the part that is done, from 0 to 1. Only once.
+
+        Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if
+        ``target`` cannot be written or cannot hold the result.
+        """
+
+
+def open_file(source: Path, options: Options) -> Enlargement:
+    """Open a picture's file to be enlarged.
+
+    Raises ``InputError`` if ``source`` cannot be read or is too small or large for what is
+    asked, ``ModelError`` if there is no such model.
+    """
+    # Here, so that asking for the options alone loads neither libvips nor the engine.
+    from upres.formats import photo
+
+    return photo.open_file(source, options)
+
+
 def enlarge_file(
     source: Path,
     target: Path,
@@ -32,29 +63,8 @@ def enlarge_file(
     *,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Enlarge a picture file to another, whose suffix decides its format.
-
-    ``target`` is replaced at once and whole, or stays as it was; its folder must exist.
-    ``progress`` is told the part that is done, from 0 to 1.
-
-    Raises ``InputError`` if ``source`` cannot be read or is too small or large for what is
-    asked, ``OutputError`` if ``target`` cannot be written or cannot hold the result,
-    ``ModelError`` if there is no such model.
-    """
-    # Here, so that asking for the options alone loads neither libvips nor the engine.
-    from upres.formats import photo
-
-    photo.enlarge_file(source, target, options, progress=progress)
-
-
-def estimate(source: Path, options: Options) -> Estimate:
-    """What enlarging a file will make and need, without decoding its pixels.
-
-    Raises ``InputError`` and ``ModelError`` as ``enlarge_file`` does.
-    """
-    from upres.formats import photo
-
-    return photo.estimate(source, options)
+    """Enlarge a picture file to another: ``open_file``, then its ``write``."""
+    open_file(source, options).write(target, progress=progress)
 
 
 def make_folder(folder: Path) -> None:

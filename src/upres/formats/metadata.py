@@ -17,23 +17,28 @@ _PHOTOSHOP = b"Photoshop 3.0\0"
 _IPTC_BLOCK, _THUMBNAIL_BLOCKS = 0x0404, (0x0409, 0x040C)
 
 
-def with_metadata(image: pyvips.Image, photo: Photo, *, suffix: str) -> pyvips.Image:
+def with_metadata(
+    image: pyvips.Image, photo: Photo, *, interpretation: str, suffix: str
+) -> pyvips.Image:
     """``image`` with the profile, EXIF, XMP, IPTC, text, resolution and timing of ``photo``.
 
-    It is upright; previews of the small picture are left out, and where XMP repeats size
-    and orientation they become those of ``image``. libvips sees to EXIF's when it saves.
+    Its colours are what libvips calls ``interpretation``. It is upright; previews of the
+    small picture are left out, and where XMP repeats size and orientation they become those
+    of ``image``. libvips sees to EXIF's when it saves.
     """
     source = photo.images[0]
     height = image.height // photo.pages
     # A copy, as metadata of an image that libvips may share must not change.
-    image = image.copy(xres=source.xres, yres=source.yres)
-    fields = [(name, source.get_typeof(name), source.get(name)) for name in source.get_fields()]
+    image = image.copy(xres=source.xres, yres=source.yres, interpretation=interpretation)
+    basic = {*image.get_fields(), "jpeg-thumbnail-data", *_OF_THE_FILE}
+    fields = [
+        (name, source.get_typeof(name), source.get(name))
+        for name in source.get_fields()
+        if name not in basic and not name.startswith(("vips-", "heif-", "tile-", "exif-ifd1-"))
+    ]
     if source.get_typeof("exif-data") and str(source.get("vips-loader")) == "tiffload":
         fields += _exif_fields(source.get("exif-data"))
-    basic = {*image.get_fields(), "jpeg-thumbnail-data", *_OF_THE_FILE}
     for name, kind, value in fields:
-        if name in basic or name.startswith(("vips-", "heif-", "tile-", "exif-ifd1-")):
-            continue
         if name == "exif-data":
             value = tiff_exif.without_preview(value)
         elif name == "xmp-data":
@@ -61,7 +66,7 @@ def _exif_fields(exif: bytes) -> list[tuple[str, int, object]]:
     return [
         (name, image.get_typeof(name), image.get(name))
         for name in image.get_fields()
-        if name.startswith("exif-ifd")
+        if name.startswith("exif-ifd") and not name.startswith("exif-ifd1-")
     ]
 
 

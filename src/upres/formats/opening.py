@@ -145,7 +145,7 @@ def open_photo(path: Path, *, keep_cmyk: bool = False) -> Photo:
         images = [load(path, n=-1)]
     elif pages > 1:
         images += [load(path, page=page) for page in range(1, pages)]
-    if len({(i.width, i.height, i.bands, i.format, i.interpretation) for i in images}) > 1:
+    if pages > 1 and len({_kind(image) for image in images}) > 1:
         raise InputError(
             f"{path}: its {pages} pages differ in size or kind; upres takes pages that are alike"
         )
@@ -158,10 +158,10 @@ def open_photo(path: Path, *, keep_cmyk: bool = False) -> Photo:
     except pyvips.Error as error:
         raise damaged(path, error) from None
     image = images[0]
-    alpha = bool(image.hasalpha())
+    alpha, bands = bool(image.hasalpha()), image.bands
     cmyk = image.interpretation == "cmyk"
-    if image.bands - alpha not in ((4,) if cmyk else (1, 3)):
-        raise InputError(f"{path}: has {image.bands} channels; upres takes grey, RGB and CMYK")
+    if bands - alpha not in ((4,) if cmyk else (1, 3)):
+        raise InputError(f"{path}: has {bands} channels; upres takes grey, RGB and CMYK")
     height, width = image.get("page-height") if animated else image.height, image.width
     orientation = int(first.get("orientation")) if first.get_typeof("orientation") else 1
     if orientation not in range(1, 9):
@@ -176,7 +176,7 @@ def open_photo(path: Path, *, keep_cmyk: bool = False) -> Photo:
         pages=pages,
         animated=animated,
         cmyk=cmyk,
-        colours=image.bands - alpha,
+        colours=bands - alpha,
         alpha=alpha,
         opaque_alpha=False,
         dtype=dtype,
@@ -263,15 +263,19 @@ def first_line(error: pyvips.Error) -> str:
     return lines[0].strip() if lines else str(error.message)
 
 
+def _kind(image: pyvips.Image) -> tuple[object, ...]:
+    return image.width, image.height, image.bands, image.format, image.interpretation
+
+
 def _normalised(image: pyvips.Image, keep_cmyk: bool = False) -> pyvips.Image:
     """Grey, RGB, or CMYK where that is kept, perhaps with alpha."""
-    deep = image.format == "ushort"
-    if image.interpretation == "cmyk" and not keep_cmyk:
+    interpretation = image.interpretation
+    if interpretation == "cmyk" and not keep_cmyk:
         # By the embedded profile where there is one, else by a common press profile.
         return image.icc_transform(
-            "srgb", embedded=True, input_profile="cmyk", depth=16 if deep else 8
+            "srgb", embedded=True, input_profile="cmyk", depth=16 if image.format == "ushort" else 8
         )
-    if image.interpretation not in _PLAIN:
+    if interpretation not in _PLAIN:
         return image.colourspace("srgb" if image.format == "uchar" else "rgb16")
     return image
 

@@ -27,64 +27,61 @@ from upres.pixels import Float32Array
 
 
 @dataclass(frozen=True)
-class _Job:
+class PhotoEnlargement:
+    """A photograph that is open, and what is to become of it: see ``upres.formats``."""
+
+    photo: Photo
+    options: Options
     models: list[Model]
     height: int
     """Of a page of the result."""
     width: int
 
+    @property
+    def estimate(self) -> Estimate:
+        """What this will make and need."""
+        return Estimate(
+            width=self.width,
+            height=self.height,
+            pages=self.photo.pages,
+            pixels=self.photo.pages * self.height * self.width,
+            disk_bytes=_disk_bytes(self, self.photo),
+        )
 
-def enlarge_file(
-    source: Path,
-    target: Path,
-    options: Options,
-    *,
-    progress: Callable[[float], None] | None = None,
-) -> None:
-    """Enlarge a photograph's file to another: see ``upres.formats.enlarge_file``.
+    def write(self, target: Path, *, progress: Callable[[float], None] | None = None) -> None:
+        """Make the result, and write it to ``target``.
 
-    The result is put together on disk, beside ``target``, and then encoded.
-    """
+        It is put together in memory or, if it is large, on disk beside ``target``, and then
+        encoded.
+        """
+        photo = self.photo
+        # What can be told without decoding, first; whether alpha is opaque cannot.
+        header = dataclasses.replace(photo, alpha=False)
+        check_output(target, header, height=self.height, width=self.width)
+        photo = examined(photo)
+        check_output(target, photo, height=self.height, width=self.width)
+        _check_disk(target, _disk_bytes(self, photo))
+        dtype = sample_type(target, photo)
+        shape = (photo.pages * self.height, self.width, photo.channels)
+        with (
+            replacing(target) as temporary,
+            Spool(temporary_name(target, ".raw"), shape, dtype) as result,
+        ):
+            for page, blocks in enumerate(photo.blocks()):
+
+                def store(
+                    top: int, left: int, block: Float32Array, start: int = page * self.height
+                ) -> None:
+                    result.write(start + top, left, photo.from_float(block, dtype))
+
+                part = partial(_part, progress, page, photo.pages) if progress else None
+                _enlarge_page(photo, self, blocks, target, store, part)
+            save(result, temporary, photo, self.options, target)
+
+
+def open_file(source: Path, options: Options) -> PhotoEnlargement:
+    """Open a photograph and find out what is to become of it: see ``upres.formats``."""
     photo = open_photo(source, keep_cmyk=options.cmyk)
-    job = _job(photo, options)
-    # What can be told without decoding, first; whether alpha is opaque cannot.
-    header = dataclasses.replace(photo, alpha=False)
-    check_output(target, header, height=job.height, width=job.width)
-    photo = examined(photo)
-    check_output(target, photo, height=job.height, width=job.width)
-    _check_disk(target, _disk_bytes(photo, job))
-    dtype = sample_type(target, photo)
-    shape = (photo.pages * job.height, job.width, photo.channels)
-    with (
-        replacing(target) as temporary,
-        Spool(temporary_name(target, ".raw"), shape, dtype) as result,
-    ):
-        for page, blocks in enumerate(photo.blocks()):
-
-            def store(
-                top: int, left: int, block: Float32Array, start: int = page * job.height
-            ) -> None:
-                result.write(start + top, left, photo.from_float(block, dtype))
-
-            part = partial(_part, progress, page, photo.pages) if progress else None
-            _enlarge_page(photo, job, blocks, target, store, part)
-        save(result, temporary, photo, options, target)
-
-
-def estimate(source: Path, options: Options) -> Estimate:
-    """See ``upres.formats.estimate``."""
-    photo = open_photo(source, keep_cmyk=options.cmyk)
-    job = _job(photo, options)
-    return Estimate(
-        width=job.width,
-        height=job.height,
-        pages=photo.pages,
-        pixels=photo.pages * job.height * job.width,
-        disk_bytes=_disk_bytes(photo, job),
-    )
-
-
-def _job(photo: Photo, options: Options) -> _Job:
     height, width = photo.height, photo.width
     default = stages(options.model, None)[0].card.scale
     try:
@@ -98,12 +95,12 @@ def _job(photo: Photo, options: Options) -> _Job:
             f"{photo.path}: would become {columns}x{rows} pixels{several}, more than the "
             f"{options.max_pixels:,} pixels that are allowed: raise --max-pixels, if it is to be"
         )
-    return _Job(stages(options.model, factor), rows, columns)
+    return PhotoEnlargement(photo, options, stages(options.model, factor), rows, columns)
 
 
 def _enlarge_page(
     photo: Photo,
-    job: _Job,
+    job: PhotoEnlargement,
     blocks: Iterator[NDArray[Any]],
     target: Path,
     store: Callable[[int, int, Float32Array], None],
@@ -160,7 +157,7 @@ def _share(progress: Callable[[float], None], done: float, share: float, part: f
     progress(done + share * part)
 
 
-def _disk_bytes(photo: Photo, job: _Job) -> int:
+def _disk_bytes(job: PhotoEnlargement, photo: Photo) -> int:
     """The result before it is encoded, the result as a file, and what lies between models."""
     # Encoded, it may be as large; metadata and the like are small beside this.
     samples = job.height * job.width * (photo.channels + photo.opaque_alpha)

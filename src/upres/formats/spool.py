@@ -1,4 +1,4 @@
-"""A picture on disk while it is worked on, so that its size takes no memory."""
+"""A picture while it is worked on: on disk if it is large, so that its size takes no memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyvips
 from numpy.typing import NDArray
 
 from upres.formats.tiff_exif import Entry, pack
@@ -20,13 +21,16 @@ ROWS_BYTES = 2**22
 STRIP_BYTES = 2**20
 """What a strip of the file takes; at least one row is."""
 
+MEMORY_BYTES = 2**23
+"""A picture that takes no more is kept in memory, which is faster."""
+
 
 class Spool:
-    """A file of samples, row by row: height x width x channels of one dtype.
+    """Samples, row by row: height x width x channels of one dtype.
 
-    It is a TIFF file without compression, as libvips reads such a one strip by strip; bare
-    samples it would map into memory, all of them in the end. Use it in a ``with``
-    statement: the file goes at its end.
+    A large picture is in a file, which a ``with`` statement removes at its end. It is a TIFF
+    file without compression, as libvips reads such a one strip by strip; bare samples it
+    would map into memory, all of them in the end.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
@@ -34,20 +38,34 @@ class Spool:
         self.shape = shape
         self.dtype = dtype
         self.row_bytes = shape[1] * shape[2] * dtype.itemsize
-        head = _head(shape, dtype)
-        self._start = len(head)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0))
-        os.write(self._file, head)
+        small = shape[0] * self.row_bytes <= MEMORY_BYTES
+        self._pixels = np.zeros(shape, dtype) if small else None
+        if not small:
+            head = _head(shape, dtype)
+            self._start = len(head)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            self._file = os.open(path, flags)
+            os.write(self._file, head)
 
     def __enter__(self) -> Spool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        os.close(self._file)
-        self.path.unlink(missing_ok=True)
+        if self._pixels is None:
+            os.close(self._file)
+            self.path.unlink(missing_ok=True)
+
+    def image(self) -> pyvips.Image:
+        """What has been stored, as an image to be read once from the top."""
+        if self._pixels is None:
+            return pyvips.Image.tiffload(str(self.path), access="sequential")
+        return pyvips.Image.new_from_array(self._pixels)
 
     def write(self, top: int, left: int, block: NDArray[Any]) -> None:
         """Store rows x columns x channels at a place; raises ``OSError`` where disk is lacking."""
+        if self._pixels is not None:
+            self._pixels[top : top + block.shape[0], left : left + block.shape[1]] = block
+            return
         block = np.ascontiguousarray(block, self.dtype)
         if block.shape[1] == self.shape[1]:
             self._write(block, top * self.row_bytes)
@@ -64,6 +82,8 @@ class Spool:
             rest = rest[os.write(self._file, rest) :]
 
     def _read(self, top: int, rows: int, left: int, columns: int) -> NDArray[Any]:
+        if self._pixels is not None:
+            return self._pixels[top : top + rows, left : left + columns]
         result = np.empty((rows, columns, self.shape[2]), self.dtype)
         whole = columns == self.shape[1]
         for number, part in enumerate([result] if whole else result):
