@@ -21,6 +21,7 @@ from upres.pixels import (
     Float32Array,
     fill_transparent,
     from_float,
+    keep_in_range,
     keep_neutral,
     to_float,
 )
@@ -132,7 +133,8 @@ def enlarge_windows(
     Each block is any number of rows x ``width`` x channels, float32 in [0, 1]; together
     they have ``height`` rows. Of the channels, the last is alpha if ``alpha`` says so
     (not premultiplied); the first three are RGB, and all others, or all of one or two,
-    are each enlarged as grey. Gives row, column and pixels of each part of the result,
+    are each enlarged as grey. Four without alpha are inks, which stay within the range of
+    the input around them. Gives row, column and pixels of each part of the result,
     float32 clipped to [0, 1]; together they cover it once, from the top.
 
     ``size``, the result's height and width, may be less than the model's scale makes of
@@ -221,7 +223,10 @@ class _Pieces:
 
 
 def _run(engine: Engine, window: Float32Array, alpha: bool) -> Float32Array:
-    """Enlarge a window, height x width x channels, to channels x height x width; not clipped."""
+    """Enlarge a window, height x width x channels, to channels x height x width; not clipped.
+
+    Four colours are inks.
+    """
     if alpha:
         window = np.concatenate([fill_transparent(window), window[:, :, -1:]], axis=2)
     colours = window.shape[2] - alpha
@@ -232,6 +237,11 @@ def _run(engine: Engine, window: Float32Array, alpha: bool) -> Float32Array:
     for channel in range(3 if colours >= 3 else 0, window.shape[2]):
         grey = np.repeat(window[None, None, :, :, channel], 3, axis=1)
         parts.append(engine(grey)[0].mean(axis=0, keepdims=True))
+    if colours == 4:
+        planes = np.concatenate(parts)
+        for plane, given in zip(planes, np.moveaxis(window, 2, 0), strict=True):
+            plane[...] = keep_in_range(plane, given)
+        return planes
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

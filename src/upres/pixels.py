@@ -17,6 +17,9 @@ FILL_RADIUS = 4
 NEUTRAL_RADIUS = 2
 """How far around it, in input pixels, colour lets a pixel of the result have colour."""
 
+RANGE_RADIUS = 1
+"""How far around it, in input pixels, an ink's samples bound those of the result."""
+
 NEUTRAL_RANGE = 4 / 255
 """Difference between the channels above which a network's colour is taken as it is."""
 
@@ -56,19 +59,35 @@ def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
     saturation -= np.minimum(np.minimum(red, green), blue)
     if saturation.min() >= NEUTRAL_RANGE:
         return output
-    for _ in range(2):  # the largest around, along one axis and then the other
-        around = saturation.T.copy()
-        for distance in range(1, NEUTRAL_RADIUS + 1):
-            np.maximum(around[distance:], saturation.T[:-distance], out=around[distance:])
-            np.maximum(around[:-distance], saturation.T[distance:], out=around[:-distance])
-        saturation = around
-    weight = np.minimum(saturation / np.float32(NEUTRAL_RANGE), 1)
+    weight = np.minimum(_largest_around(saturation, NEUTRAL_RADIUS) / np.float32(NEUTRAL_RANGE), 1)
     if weight.min() == 1:
         return output
     scale = output.shape[1] // colour.shape[1]
     luma = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), output, 1)
     result: Float32Array = luma + (output - luma) * weight.repeat(scale, 0).repeat(scale, 1)
     return result
+
+
+def keep_in_range(output: Float32Array, plane: Float32Array) -> Float32Array:
+    """An enlarged plane, no sample beyond what the plane holds ``RANGE_RADIUS`` around it.
+
+    For inks: of a plate that is almost empty, a network's ripples below zero are cut off,
+    and those above would darken the whole.
+    """
+    scale = output.shape[0] // plane.shape[0]
+    highest = _largest_around(plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
+    lowest = -_largest_around(-plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
+    return np.clip(output, lowest, highest)
+
+
+def _largest_around(plane: Float32Array, radius: int) -> Float32Array:
+    for _ in range(2):  # along one axis and then the other
+        around = plane.T.copy()
+        for distance in range(1, radius + 1):
+            np.maximum(around[distance:], plane.T[:-distance], out=around[distance:])
+            np.maximum(around[:-distance], plane.T[distance:], out=around[:-distance])
+        plane = around
+    return plane
 
 
 def fill_transparent(window: Float32Array) -> Float32Array:
