@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import upres
 from upres.errors import InputError, OutputError
-from upres.formats import Options, enlarge_file, open_file, spool
+from upres.formats import Options, enlarge_file, open_file, saving, spool
 from upres.formats.opening import open_photo, read_rgb8
 
 Array = NDArray[Any]
@@ -424,6 +424,20 @@ def test_progress_ends_at_one_through_pages_and_models(tmp_path: Path, ask: Any)
     assert parts == sorted(parts)
     assert parts[-1] == pytest.approx(1)
     assert len(parts) == 2 * 3
+
+
+@pytest.mark.parametrize(("suffix", "bytes_needed"), [("webp", 8), ("gif", 12), ("avif", 34)])
+def test_what_takes_more_memory_than_there_is_is_refused_before_the_work(
+    tmp_path: Path, ask: Any, monkeypatch: pytest.MonkeyPatch, suffix: str, bytes_needed: int
+) -> None:
+    source = save(tmp_path / "in.png", np.zeros((20, 30, 3), np.uint8))
+    monkeypatch.setattr(saving, "machine_memory", lambda: 2 * 40 * 60 * bytes_needed - 1)
+    message = rf"out.{suffix}: to write 60x40 pixels as .{suffix} takes about .*: choose .png"
+    with pytest.raises(OutputError, match=message):
+        enlarge_file(source, tmp_path / f"out.{suffix}", ask())
+    enlarge_file(source, tmp_path / "out.png", ask())
+    monkeypatch.setattr(saving, "machine_memory", lambda: None)
+    enlarge_file(source, tmp_path / f"out.{suffix}", ask())
 
 
 def test_a_disk_that_is_too_full_is_found_before_the_work(

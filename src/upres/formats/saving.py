@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ TIFF = (".tif", ".tiff")
 ANIMATED = (".gif", ".webp")
 
 _LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383, ".gif": 65535, ".avif": 16384}
+_ENCODER_BYTES = {".webp": 8, ".gif": 12, ".avif": 34}
+"""What encoders that want a whole frame at once take for each pixel, as measured."""
 _LEAST_JPEG_QUALITY = 95
 _AVIF_QUALITY = 90
 _BIGTIFF_BYTES = 2**32 - 2**24
@@ -52,6 +55,13 @@ def check_output(path: Path, photo: Photo, *, height: int, width: int) -> None:
             f"{path}: the result, {width}x{height}, is more than the {limit} pixels a side "
             f"that {suffix} can hold: choose .png or .tif with --output"
         )
+    needed, memory = height * width * _ENCODER_BYTES.get(suffix, 0), machine_memory()
+    if memory is not None and needed > memory // 2:
+        raise OutputError(
+            f"{path}: to write {width}x{height} pixels as {suffix} takes about {needed:,} bytes "
+            f"of memory, more than half of this machine's {memory:,}: choose .png, .jpg or .tif, "
+            "which take little, with --output"
+        )
     if photo.alpha and suffix in JPEG:
         raise OutputError(
             f"{path}: {suffix} cannot hold the picture's transparency: choose .png, .webp or .tif"
@@ -73,6 +83,14 @@ def check_output(path: Path, photo: Photo, *, height: int, width: int) -> None:
             f"{path}: {suffix} cannot hold samples from {photo.low:g} to {photo.high:g}: "
             "choose .tif"
         )
+
+
+def machine_memory() -> int | None:
+    """Bytes of memory that the machine has; ``None`` where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def sample_type(path: Path, photo: Photo) -> np.dtype[Any]:
