@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageCms
 import PIL.PngImagePlugin
 import pytest
 import pyvips
 
-from upres.formats import Options, enlarge_file
+from upres.formats import Options, enlarge_file, png_colour
 from upres.formats.metadata import fitting_iptc, fitting_xmp
 from upres.formats.saving import is_lossless_webp, jpeg_quality
 
@@ -194,3 +197,49 @@ def test_webp_stays_lossless_or_lossy(tmp_path: Path, model_file: Path, lossless
     enlarge_file(tmp_path / "in.webp", tmp_path / "out.webp", Options(model=str(model_file)))
     assert is_lossless_webp(tmp_path / "in.webp") == lossless
     assert is_lossless_webp(tmp_path / "out.webp") == lossless
+
+
+@pytest.mark.parametrize("profile", [False, True])
+def test_png_says_what_its_colours_mean_as_before(
+    tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch, profile: bool
+) -> None:
+    # Linear light, the primaries of BT.2020, the transfer function of BT.2100's PQ.
+    said = {
+        b"cICP": bytes([9, 16, 0, 1]),
+        b"gAMA": struct.pack(">I", 100_000),
+        b"cHRM": struct.pack(">8I", 31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600),
+    }
+    info = PIL.PngImagePlugin.PngInfo()
+    for kind, value in said.items():
+        info.add(kind, value)
+    picture = PIL.Image.effect_noise((40, 30), 50).convert("RGB")
+    srgb = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+    picture.save(tmp_path / "in.png", pnginfo=info, icc_profile=srgb if profile else None)
+    # In many small steps, as with a file of many megabytes.
+    monkeypatch.setattr(png_colour, "_BLOCK", 1000)
+    options = Options(model=str(model_file))
+    enlarge_file(tmp_path / "in.png", tmp_path / "out.png", options)
+    found = chunks(tmp_path / "out.png")
+    kinds = [kind for kind, _ in found]
+    for kind, value in said.items():
+        # A profile says more than gamma and primaries, and libvips brings it along.
+        expected = [value] if kind == b"cICP" or not profile else []
+        assert [content for name, content in found if name == kind] == expected
+        assert not expected or kinds.index(kind) < kinds.index(b"IDAT")
+    assert (b"iCCP" in kinds) == profile
+    with PIL.Image.open(tmp_path / "out.png") as after:
+        after.load()
+        assert after.size == (80, 60)
+    enlarge_file(tmp_path / "in.png", tmp_path / "out.webp", options)
+
+
+def chunks(path: Path) -> list[tuple[bytes, bytes]]:
+    """Kind and content of each chunk of a PNG file, whose checksums must be right."""
+    content, found, at = path.read_bytes(), [], 8
+    while at < len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        body, checksum = content[at + 4 : at + 8 + length], content[at + 8 + length :][:4]
+        assert zlib.crc32(body).to_bytes(4, "big") == checksum
+        found.append((body[:4], body[4:]))
+        at += 12 + length
+    return found

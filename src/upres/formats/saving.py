@@ -11,7 +11,7 @@ import numpy as np
 import pyvips
 
 from upres.errors import OutputError
-from upres.formats import OUTPUT_SUFFIXES, tiff_exif
+from upres.formats import OUTPUT_SUFFIXES, png_colour, tiff_exif
 from upres.formats.metadata import with_metadata
 from upres.formats.opening import DTYPES, Photo, first_line
 from upres.formats.options import Options
@@ -122,6 +122,8 @@ def save(spool: Spool, path: Path, photo: Photo, options: Options, target: Path)
             # Of IPTC, libvips would write a quarter.
             image.remove("iptc-data")
         _save(image, path, suffix, photo, options)
+        if suffix == ".png" and (chunks := png_colour.read(photo.path)):
+            png_colour.add(path, chunks)
         if suffix in TIFF and (exif or iptc):
             height = image.height // photo.pages
             tiff_exif.add(path, exif, iptc, height=height, width=image.width)
