@@ -7,11 +7,10 @@ slows down slows all alike; what is compared is compared within a round.
 from __future__ import annotations
 
 import argparse
-import itertools
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,10 +25,10 @@ from measuring import (
     Item,
     machine,
     measure,
-    peak_memory,
     ratios,
     spread,
     table,
+    write_picture,
 )
 from upres.engine import compile_window
 from upres.errors import ModelError, TrainingError
@@ -164,14 +163,6 @@ def speed_sections(subjects: Sequence[Subject], peaks: Mapping[int, float], time
     return "\n\n".join(parts)
 
 
-def write_picture(path: Path, height: int, width: int) -> None:
-    """A smooth picture, so that reading and writing it does not outweigh enlarging it."""
-    import pyvips
-
-    seed = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    pyvips.Image.new_from_array(bicubic(seed, size=(height, width))).write_to_file(str(path))
-
-
 def enlarge_command(model: Model, source: str) -> list[str]:
     command = [sys.executable, "-m", "upres", "enlarge", source, "-o", "large.png"]
     return [*command, "--model", str(model.path.resolve()), "--force", "--quiet"]
@@ -199,25 +190,6 @@ def startup_section(model: Model, folder: Path, rounds: int) -> str:
         f"`upres --help` takes {seconds:.3f} s: {verdict} than the {HELP_LIMIT} s it may take.",
     ]
     return "\n\n".join(parts)
-
-
-def memory_section(models: Iterable[Model], folder: Path, sides: Sequence[int]) -> str:
-    """Peak memory of the command, for the largest scale of each name."""
-    bare = peak_memory([sys.executable, "-c", "pass"], folder)
-    rows = [["bare Python", "-", f"{bare:.0f}", "-"]]
-    largest = {m.card.name: m for m in sorted(models, key=lambda model: model.card.scale)}
-    for model, side in itertools.product(largest.values(), sides):
-        print(f"memory: {model.label}, {side}x{side}", file=sys.stderr)
-        small = side // model.card.scale
-        write_picture(folder / "source.png", small, small)
-        used = peak_memory(enlarge_command(model, "source.png"), folder)
-        pixels = (small * model.card.scale) ** 2
-        share = used * 2**20 / (3 * pixels)
-        name = f"`upres enlarge`, {model.label}"
-        rows.append([name, f"{pixels / 1e6:.1f}", f"{used:.0f}", f"{share:.1f}"])
-    header = ["command", "output, megapixels", "peak memory, MiB", "/ output as 8-bit RGB"]
-    about = "The largest resident set of the whole process, PNG to PNG."
-    return "\n\n".join(["## Memory", about, table(header, rows)])
 
 
 def chosen_models(paths: Sequence[str]) -> list[Model]:
@@ -266,8 +238,6 @@ def main() -> None:
     start = max(first, key=lambda model: model.card.scale)
     with tempfile.TemporaryDirectory() as folder:
         startup = startup_section(start, Path(folder), startups)
-        sides = (256,) if quick else (1000, 4000, 10000, 20000)
-        memory = memory_section(models, Path(folder), sides)
 
     protocol = (
         f"Each model to an output of {width}x{height} (or the least above), random input. "
@@ -275,11 +245,11 @@ def main() -> None:
         f"an item is its mean over at least {LEAST_SECONDS} s. Seconds and GFLOP/s are medians; "
         "ratios are taken within each round, and given as median (least to most)."
     )
-    title = "# Speed and memory"
+    title = "# Speed"
     note = ["**A smoke run (`--quick`): these figures mean nothing.**"] if quick else []
     made = "Written by `benchmarks/bench.py` (`make bench`)."
     speed = speed_sections(subjects, peaks, times)
-    text = "\n\n".join([title, *note, made, facts, protocol, speed, startup, memory]) + "\n"
+    text = "\n\n".join([title, *note, made, facts, protocol, speed, startup]) + "\n"
     arguments.output.write_text(text, encoding="utf-8")
     print(f"wrote {arguments.output}", file=sys.stderr)
 

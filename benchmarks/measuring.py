@@ -16,6 +16,10 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+import numpy as np
+
+from upres.resize import bicubic
+
 LEAST_SECONDS = 0.2
 """What takes less is run several times over per round."""
 
@@ -68,6 +72,14 @@ def measure(items: Mapping[Hashable, Item], rounds: int) -> dict[Hashable, list[
             time.sleep(0.05)  # threads of the item before may still be spinning
             times[key].append(seconds(items[key].run, calls[key]))
     return times
+
+
+def write_picture(path: Path, height: int, width: int) -> None:
+    """A smooth picture, so that reading and writing it does not outweigh enlarging it."""
+    import pyvips
+
+    seed = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    pyvips.Image.new_from_array(bicubic(seed, size=(height, width))).write_to_file(str(path))
 
 
 def peak_memory(command: Sequence[str], folder: Path) -> float:
