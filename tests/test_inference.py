@@ -220,11 +220,11 @@ def test_opaque_alpha_stays_opaque_and_changes_no_colour(picture: Picture) -> No
     np.testing.assert_array_equal(result[:, :, :3], upres.enlarge(picture, scale=2))
 
 
-def test_grey_equals_grey_as_rgb_but_for_its_mean(picture: Picture) -> None:
+def test_grey_equals_the_luma_of_grey_as_rgb(picture: Picture) -> None:
     grey = picture[:, :, 0]
     result = upres.enlarge(grey, scale=2)
     as_rgb = upres.enlarge(np.repeat(grey[:, :, None], 3, axis=2), scale=2)
-    assert np.abs(result - as_rgb.astype(np.float64).mean(axis=2)).max() <= 1
+    assert np.abs(result - as_rgb.astype(np.float64).mean(axis=2)).max() <= 1  # which has no colour
 
 
 def test_progress_ends_at_one(model_file: Path, picture: Picture) -> None:

@@ -17,6 +17,7 @@ from upres.errors import InputError, ModelError
 from upres.model import DEFAULT_MODEL, Model, ModelCard, load_model, read_model, shipped_models
 from upres.pixels import (
     FILL_RADIUS,
+    LUMA,
     NEUTRAL_RADIUS,
     Float32Array,
     fill_transparent,
@@ -236,7 +237,7 @@ def _run(engine: Engine, window: Float32Array, alpha: bool) -> Float32Array:
         parts.append(keep_neutral(engine(colour[None])[0], colour))
     for channel in range(3 if colours >= 3 else 0, window.shape[2]):
         grey = np.repeat(window[None, None, :, :, channel], 3, axis=1)
-        parts.append(engine(grey)[0].mean(axis=0, keepdims=True))
+        parts.append(np.tensordot(LUMA, engine(grey)[0], 1)[None])
     if colours == 4:
         planes = np.concatenate(parts)
         for plane, given in zip(planes, np.moveaxis(window, 2, 0), strict=True):

@@ -11,6 +11,9 @@ from upres.errors import InputError
 
 Float32Array = NDArray[np.float32]
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""What red, green and blue count in luma (BT.601)."""
+
 FILL_RADIUS = 4
 """How far, in input pixels, visible colour is continued under what is transparent."""
 
@@ -63,7 +66,7 @@ def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
     if weight.min() == 1:
         return output
     scale = output.shape[1] // colour.shape[1]
-    luma = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), output, 1)
+    luma = np.tensordot(LUMA, output, 1)
     result: Float32Array = luma + (output - luma) * weight.repeat(scale, 0).repeat(scale, 1)
     return result
 
