@@ -31,6 +31,7 @@ from upres.training.export import export_onnx, make_card, save_weights
 from upres.training.losses import mixture
 from upres.training.meter import REPORT_EVERY, Meter
 from upres.training.networks import Network, build, multiply_adds, parameter_count
+from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import build_optimisers, learning_rate
 from upres.training.sources import Source
 from upres.training.transfer import Teacher, warm_start
@@ -149,13 +150,13 @@ def start_fabric() -> Fabric:
     """One process on one device, or what torchrun's environment says."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fabric = Fabric(
-        accelerator="cuda" if cuda else "cpu",
+        accelerator=device.type,
         devices=local,
         num_nodes=world // local,
         strategy="ddp" if world > 1 else "auto",
-        precision="bf16-mixed" if cuda else "32-true",
+        precision="bf16-mixed" if fast_in_bfloat16(device) else "32-true",
     )
     fabric.launch()
     return fabric
@@ -276,5 +277,5 @@ def validate(
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:
-    # Tensor cores want channels last; on CPUs it was slower (73 against 80 GFLOP/s).
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    # In float32 on a CPU it was slower (73 against 80 GFLOP/s).
+    return torch.channels_last if fast_in_bfloat16(device) else torch.contiguous_format

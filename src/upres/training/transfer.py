@@ -11,6 +11,7 @@ from upres.errors import TrainingError
 from upres.training.config import TeacherConfig
 from upres.training.export import load_network, read_weights
 from upres.training.networks import Network
+from upres.training.networks.parts import fast_in_bfloat16
 
 
 def warm_start(network: Network, path: Path) -> None:
@@ -52,7 +53,8 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, low: Tensor) -> Tensor:
         """What the teacher makes of ``low``, N x 3 x H x W, H equal to W if self-ensembled."""
-        with torch.autocast(low.device.type, torch.bfloat16, enabled=low.device.type == "cuda"):
+        fast = fast_in_bfloat16(low.device)
+        with torch.autocast(low.device.type, torch.bfloat16, enabled=fast):
             if not self.self_ensemble:
                 output: Tensor = self.network(low)
                 return output.float()
