@@ -13,8 +13,11 @@ from upres.errors import ModelError
 from upres.model import (
     CARD_KEY,
     FORMAT_VERSION,
+    INT8,
     ModelCard,
     SetScore,
+    at_precision,
+    int8_is_native,
     load_model,
     read_model,
     shipped_models,
@@ -141,8 +144,38 @@ def test_missing_models(tmp_path: Path) -> None:
         load_model("fats")
 
 
+def test_variants_are_chosen_by_precision(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for native, automatic in ((True, "fast-int8"), (False, "fast")):
+        monkeypatch.setattr("upres.model.int8_is_native", lambda native=native: native)
+        assert at_precision("fast", "auto") == automatic
+        assert at_precision("fast", "int8") == "fast-int8"
+        assert at_precision("fast", "fp32") == "fast"
+        assert at_precision("fast-int8", "auto") == "fast-int8"
+        assert at_precision(model_file, "auto") == str(model_file)
+    with pytest.raises(ModelError, match="'fast-int8' is int8, and there is no fp32 of it"):
+        at_precision("fast-int8", "fp32")
+    with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):
+        at_precision(model_file, "int8")
+
+
+@pytest.mark.parametrize(
+    ("flags", "native"),
+    [("fpu avx2 avx512f", False), ("fpu avx512_vnni", True), ("avx2 avx_vnni", True)],
+)
+def test_processors_made_for_int8(
+    flags: str, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_: f"processor: 0\nflags: {flags}\n")
+    assert int8_is_native.__wrapped__() == native
+
+
 def test_every_shipped_model_is_what_its_card_says() -> None:
     assert set(shipped_models()["fast"]) == {2, 3, 4}
+    for name in shipped_models():
+        if name.endswith(INT8):
+            assert set(shipped_models()[name]) == set(shipped_models()[name.removesuffix(INT8)])
     for name, scales in shipped_models().items():
         for scale, path in scales.items():
             model = read_model(path)
@@ -151,7 +184,8 @@ def test_every_shipped_model_is_what_its_card_says() -> None:
             weights = [op for op in model.graph.get_ops() if op.get_type_name() == "Constant"]
             assert card.parameter_count is not None
             assert sum(w.data.size for w in weights) >= card.parameter_count
-            if name == "fast":
+            assert card.precision == ("int8" if name.endswith(INT8) else "fp32")
+            if name.startswith("fast"):
                 assert card.parameter_count <= 150_000
             assert {score.dataset for score in card.scores} >= {"Set5", "Set14", "B100"}
             assert card.protocol

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -58,6 +58,10 @@ def enlarge(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A shipped model's name, or an .onnx file.")
     ] = "fast",
+    precision: Annotated[
+        Literal["auto", "fp32", "int8"],
+        typer.Option("--precision", help="Of the model (auto: what the processor is made for)."),
+    ] = "auto",
     format: Annotated[
         str | None,
         typer.Option("--format", help="Of the results: png, jpg... (default: the input's)."),
@@ -88,12 +92,13 @@ def enlarge(
     from upres.formats import Options
     from upres.formats.options import MAX_PIXELS
     from upres.jobs import destinations, find, is_folder, suffix_called
-    from upres.model import load_model
+    from upres.model import at_precision, load_model
 
     if force and skip_existing:
         raise UsageError("--force replaces existing files, --skip-existing keeps them: give one")
     options = Options(
         model=model,
+        precision=precision,
         scale=scale,
         width=width,
         height=height,
@@ -107,6 +112,7 @@ def enlarge(
     folder = output if output and output != STREAM and is_folder(output) else None
     if resume and folder is None:
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
+    model = at_precision(model, precision)
     default_scale = load_model(model).card.scale
     if STREAM in pictures or output == STREAM:
         _enlarge_stream(pictures, output, options, suffix, existing)

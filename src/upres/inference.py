@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from upres import tiles
 from upres.engine import Engine, compile_window
 from upres.errors import InputError, ModelError
-from upres.model import DEFAULT_MODEL, Model, ModelCard, load_model, read_model, shipped_models
+from upres.model import (
+    DEFAULT_MODEL,
+    Model,
+    ModelCard,
+    Precision,
+    at_precision,
+    load_model,
+    read_model,
+    shipped_models,
+)
 from upres.pixels import (
     FILL_RADIUS,
     LUMA,
@@ -46,6 +55,7 @@ def enlarge(
     *,
     scale: int | None = None,
     model: Model | str | Path = DEFAULT_MODEL,
+    precision: Precision = "auto",
     progress: Progress | None = None,
 ) -> NDArray[Any]:
     """Enlarge a picture ``scale`` times with a super-resolution model.
@@ -57,13 +67,15 @@ def enlarge(
     width; floating-point results are clipped to [0, 1].
 
     ``model`` is the name of a shipped model, the path of an .onnx file, or a loaded
-    model; ``scale`` chooses among a shipped model's scales (default: its largest).
+    model; ``scale`` chooses among a shipped model's scales (default: its largest), and
+    ``precision`` between its variants in float32 and in int8 (default: int8 where the
+    processor is made for it).
 
     Raises ``InputError`` for an array of another shape or dtype, ``ModelError`` if there
-    is no such model or it has not the scale.
+    is no such model or it has not the scale or precision.
     """
     if not isinstance(model, Model):
-        model = load_model(model, scale=scale)
+        model = load_model(at_precision(model, precision), scale=scale)
     elif scale is not None:
         model.require_scale(scale)
     if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] > 4):
@@ -91,15 +103,17 @@ def enlarge(
     return result if image.ndim == 3 else result[:, :, 0]
 
 
-def stages(model: str | Path, factor: float | None) -> list[Model]:
+def stages(model: str | Path, factor: float | None, precision: Precision = "auto") -> list[Model]:
     """The models that one after another enlarge at least ``factor`` times.
 
     Of a shipped model's scales, as few as do it, and of those the smallest product; a
     model that is given by path has one scale, and is repeated. ``None`` is the model's
     largest scale. The largest scale comes last: what is before it works on fewer pixels.
+    ``precision`` is as for ``enlarge``.
 
-    Raises ``ModelError`` if there is no such model, or it does not enlarge.
+    Raises ``ModelError`` if there is no such model or precision, or it does not enlarge.
     """
+    model = at_precision(model, precision)
     largest = load_model(model)
     if factor is None or factor == largest.card.scale:
         return [largest]

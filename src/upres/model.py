@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -25,6 +26,12 @@ FORMAT_VERSION = 1
 SHIPPED = Path(__file__).parent / "models"
 
 DEFAULT_MODEL = "fast"
+
+INT8 = "-int8"
+"""Ends the name of a model that was quantised: ``fast-int8`` is made of ``fast``."""
+
+Precision = Literal["auto", "fp32", "int8"]
+"""Which of a shipped model's variants: ``auto`` is int8 where the processor is made for it."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +144,8 @@ def core() -> openvino.Core:
 def shipped_models() -> dict[str, dict[int, Path]]:
     """The models inside the package: name to scale to file."""
     models: dict[str, dict[int, Path]] = {}
-    for path in sorted(SHIPPED.glob("*-x*.onnx")):
-        name, _, scale = path.stem.rpartition("-x")
-        models.setdefault(name, {})[int(scale)] = path
+    for name, _, scale in sorted(p.stem.rpartition("-x") for p in SHIPPED.glob("*-x*.onnx")):
+        models.setdefault(name, {})[int(scale)] = SHIPPED / f"{name}-x{scale}.onnx"
     return models
 
 
@@ -170,6 +176,39 @@ def load_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -
         known = ", ".join(map(str, sorted(scales)))
         raise ModelError(f"model {text!r} has no scale {scale}: it has {known}")
     return read_model(scales[scale])
+
+
+def at_precision(model: str | Path, precision: Precision) -> str:
+    """The name of ``model``'s variant of that precision, or its path, if it is one.
+
+    Raises ``ModelError`` if there is no such model or variant.
+    """
+    name = str(model)
+    shipped = shipped_models()
+    if precision != "fp32" and name + INT8 in shipped:
+        return name + INT8 if precision == "int8" or int8_is_native() else name
+    if precision != "auto":
+        own = load_model(name).card.precision
+        if own != precision:
+            raise ModelError(f"model {name!r} is {own}, and there is no {precision} of it")
+    return name
+
+
+@cache
+def int8_is_native() -> bool:
+    """Whether the processor multiplies int8 into int32 in one instruction (VNNI or AMX).
+
+    On others int8 is little faster than float32, and sums of two products may overflow.
+    """
+    with suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text("ascii", "replace").split()
+        return not {"avx512_vnni", "avx_vnni", "amx_int8"}.isdisjoint(flags)
+    # Elsewhere than on Linux, NumPy knows, though not of AVX-VNNI.
+    with suppress(ImportError):
+        from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
+
+        return bool(__cpu_features__.get("AVX512VNNI"))
+    return False
 
 
 def read_model(path: Path) -> Model:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from upres.errors import InputError, UsageError
-from upres.model import DEFAULT_MODEL
+from upres.model import DEFAULT_MODEL, Precision
 
 MAX_PIXELS = 2**30
 """Largest result that is made without being asked for by ``max_pixels``."""
@@ -22,6 +22,8 @@ class Options:
 
     model: str = DEFAULT_MODEL
     """A shipped model's name, or the path of an .onnx file."""
+    precision: Precision = "auto"
+    """Of a shipped model: int8 where the processor is made for it, or one of the two."""
     scale: float | None = None
     """Factor, at least 1, not necessarily whole. At most one of ``scale``, ``width``,
     ``height`` and ``fit`` is given; without any, it is the model's largest scale."""

@@ -83,7 +83,7 @@ def open_file(source: Path, options: Options) -> PhotoEnlargement:
     """Open a photograph and find out what is to become of it: see ``upres.formats``."""
     photo = open_photo(source, keep_cmyk=options.cmyk)
     height, width = photo.height, photo.width
-    default = stages(options.model, None)[0].card.scale
+    default = stages(options.model, None, options.precision)[0].card.scale
     try:
         rows, columns, factor = output_size(options, height, width, default_scale=default)
     except InputError as error:
@@ -95,7 +95,9 @@ def open_file(source: Path, options: Options) -> PhotoEnlargement:
             f"{photo.path}: would become {columns}x{rows} pixels{several}, more than the "
             f"{options.max_pixels:,} pixels that are allowed: raise --max-pixels, if it is to be"
         )
-    return PhotoEnlargement(photo, options, stages(options.model, factor), rows, columns)
+    return PhotoEnlargement(
+        photo, options, stages(options.model, factor, options.precision), rows, columns
+    )
 
 
 def _enlarge_page(

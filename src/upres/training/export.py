@@ -210,6 +210,10 @@ def _from_onnx(path: Path) -> tuple[Network, ModelCard]:
         graph = onnx.load(path).graph
     except ModelError as error:
         raise TrainingError(str(error)) from None
+    if card.precision != "fp32":
+        raise TrainingError(
+            f"{path}: its weights are {card.precision}: give the fp32 model it was made of"
+        )
     network = deployed(_network_of(card, path))
     weights = {w.name: torch.tensor(onnx.numpy_helper.to_array(w)) for w in graph.initializer}
     own = set(network.state_dict())
@@ -262,10 +266,7 @@ def to_onnx(
     if source.suffix.lower() == ".onnx":
         raise UsageError(f"{source}: is a model file already")
     target = target or source.with_suffix(".onnx")
-    if target.suffix.lower() != ".onnx":
-        raise UsageError(f"{target}: a model file's name ends in .onnx")
-    if target.exists() and not force:
-        raise OutputError(f"{target}: exists already; --force replaces it")
+    check_target(target, force)
     if not _is_own(source):
         from upres.training import community
 
@@ -275,6 +276,14 @@ def to_onnx(
         raise ModelError(f"{source}: this network enlarges {card.scale} times, not {scale} times")
     export_onnx(network, card, target)
     return target, card
+
+
+def check_target(target: Path, force: bool) -> None:
+    """Raise ``UsageError`` if it is no name for a model file, ``OutputError`` if it is taken."""
+    if target.suffix.lower() != ".onnx":
+        raise UsageError(f"{target}: a model file's name ends in .onnx")
+    if target.exists() and not force:
+        raise OutputError(f"{target}: exists already; --force replaces it")
 
 
 def _is_own(path: Path) -> bool:

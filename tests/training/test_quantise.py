@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import pyvips
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from typer.testing import CliRunner
+
+from upres.cli import app
+from upres.engine import compile_window
+from upres.errors import InputError, ModelError, OutputError, TrainingError, UsageError
+from upres.model import int8_is_native, read_model
+from upres.training.export import load_network, save_weights
+from upres.training.networks import Plain
+from upres.training.quantise import to_int8
+
+# Elsewhere sums of two products may overflow, so that results differ.
+native = pytest.mark.skipif(not int8_is_native(), reason="needs a processor with VNNI or AMX")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three pictures of 140x130, and one that is too small."""
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(1)
+    for name, (height, width) in {"a": (130, 140), "b": (130, 140), "c": (60, 60)}.items():
+        smooth = pyvips.Image.new_from_array(random.integers(0, 256, (9, 9, 3), np.uint8))
+        smooth.resize(width / 9, vscale=height / 9).pngsave(str(folder / f"{name}.png"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantised(
+    tmp_path_factory: pytest.TempPathFactory, model_file: Path, images: Path
+) -> tuple[Path, float]:
+    target = tmp_path_factory.mktemp("int8") / "random-int8-x2.onnx"
+    path, _, difference = to_int8(model_file, images, target)
+    assert path == target
+    return path, difference
+
+
+def windows(count: int) -> NDArray[np.float32]:
+    random = np.random.default_rng(2)
+    return random.random((count, 1, 3, 40, 30), np.float32)
+
+
+def convolutions(path: Path) -> dict[str, onnx.NodeProto]:
+    """The nodes that read each convolution's weights, by the name of the weights."""
+    graph = onnx.load(path).graph
+    makers = {output: node for node in graph.node for output in node.output}
+    found = {}
+    for node in graph.node:
+        if node.op_type == "Conv":
+            weights = node.input[1]
+            if weights in makers:  # dequantised
+                weights = makers[weights].input[0].removesuffix("_quantized")
+            found[weights] = node
+    return found
+
+
+def test_inner_convolutions_are_int8_and_the_outermost_float32(
+    quantised: tuple[Path, float],
+) -> None:
+    graph = onnx.load(quantised[0]).graph
+    types = {w.name.removesuffix("_quantized"): w.data_type for w in graph.initializer}
+    inner = {f"body.{block}.conv{k}.weight" for block in (0, 1) for k in (1, 2)}
+    outer = {"head.weight", "tail.weight", "repeat"}
+    assert set(convolutions(quantised[0])) == inner | outer
+    assert {types[name] for name in inner} == {onnx.TensorProto.INT8}
+    assert {types[name] for name in outer} == {onnx.TensorProto.FLOAT}
+
+
+def test_weights_are_rounded_by_a_scale_for_each_output_channel(
+    quantised: tuple[Path, float], random_network: Plain
+) -> None:
+    arrays = {w.name: numpy_helper.to_array(w) for w in onnx.load(quantised[0]).graph.initializer}
+    weights = random_network.body[0].conv1.weight.detach().numpy()  # type: ignore[union-attr, operator]
+    steps = np.abs(weights).max(axis=(1, 2, 3)) / 127
+    name = "body.0.conv1.weight"
+    np.testing.assert_allclose(arrays[f"{name}_scale"], steps, rtol=0.01)
+    given = arrays[f"{name}_quantized"] * arrays[f"{name}_scale"][:, None, None, None]
+    assert np.all(np.abs(given - weights) <= 0.51 * steps[:, None, None, None])
+
+
+def test_sums_of_features_are_not_quantised(quantised: tuple[Path, float]) -> None:
+    graph = onnx.load(quantised[0]).graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    sums = [node for node in graph.node if node.op_type == "Add"]
+    assert len(sums) == 3
+    assert {makers[tensor] for node in sums for tensor in node.input} == {"Conv", "Add"}
+
+
+@native
+def test_the_engine_gives_what_onnx_says(quantised: tuple[Path, float]) -> None:
+    engine = compile_window(read_model(quantised[0]), 40, 30)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    reference = onnxruntime.InferenceSession(
+        quantised[0], options, providers=["CPUExecutionProvider"]
+    )
+    for window in windows(2):
+        expected = reference.run(None, {"input": window})[0]
+        # Where float32 rounds differently, a value may be quantised to the one beside it.
+        assert np.abs(engine(window) - expected).mean() < 1e-4
+
+
+@native
+def test_the_difference_is_the_engines_from_float32(
+    quantised: tuple[Path, float], model_file: Path
+) -> None:
+    path, told = quantised
+    exact, rounded = (compile_window(read_model(p), 40, 30) for p in (model_file, path))
+    errors = [np.mean((exact(w) - rounded(w)) ** 2) for w in windows(4)]
+    assert 0.2 * told < np.sqrt(np.mean(errors)) < 5 * told  # of other pictures
+    assert 1e-5 < told < 0.01
+
+
+def test_the_card_says_int8_and_nothing_of_scores(
+    quantised: tuple[Path, float], model_file: Path
+) -> None:
+    before, after = read_model(model_file).card, read_model(quantised[0]).card
+    assert after == dataclasses.replace(before, name="random-int8", precision="int8")
+
+
+def test_weights_are_exported_on_the_way(tmp_path: Path, model_file: Path, images: Path) -> None:
+    network, card = load_network(model_file)
+    save_weights(network, card, tmp_path / "mine-x2.safetensors")
+    path, _, _ = to_int8(tmp_path / "mine-x2.safetensors", images, scale=2)
+    assert path == tmp_path / "mine-int8-x2.onnx"
+    assert read_model(path).card.precision == "int8"
+
+
+def test_what_cannot_be_quantised(
+    quantised: tuple[Path, float], model_file: Path, images: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "new.onnx"
+    with pytest.raises(ModelError, match="is int8 already: give the fp32 model"):
+        to_int8(quantised[0], images, target)
+    with pytest.raises(ModelError, match="enlarges 2 times, not 3 times"):
+        to_int8(model_file, images, target, scale=3)
+    with pytest.raises(UsageError, match=r"name ends in \.onnx"):
+        to_int8(model_file, images, tmp_path / "new.bin")
+    with pytest.raises(OutputError, match="exists already; --force replaces it"):
+        to_int8(model_file, images, quantised[0])
+    small = tmp_path / "small"
+    small.mkdir()
+    (small / "c.png").write_bytes((images / "c.png").read_bytes())
+    with pytest.raises(InputError, match="no picture in it has 128 pixels a side"):
+        to_int8(model_file, small, target)
+    with pytest.raises(InputError, match="no such"):
+        to_int8(model_file, tmp_path / "none", target)
+    with pytest.raises(TrainingError, match="its weights are int8: give the fp32 model"):
+        load_network(quantised[0])
+    assert os.listdir(tmp_path) == ["small"]
+
+
+def test_a_result_too_far_from_float32_is_not_written(
+    model_file: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upres.training.quantise.TOLERANCE", 1e-6)
+    with pytest.raises(TrainingError, match=r"in int8 it would differ by .* was not written"):
+        to_int8(model_file, images, tmp_path / "new.onnx")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_command_quantises(model_file: Path, images: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new.onnx"
+    command = ["export", str(model_file), "--int8", "--images", str(images), "-o", str(target)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0
+    assert result.output.startswith(f"wrote {target}: plain, x2, int8, 0.")
+    assert "grey levels from fp32" in result.output
+    with pytest.raises(UsageError, match="--int8 and --images go together"):
+        CliRunner().invoke(app, ["export", str(model_file), "--int8"], catch_exceptions=False)
