@@ -56,8 +56,13 @@ def enlarge(
         typer.Option("--fit", metavar="WxH", help="As large as fits in, such as 3840x2160."),
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A shipped model's name, or an .onnx file.")
-    ] = "fast",
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A shipped model's name, or an .onnx file (default: the picture decides).",
+        ),
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option("--format", help="Of the results: png, jpg... (default: the input's)."),
@@ -88,7 +93,7 @@ def enlarge(
     from upres.formats import Options
     from upres.formats.options import MAX_PIXELS
     from upres.jobs import destinations, find, is_folder, suffix_called
-    from upres.model import load_model
+    from upres.journal import fingerprint
 
     if force and skip_existing:
         raise UsageError("--force replaces existing files, --skip-existing keeps them: give one")
@@ -107,7 +112,7 @@ def enlarge(
     folder = output if output and output != STREAM and is_folder(output) else None
     if resume and folder is None:
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
-    default_scale = load_model(model).card.scale
+    default_scale = options.default_scale
     if STREAM in pictures or output == STREAM:
         _enlarge_stream(pictures, output, options, suffix, existing)
         return
@@ -115,7 +120,8 @@ def enlarge(
         raise UsageError("a folder of pictures needs an --output folder for the results")
     found = find(pictures, recursive=recursive, leave_out=folder)
     jobs = destinations(found, output, options, default_scale=default_scale, suffix=suffix)
-    asked = {**vars(options), "model": _fingerprint(model), "format": suffix, "upres": __version__}
+    by = "what the picture decides" if model is None else fingerprint(model)
+    asked = {**vars(options), "model": by, "format": suffix, "upres": __version__}
     if folder is None:
         summary = _run(jobs, options, existing, quiet=quiet)
     else:
@@ -141,6 +147,7 @@ def _run(
 
     from upres import batch
     from upres.jobs import space_warning
+    from upres.journal import remove_leftovers
 
     with batch.stop_on_signals() as stop, progress_bar(quiet) as bar:
 
@@ -165,7 +172,7 @@ def _run(
                 if left >= TELL_FROM:
                     say(f"{name}: about {_duration(left)} to go")
 
-        batch.remove_leftovers({job.target.parent for job in jobs})
+        remove_leftovers({job.target.parent for job in jobs})
         warning = space_warning(jobs, options) if len(jobs) > 1 else None
         if warning:
             say(f"upres: warning: {warning}")
@@ -179,7 +186,7 @@ def _run(
             journal=journal,
             stop=stop,
             progress=show,
-            finished=lambda target: say(f"wrote {target}"),
+            finished=lambda target, why: say(f"wrote {target}" + (f" ({why})" if why else "")),
         )
 
 
@@ -299,16 +306,6 @@ def _size(text: str) -> tuple[int, int]:
     if match is None:
         raise UsageError(f"--fit {text}: give width and height, such as 3840x2160")
     return int(match[1]), int(match[2])
-
-
-def _fingerprint(model: str) -> str:
-    """What tells a model from another, wherever it lies."""
-    import hashlib
-
-    path = Path(model)
-    if not path.is_file():
-        return model  # a shipped one
-    return f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
 def _duration(seconds: float) -> str:
