@@ -29,7 +29,7 @@ DEFAULT_MODEL = "fast"
 
 @dataclass(frozen=True)
 class SetScore:
-    """Means over one benchmark set, by ``upres.metrics.PROTOCOL``."""
+    """Means over one benchmark set, by the card's protocol."""
 
     dataset: str
     images: int
