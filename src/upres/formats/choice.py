@@ -13,8 +13,8 @@ COMPRESSED_MODEL = "photo"
 """The shipped model for pictures that JPEG has changed; ``DEFAULT_MODEL`` is for clean ones."""
 
 CLEAN_QUALITY = 90
-"""JPEG of this quality or better counts as clean. Measured on valid.tar: from here on,
-``DEFAULT_MODEL`` gives the higher PSNR."""
+"""JPEG of this quality or better counts as clean. To be measured on valid.tar: that from which
+on ``DEFAULT_MODEL`` gives the higher PSNR."""
 
 
 def choose_models(path: Path, options: Options, factor: float) -> tuple[list[Model], str]:
@@ -29,14 +29,15 @@ def choose_models(path: Path, options: Options, factor: float) -> tuple[list[Mod
         return stages(options.model, factor), ""
     if COMPRESSED_MODEL not in shipped_models():
         return stages(DEFAULT_MODEL, factor), ""
+    clean = stages(DEFAULT_MODEL, factor)
     quality = jpeg_quality(path)
     if quality is None:
-        return stages(DEFAULT_MODEL, factor), f"model {DEFAULT_MODEL}: not a JPEG"
+        return clean, f"model {DEFAULT_MODEL}: not a JPEG"
+    why = f"JPEG of quality {quality}"
     if quality >= CLEAN_QUALITY:
-        return stages(DEFAULT_MODEL, factor), f"model {DEFAULT_MODEL}: JPEG of quality {quality}"
-    # What the first has made of the picture is clean.
+        return clean, f"model {DEFAULT_MODEL}: {why}"
+    # Only the first: what it has made of the picture is clean.
     models = stages(DEFAULT_MODEL, factor, first=COMPRESSED_MODEL)
-    why = f"model {models[0].card.name}: JPEG of quality {quality}"
-    if models[0].card.name != COMPRESSED_MODEL:
-        why += f", but {COMPRESSED_MODEL} has no scale for this"
-    return models, why
+    if models[0].path == clean[0].path:
+        return clean, f"model {DEFAULT_MODEL}: {why}, but {COMPRESSED_MODEL} has no scale for this"
+    return models, f"model {COMPRESSED_MODEL}: {why}"
