@@ -72,6 +72,7 @@ def main() -> None:
                 path = folder / suffix / f"{number:06}.{suffix}"
                 pyvips.Image.new_from_array(array).write_to_file(str(path))
         command = [sys.executable, "-m", "upres", "enlarge", "-q", "--scale", scale]
+        command += ["--model", DEFAULT_MODEL]  # else JPEG would be another's
 
         outputs = (f"out{number}" for number in itertools.count())
 

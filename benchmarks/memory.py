@@ -37,6 +37,7 @@ def main() -> None:
             source = "in.png" if (suffix, side) in WHOLE else f"in.{suffix}"
             write_picture(folder / source, side // scale, side // scale)
             command = [sys.executable, "-m", "upres", "enlarge", source, "--quiet", "--force"]
+            command += ["--model", DEFAULT_MODEL]  # else JPEG would be another's
             used = peak_memory([*command, "--output", f"out.{suffix}"], folder)
             rows.append([f"{source} to {suffix}", f"{side**2 / 1e6:.0f}", f"{used:.0f}"])
             if (suffix, side) in RUNS:

@@ -17,14 +17,14 @@ import pytest
 import pyvips
 
 from upres import batch
-from upres.batch import INTERRUPTED, Summary, enlarge_files, remove_leftovers
+from upres.batch import INTERRUPTED, Summary, enlarge_files
 from upres.errors import InputError, OutputError, UsageError
 from upres.formats import Options, temporary_name
 from upres.formats.opening import read_rgb8
 from upres.formats.photo import PhotoEnlargement
 from upres.inference import enlarge
 from upres.jobs import Job, space_warning
-from upres.journal import NAME, Journal, opened
+from upres.journal import NAME, Journal, opened, remove_leftovers
 
 ASKED = {"scale": 2, "fit": (3, 4)}
 
@@ -72,7 +72,7 @@ def interrupted_after(count: int) -> tuple[threading.Event, Any]:
     stop = threading.Event()
     seen: list[Path] = []
 
-    def finished(path: Path) -> None:
+    def finished(path: Path, why: str) -> None:
         seen.append(path)
         if len(seen) == count:
             stop.set()
@@ -106,13 +106,17 @@ def test_a_file_becomes_what_the_array_function_gives(
 def test_the_results_do_not_depend_on_the_threads(
     jobs: list[Job], options: Options, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    finished: list[Path] = []
+    finished: list[tuple[Path, str]] = []
     progress: list[float] = []
     summary = enlarge_files(
-        jobs, options, workers=8, finished=finished.append, progress=progress.append
+        jobs,
+        options,
+        workers=8,
+        finished=lambda path, why: finished.append((path, why)),
+        progress=progress.append,
     )
     assert summary == Summary(done=10)
-    assert finished == [job.target for job in jobs]
+    assert finished == [(job.target, "") for job in jobs]
     assert contents(tmp_path / "out") == expected
     assert progress[-1] == 1
     assert all(0 <= part <= 1 for part in progress)

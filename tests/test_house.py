@@ -28,6 +28,7 @@ LAYERS = [
     "jobs",
     "journal",
     "batch",
+    "console",
     "cli_enlarge",
     "cli",
     "evaluation",

@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ from types import FrameType
 from typing import Literal
 
 from upres.errors import InputError, OutputError, UpresError
-from upres.formats import TEMPORARY, Options, make_folder, open_file
+from upres.formats import Options, make_folder, open_file
 from upres.jobs import Job
-from upres.journal import Journal, Stamp, is_alive
+from upres.journal import Journal, Stamp, remove_leftovers
 
 PIXELS_AT_ONCE = 4_000_000
 """Output pixels that are worked on at once: small pictures overlap, a large one runs alone."""
@@ -36,6 +36,9 @@ UNEXPECTED = "an error that upres did not expect, please report it"
 
 LONGEST_NAME = 255
 """Bytes that common file systems allow for a name."""
+
+Done = tuple[Stamp, str]
+"""Of a picture that is enlarged: its source's stamp, and why by which model."""
 
 Existing = Literal["refuse", "skip", "replace"]
 """What becomes of results that are there already."""
@@ -54,20 +57,6 @@ class Summary:
     """Why the run ended early, if it did."""
     still_busy: bool = False
     """Threads are in the middle of work that cannot be stopped: end the process at once."""
-
-
-def remove_leftovers(folders: Iterable[Path], *, of_process: int | None = None) -> None:
-    """Remove the temporary files that ended processes left in ``folders``, or that one left."""
-    for folder in folders:
-        with suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                match = TEMPORARY.fullmatch(entry.name)
-                if match is None:
-                    continue
-                pid = int(match["pid"])
-                if pid == of_process or (of_process is None and not is_alive(pid)):
-                    with suppress(OSError):
-                        os.unlink(entry.path)
 
 
 @contextmanager
@@ -103,7 +92,7 @@ def enlarge_files(
     stop: threading.Event | None = None,
     workers: int | None = None,
     progress: Callable[[float], None] | None = None,
-    finished: Callable[[Path], None] | None = None,
+    finished: Callable[[Path, str], None] | None = None,
 ) -> Summary:
     """Enlarge each picture; a failure stops no other, a full disk stops the run.
 
@@ -111,13 +100,13 @@ def enlarge_files(
     number of processors); the results do not depend on their number. What ``journal`` has
     as done is skipped. Setting ``stop`` ends the run within about a second.
 
-    ``progress`` is told the part of the whole that is done, ``finished`` each file that
-    is written, in the order of ``jobs``; both in the thread that calls this.
+    ``progress`` is told the part of the whole that is done, ``finished`` each file that is
+    written and why by which model, in the order of ``jobs``; both in the thread that calls this.
     """
     run = _Run(options, existing, journal, stop or threading.Event())
     workers = workers or min(8, (os.cpu_count() or 1) + 1)
     summary = Summary()
-    pending: deque[tuple[Job, Future[Stamp | None]]] = deque()
+    pending: deque[tuple[Job, Future[Done | None]]] = deque()
     waiting = deque(jobs)
     settled = 0
 
@@ -184,8 +173,8 @@ class _Run:
         self._changed = threading.Condition()
         self._turn = threading.Lock()
 
-    def enlarge(self, job: Job) -> Stamp | None:
-        """Enlarge one picture; its source's stamp, or None if it is skipped."""
+    def enlarge(self, job: Job) -> Done | None:
+        """Enlarge one picture; None if it is skipped."""
         try:
             for path in (job.source, job.target):
                 if not _is_text(path):
@@ -217,7 +206,7 @@ class _Run:
                 raise
             finally:
                 self.parts.pop(job, None)
-        return stamp
+        return stamp, picture.why
 
     def _tell(self, job: Job, part: float) -> None:
         self._check_stop()
@@ -245,7 +234,7 @@ class _Run:
 
 
 def _wait(
-    future: Future[Stamp | None],
+    future: Future[Done | None],
     stop: threading.Event,
     tell: Callable[[], None],
     journal: Journal | None,
@@ -262,14 +251,14 @@ def _wait(
 
 def _settle(
     job: Job,
-    future: Future[Stamp | None],
+    future: Future[Done | None],
     summary: Summary,
     journal: Journal | None,
-    finished: Callable[[Path], None] | None,
+    finished: Callable[[Path, str], None] | None,
 ) -> None:
     """Count, note and tell how one picture ended."""
     try:
-        stamp = future.result()
+        done = future.result()
     except (_Stopped, CancelledError):
         summary.left += 1
         return
@@ -280,15 +269,16 @@ def _settle(
     except Exception as error:  # one picture's trouble, of whatever kind, stops no other
         failure = UpresError(f"{job.source}: {UNEXPECTED}: {type(error).__name__}: {error}")
     else:
-        if stamp is None:
+        if done is None:
             summary.skipped += 1
             return
+        stamp, why = done
         summary.done += 1
         if journal:
             journal.done(job.name, stamp, job.target)
             journal.commit()
         if finished:
-            finished(job.target)
+            finished(job.target, why)
         return
     if _is_full_disk(failure):
         summary.left += 1

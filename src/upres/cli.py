@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from upres import __version__
-from upres.cli_enlarge import complain, enlarge, progress_bar
+from upres.cli_enlarge import enlarge
+from upres.console import complain, progress_bar
 from upres.errors import UpresError, UsageError, needs_extra
+
+if TYPE_CHECKING:
+    from upres.evaluation.compression import Jpeg
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,13 +72,12 @@ def models() -> None:
     from upres.model import load_model, shipped_models
 
     console = Console()
-    protocol = None
     table = Table("model", "scale", "parameters", "file", "precision", "trained for", "PSNR / SSIM")
     trained_on: dict[str, list[str]] = {}
+    measured_by: dict[str, list[str]] = {}
     for name, scales in shipped_models().items():
         for scale, path in sorted(scales.items()):
             card = load_model(name, scale=scale).card
-            protocol = protocol or card.protocol
             scores = (f"{s.dataset} {s.psnr:.2f} / {s.ssim:.4f}" for s in card.scores)
             table.add_row(
                 name,
@@ -85,11 +89,13 @@ def models() -> None:
                 "\n".join(scores) or "not measured",
             )
             trained_on.setdefault(card.data, []).append(f"{name} x{scale}")
+            if card.protocol:
+                measured_by.setdefault(card.protocol, []).append(f"{name} x{scale}")
     console.print(table)
     for data, labels in trained_on.items():
         console.print(f"{', '.join(labels)}: trained on {data}.", highlight=False)
-    if protocol:
-        console.print(f"PSNR in dB and SSIM: {protocol}.", highlight=False)
+    for protocol, labels in measured_by.items():
+        console.print(f"PSNR in dB and SSIM of {', '.join(labels)}: {protocol}.", highlight=False)
 
 
 @app.command()
@@ -103,9 +109,25 @@ def evaluate(
     ],
     data: Annotated[
         list[Path],
-        typer.Option("--data", "-d", help="A benchmark set's folder; may be given repeatedly."),
+        typer.Option(
+            "--data",
+            "-d",
+            help="A benchmark set's folder, or a tar file of pictures; may be given repeatedly.",
+        ),
     ],
     scale: Annotated[int | None, typer.Option("--scale", "-s", help="2, 3 or 4.")] = None,
+    jpeg: Annotated[
+        str | None,
+        typer.Option(
+            "--jpeg",
+            metavar="QUALITY",
+            help="Measure on LR pictures that are JPEG files of a quality, such as 60, or of one "
+            "drawn for each picture from a range, such as 30-90.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Draws the qualities (default: 0).")
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the report, JSON and CSV files.")
     ] = Path("upres-evaluation"),
@@ -134,6 +156,7 @@ def evaluate(
 
     if record and (checkpoint := next(filter(is_checkpoint, models), None)):
         raise UsageError(f"{checkpoint}: --record needs an .onnx file; export it first")
+    compression = _compression(jpeg, seed)
     loaded = load_models(models, scale=scale, to_onnx=_export_checkpoint)
     console = Console()
     with progress_bar(quiet=False) as progress:
@@ -142,6 +165,7 @@ def evaluate(
             output,
             loaded,
             data,
+            jpeg=compression,
             show=show or (),
             report=report,
             progress=lambda text: progress.update(task, description=text),
@@ -152,6 +176,22 @@ def evaluate(
     for model in loaded if record else ():
         record_scores(model.path, evaluation)
         console.print(f"recorded the scores in {model.path}", soft_wrap=True)
+
+
+def _compression(jpeg: str | None, seed: int | None) -> Jpeg | None:
+    from upres.evaluation.compression import Jpeg
+
+    if jpeg is None:
+        if seed is not None:
+            raise UsageError("--seed draws qualities for --jpeg, which is not given")
+        return None
+    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", jpeg)
+    if match is None:
+        raise UsageError(f"--jpeg {jpeg}: give a quality, such as 60, or a range, such as 30-90")
+    low = int(match[1])
+    if match[2] is None and seed is not None:
+        raise UsageError(f"--seed draws from a range, such as 30-90, and --jpeg {jpeg} is none")
+    return Jpeg(low, int(match[2] or low), seed or 0)
 
 
 def _export_checkpoint(source: Path, target: Path) -> None:

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from upres import __version__
+from upres.console import complain, progress_bar
 from upres.errors import InputError, UpresError, UsageError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from upres.batch import Existing, Summary
     from upres.formats import Options
     from upres.jobs import Job
@@ -56,8 +55,13 @@ def enlarge(
         typer.Option("--fit", metavar="WxH", help="As large as fits in, such as 3840x2160."),
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A shipped model's name, or an .onnx file.")
-    ] = "fast",
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A shipped model's name, or an .onnx file (default: the picture decides).",
+        ),
+    ] = None,
     precision: Annotated[
         Literal["auto", "fp32", "int8"],
         typer.Option("--precision", help="Of the model (auto: what the processor is made for)."),
@@ -92,7 +96,8 @@ def enlarge(
     from upres.formats import Options
     from upres.formats.options import MAX_PIXELS
     from upres.jobs import destinations, find, is_folder, suffix_called
-    from upres.model import at_precision, load_model
+    from upres.journal import fingerprint
+    from upres.model import DEFAULT_MODEL, at_precision
 
     if force and skip_existing:
         raise UsageError("--force replaces existing files, --skip-existing keeps them: give one")
@@ -112,8 +117,7 @@ def enlarge(
     folder = output if output and output != STREAM and is_folder(output) else None
     if resume and folder is None:
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
-    model = at_precision(model, precision)
-    default_scale = load_model(model).card.scale
+    default_scale = options.default_scale
     if STREAM in pictures or output == STREAM:
         _enlarge_stream(pictures, output, options, suffix, existing)
         return
@@ -121,7 +125,10 @@ def enlarge(
         raise UsageError("a folder of pictures needs an --output folder for the results")
     found = find(pictures, recursive=recursive, leave_out=folder)
     jobs = destinations(found, output, options, default_scale=default_scale, suffix=suffix)
-    asked = {**vars(options), "model": _fingerprint(model), "format": suffix, "upres": __version__}
+    by = fingerprint(at_precision(model or DEFAULT_MODEL, precision))
+    if model is None:
+        by = f"{by}, or what the picture decides"
+    asked = {**vars(options), "model": by, "format": suffix, "upres": __version__}
     if folder is None:
         summary = _run(jobs, options, existing, quiet=quiet)
     else:
@@ -147,6 +154,7 @@ def _run(
 
     from upres import batch
     from upres.jobs import space_warning
+    from upres.journal import remove_leftovers
 
     with batch.stop_on_signals() as stop, progress_bar(quiet) as bar:
 
@@ -171,7 +179,7 @@ def _run(
                 if left >= TELL_FROM:
                     say(f"{name}: about {_duration(left)} to go")
 
-        batch.remove_leftovers({job.target.parent for job in jobs})
+        remove_leftovers({job.target.parent for job in jobs})
         warning = space_warning(jobs, options) if len(jobs) > 1 else None
         if warning:
             say(f"upres: warning: {warning}")
@@ -185,7 +193,7 @@ def _run(
             journal=journal,
             stop=stop,
             progress=show,
-            finished=lambda target: say(f"wrote {target}"),
+            finished=lambda target, why: say(f"wrote {target}" + (f" ({why})" if why else "")),
         )
 
 
@@ -285,36 +293,11 @@ def _enlarge_stream(
     _end(summary, quiet=True)
 
 
-def complain(error: UpresError) -> None:
-    """Print an error, as one line whatever is in it."""
-    print(f"upres: {' '.join(str(error).splitlines())}", file=sys.stderr)
-
-
-def progress_bar(quiet: bool) -> Progress:
-    """A bar on standard error, or none where it would not be seen."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    # Bars belong on a terminal; in a log they are noise.
-    return Progress(console=console, disable=quiet or not console.is_terminal)
-
-
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", text)
     if match is None:
         raise UsageError(f"--fit {text}: give width and height, such as 3840x2160")
     return int(match[1]), int(match[2])
-
-
-def _fingerprint(model: str) -> str:
-    """What tells a model from another, wherever it lies."""
-    import hashlib
-
-    path = Path(model)
-    if not path.is_file():
-        return model  # a shipped one
-    return f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
 def _duration(seconds: float) -> str:

@@ -103,7 +103,13 @@ def enlarge(
     return result if image.ndim == 3 else result[:, :, 0]
 
 
-def stages(model: str | Path, factor: float | None, precision: Precision = "auto") -> list[Model]:
+def stages(
+    model: str | Path,
+    factor: float | None,
+    precision: Precision = "auto",
+    *,
+    first: str | None = None,
+) -> list[Model]:
     """The models that one after another enlarge at least ``factor`` times.
 
     Of a shipped model's scales, as few as do it, and of those the smallest product; a
@@ -111,24 +117,33 @@ def stages(model: str | Path, factor: float | None, precision: Precision = "auto
     largest scale. The largest scale comes last: what is before it works on fewer pixels.
     ``precision`` is as for ``enlarge``.
 
+    ``first`` is a shipped model for the first of them, if one of its scales serves: all
+    others see what the first has made of the picture.
+
     Raises ``ModelError`` if there is no such model or precision, or it does not enlarge.
     """
     model = at_precision(model, precision)
     largest = load_model(model)
-    if factor is None or factor == largest.card.scale:
-        return [largest]
-    if largest.card.scale < 2:
+    factor = largest.card.scale if factor is None else factor
+    if largest.card.scale < 2 and factor > 1:
         raise ModelError(f"{largest.path}: this model does not enlarge, so not {factor:g} times")
     scales = shipped_models().get(str(model), {largest.card.scale: largest.path})
     for count in itertools.count(1):
         if largest.card.scale**count >= factor:
             break
-    fitting = (
-        chosen
-        for chosen in itertools.combinations_with_replacement(sorted(scales), count)
-        if math.prod(chosen) >= factor
-    )
-    return [read_model(scales[scale]) for scale in min(fitting, key=math.prod)]
+    opens = shipped_models()[at_precision(first, precision)] if first else {}
+    for opening in (opens, scales):
+        fitting = [
+            (start, *rest)
+            for start in sorted(opening)
+            for rest in itertools.combinations_with_replacement(sorted(scales), count - 1)
+            if start * math.prod(rest) >= factor
+        ]
+        if fitting:
+            break
+    # Of equals the first, which begins with the smallest scale.
+    start, *rest = min(fitting, key=math.prod)
+    return [read_model(opening[start]), *(read_model(scales[scale]) for scale in rest)]
 
 
 def enlarge_windows(

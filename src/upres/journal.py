@@ -10,16 +10,18 @@ writes it: the system drops the lock with the process, however that ends.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from upres.errors import OutputError, UsageError
+from upres.formats import TEMPORARY
 
 NAME = ".upres-journal.jsonl"
 VERSION = 1
@@ -180,6 +182,28 @@ def opened(
         except OSError as error:
             raise OutputError(f"{path}: cannot write the journal: {error.strerror}") from None
         yield Journal(folder, file, started, None)
+
+
+def fingerprint(model: str) -> str:
+    """What tells a model from another, wherever it lies."""
+    path = Path(model)
+    if not path.is_file():
+        return model  # a shipped one
+    return f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+
+
+def remove_leftovers(folders: Iterable[Path], *, of_process: int | None = None) -> None:
+    """Remove the temporary files that ended processes left in ``folders``, or that one left."""
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                match = TEMPORARY.fullmatch(entry.name)
+                if match is None:
+                    continue
+                pid = int(match["pid"])
+                if pid == of_process or (of_process is None and not is_alive(pid)):
+                    with suppress(OSError):
+                        os.unlink(entry.path)
 
 
 def _read(file: BinaryIO) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:

@@ -36,7 +36,7 @@ Precision = Literal["auto", "fp32", "int8"]
 
 @dataclass(frozen=True)
 class SetScore:
-    """Means over one benchmark set, by ``upres.metrics.PROTOCOL``."""
+    """Means over one benchmark set, by the card's protocol."""
 
     dataset: str
     images: int

@@ -438,7 +438,8 @@ def test_json_holds_everything(evaluation: Evaluation, tmp_path: Path) -> None:
             assert row["multiply_adds"] == method.multiply_adds
             assert row["mean"] == measures(method)
             assert row["images"] == [
-                {"image": image.image, **measures(image)} for image in method.images
+                {"image": image.image, **measures(image), "jpeg_quality": None}
+                for image in method.images
             ]
 
 
@@ -462,6 +463,8 @@ def test_csv_holds_every_picture_and_the_means(evaluation: Evaluation, tmp_path:
         assert line["scale"] == "2"
         assert line["method"] == method.method
         assert line["image"] == image_name
+        assert line["protocol"] == evaluation.protocol
+        assert line["jpeg_quality"] == ""
         counted = {"parameters": method.parameters, "multiply_adds": method.multiply_adds}
         for name, value in (measures(row) | counted).items():
             assert (float(line[name]) if line[name] else None) == value

@@ -16,8 +16,9 @@ import pytest
 import pyvips
 
 from upres.formats import Options, enlarge_file, png_colour
+from upres.formats.jpeg import jpeg_quality
 from upres.formats.metadata import fitting_iptc, fitting_xmp
-from upres.formats.saving import is_lossless_webp, jpeg_quality
+from upres.formats.saving import is_lossless_webp
 
 KEPT = {
     "IFD0:Artist": "A. Photographer",
@@ -159,14 +160,6 @@ def test_iptc_changes_its_wrapping_and_comes_back() -> None:
     preview = b"8BIM\x04\x0c\0\0\0\0\0\x03abc\0"
     assert fitting_iptc(wrapped + preview, tiff=False) == wrapped
     assert fitting_iptc(wrapped + preview, tiff=True) == bare
-
-
-@pytest.mark.parametrize("quality", [10, 50, 75, 92, 97, 100])
-def test_jpeg_quality_is_recognised(tmp_path: Path, quality: int) -> None:
-    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "x.jpg", quality=quality)
-    assert jpeg_quality(tmp_path / "x.jpg") == quality
-    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
-    assert jpeg_quality(tmp_path / "x.png") is None
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from pathlib import Path
 from upres import __version__
 from upres.errors import UsageError
 from upres.evaluation.complexity import multiply_adds, parameter_count
-from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair
+from upres.evaluation.compression import Jpeg
+from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair, set_name
 from upres.evaluation.models import tell_apart
 from upres.metrics import PROTOCOL, Scores, lr_consistency, score
 from upres.model import Model
@@ -53,6 +54,8 @@ class ImageResult:
     (``TIME_AGAIN_BELOW``); None for bicubic, which is there for its quality only."""
     scores_as_grey: Scores | None = None
     """For a picture that early papers compared by its grey levels: the scores so."""
+    jpeg_quality: int | None = None
+    """Of the JPEG file that the LR has been through, if it has."""
 
 
 @dataclass(frozen=True)
@@ -116,18 +119,22 @@ class Evaluation:
     machine: str
     date: str
     """ISO 8601, in UTC."""
+    jpeg: Jpeg | None = None
+    """What LR pictures have been through; ``protocol`` says it, too."""
 
 
 def evaluate(
     models: Sequence[Model],
     folders: Sequence[Path],
     *,
+    jpeg: Jpeg | None = None,
     enlarge: Enlarger | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Score models, and bicubic before them, on benchmark sets.
 
-    All models must have one scale; ``folders`` are as ``find_pairs`` takes them.
+    All models must have one scale; ``folders`` are as ``find_pairs`` takes them. With
+    ``jpeg``, all methods, bicubic too, get LR pictures that have been through such files.
     ``enlarge`` takes an LR picture (uint8 RGB, height x width x 3) and a model, and gives
     the picture ``scale`` times as large; by default it is ``upres.enlarge``. ``progress``
     is called before each picture with a short text that names it.
@@ -150,17 +157,18 @@ def evaluate(
     tell = progress or _silent
     results: list[SetResult] = []
     for folder, pairs in sets:
-        result = _evaluate_set(models, folder, pairs, run, tell)
+        result = _evaluate_set(models, folder, pairs, jpeg, run, tell)
         results.append(result)
         if any(image.scores_as_grey for image in result.methods[0].images):
             results.append(_as_early_papers(result))
     return Evaluation(
         scale=scale,
         sets=tuple(results),
-        protocol=PROTOCOL,
+        protocol=f"{PROTOCOL}; {jpeg.protocol}" if jpeg else PROTOCOL,
         version=__version__,
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
+        jpeg=jpeg,
     )
 
 
@@ -181,22 +189,24 @@ def _evaluate_set(
     models: Sequence[Model],
     folder: Path,
     pairs: Sequence[Pair],
+    jpeg: Jpeg | None,
     enlarge: Enlarger,
     progress: Callable[[str], None],
 ) -> SetResult:
     scale = models[0].card.scale
-    dataset = folder.resolve().name
+    dataset = set_name(folder)
     names = tell_apart([model.label for model in models], [model.path for model in models])
     baseline: list[ImageResult] = []
     results: list[list[ImageResult]] = [[] for _ in models]
     for number, pair in enumerate(pairs, 1):
         progress(f"{dataset} {number}/{len(pairs)}: {pair.name}")
-        hr, lr = read_pair(pair, scale)
+        hr, lr = read_pair(pair, scale, jpeg)
         grey = Path(pair.name).stem in GREY_PICTURES.get(dataset, ())
-        baseline.append(_result(pair.name, bicubic(lr, scale=scale), hr, lr, grey, None))
+        quality = jpeg.quality(pair.name) if jpeg else None
+        baseline.append(_result(pair.name, bicubic(lr, scale=scale), hr, lr, grey, None, quality))
         for model, images in zip(models, results, strict=True):
             estimate, seconds = _timed(enlarge, lr, model)
-            images.append(_result(pair.name, estimate, hr, lr, grey, seconds))
+            images.append(_result(pair.name, estimate, hr, lr, grey, seconds, quality))
     return SetResult(
         dataset=dataset,
         folder=folder,
@@ -225,7 +235,13 @@ def _timed(enlarge: Enlarger, lr: Rgb8, model: Model) -> tuple[Rgb8, float]:
 
 
 def _result(
-    name: str, estimate: Rgb8, hr: Rgb8, lr: Rgb8, grey: bool, seconds: float | None
+    name: str,
+    estimate: Rgb8,
+    hr: Rgb8,
+    lr: Rgb8,
+    grey: bool,
+    seconds: float | None,
+    jpeg_quality: int | None,
 ) -> ImageResult:
     scale = hr.shape[0] // lr.shape[0]
     return ImageResult(
@@ -234,6 +250,7 @@ def _result(
         lr_psnr=lr_consistency(estimate, lr),
         seconds=seconds,
         scores_as_grey=score(estimate, hr, border=scale, as_grey=True) if grey else None,
+        jpeg_quality=jpeg_quality,
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from upres.errors import InputError
+from upres.evaluation.compression import Jpeg, through_jpeg
 from upres.formats import SUFFIXES
+from upres.formats.archives import read_tar
 from upres.formats.opening import read_rgb8
 from upres.resize import bicubic
 
@@ -25,7 +27,10 @@ class Pair:
 
     name: str
     hr: Path
+    """Of a picture in a tar file, that file's path, a colon and the name inside."""
     lr: Path | None
+    content: bytes | None = field(default=None, repr=False)
+    """Of HR's file, where it is in a tar file."""
 
 
 def find_pairs(folder: Path, scale: int) -> list[Pair]:
@@ -33,11 +38,13 @@ def find_pairs(folder: Path, scale: int) -> list[Pair]:
 
     A set is a folder with ``HR_x{scale}`` (else ``HR``) and, if it brings its own
     low-resolution pictures, ``LR_x{scale}`` with files of equal names; or just a folder
-    of pictures.
+    of pictures, or a tar file of them.
 
-    Raises ``InputError`` if the folder is missing, has no pictures, or has an HR picture
-    without its LR or the reverse.
+    Raises ``InputError`` if it is missing, has no pictures, or has an HR picture without
+    its LR or the reverse.
     """
+    if folder.is_file():
+        return _pairs_in_tar(folder)
     hr_folder, lr_folder = _layout(folder, scale)
     pictures = _pictures(hr_folder)
     if not pictures:
@@ -56,10 +63,22 @@ def find_pairs(folder: Path, scale: int) -> list[Pair]:
     return [Pair(name, path, small[name]) for name, path in pictures.items()]
 
 
+def set_name(folder: Path) -> str:
+    """What a set is called in tables: as its folder, or as its tar file without suffix."""
+    return folder.resolve().name.removesuffix(".tar")
+
+
+def _pairs_in_tar(path: Path) -> list[Pair]:
+    pairs = [Pair(name, Path(f"{path}:{name}"), None, content) for name, content in read_tar(path)]
+    if not pairs:
+        raise InputError(f"{path}: holds no pictures; expected {', '.join(SUFFIXES)}")
+    return pairs
+
+
 def _layout(folder: Path, scale: int) -> tuple[Path, Path | None]:
     """Where a set keeps its HR pictures and its LR ones, if it has those."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the folder of a benchmark set")
+        raise InputError(f"{folder}: no such folder; give a benchmark set's, or a tar file")
     own, common, lr = folder / f"HR_x{scale}", folder / "HR", folder / f"LR_x{scale}"
     lr_folder = lr if lr.is_dir() else None
     for hr_folder in (own, common):
@@ -89,16 +108,16 @@ def _pictures(folder: Path) -> dict[str, Path]:
     }
 
 
-def read_pair(pair: Pair, scale: int) -> tuple[Rgb8, Rgb8]:
+def read_pair(pair: Pair, scale: int, jpeg: Jpeg | None = None) -> tuple[Rgb8, Rgb8]:
     """The HR picture, cut at the bottom and right to a multiple of ``scale``, and the LR.
 
     Both uint8 RGB, height x width x 3. Where the set has no LR, HR is shrunk as MATLAB
-    does.
+    does. With ``jpeg``, the LR has then been through a file of the quality that it says.
 
     Raises ``InputError`` if a file cannot be read, the two sizes do not fit the scale, or
     HR is too small to be compared.
     """
-    hr = read_rgb8(pair.hr)
+    hr = read_rgb8(pair.hr if pair.content is None else pair.content, name=str(pair.hr))
     height, width = (side - side % scale for side in hr.shape[:2])
     least = SSIM_WINDOW + 2 * scale
     if min(height, width) < least:
@@ -107,12 +126,10 @@ def read_pair(pair: Pair, scale: int) -> tuple[Rgb8, Rgb8]:
             f"x{scale}: each side should have at least {least + -least % scale}; remove it"
         )
     hr = hr[:height, :width]
-    if pair.lr is None:
-        return hr, bicubic(hr, scale=1 / scale)
-    lr = read_rgb8(pair.lr)
+    lr = bicubic(hr, scale=1 / scale) if pair.lr is None else read_rgb8(pair.lr)
     if (lr.shape[0] * scale, lr.shape[1] * scale) != (height, width):
         raise InputError(
             f"{pair.lr}: {lr.shape[1]}x{lr.shape[0]} pixels do not fit the {width}x{height} "
             f"of {pair.hr}: at x{scale} it should have {width // scale}x{height // scale}"
         )
-    return hr, lr
+    return hr, lr if jpeg is None else through_jpeg(lr, jpeg.quality(pair.name))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from upres.errors import UsageError, needs_extra
 from upres.evaluation import benchmark, tables
+from upres.evaluation.compression import Jpeg
 from upres.evaluation.runs import Run, read_runs
 from upres.formats import make_folder
 from upres.model import Model
@@ -17,6 +18,7 @@ def evaluate_into(
     models: Sequence[Model],
     sets: Sequence[Path],
     *,
+    jpeg: Jpeg | None = None,
     show: Sequence[str] = (),
     report: bool = True,
     progress: Callable[[str], None] | None = None,
@@ -39,7 +41,7 @@ def evaluate_into(
     elif show:
         raise UsageError("--show is for the report, which --no-report leaves out")
     make_folder(folder)
-    evaluation = benchmark.evaluate(models, sets, progress=progress)
+    evaluation = benchmark.evaluate(models, sets, jpeg=jpeg, progress=progress)
     stem = tables.file_stem([model.card.name for model in models], evaluation.scale)
     json, csv, html = (folder / f"{stem}{suffix}" for suffix in (".json", ".csv", ".html"))
     tables.write_json(evaluation, json)

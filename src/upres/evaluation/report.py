@@ -14,6 +14,7 @@ from markupsafe import Markup
 from upres.errors import InputError
 from upres.evaluation import pictures, plots
 from upres.evaluation.benchmark import Enlarger, Evaluation, SetResult, enlarge_rgb8
+from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import find_pairs, read_pair
 from upres.evaluation.pages import write_page
 from upres.evaluation.tables import COST_NOTE, LR_NOTE, figures, seconds_text, short_number
@@ -95,8 +96,10 @@ def write_report(
                 if any(_is_called(image.image, name) for name in show)
             ]
             chosen = names if show else pictures.most_different(result)
-            shown = list(_shown(result, models, chosen, enlarge or enlarge_rgb8, progress))
-        sections.append(_section(result, shown, f"set{number}"))
+            shown = list(
+                _shown(result, models, chosen, evaluation.jpeg, enlarge or enlarge_rgb8, progress)
+            )
+        sections.append(_section(result, shown, evaluation.jpeg, f"set{number}"))
     write_page(
         path,
         "report.html.jinja",
@@ -119,6 +122,7 @@ def _shown(
     result: SetResult,
     models: Sequence[Model],
     names: Sequence[str],
+    jpeg: Jpeg | None,
     enlarge: Enlarger,
     progress: Callable[[str], None] | None,
 ) -> Iterator[pictures.Shown]:
@@ -127,7 +131,7 @@ def _shown(
     for name in names:
         if progress:
             progress(f"report: {result.dataset}, {name}")
-        hr, lr = read_pair(pairs[name], scale)
+        hr, lr = read_pair(pairs[name], scale, jpeg)
         images = [bicubic(lr, scale=scale), *(enlarge(lr, model) for model in models)]
         scores = [
             next(image.scores.psnr for image in method.images if image.image == name)
@@ -137,7 +141,9 @@ def _shown(
         yield pictures.show(name, hr, list(zip(labels, images, scores, strict=True)), border=scale)
 
 
-def _section(result: SetResult, shown: Sequence[pictures.Shown], key: str) -> dict[str, Any]:
+def _section(
+    result: SetResult, shown: Sequence[pictures.Shown], jpeg: Jpeg | None, key: str
+) -> dict[str, Any]:
     """What the template needs of one set."""
     rows = [
         dict(list(figures(method))[-1][1])
@@ -148,7 +154,8 @@ def _section(result: SetResult, shown: Sequence[pictures.Shown], key: str) -> di
         "key": key,
         "name": result.dataset,
         "count": len(result.methods[0].images),
-        "lr": "the set's own" if result.lr_from_files else "made by MATLAB's bicubic",
+        "lr": ("the set's own" if result.lr_from_files else "made by MATLAB's bicubic")
+        + (f", as JPEG of quality {jpeg.text}" if jpeg else ""),
         "measures": [*QUALITY, *COST],
         "rows": [
             {"method": method.method, "cells": cells}

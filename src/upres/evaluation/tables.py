@@ -132,7 +132,7 @@ def _method_to_json(method: MethodResult) -> dict[str, Any]:
         {"image": name} | {k: v if math.isfinite(v or 0) else None for k, v in row.items()}
         for name, row in figures(method)
     ]
-    mean = {key: value for key, value in rows.pop().items() if key != "image"}
+    mean = {k: v for k, v in rows.pop().items() if k not in ("image", "jpeg_quality")}
     return {
         "method": method.method,
         "model": None if method.model is None else str(method.model),
@@ -145,9 +145,9 @@ def _method_to_json(method: MethodResult) -> dict[str, Any]:
 
 def figures(method: MethodResult) -> Iterator[tuple[str, dict[str, float | None]]]:
     """Each picture's name and its measures by name, and at the end ``MEAN`` and theirs."""
-    rows = [(i.image, i.scores, i.lr_psnr, i.seconds) for i in method.images]
-    rows.append((MEAN, method.means, method.lr_psnr, method.seconds))
-    for name, scores, lr_psnr, seconds in rows:
+    rows = [(i.image, i.scores, i.lr_psnr, i.seconds, i.jpeg_quality) for i in method.images]
+    rows.append((MEAN, method.means, method.lr_psnr, method.seconds, None))
+    for name, scores, lr_psnr, seconds, jpeg_quality in rows:
         yield (
             name,
             {
@@ -157,13 +157,14 @@ def figures(method: MethodResult) -> Iterator[tuple[str, dict[str, float | None]
                 "mae": scores.mae,
                 "lr_psnr": lr_psnr,
                 "seconds": seconds,
+                "jpeg_quality": jpeg_quality,
             },
         )
 
 
 CSV_COLUMNS = (
     *("set", "scale", "method", "image", "psnr", "ssim", "mse", "mae", "lr_psnr"),
-    *("parameters", "multiply_adds", "seconds"),
+    *("parameters", "multiply_adds", "seconds", "jpeg_quality", "protocol"),
 )
 
 
@@ -171,7 +172,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
     """Write a row for each set, method and picture to ``path``, replacing a file there.
 
     After a method's pictures comes the row of their means, whose image is ``mean``.
-    Infinite PSNR is written ``inf``; what bicubic has not is empty.
+    Infinite PSNR is written ``inf``; what there is not, is empty.
 
     Raises ``OutputError`` if it cannot be written.
     """
@@ -188,6 +189,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
                     "image": name,
                     "parameters": method.parameters,
                     "multiply_adds": method.multiply_adds,
+                    "protocol": evaluation.protocol,
                 }
                 writer.writerow(key | row)
     with replacing(path) as temporary:

@@ -33,6 +33,10 @@ class Enlargement(Protocol):
     def estimate(self) -> Estimate:
         """What this will make and need, told without decoding pixels."""
 
+    @property
+    def why(self) -> str:
+        """Which model was chosen and why, where the file decided; else empty."""
+
     def write(self, target: Path, *, progress: Callable[[float], None] | None = None) -> None:
         """Make the result, and write it to ``target``, whose suffix decides its format.
 

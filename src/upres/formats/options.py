@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from upres.errors import InputError, UsageError
-from upres.model import DEFAULT_MODEL, Precision
+from upres.model import DEFAULT_MODEL, Precision, at_precision, load_model
 
 MAX_PIXELS = 2**30
 """Largest result that is made without being asked for by ``max_pixels``."""
@@ -20,13 +20,14 @@ class Options:
     Raises ``UsageError`` for values out of range or that contradict each other.
     """
 
-    model: str = DEFAULT_MODEL
-    """A shipped model's name, or the path of an .onnx file."""
+    model: str | None = None
+    """A shipped model's name, or the path of an .onnx file; ``None`` lets the picture's file
+    decide, see ``upres.formats.choice``."""
     precision: Precision = "auto"
     """Of a shipped model: int8 where the processor is made for it, or one of the two."""
     scale: float | None = None
     """Factor, at least 1, not necessarily whole. At most one of ``scale``, ``width``,
-    ``height`` and ``fit`` is given; without any, it is the model's largest scale."""
+    ``height`` and ``fit`` is given; without any, it is ``default_scale``."""
     width: int | None = None
     """Width of the result in pixels; its height follows from the proportions."""
     height: int | None = None
@@ -55,6 +56,14 @@ class Options:
             raise UsageError(f"quality must be from 1 to 100, not {self.quality}")
         if self.max_pixels < 1:
             raise UsageError(f"max_pixels must be at least 1, not {self.max_pixels}")
+
+    @property
+    def default_scale(self) -> int:
+        """The model's largest scale, whatever models the file may decide for.
+
+        Raises ``ModelError`` if there is no such model or precision.
+        """
+        return load_model(at_precision(self.model or DEFAULT_MODEL, self.precision)).card.scale
 
 
 @dataclass(frozen=True)

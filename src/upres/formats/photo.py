@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from upres.errors import InputError, OutputError
 from upres.formats import replacing, temporary_name
+from upres.formats.choice import choose_models
 from upres.formats.opening import Photo, examined, open_photo
 from upres.formats.options import Estimate, Options, output_size
 from upres.formats.saving import check_output, sample_type, save
 from upres.formats.spool import Spool
-from upres.inference import enlarge_windows, stages
+from upres.inference import enlarge_windows
 from upres.model import Model
 from upres.pixels import Float32Array
 
@@ -33,6 +34,8 @@ class PhotoEnlargement:
     photo: Photo
     options: Options
     models: list[Model]
+    why: str
+    """The models are these, if the file decided; see ``upres.formats.choice``."""
     height: int
     """Of a page of the result."""
     width: int
@@ -83,9 +86,10 @@ def open_file(source: Path, options: Options) -> PhotoEnlargement:
     """Open a photograph and find out what is to become of it: see ``upres.formats``."""
     photo = open_photo(source, keep_cmyk=options.cmyk)
     height, width = photo.height, photo.width
-    default = stages(options.model, None, options.precision)[0].card.scale
     try:
-        rows, columns, factor = output_size(options, height, width, default_scale=default)
+        rows, columns, factor = output_size(
+            options, height, width, default_scale=options.default_scale
+        )
     except InputError as error:
         raise InputError(f"{photo.path}: {error}") from None
     pixels = photo.pages * rows * columns
@@ -95,9 +99,8 @@ def open_file(source: Path, options: Options) -> PhotoEnlargement:
             f"{photo.path}: would become {columns}x{rows} pixels{several}, more than the "
             f"{options.max_pixels:,} pixels that are allowed: raise --max-pixels, if it is to be"
         )
-    return PhotoEnlargement(
-        photo, options, stages(options.model, factor, options.precision), rows, columns
-    )
+    models, why = choose_models(source, options, factor)
+    return PhotoEnlargement(photo, options, models, why, rows, columns)
 
 
 def _enlarge_page(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pyvips
 
 from upres.errors import OutputError
 from upres.formats import OUTPUT_SUFFIXES, png_colour, tiff_exif
+from upres.formats.jpeg import jpeg_quality
 from upres.formats.metadata import with_metadata
 from upres.formats.opening import DTYPES, Photo, first_line
 from upres.formats.options import Options
@@ -30,18 +30,6 @@ _BIGTIFF_BYTES = 2**32 - 2**24
 """TIFF's addresses end at 4 GiB; some room is left for what is not pixels."""
 _OPTIMISED_PIXELS = 2**24
 """Above that, the memory that JPEG's optimal Huffman tables take is not worth it."""
-
-# The customary luminance table of JPEG (ITU T.81, table K.1), in the file's zigzag order.
-# fmt: off
-_LUMINANCE = np.array([
-    16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35,
-    37, 29, 40, 58, 51, 61, 60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109,
-    81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99,
-], float)
-# fmt: on
-_PERCENT = np.array([5000 // q if q < 50 else 200 - 2 * q for q in range(1, 101)])
-_TABLES = np.clip((_LUMINANCE * _PERCENT[:, None] + 50) // 100, 1, 255)
-"""That table at qualities from 1 to 100, as libjpeg scales it."""
 
 
 def check_output(path: Path, photo: Photo, *, height: int, width: int) -> None:
@@ -220,30 +208,6 @@ def _save(image: pyvips.Image, path: Path, suffix: str, photo: Photo, options: O
 
 def _field(image: pyvips.Image, name: str, default: Any) -> Any:
     return image.get(name) if image.get_typeof(name) else default
-
-
-def jpeg_quality(path: Path) -> int | None:
-    """Quality that a JPEG file was saved with, by libjpeg's scale; ``None`` if it is no JPEG.
-
-    It is that at which the customary luminance table, scaled as libjpeg scales it, is
-    nearest to the file's own.
-    """
-    for marker, content in _jpeg_segments(path):
-        # 8-bit table number 0: the luminance.
-        if marker == 0xDB and content[:1] == b"\0" and len(content) >= 65:
-            table = np.frombuffer(content[1:65], np.uint8).astype(float)
-            # Of equals the last, which is the best quality.
-            return 100 - int(np.abs(_TABLES[::-1] - table).sum(axis=1).argmin())
-    return None
-
-
-def _jpeg_segments(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of a JPEG file's segments, up to its pixels; of another file, none."""
-    with path.open("rb") as file:
-        if file.read(2) != b"\xff\xd8":
-            return
-        while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
-            yield head[1], file.read(max(0, int.from_bytes(head[2:], "big") - 2))
 
 
 def is_lossless_webp(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pydantic import ConfigDict
 
 from upres.errors import InputError
 from upres.formats import SUFFIXES
+from upres.formats.archives import read_tar
 from upres.formats.opening import read_rgb8
 
 
@@ -51,9 +51,11 @@ def read_pictures(sources: Sequence[Path]) -> Iterator[tuple[str, NDArray[np.uin
     for source in sources:
         if source.is_dir():
             yield from _decoded((str(path), path) for path in _pictures(source))
+        elif not source.exists():
+            raise _missing(source)
         else:
             count = 0
-            for name, pixels in _decoded(_read_tar(source)):
+            for name, pixels in _decoded(_from_tar(source)):
                 count += 1
                 yield name, pixels
             if count == 0:
@@ -158,19 +160,8 @@ def _decoded(
     return in_parallel(lambda item: (item[0], read_rgb8(item[1], name=item[0])), pictures)
 
 
-def _read_tar(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(path) as archive:
-            members = (m for m in archive.getmembers() if m.isfile())
-            for member in sorted(members, key=lambda member: member.name):
-                if Path(member.name).suffix.lower() in SUFFIXES:
-                    file = archive.extractfile(member)
-                    assert file is not None  # isfile() was checked
-                    yield f"{path}:{member.name}", file.read()
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except (OSError, tarfile.TarError) as error:
-        raise InputError(f"{path}: cannot read this tar file: {error}") from error
+def _from_tar(path: Path) -> Iterator[tuple[str, bytes]]:
+    return ((f"{path}:{name}", content) for name, content in read_tar(path))
 
 
 def _missing(path: Path) -> InputError:

@@ -1,0 +1,68 @@
+"""LR pictures as JPEG files have them, for measuring how models do on such."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from upres.errors import UsageError
+from upres.formats.opening import read_rgb8
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """Files of which qualities LR pictures are put through.
+
+    Raises ``UsageError`` if these are not from 1 to 100, or the lower is the higher.
+    """
+
+    low: int
+    high: int
+    """The highest quality; both are drawn, too."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.low <= self.high <= 100:
+            raise UsageError(
+                f"JPEG's quality is from 1 to 100, the lower first, such as 30-90, not {self.text}"
+            )
+
+    @property
+    def text(self) -> str:
+        """Such as ``30-90`` or, of one quality, ``60``."""
+        return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
+
+    @property
+    def protocol(self) -> str:
+        """What is to be said of it beside figures."""
+        if self.low == self.high:
+            return f"LR through JPEG files of quality {self.low}, 4:2:0"
+        return (
+            f"LR through JPEG files of quality {self.low} to {self.high}, drawn by seed "
+            f"{self.seed} for each picture's name, 4:2:0"
+        )
+
+    def quality(self, name: str) -> int:
+        """The quality for the picture that is called ``name``, whatever its suffix.
+
+        It depends on nothing else, so that adding a set, or leaving one out, changes none.
+        """
+        # Of random's methods, only this one gives the same in all versions of Python.
+        drawn = random.Random(f"{self.seed}/{PurePath(name).stem}").random()
+        return self.low + int(drawn * (self.high - self.low + 1))
+
+
+def through_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """``image`` (height x width x 3, RGB) as it comes back from a JPEG file of ``quality``.
+
+    Colours are kept at half the resolution (4:2:0), as in most files on the web.
+    """
+    file: bytes = pyvips.Image.new_from_array(image).jpegsave_buffer(
+        Q=quality, subsample_mode="on", keep="none"
+    )
+    return read_rgb8(file)

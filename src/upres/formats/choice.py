@@ -1,0 +1,43 @@
+"""Which models enlarge a picture: those asked for, or those that its file decides for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from upres.formats.jpeg import jpeg_quality
+from upres.formats.options import Options
+from upres.inference import stages
+from upres.model import DEFAULT_MODEL, Model, shipped_models
+
+COMPRESSED_MODEL = "photo"
+"""The shipped model for pictures that JPEG has changed; ``DEFAULT_MODEL`` is for clean ones."""
+
+CLEAN_QUALITY = 90
+"""JPEG of this quality or better counts as clean. To be measured on valid.tar: that from which
+on ``DEFAULT_MODEL`` gives the higher PSNR."""
+
+
+def choose_models(path: Path, options: Options, factor: float) -> tuple[list[Model], str]:
+    """The models that enlarge the picture ``factor`` times, one after another, and why.
+
+    Why is a short text for the user, such as ``model photo: JPEG of quality 62``; it is
+    empty where there was nothing to choose.
+
+    Raises ``ModelError`` if there is no such model, or it does not enlarge.
+    """
+    if options.model is not None:
+        return stages(options.model, factor, options.precision), ""
+    if COMPRESSED_MODEL not in shipped_models():
+        return stages(DEFAULT_MODEL, factor, options.precision), ""
+    clean = stages(DEFAULT_MODEL, factor, options.precision)
+    quality = jpeg_quality(path)
+    if quality is None:
+        return clean, ""
+    why = f"JPEG of quality {quality}"
+    if quality >= CLEAN_QUALITY:
+        return clean, f"model {DEFAULT_MODEL}: {why}"
+    # Only the first: what it has made of the picture is clean.
+    models = stages(DEFAULT_MODEL, factor, options.precision, first=COMPRESSED_MODEL)
+    if models[0].path == clean[0].path:
+        return clean, f"model {DEFAULT_MODEL}: {why}, but {COMPRESSED_MODEL} has no scale for this"
+    return models, f"model {COMPRESSED_MODEL}: {why}"
