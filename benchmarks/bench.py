@@ -33,7 +33,7 @@ from measuring import (
 from upres.engine import compile_window
 from upres.errors import ModelError, TrainingError
 from upres.evaluation.complexity import graph_multiply_adds
-from upres.model import DEFAULT_MODEL, Model, ModelCard, load_model, shipped_models
+from upres.model import DEFAULT_MODEL, INT8, Model, ModelCard, load_model, shipped_models
 from upres.resize import bicubic
 
 HELP_LIMIT = 0.5
@@ -51,10 +51,18 @@ class Subject:
     gflop: float
 
 
-def chain(side: int, *, channels: int = 64, length: int = 16) -> tuple[Model, float]:
+def chain(
+    side: int, precision: str, *, channels: int = 64, length: int = 16
+) -> tuple[Model, float]:
     """3x3 convolutions in a row, as a model, and their GFLOP at ``side`` x ``side``."""
     import openvino
     from openvino import opset13 as ops
+
+    def quantised(values: Any, least: float, most: float, levels: int) -> Any:
+        if precision == "fp32":
+            return values
+        ends = [ops.constant(np.float32(end)) for end in (least, most, least, most)]
+        return ops.fake_quantize(values, *ends, levels)
 
     rng = np.random.default_rng(0)
     picture = ops.parameter([1, channels, -1, -1], np.float32)
@@ -62,9 +70,10 @@ def chain(side: int, *, channels: int = 64, length: int = 16) -> tuple[Model, fl
     for _ in range(length):
         # Of this deviation, so that values neither grow nor shrink on their way through.
         weights = rng.normal(0, (9 * channels) ** -0.5, (channels, channels, 3, 3))
-        result = ops.convolution(
-            result, ops.constant(weights.astype(np.float32)), [1, 1], [1, 1], [1, 1], [1, 1]
-        )
+        most = float(np.abs(weights).max())
+        kernels = quantised(ops.constant(weights.astype(np.float32)), -most, most, 255)
+        result = quantised(result, -2, 2, 256)
+        result = ops.convolution(result, kernels, [1, 1], [1, 1], [1, 1], [1, 1])
     # Only one channel leaves: copying all of them out is no part of convolving.
     result = ops.slice(result, np.array([0]), np.array([1]), np.array([1]), np.array([1]))
     graph = openvino.Model([result], [picture])
@@ -112,7 +121,8 @@ def torch_twin(model: Model) -> Callable[[Any], object] | None:
             raise
         return None
     try:
-        network, _ = load_network(model.path)
+        # Of int8, what it was made of.
+        network, _ = load_network(model.path.with_name(model.path.name.replace(INT8, "")))
     except TrainingError:
         return None
 
@@ -123,41 +133,58 @@ def torch_twin(model: Model) -> Callable[[Any], object] | None:
     return run
 
 
-def speed_sections(subjects: Sequence[Subject], peaks: Mapping[int, float], times: Times) -> str:
+def speed_sections(
+    subjects: Sequence[Subject], peaks: Mapping[tuple[str, int], float], times: Times
+) -> str:
     """The networks beside the machine's peak, and enlarging beside what else one may run."""
-    peak_times = {side: times["peak", side] for side in peaks}
-    rates = {side: peaks[side] / median(peak_times[side]) for side in peaks}
-    best = max(rates, key=lambda side: rates[side])
-    limit = [peaks[best] / seconds for seconds in peak_times[best]]
+    limits, told = {}, []
+    for precision in dict.fromkeys(precision for precision, _ in peaks):
+        reached_by_side = {
+            side: [gflop / seconds for seconds in times["peak", own, side]]
+            for (own, side), gflop in peaks.items()
+            if own == precision
+        }
+        rates = {side: median(reached) for side, reached in reached_by_side.items()}
+        limits[precision] = reached_by_side[max(rates, key=lambda side: rates[side])]
+        listed = ", ".join(f"{rate:.0f} at {side}x{side}" for side, rate in rates.items())
+        told.append(f"in {precision} {listed}")
     networks, pictures = [], []
     for key, entry in enumerate(subjects):
         name = f"{entry.model.label} ({entry.model.card.precision})"
+        limit = limits[entry.model.card.precision]
         network, whole, simple = (times[kind, key] for kind in ("network", "enlarge", "bicubic"))
         reached = [entry.gflop / seconds for seconds in network]
         row = [name, f"{entry.width}x{entry.height}", f"{entry.gflop:.1f}"]
-        row += [f"{median(network):.3f}", f"{median(reached):.0f}"]
+        row += [f"{median(network):.3f}", f"{1 / median(network):.1f}", f"{median(reached):.0f}"]
         networks.append([*row, spread(ratios(reached, limit))])
         row = [name, f"{median(whole):.3f}", spread(ratios(whole, network))]
         row += [f"{median(simple):.3f}", spread(ratios(whole, simple))]
         twin = times.get(("torch", key))
         row += [f"{median(twin):.3f}", spread(ratios(twin, network))] if twin else ["-", "-"]
         pictures.append(row)
-    network_header = ["model", "input", "GFLOP", "seconds", "GFLOP/s", "share of the best"]
+    network_header = [
+        "model",
+        "input",
+        "GFLOP",
+        "seconds",
+        "frames/s",
+        "GFLOP/s",
+        "share of the best",
+    ]
     picture_header = ["model", "enlarge, s", "enlarge / network", "bicubic, s"]
     picture_header += ["enlarge / bicubic", "PyTorch, s", "PyTorch / network"]
-    reached_by_side = ", ".join(f"{rates[side]:.0f} at {side}x{side}" for side in peaks)
     parts = [
         "## The networks",
         "The network alone, on the whole picture in one window, and its share of the best "
-        "that the same engine reaches in float32 for sixteen 3x3 convolutions in a row, 64 "
-        f"channels to 64: of {reached_by_side}, in GFLOP/s, that at {best}x{best}. "
+        "that the same engine reaches in the same precision for sixteen 3x3 convolutions in a "
+        f"row, 64 channels to 64, which is the largest of, in GFLOP/s: {'; '.join(told)}. "
         "Convolutions alone are counted; one multiply-add is 2 FLOP.",
         table(network_header, networks),
         "## Enlarging a picture",
         "`upres.enlarge`: 8-bit array in, 8-bit array out, conversions and windows included, "
         "the model loaded and compiled before. Bicubic: `upres.resize.bicubic` of the same "
-        "array. PyTorch: the same network alone, float32, not compiled; `-` where PyTorch is "
-        "not installed, or the network is not one that upres builds.",
+        "array. PyTorch: the same network alone, always in float32, not compiled; `-` where "
+        "PyTorch is not installed, or the network is not one that upres builds.",
         table(picture_header, pictures),
     ]
     return "\n\n".join(parts)
@@ -224,12 +251,13 @@ def main() -> None:
 
     rng = np.random.default_rng(0)
     items: dict[Hashable, Item] = {}
-    peaks: dict[int, float] = {}
-    for side in (32, 64) if quick else (128, 256, 512):
-        model, peaks[side] = chain(side)
-        engine = compile_window(model, side, side)
-        window = rng.random((1, 64, side, side), np.float32)
-        items["peak", side] = Item(partial(engine, window))
+    peaks: dict[tuple[str, int], float] = {}
+    for precision in dict.fromkeys(model.card.precision for model in models):
+        for side in (32, 64) if quick else (128, 256, 512):
+            model, peaks[precision, side] = chain(side, precision)
+            engine = compile_window(model, side, side)
+            window = rng.random((1, 64, side, side), np.float32)
+            items["peak", precision, side] = Item(partial(engine, window))
     for key, entry in enumerate(subjects):
         items |= model_items(key, entry, rng)
     times = measure(items, rounds)
