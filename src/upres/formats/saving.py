@@ -43,7 +43,8 @@ def check_output(path: Path, photo: Photo, *, height: int, width: int) -> None:
             f"{path}: the result, {width}x{height}, is more than the {limit} pixels a side "
             f"that {suffix} can hold: choose .png or .tif with --output"
         )
-    needed, memory = height * width * _ENCODER_BYTES.get(suffix, 0), machine_memory()
+    needed = height * width * _ENCODER_BYTES.get(suffix, 0)
+    memory = machine_memory() if needed else None
     if memory is not None and needed > memory // 2:
         raise OutputError(
             f"{path}: to write {width}x{height} pixels as {suffix} takes about {needed:,} bytes "
