@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from upres.pixels import LUMA
+
 LossName = Literal["mse", "l1", "charbonnier", "fft", "luma", "luma_rmse"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -68,7 +70,8 @@ def _luma_error(estimate: Tensor, target: Tensor) -> Tensor:
     if error.shape[1] != 3:
         raise ValueError(f"luma is of 3 channels, not {error.shape[1]}")
     red, green, blue = error.unbind(1)
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+    of_red, of_green, of_blue = LUMA.tolist()
+    return of_red * red + of_green * green + of_blue * blue
 
 
 LOSSES: dict[LossName, Loss] = {
