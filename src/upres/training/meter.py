@@ -12,6 +12,7 @@ from upres.errors import TrainingError
 from upres.training.checkpoint import Progress
 from upres.training.config import Recipe
 from upres.training.networks import Network, multiply_adds
+from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import learning_rate
 from upres.training.run import Folder
 
@@ -94,11 +95,10 @@ class Meter:
 def matrix_rate(device: torch.device) -> float:
     """Floating-point operations a second of a large matrix product: the device's own rate.
 
-    In bfloat16 on a GPU and in float32 on a CPU, as training is.
+    In bfloat16 where training is, else in float32.
     """
-    cuda = device.type == "cuda"
-    side = 8192 if cuda else 1024
-    dtype = torch.bfloat16 if cuda else torch.float32
+    side = 8192 if device.type == "cuda" else 1024
+    dtype = torch.bfloat16 if fast_in_bfloat16(device) else torch.float32
     a = torch.randn(side, side, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(6):
