@@ -71,7 +71,8 @@ def _luma_error(estimate: Tensor, target: Tensor) -> Tensor:
         raise ValueError(f"luma is of 3 channels, not {error.shape[1]}")
     red, green, blue = error.unbind(1)
     of_red, of_green, of_blue = LUMA.tolist()
-    return of_red * red + of_green * green + of_blue * blue
+    luma_error: Tensor = of_red * red + of_green * green + of_blue * blue
+    return luma_error
 
 
 LOSSES: dict[LossName, Loss] = {
