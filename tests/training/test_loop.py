@@ -28,6 +28,7 @@ from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
 from upres.training.loop import train
 from upres.training.networks import Network, Plain, SrresnetConfig, build
+from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.transfer import Teacher, orient, warm_start
 
 Texture = Callable[[int, int, int], NDArray[np.uint8]]
@@ -150,8 +151,9 @@ def test_two_processes_train_as_one(data: Path, tmp_path: Path, whole: Path) -> 
     )
     assert len(one) == len(two) > 5
     # Sums are taken in another order, and what that changes grows from step to step.
-    np.testing.assert_allclose(two[0], one[0], rtol=1e-5)
-    np.testing.assert_allclose(two, one, rtol=2e-3)
+    coarser = 20 if fast_in_bfloat16(torch.device("cpu")) else 1
+    np.testing.assert_allclose(two[0], one[0], rtol=1e-5 * coarser)
+    np.testing.assert_allclose(two, one, rtol=2e-3 * coarser)
 
 
 def test_progressive_patches_photo_and_a_teacher_resume_exactly(data: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from upres import metrics
@@ -155,7 +156,8 @@ def start_fabric() -> Fabric:
         accelerator=device.type,
         devices=local,
         num_nodes=world // local,
-        strategy="ddp" if world > 1 else "auto",
+        # Statistics of batches are the first process's own: it alone writes them.
+        strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
         precision="bf16-mixed" if fast_in_bfloat16(device) else "32-true",
     )
     fabric.launch()
