@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,12 +24,14 @@ import pyvips
 
 from measuring import Item, machine, measure, peak_memory, ratios, spread, table
 from upres.engine import compile_window
-from upres.model import DEFAULT_MODEL, load_model
+from upres.model import DEFAULT_MODEL, Precision, at_precision, load_model
 
 LIMIT = 2.0
 """How many times the network's own time the folder may take."""
 
 SIDE = 64
+
+FOLDERS = {"a folder of PNG": "png", "a folder of JPEG": "jpg"}
 
 
 def picture(rng: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -40,6 +43,26 @@ def picture(rng: np.random.Generator) -> np.ndarray[Any, Any]:
     return (pixels + rng.normal(0, 3, pixels.shape)).clip(0, 255).astype(np.uint8)
 
 
+def alone(
+    precision: Precision, scale: int, pixels: Sequence[np.ndarray[Any, Any]]
+) -> Callable[[], None]:
+    """What runs the network, and nothing else, on all pictures: a thread for each processor."""
+    model = load_model(at_precision(DEFAULT_MODEL, precision), scale=scale)
+    engines = [compile_window(model, SIDE, SIDE) for _ in range(os.cpu_count() or 1)]
+    inputs = [p.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255) for p in pixels]
+    inputs = [np.ascontiguousarray(array) for array in inputs]
+
+    def run(number: int) -> None:
+        for array in inputs[number :: len(engines)]:
+            engines[number](array)
+
+    def run_all() -> None:
+        with ThreadPoolExecutor(len(engines)) as pool:
+            list(pool.map(run, range(len(engines))))
+
+    return run_all
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=1000)
@@ -47,22 +70,13 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("FOLDER.md"))
     arguments = parser.parse_args()
-    scale = f"{arguments.scale}"
     about = machine()
-    model = load_model(DEFAULT_MODEL, scale=arguments.scale)
-    engines = [compile_window(model, SIDE, SIDE) for _ in range(os.cpu_count() or 1)]
     rng = np.random.default_rng(0)
     pixels = [picture(rng) for _ in range(arguments.pictures)]
-    inputs = [p.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255) for p in pixels]
-    inputs = [np.ascontiguousarray(array) for array in inputs]
-
-    def run_network() -> None:
-        def run(number: int) -> None:
-            for array in inputs[number :: len(engines)]:
-                engines[number](array)
-
-        with ThreadPoolExecutor(len(engines)) as pool:
-            list(pool.map(run, range(len(engines))))
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    items = {
+        ("the network alone", own): Item(alone(own, arguments.scale, pixels)) for own in precisions
+    }
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -71,48 +85,53 @@ def main() -> None:
             for number, array in enumerate(pixels):
                 path = folder / suffix / f"{number:06}.{suffix}"
                 pyvips.Image.new_from_array(array).write_to_file(str(path))
-        command = [sys.executable, "-m", "upres", "enlarge", "-q", "--scale", scale]
+        command = [sys.executable, "-m", "upres", "enlarge", "-q", "--scale", f"{arguments.scale}"]
         command += ["--model", DEFAULT_MODEL]  # else JPEG would be another's
-
         outputs = (f"out{number}" for number in itertools.count())
 
-        def run(given: str) -> None:
-            subprocess.run([*command, given, "--output", next(outputs)], cwd=folder, check=True)
+        def run(given: str, own: str) -> None:
+            line = [*command, "--precision", own, given, "--output", next(outputs)]
+            subprocess.run(line, cwd=folder, check=True)
 
-        one = "png/000000.png"
-        subjects = {"a folder of PNG": "png", "a folder of JPEG": "jpg", "one PNG": one}
-        items = {what: Item(partial(run, given)) for what, given in subjects.items()}
-        times = measure({"the network alone": Item(run_network), **items}, arguments.rounds)
+        for what, given in FOLDERS.items():
+            items |= {(what, own): Item(partial(run, given, own)) for own in precisions}
+        times = measure(items, arguments.rounds)
         memory = peak_memory([*command, "png", "--output", next(outputs)], folder)
-    alone = times["the network alone"]
+    over = {
+        (what, own): ratios(seconds, times["the network alone", own])
+        for (what, own), seconds in times.items()
+    }
     rows = [
         [
-            f"{what}" if what == "the network alone" else f"`upres enlarge`, {what}",
+            f"{what}, {own}",
             f"{median(seconds):.2f}",
-            "-" if what == "one PNG" else f"{1000 * median(seconds) / len(pixels):.2f}",
-            spread(ratios(seconds, alone)),
+            f"{1000 * median(seconds) / len(pixels):.2f}",
+            spread(over[what, own]),
         ]
-        for what, seconds in times.items()
+        for (what, own), seconds in times.items()
     ]
-    worst = max(median(ratios(times[what], alone)) for what in list(subjects)[:2])
-    verdict = "at most" if worst <= LIMIT else "more than"
+    worst = {own: max(median(over[what, own]) for what in FOLDERS) for own in precisions}
+    verdicts = " and ".join(
+        f"{ratio:.2f} in {own}{'' if ratio <= LIMIT else ' (**more**)'}"
+        for own, ratio in worst.items()
+    )
     text = f"""# Many small files
 
 Written by `benchmarks/folder.py`.
 
 {about}
 
-{len(pixels):,} pictures of {SIDE}x{SIDE}, 8-bit RGB, enlarged with {model.label}; \
-{arguments.rounds} rounds take each item once, in shuffled order. The network alone: the \
-compiled engine, called with the same pictures as float32 arrays, by a thread for each \
-processor. \
-`upres enlarge`: the whole process from start to end, with its journal. Seconds are medians; \
-ratios are taken within each round, and given as median (least to most).
+{len(pixels):,} pictures of {SIDE}x{SIDE}, 8-bit RGB, enlarged with {DEFAULT_MODEL} \
+x{arguments.scale}; {arguments.rounds} rounds take each item once, in shuffled order. The network \
+alone: the compiled engine, called with the same pictures as float32 arrays, by a thread for \
+each processor. The folders: `upres enlarge`, the whole process from start to end, with its \
+journal. Seconds are medians; ratios are taken within each round, and given as median (least to \
+most).
 
-{table(["what", "seconds", "ms a picture", "/ network"], rows)}
+{table(["what", "seconds", "ms a picture", "/ network alone"], rows)}
 
-The folders take {worst:.2f} times the network's own time: {verdict} the {LIMIT:g} times that \
-they may. The process holds {memory:.0f} MiB at most.
+A folder may take {LIMIT:g} times what the network alone does. The slower of the two takes \
+{verdicts} times that. The process holds {memory:.0f} MiB at most.
 """
     arguments.output.write_text(text, "utf-8")
     print(text)
