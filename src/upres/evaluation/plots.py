@@ -106,20 +106,21 @@ def scatter(
     x_label: str,
     text: Callable[[float], str],
     name: str,
+    size: tuple[float, float] = (5.6, 3.7),
     ground: str = "none",
 ) -> str | None:
     """PSNR against cost, on a logarithmic axis, each point labelled; None without points.
 
     ``baseline`` is a label and a PSNR that stand as a line across; ``text`` writes a cost
     at its tick. Points without a finite PSNR or a cost above zero are left out.
-    ``name`` tells the plot's inner names from those of others on a page; ``ground`` is the
-    colour behind it, which a plot that stands for itself needs.
+    ``name`` tells the plot's inner names from those of others on a page; ``size`` is in
+    inches, and ``ground`` the colour behind it, which a plot that stands for itself needs.
     """
     points = [p for p in points if p.cost > 0 and math.isfinite(p.psnr)]
     if not points:
         return None
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.6, 3.7), dpi=72, layout="constrained")
+        figure = Figure(figsize=size, dpi=72, layout="constrained")
         axes = figure.add_subplot()
         axes.set_xscale("log")
         low, high = (math.log10(f(p.cost for p in points)) for f in (min, max))
@@ -164,7 +165,8 @@ def _label(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     figure.draw_without_rendering()
     taken = [t.get_window_extent(renderer) for t in axes.texts]
     centres = [axes.transData.transform((p.cost, p.psnr)) for p in points]
-    taken += [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in centres]
+    # Wider than the marker, as a label that touches another's would be read as that one's.
+    taken += [Bbox.from_bounds(x - 8, y - 8, 16, 16) for x, y in centres]
     inside = axes.get_window_extent(renderer)
     for p in sorted(points, key=lambda p: -p.psnr):
         best = None
