@@ -1,4 +1,4 @@
-# demo, test, check, fuzz and bench make their own environment in .venv.
+# demo, test, check, fuzz, bench and results make their own environment in .venv.
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -7,9 +7,10 @@ test: check ; $(BIN)/python -m pytest
 check: .venv/dev.done ; $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
 fuzz: .venv/dev.done ; UPRES_FUZZ_CASES=2000 $(BIN)/python -m pytest tests/test_fuzz.py
 bench: .venv/dev.done ; set -e; for name in bench memory folder training; do $(BIN)/python benchmarks/$$name.py; done
+results: .venv/dev.done ; $(BIN)/python benchmarks/results.py
 
 .venv/base.done: pyproject.toml constraints.txt ; python3 -m venv .venv && $(PIP) --editable . && touch $@
 # spandrel asks for torchvision, of which there is no build for CPUs alone; the tests do without.
 .venv/dev.done: .venv/base.done ; $(PIP) --editable '.[dev]' && $(PIP) --no-deps spandrel einops && touch $@
 
-.PHONY: demo test check fuzz bench
+.PHONY: demo test check fuzz bench results

@@ -1,5 +1,7 @@
 """Times upres beside the machine's own limit, and writes the result as Markdown.
 
+``speed.json``, beside it, has what ``results.py`` takes from it.
+
 Everything is timed in one run, in rounds that take each item once, so that a machine that
 slows down slows all alike; what is compared is compared within a round.
 """
@@ -7,6 +9,7 @@ slows down slows all alike; what is compared is compared within a round.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -24,6 +27,7 @@ from measuring import (
     LEAST_SECONDS,
     Item,
     machine,
+    machine_facts,
     measure,
     ratios,
     spread,
@@ -133,25 +137,55 @@ def torch_twin(model: Model) -> Callable[[Any], object] | None:
     return run
 
 
+def peak_rates(
+    peaks: Mapping[tuple[str, int], float], times: Times
+) -> dict[str, dict[int, list[float]]]:
+    """For each precision and side of the convolutions, GFLOP/s in each round."""
+    rates: dict[str, dict[int, list[float]]] = {}
+    for (precision, side), gflop in peaks.items():
+        reached = [gflop / seconds for seconds in times["peak", precision, side]]
+        rates.setdefault(precision, {})[side] = reached
+    return rates
+
+
+def limits(rates: Mapping[str, Mapping[int, list[float]]]) -> dict[str, list[float]]:
+    """For each precision, GFLOP/s in each round at the side that is best."""
+    return {precision: max(own.values(), key=median) for precision, own in rates.items()}
+
+
+def medians(
+    subjects: Sequence[Subject], peaks: Mapping[tuple[str, int], float], times: Times
+) -> dict[str, dict[str, float]]:
+    """What a JSON file has of each model, under its file's name without suffix."""
+    best = limits(peak_rates(peaks, times))
+    result = {}
+    for key, entry in enumerate(subjects):
+        network, whole = times["network", key], times["enlarge", key]
+        reached = [entry.gflop / seconds for seconds in network]
+        figures = {
+            "network_seconds": median(network),
+            "enlarge_seconds": median(whole),
+            "gflops": median(reached),
+            "share_of_peak": median(ratios(reached, best[entry.model.card.precision])),
+        }
+        # More digits would be noise.
+        result[entry.model.path.stem] = {k: float(f"{v:.4g}") for k, v in figures.items()}
+    return result
+
+
 def speed_sections(
     subjects: Sequence[Subject], peaks: Mapping[tuple[str, int], float], times: Times
 ) -> str:
     """The networks beside the machine's peak, and enlarging beside what else one may run."""
-    limits, told = {}, []
-    for precision in dict.fromkeys(precision for precision, _ in peaks):
-        reached_by_side = {
-            side: [gflop / seconds for seconds in times["peak", own, side]]
-            for (own, side), gflop in peaks.items()
-            if own == precision
-        }
-        rates = {side: median(reached) for side, reached in reached_by_side.items()}
-        limits[precision] = reached_by_side[max(rates, key=lambda side: rates[side])]
-        listed = ", ".join(f"{rate:.0f} at {side}x{side}" for side, rate in rates.items())
+    rates = peak_rates(peaks, times)
+    best, told = limits(rates), []
+    for precision, by_side in rates.items():
+        listed = ", ".join(f"{median(own):.0f} at {side}x{side}" for side, own in by_side.items())
         told.append(f"in {precision} {listed}")
     networks, pictures = [], []
     for key, entry in enumerate(subjects):
         name = f"{entry.model.label} ({entry.model.card.precision})"
-        limit = limits[entry.model.card.precision]
+        limit = best[entry.model.card.precision]
         network, whole, simple = (times[kind, key] for kind in ("network", "enlarge", "bicubic"))
         reached = [entry.gflop / seconds for seconds in network]
         row = [name, f"{entry.width}x{entry.height}", f"{entry.gflop:.1f}"]
@@ -243,7 +277,7 @@ def main() -> None:
         parser.error(str(error))
     if not models:
         parser.error("no models are shipped yet: give one with --model")
-    facts = machine()  # before the run raises the load average
+    facts = machine_facts()  # before the run raises the load average
     quick = arguments.quick
     rounds, startups = (2, 2) if quick else (7, 5)
     height, width = (180, 320) if quick else (720, 1280)
@@ -277,9 +311,16 @@ def main() -> None:
     note = ["**A smoke run (`--quick`): these figures mean nothing.**"] if quick else []
     made = "Written by `benchmarks/bench.py` (`make bench`)."
     speed = speed_sections(subjects, peaks, times)
-    text = "\n\n".join([title, *note, made, facts, protocol, speed, startup]) + "\n"
+    text = "\n\n".join([title, *note, made, machine(facts), protocol, speed, startup]) + "\n"
     arguments.output.write_text(text, encoding="utf-8")
-    print(f"wrote {arguments.output}", file=sys.stderr)
+    record = {
+        "machine": facts,
+        "output": [width, height],
+        "models": medians(subjects, peaks, times),
+    }
+    figures = arguments.output.with_name("speed.json")
+    figures.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(f"wrote {arguments.output} and {figures}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -111,8 +111,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def machine() -> str:
-    """Processor, software and commit."""
+def machine_facts() -> dict[str, str]:
+    """Processor, software, commit and date."""
     fields: dict[str, str] = {}
     cpuinfo = Path("/proc/cpuinfo")
     for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
@@ -130,7 +130,7 @@ def machine() -> str:
         commit = subprocess.check_output(git, cwd=Path(__file__).parent, text=True).strip()
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"
-    facts = {
+    return {
         "Processor": fields.get("model name", platform.machine()),
         "Logical processors": str(os.cpu_count()),
         "Of the flags that matter it has": ", ".join(f for f in FLAGS if f in has) or "none",
@@ -139,4 +139,8 @@ def machine() -> str:
         "Date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "Load average before the run": f"{os.getloadavg()[0]:.1f}",
     }
-    return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
+
+
+def machine(facts: Mapping[str, str] | None = None) -> str:
+    """The facts, by default those of now, as a Markdown list."""
+    return "\n".join(f"- {name}: {fact}" for name, fact in (facts or machine_facts()).items())

@@ -24,6 +24,9 @@ from matplotlib.transforms import Bbox
 INK, LINE = "#20242b", "#c9ced6"
 """Colours of text and of grid lines; a page that has its own sets them by CSS."""
 
+MUTED = "#6b7280"
+"""Of what was measured elsewhere; like ``COLOURS`` it shows on white and on near-black."""
+
 COLOURS = (
     *("#2b7bd0", "#d8661c", "#199a70", "#c03a7f", "#8561cf"),
     *("#a88400", "#1c9db0", "#d24848"),
@@ -62,6 +65,8 @@ class Point:
     psnr: float
     number: int
     """Its place among the methods, which chooses colour and marker."""
+    elsewhere: bool = False
+    """Measured elsewhere than the others: a small hollow grey circle, whatever its number."""
 
 
 @dataclass(frozen=True)
@@ -101,18 +106,21 @@ def scatter(
     x_label: str,
     text: Callable[[float], str],
     name: str,
+    size: tuple[float, float] = (5.6, 3.7),
+    ground: str = "none",
 ) -> str | None:
     """PSNR against cost, on a logarithmic axis, each point labelled; None without points.
 
     ``baseline`` is a label and a PSNR that stand as a line across; ``text`` writes a cost
     at its tick. Points without a finite PSNR or a cost above zero are left out.
-    ``name`` tells the plot's inner names from those of others on a page.
+    ``name`` tells the plot's inner names from those of others on a page; ``size`` is in
+    inches, and ``ground`` the colour behind it, which a plot that stands for itself needs.
     """
     points = [p for p in points if p.cost > 0 and math.isfinite(p.psnr)]
     if not points:
         return None
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.6, 3.7), dpi=72, layout="constrained")
+        figure = Figure(figsize=size, dpi=72, layout="constrained")
         axes = figure.add_subplot()
         axes.set_xscale("log")
         low, high = (math.log10(f(p.cost for p in points)) for f in (min, max))
@@ -127,9 +135,10 @@ def scatter(
             axes.plot(
                 [p.cost],
                 [p.psnr],
-                MARKERS[p.number % len(MARKERS)],
-                color=colour(p.number),
-                markersize=8,
+                "o" if p.elsewhere else MARKERS[p.number % len(MARKERS)],
+                color=_ink(p),
+                markerfacecolor="none" if p.elsewhere else _ink(p),
+                markersize=6 if p.elsewhere else 8,
             )
         if baseline is not None and math.isfinite(baseline[1]):
             label, level = baseline
@@ -143,7 +152,11 @@ def scatter(
                 textcoords="offset points",
             )
         _label(figure, axes, points)
-        return _svg(figure, name)
+        return _svg(figure, name, ground)
+
+
+def _ink(point: Point) -> str:
+    return MUTED if point.elsewhere else colour(point.number)
 
 
 def _label(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
@@ -152,7 +165,8 @@ def _label(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     figure.draw_without_rendering()
     taken = [t.get_window_extent(renderer) for t in axes.texts]
     centres = [axes.transData.transform((p.cost, p.psnr)) for p in points]
-    taken += [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in centres]
+    # Wider than the marker, as a label that touches another's would be read as that one's.
+    taken += [Bbox.from_bounds(x - 8, y - 8, 16, 16) for x, y in centres]
     inside = axes.get_window_extent(renderer)
     for p in sorted(points, key=lambda p: -p.psnr):
         best = None
@@ -170,7 +184,7 @@ def _label(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
                 textcoords="offset points",
                 ha=ha,
                 va=va,
-                color=colour(p.number),
+                color=_ink(p),
             )
             box = note.get_window_extent(renderer)
             outside = box.width * box.height - _common_area(box, inside)

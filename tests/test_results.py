@@ -1,0 +1,52 @@
+"""The results page: that it agrees with the cards, and how it words scores."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from upres.metrics import PROTOCOL
+from upres.model import ModelCard, SetScore
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def results() -> ModuleType:
+    if not BENCHMARKS.is_dir():
+        pytest.skip("needs benchmarks/, which a source distribution does not have")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        return importlib.import_module("results")
+
+
+def card(name: str, psnr: float, protocol: str = PROTOCOL) -> ModelCard:
+    scores = (SetScore("Set5", 5, psnr, 0.9),)
+    return ModelCard(name, 2, 4, parameter_count=100_000, protocol=protocol, scores=scores)
+
+
+def test_the_page_is_what_cards_speed_and_sources_make_of_it(results: ModuleType) -> None:
+    text = results.PAGE.read_text("utf-8")
+    assert text == results.page(results.shipped_cards()), "out of date: run `make results`"
+
+
+def test_int8_says_how_far_it_is_from_its_fp32(results: ModuleType) -> None:
+    cards = {("a", 2): card("a", 37.2), ("a-int8", 2): card("a-int8", 37.15)}
+    rows = results.score_table(cards, 2, PROTOCOL).splitlines()
+    assert "| **`a-int8`** | 100K | 37.15 / 0.9000 (-0.05) |" in rows
+    assert "| **`a`** | 100K | 37.20 / 0.9000 |" in rows
+
+
+def test_published_figures_stand_beside_those_of_their_protocol_only(results: ModuleType) -> None:
+    cards = {("a", 2): card("a", 37.2), ("b", 2): card("b", 30.1, f"{PROTOCOL}; worse LR")}
+    clean, worse = results.score_groups(cards)
+    assert "FSRCNN" in clean["tables"][0]
+    assert [line[:9] for line in worse["tables"][0].splitlines()[2:]] == ["| **`b`**"]
+
+
+def test_models_without_scores_are_named(results: ModuleType) -> None:
+    cards = {("a", 2): card("a", 37.2), ("new", 2): ModelCard("new", 2, 4)}
+    assert "Not scored yet: `new` x2." in results.page(cards)
