@@ -321,7 +321,7 @@ def orient(x: torch.Tensor, orientation: int) -> torch.Tensor:
     return (x.mT if orientation & 4 else x).contiguous()
 
 
-@pytest.mark.parametrize("degradation", ["bicubic", "photo"])
+@pytest.mark.parametrize("degradation", ["bicubic", "jpeg", "photo"])
 def test_batches_depend_on_seed_and_step_only(degradation: str) -> None:
     image = texture(60, 72, 0)
     first = patches(image, degradation=degradation)
@@ -335,7 +335,7 @@ def test_batches_depend_on_seed_and_step_only(degradation: str) -> None:
     assert not torch.equal(a[0], other.sample(7, patch=6, batch=16)[0])
 
 
-@pytest.mark.parametrize("degradation", ["bicubic", "photo"])
+@pytest.mark.parametrize("degradation", ["bicubic", "jpeg", "photo"])
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_parts_together_are_the_whole_batch(degradation: str, candidates: int) -> None:
     source = patches(
@@ -422,7 +422,7 @@ def test_the_watch_sees_what_waits() -> None:
         assert watch.seen
 
 
-@pytest.mark.parametrize("degradation", ["bicubic", "photo"])
+@pytest.mark.parametrize("degradation", ["bicubic", "jpeg", "photo"])
 def test_no_batch_waits_for_the_device(degradation: str) -> None:
     source = patches(texture(60, 72, 0), candidates=2, degradation=degradation)
     for step in range(10):  # every branch and every constant once

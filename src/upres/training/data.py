@@ -17,7 +17,7 @@ from torch import Tensor
 from upres.errors import InputError
 from upres.resize import bicubic
 from upres.training.cache import Row, cached, flat
-from upres.training.degradations import DegradationName, photo
+from upres.training.degradations import DegradationName, compressed, photo
 from upres.training.sources import (
     PairedSource,
     Source,
@@ -31,8 +31,8 @@ _SEED_STRIDE = 1_000_003
 """Keeps what is drawn for neighbouring seeds apart."""
 
 _MARGIN = 16
-"""Low-resolution pixels, both sides together, by which a patch for ``photo`` is larger, as
-blurs reach in from beyond its borders."""
+"""Low-resolution pixels, both sides together, by which a patch for ``jpeg`` or ``photo`` is
+larger, as blocks and blurs reach in from beyond its borders."""
 _CROPS = range(4, 12)
 """Where the patch may begin therein: anywhere in a block of JPEG, as in real pictures."""
 
@@ -47,17 +47,21 @@ def pair(
 ) -> tuple[Tensor, Tensor]:
     """(LR, HR) of a picture (height x width x 3), both 3 x H x W uint8.
 
-    HR is cropped to a multiple of ``scale`` at the bottom and on the right. ``photo``
-    depends on ``seed`` and on ``index``, the picture's number.
+    HR is cropped to a multiple of ``scale`` at the bottom and on the right. ``jpeg`` and
+    ``photo`` depend on ``seed`` and on ``index``, the picture's number.
     """
     height, width = (side - side % scale for side in image.shape[:2])
     image = image[:height, :width]
     high = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    if degradation == "bicubic":
-        small = bicubic(image, size=(height // scale, width // scale))
-        return torch.from_numpy(small).permute(2, 0, 1), high
     generator = torch.Generator().manual_seed(seed * _SEED_STRIDE + index)
-    low = photo(high[None].float() / 255, scale, generator)[0]
+    if degradation == "photo":
+        low = photo(high[None].float() / 255, scale, generator)[0]
+        return (low * 255).round().byte(), high
+    small = bicubic(image, size=(height // scale, width // scale))
+    plain = torch.from_numpy(small).permute(2, 0, 1)
+    if degradation == "bicubic":
+        return plain, high
+    low = compressed(plain[None].float() / 255, generator)[0]
     return (low * 255).round().byte(), high
 
 
@@ -104,7 +108,7 @@ def load_pairs(
     """Read all pictures of ``sources``, and make low resolution where files have none.
 
     Whole pictures are degraded once and for all, as validation needs it; for training with
-    ``photo``, load with ``bicubic`` and leave the rest to ``Patches``. With a folder
+    ``jpeg`` or ``photo``, load with ``bicubic`` and leave the rest to ``Patches``. With a folder
     ``cache``, the pixels are kept there and mapped, not read, by later runs of the same
     sources; see ``upres.training.cache``.
 
@@ -120,7 +124,7 @@ def load_pairs(
     else:
         files = [path for source in sources for path in source_files(source, data_folder)]
         names = [source if isinstance(source, str) else astuple(source) for source in sources]
-        relevant = seed if degradation == "photo" else None
+        relevant = seed if degradation != "bicubic" else None
         pixels = cached(cache, files, [names, degradation, relevant], scale, rows)
     with warnings.catch_warnings():
         # What is mapped cannot be written to, and is not.
@@ -174,13 +178,13 @@ class Patches:
         degradation: DegradationName = "bicubic",
     ) -> None:
         """``candidates`` is how many patches are drawn for each one that is kept, for its
-        detail; ``photo`` makes low resolution anew for every patch.
+        detail; ``jpeg`` and ``photo`` make low resolution anew for every patch.
 
-        Raises ``InputError`` for ``photo`` with low-resolution pictures from files.
+        Raises ``InputError`` for these with low-resolution pictures from files.
         """
-        if degradation == "photo" and pairs.from_files:
+        if degradation != "bicubic" and pairs.from_files:
             raise InputError(
-                "the degradation photo makes low resolution itself: give folders or tar files "
+                f"the degradation {degradation} makes low resolution itself: give folders or tar files "
                 "of high resolution alone, or choose bicubic"
             )
         self.scale, self.candidates, self.seed = pairs.scale, candidates, seed
@@ -234,13 +238,17 @@ class Patches:
         high = self._gather(self.high, self.scale, places, side).div_(255)
         if self.degradation == "bicubic":
             return self._gather(self.low, 1, places, side).div_(255), high
-        low = photo(high, self.scale, self.generator, part=part, parts=parts)
+        if self.degradation == "photo":
+            low = photo(high, self.scale, self.generator, part=part, parts=parts)
+        else:
+            low = self._gather(self.low, 1, places, side).div_(255)
+            low = compressed(low, self.generator, part=part, parts=parts)
         host = random.Random(seed)
         top, left = host.choice(_CROPS), host.choice(_CROPS)
         return _crop(low, top, left, patch), _crop(high, top, left, patch, self.scale)
 
     def _side(self, patch: int) -> int:
-        return patch + (_MARGIN if self.degradation == "photo" else 0)
+        return patch + (_MARGIN if self.degradation != "bicubic" else 0)
 
     def _places(self, patch: int, count: int) -> Tensor:
         """Where ``count`` patches lie and how they are turned, 6 x ``count`` whole numbers."""

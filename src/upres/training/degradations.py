@@ -16,9 +16,9 @@ from torch import Tensor
 
 from upres.training.jpeg import jpeg
 
-DegradationName = Literal["bicubic", "photo"]
-"""What makes low-resolution pictures: the field's filter alone, or what befalls pictures
-on their way to the web."""
+DegradationName = Literal["bicubic", "jpeg", "photo"]
+"""What makes low-resolution pictures: the field's filter, the same and then JPEG compression, or
+all that befalls pictures on their way to the web."""
 
 # The strengths of ``photo``: for pictures as the web has them, not for wrecks.
 BLUR_PROBABILITY = 0.5
@@ -90,6 +90,17 @@ def photo(
     images = _resize(images, final, host).clamp(0, 1)
     images = _random_jpeg(images, dice, LAST_JPEG_PROBABILITY, host)
     return (images * 255).round() / 255
+
+
+def compressed(low: Tensor, generator: torch.Generator, *, part: int = 0, parts: int = 1) -> Tensor:
+    """``low`` (N x 3 x H x W in [0, 1]) as they come back from JPEG files.
+
+    The quality is drawn for each picture, and chroma's resolution once a batch. Chance and
+    ``parts`` are as for ``photo``.
+    """
+    dice = _Dice(generator, len(low), part, parts)
+    host = random.Random(generator.get_state().numpy().tobytes())
+    return _random_jpeg(low, dice, 1.0, host)
 
 
 @dataclass(frozen=True)
