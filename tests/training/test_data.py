@@ -21,6 +21,7 @@ from upres.errors import InputError, OutputError
 from upres.resize import bicubic
 from upres.training import cache, degradations, sources
 from upres.training.data import Pairs, Patches, load_pairs, pair
+from upres.training.degradations import DegradationName
 from upres.training.sources import PairedSource, read_pictures
 
 CPU = torch.device("cpu")
@@ -157,18 +158,19 @@ def test_low_resolution_is_made_where_files_have_none(data: Path) -> None:
     assert np.array_equal(low.permute(1, 2, 0), bicubic(texture(40, 51, 0)[:, :50], scale=0.5))
 
 
-def test_photo_pairs_depend_on_seed_and_number(data: Path) -> None:
+@pytest.mark.parametrize("degradation", ["jpeg", "photo"])
+def test_random_pairs_depend_on_seed_and_number(data: Path, degradation: DegradationName) -> None:
     image = texture(41, 51, 1)
-    low, high = pair(image, 2, degradation="photo", seed=3, index=1)
+    low, high = pair(image, 2, degradation=degradation, seed=3, index=1)
     assert low.shape == (3, 20, 25)
     assert low.dtype == torch.uint8
     assert np.array_equal(high.permute(1, 2, 0), image[:40, :50])
-    pairs = list(load_pairs(["train", "valid.tar"], data, 2, degradation="photo", seed=3))
+    pairs = list(load_pairs(["train", "valid.tar"], data, 2, degradation=degradation, seed=3))
     assert torch.equal(pairs[1][0], low)
-    third, _ = pair(texture(30, 30, 9), 2, degradation="photo", seed=3, index=2)
+    third, _ = pair(texture(30, 30, 9), 2, degradation=degradation, seed=3, index=2)
     assert torch.equal(pairs[2][0], third)
     for changed in ({"seed": 4, "index": 1}, {"seed": 3, "index": 0}):
-        assert not torch.equal(pair(image, 2, degradation="photo", **changed)[0], low)
+        assert not torch.equal(pair(image, 2, degradation=degradation, **changed)[0], low)
     assert not torch.equal(pair(image, 2)[0], low)
 
 
@@ -391,10 +393,13 @@ def test_photo_patches_belong_together(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (low - means.roll(shifts, (2, 3))).abs().mean() > 3 * error
 
 
-def test_photo_refuses_low_resolution_from_files(data: Path) -> None:
+@pytest.mark.parametrize("degradation", ["jpeg", "photo"])
+def test_low_resolution_from_files_is_not_degraded(
+    data: Path, degradation: DegradationName
+) -> None:
     pairs = load_pairs([PAIRED], data, 2)
-    with pytest.raises(InputError, match="photo makes low resolution itself"):
-        Patches(pairs, candidates=1, seed=0, device=CPU, degradation="photo")
+    with pytest.raises(InputError, match=f"{degradation} makes low resolution itself"):
+        Patches(pairs, candidates=1, seed=0, device=CPU, degradation=degradation)
 
 
 class Watch(TorchDispatchMode):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from upres.formats.opening import read_rgb8
 from upres.resize import bicubic
 from upres.training import degradations
-from upres.training.degradations import gaussian_blur, photo
+from upres.training.degradations import compressed, gaussian_blur, photo
 from upres.training.jpeg import jpeg
 
 
@@ -177,3 +177,26 @@ def test_strengths_differ_and_leave_some_pictures_out() -> None:
     assert applied.min() >= 2
     assert applied.max() < 4
     assert float(applied.mean()) == pytest.approx(3, abs=0.06)
+
+
+def test_compressed_is_jpeg_of_some_quality(picture: NDArray[np.uint8]) -> None:
+    low = torch.from_numpy(picture).permute(2, 0, 1)[None, :, :40, :40].float() / 255
+    low = low.expand(6, -1, -1, -1)
+    found = []
+    for got in compressed(low, seeded(1)):
+        fitting = [
+            quality
+            for quality in range(30, 96)
+            for subsample in (False, True)
+            if torch.equal(jpeg(low[:1], torch.tensor([quality]), subsample=subsample)[0], got)
+        ]
+        assert fitting
+        found.append(fitting[0])
+    assert len(set(found)) > 2
+
+
+def test_compressed_parts_are_those_of_the_whole() -> None:
+    low = torch.rand(6, 3, 24, 24, generator=seeded(0))
+    whole = compressed(low, seeded(2))
+    for part in range(3):
+        assert torch.equal(compressed(low[part::3], seeded(2), part=part, parts=3), whole[part::3])

@@ -184,8 +184,8 @@ class Patches:
         """
         if degradation != "bicubic" and pairs.from_files:
             raise InputError(
-                f"the degradation {degradation} makes low resolution itself: give folders or tar files "
-                "of high resolution alone, or choose bicubic"
+                f"the degradation {degradation} makes low resolution itself: give folders or tar "
+                "files of high resolution alone, or choose bicubic"
             )
         self.scale, self.candidates, self.seed = pairs.scale, candidates, seed
         self.degradation, self.device = degradation, device
