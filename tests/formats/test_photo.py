@@ -362,7 +362,9 @@ def test_a_reduced_result_shows_the_same_picture(tmp_path: Path) -> None:
         y, x = (np.mgrid[: after.shape[0], : after.shape[1]] + 0.5) / factor - 0.5
         ideal = [np.sin(x / (5 + c) + y / (7 + c)) * 102 + 127.5 for c in range(3)]
         inner = np.s_[8:-8, 8:-8]
-        assert np.abs(after - np.stack(ideal, axis=2))[inner].max() < 5
+        # The mean, as single pixels differ from model to model: half of one of the result's
+        # pixels off, it would be 1.8.
+        assert np.abs(after - np.stack(ideal, axis=2))[inner].mean() < 1.3
 
 
 def test_a_picture_that_is_larger_already_is_named(tmp_path: Path, ask: Any) -> None:

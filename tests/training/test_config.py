@@ -38,7 +38,10 @@ def test_every_recipe_of_the_repository_is_valid() -> None:
         ("data.batch=0", "data.batch: input should be greater than or equal to 1"),
         ("data.batch='two'", "data.batch: input should be a valid integer"),
         ("data.later=[{step=9,patch=8,batch=1},{step=5,patch=8,batch=1}]", "data: later: "),
-        ("data.degradation='fog'", "data.degradation: input should be 'bicubic' or 'photo'"),
+        (
+            "data.degradation='fog'",
+            "data.degradation: input should be 'bicubic', 'jpeg' or 'photo'",
+        ),
         ("optimiser.weight_decay=0.1", "optimiser: weight_decay goes with name = 'adamw'"),
         ("optimiser.milestones=[10]", "optimiser: milestones go with schedule = 'step'"),
         ("optimiser.schedule='step'", "optimiser: milestones go with schedule = 'step'"),
