@@ -55,14 +55,14 @@ def pair(
     high = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     generator = torch.Generator().manual_seed(seed * _SEED_STRIDE + index)
     if degradation == "photo":
-        low = photo(high[None].float() / 255, scale, generator)[0]
-        return (low * 255).round().byte(), high
-    small = bicubic(image, size=(height // scale, width // scale))
-    plain = torch.from_numpy(small).permute(2, 0, 1)
-    if degradation == "bicubic":
-        return plain, high
-    low = compressed(plain[None].float() / 255, generator)[0]
-    return (low * 255).round().byte(), high
+        low = photo(high[None].float() / 255, scale, generator)
+    else:
+        small = bicubic(image, size=(height // scale, width // scale))
+        plain = torch.from_numpy(small).permute(2, 0, 1)
+        if degradation == "bicubic":
+            return plain, high
+        low = compressed(plain[None].float() / 255, generator)
+    return (low[0] * 255).round().byte(), high
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,12 +236,12 @@ class Patches:
             places = places.index_select(1, detail.topk(batch, sorted=False).indices)
         places = places[:, part::parts]
         high = self._gather(self.high, self.scale, places, side).div_(255)
-        if self.degradation == "bicubic":
-            return self._gather(self.low, 1, places, side).div_(255), high
         if self.degradation == "photo":
             low = photo(high, self.scale, self.generator, part=part, parts=parts)
         else:
             low = self._gather(self.low, 1, places, side).div_(255)
+            if self.degradation == "bicubic":
+                return low, high
             low = compressed(low, self.generator, part=part, parts=parts)
         host = random.Random(seed)
         top, left = host.choice(_CROPS), host.choice(_CROPS)
