@@ -125,13 +125,13 @@ def enlarge(
         raise UsageError("a folder of pictures needs an --output folder for the results")
     found = find(pictures, recursive=recursive, leave_out=folder)
     jobs = destinations(found, output, options, default_scale=default_scale, suffix=suffix)
-    by = fingerprint(at_precision(model or DEFAULT_MODEL, precision))
-    if model is None:
-        by = f"{by}, or what the picture decides"
-    asked = {**vars(options), "model": by, "format": suffix, "upres": __version__}
     if folder is None:
         summary = _run(jobs, options, existing, quiet=quiet)
     else:
+        by = fingerprint(at_precision(model or DEFAULT_MODEL, precision))
+        if model is None:
+            by = f"{by}, or what the picture decides"
+        asked = {**vars(options), "model": by, "format": suffix, "upres": __version__}
         with _journal(folder, asked, resume, anew=existing != "refuse") as journal:
             if resume and not journal.continued and existing == "refuse":
                 # The run before came to its end, so what is there is whole.
