@@ -41,8 +41,11 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
 
     def run(window: Float32Array, /) -> Float32Array:
         request = own or _request_of_this_thread(compiled)
-        # Copied, as the request reuses its output's memory.
-        return np.array(request.infer([window], share_inputs=True)[0])
+        # Its own memory, in and out: to look at what it is given takes it 0.2 ms a call.
+        np.copyto(request.get_input_tensor().data, window)
+        request.infer()
+        result: Float32Array = request.get_output_tensor().data.copy()
+        return result
 
     return run
 
