@@ -8,17 +8,45 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# The customary luminance table of JPEG (ITU T.81, table K.1), in the file's zigzag order.
+# ITU-T T.81, tables K.1 (luminance) and K.2 (chrominance): the steps of an 8x8 block's
+# coefficients that nearly all encoders scale by their quality.
 # fmt: off
-_LUMINANCE = np.array([
-    16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35,
-    37, 29, 40, 58, 51, 61, 60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109,
-    81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99,
-], float)
+LUMINANCE = np.array([
+    [16, 11, 10, 16, 24, 40, 51, 61],
+    [12, 12, 14, 19, 26, 58, 60, 55],
+    [14, 13, 16, 24, 40, 57, 69, 56],
+    [14, 17, 22, 29, 51, 87, 80, 62],
+    [18, 22, 37, 56, 68, 109, 103, 77],
+    [24, 35, 55, 64, 81, 104, 113, 92],
+    [49, 64, 78, 87, 103, 121, 120, 101],
+    [72, 92, 95, 98, 112, 100, 103, 99],
+])
+CHROMINANCE = np.array([
+    [17, 18, 24, 47, 99, 99, 99, 99],
+    [18, 21, 26, 66, 99, 99, 99, 99],
+    [24, 26, 56, 99, 99, 99, 99, 99],
+    [47, 66, 99, 99, 99, 99, 99, 99],
+    *[[99] * 8] * 4,
+])
 # fmt: on
-_PERCENT = np.array([5000 // q if q < 50 else 200 - 2 * q for q in range(1, 101)])
-_TABLES = np.clip((_LUMINANCE * _PERCENT[:, None] + 50) // 100, 1, 255)
-"""That table at qualities from 1 to 100, as libjpeg scales it."""
+
+
+def scaled_tables(table: NDArray[np.int_]) -> NDArray[np.int_]:
+    """``table`` at qualities from 1 to 100, 100 x 8 x 8, as libjpeg scales it."""
+    # jpeg_quality_scaling, then jpeg_add_quant_table held to a byte.
+    percent = np.array([5000 // q if q < 50 else 200 - 2 * q for q in range(1, 101)])
+    scaled: NDArray[np.int_] = (table * percent[:, None, None] + 50) // 100
+    return scaled.clip(1, 255)
+
+
+def _diagonally(at: int) -> tuple[int, int]:
+    """Sorts the places of an 8x8 table as files have them: by diagonals, up and down in turns."""
+    row, column = divmod(at, 8)
+    diagonal = row + column
+    return diagonal, row if diagonal % 2 else column
+
+
+_IN_FILES = scaled_tables(LUMINANCE).reshape(100, 64)[:, sorted(range(64), key=_diagonally)]
 
 
 def jpeg_quality(path: Path) -> int | None:
@@ -33,7 +61,7 @@ def jpeg_quality(path: Path) -> int | None:
         for number, table in _quantisation_tables(content):
             if number == 0:  # luminance
                 # Of equals the last, which is the best quality.
-                return 100 - int(np.abs(_TABLES[::-1] - table).sum(axis=1).argmin())
+                return 100 - int(np.abs(_IN_FILES[::-1] - table).sum(axis=1).argmin())
     return None
 
 

@@ -15,24 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# T.81, tables K.1 (luma) and K.2 (chroma): the steps of the coefficients at quality 50.
-_LUMA = (
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
-_CHROMA = (
-    (17, 18, 24, 47, 99, 99, 99, 99),
-    (18, 21, 26, 66, 99, 99, 99, 99),
-    (24, 26, 56, 99, 99, 99, 99, 99),
-    (47, 66, 99, 99, 99, 99, 99, 99),
-    *((99,) * 8,) * 4,
-)
+from upres.formats.jpeg import CHROMINANCE, LUMINANCE, scaled_tables
+
 # JFIF: rows make Y, Cb and Cr of R, G and B.
 _TO_YCBCR = (
     (0.299, 0.587, 0.114),
@@ -60,8 +44,8 @@ def jpeg(images: Tensor, quality: Tensor, *, subsample: bool) -> Tensor:
         # libjpeg's means round up from a half and from three quarters, in turns.
         bias = (torch.arange(chroma.shape[-1] // 2, device=images.device) % 2 + 1) / 4
         chroma = (F.avg_pool2d(chroma, 2) + bias).floor()
-    luma = _through_blocks(luma, _scaled(luma_steps, quality)) + 128
-    chroma = _through_blocks(chroma, _scaled(chroma_steps, quality))
+    luma = _through_blocks(luma, luma_steps[quality.long() - 1]) + 128
+    chroma = _through_blocks(chroma, chroma_steps[quality.long() - 1])
     if subsample:
         chroma = F.interpolate(chroma, scale_factor=2.0, mode="bilinear").round()
     rgb = torch.einsum("ij,njhw->nihw", to_rgb, torch.cat([luma, chroma], dim=1))
@@ -82,17 +66,12 @@ def _through_blocks(planes: Tensor, steps: Tensor) -> Tensor:
     return values.view(count, channels, height, width).round().clamp(-128, 127)
 
 
-def _scaled(steps: Tensor, quality: Tensor) -> Tensor:
-    # As libjpeg's jpeg_quality_scaling and jpeg_add_quant_table, in whole numbers.
-    percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
-    return ((steps * percent[:, None, None] + 50) / 100).floor().clamp(1, 255)
-
-
 @functools.cache
 def _constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     # Made once: to copy them to a GPU for each batch would make it wait.
     to_ycbcr = torch.tensor(_TO_YCBCR, dtype=torch.float64)
-    tensors = (torch.tensor(_LUMA), torch.tensor(_CHROMA), to_ycbcr, torch.linalg.inv(to_ycbcr))
+    steps = (torch.from_numpy(scaled_tables(table)) for table in (LUMINANCE, CHROMINANCE))
+    tensors = (*steps, to_ycbcr, torch.linalg.inv(to_ycbcr))
     luma, chroma, forth, back = (tensor.to(device, torch.float32) for tensor in tensors)
     return luma, chroma, forth, back
 
