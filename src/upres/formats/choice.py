@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from upres.formats.jpeg import jpeg_quality
 from upres.formats.options import Options
 from upres.inference import stages
 from upres.model import DEFAULT_MODEL, Model, shipped_models
@@ -18,11 +15,12 @@ a quality of 92 (x2) and 93 (x4), between what was measured at 90 (``photo`` 0.4
 better) and at 95 (0.52 and 0.22 dB worse)."""
 
 
-def choose_models(path: Path, options: Options, factor: float) -> tuple[list[Model], str]:
-    """The models that enlarge the picture ``factor`` times, one after another, and why.
+def choose_models(options: Options, factor: float, quality: int | None) -> tuple[list[Model], str]:
+    """The models that enlarge a picture ``factor`` times, one after another, and why.
 
-    Why is a short text for the user, such as ``model photo: JPEG of quality 62``; it is
-    empty where there was nothing to choose.
+    ``quality`` is that of its JPEG file, ``None`` of another. Why is a short text for the
+    user, such as ``model photo: JPEG of quality 62``; it is empty where there was nothing to
+    choose.
 
     Raises ``ModelError`` if there is no such model, or it does not enlarge.
     """
@@ -31,7 +29,6 @@ def choose_models(path: Path, options: Options, factor: float) -> tuple[list[Mod
     if COMPRESSED_MODEL not in shipped_models():
         return stages(DEFAULT_MODEL, factor, options.precision), ""
     clean = stages(DEFAULT_MODEL, factor, options.precision)
-    quality = jpeg_quality(path)
     if quality is None:
         return clean, ""
     why = f"JPEG of quality {quality}"

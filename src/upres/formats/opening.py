@@ -19,6 +19,7 @@ import pyvips
 
 from upres.errors import InputError
 from upres.formats import tiff_exif
+from upres.formats.jpeg import jpeg_quality
 from upres.pixels import Float32Array
 
 ANIMATIONS = ("gifload", "webpload")
@@ -63,6 +64,8 @@ class Photo:
     high: float
     """Samples from here to there become 0 to 1."""
     orientation: int
+    jpeg_quality: int | None
+    """By libjpeg's scale; ``None`` of what is no JPEG file."""
     images: tuple[pyvips.Image, ...]
     """One for each page; an animation's frames are one below the other in a single one."""
 
@@ -183,6 +186,7 @@ def open_photo(path: Path, *, keep_cmyk: bool = False) -> Photo:
         low=0,
         high=np.iinfo(dtype).max if dtype.kind == "u" and dtype.itemsize < 4 else 1,
         orientation=orientation,
+        jpeg_quality=jpeg_quality(path) if loader == "jpegload" else None,
         images=tuple(images),
     )
 

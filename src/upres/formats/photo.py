@@ -99,7 +99,7 @@ def open_file(source: Path, options: Options) -> PhotoEnlargement:
             f"{photo.path}: would become {columns}x{rows} pixels{several}, more than the "
             f"{options.max_pixels:,} pixels that are allowed: raise --max-pixels, if it is to be"
         )
-    models, why = choose_models(source, options, factor)
+    models, why = choose_models(options, factor, photo.jpeg_quality)
     return PhotoEnlargement(photo, options, models, why, rows, columns)
 
 

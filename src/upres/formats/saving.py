@@ -11,7 +11,6 @@ import pyvips
 
 from upres.errors import OutputError
 from upres.formats import OUTPUT_SUFFIXES, png_colour, tiff_exif
-from upres.formats.jpeg import jpeg_quality
 from upres.formats.metadata import with_metadata
 from upres.formats.opening import DTYPES, Photo, first_line
 from upres.formats.options import Options
@@ -158,7 +157,7 @@ def _save(image: pyvips.Image, path: Path, suffix: str, photo: Photo, options: O
             sampling = _field(source, "jpeg-chroma-subsample", "")
             image.jpegsave(
                 name,
-                Q=quality or max(_LEAST_JPEG_QUALITY, jpeg_quality(photo.path) or 0),
+                Q=quality or max(_LEAST_JPEG_QUALITY, photo.jpeg_quality or 0),
                 subsample_mode="on" if sampling == "4:2:0" else "off",
                 optimize_coding=small,
             )
