@@ -43,6 +43,7 @@ from upres.resize import bicubic
 HELP_LIMIT = 0.5
 
 Times = Mapping[Hashable, Sequence[float]]
+Rates = dict[str, dict[int, list[float]]]
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,13 @@ def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hash
     }
     twin = torch_twin(model)
     if twin is not None:
-        items["torch", key] = Item(partial(twin, window))
+        items["torch", original(model)] = Item(partial(twin, window))
     return items
+
+
+def original(model: Model) -> Path:
+    """The model's own file; of one in int8, that of which it was made."""
+    return model.path.with_name(model.path.name.replace(INT8, ""))
 
 
 def torch_twin(model: Model) -> Callable[[Any], object] | None:
@@ -125,8 +131,7 @@ def torch_twin(model: Model) -> Callable[[Any], object] | None:
             raise
         return None
     try:
-        # Of int8, what it was made of.
-        network, _ = load_network(model.path.with_name(model.path.name.replace(INT8, "")))
+        network, _ = load_network(original(model))
     except TrainingError:
         return None
 
@@ -137,27 +142,23 @@ def torch_twin(model: Model) -> Callable[[Any], object] | None:
     return run
 
 
-def peak_rates(
-    peaks: Mapping[tuple[str, int], float], times: Times
-) -> dict[str, dict[int, list[float]]]:
+def peak_rates(peaks: Mapping[tuple[str, int], float], times: Times) -> Rates:
     """For each precision and side of the convolutions, GFLOP/s in each round."""
-    rates: dict[str, dict[int, list[float]]] = {}
+    rates: Rates = {}
     for (precision, side), gflop in peaks.items():
         reached = [gflop / seconds for seconds in times["peak", precision, side]]
         rates.setdefault(precision, {})[side] = reached
     return rates
 
 
-def limits(rates: Mapping[str, Mapping[int, list[float]]]) -> dict[str, list[float]]:
+def limits(rates: Rates) -> dict[str, list[float]]:
     """For each precision, GFLOP/s in each round at the side that is best."""
     return {precision: max(own.values(), key=median) for precision, own in rates.items()}
 
 
-def medians(
-    subjects: Sequence[Subject], peaks: Mapping[tuple[str, int], float], times: Times
-) -> dict[str, dict[str, float]]:
+def medians(subjects: Sequence[Subject], rates: Rates, times: Times) -> dict[str, dict[str, float]]:
     """What a JSON file has of each model, under its file's name without suffix."""
-    best = limits(peak_rates(peaks, times))
+    best = limits(rates)
     result = {}
     for key, entry in enumerate(subjects):
         network, whole = times["network", key], times["enlarge", key]
@@ -173,11 +174,8 @@ def medians(
     return result
 
 
-def speed_sections(
-    subjects: Sequence[Subject], peaks: Mapping[tuple[str, int], float], times: Times
-) -> str:
+def speed_sections(subjects: Sequence[Subject], rates: Rates, times: Times) -> str:
     """The networks beside the machine's peak, and enlarging beside what else one may run."""
-    rates = peak_rates(peaks, times)
     best, told = limits(rates), []
     for precision, by_side in rates.items():
         listed = ", ".join(f"{median(own):.0f} at {side}x{side}" for side, own in by_side.items())
@@ -193,7 +191,7 @@ def speed_sections(
         networks.append([*row, spread(ratios(reached, limit))])
         row = [name, f"{median(whole):.3f}", spread(ratios(whole, network))]
         row += [f"{median(simple):.3f}", spread(ratios(whole, simple))]
-        twin = times.get(("torch", key))
+        twin = times.get(("torch", original(entry.model)))
         row += [f"{median(twin):.3f}", spread(ratios(twin, network))] if twin else ["-", "-"]
         pictures.append(row)
     network_header = [
@@ -310,13 +308,14 @@ def main() -> None:
     title = "# Speed"
     note = ["**A smoke run (`--quick`): these figures mean nothing.**"] if quick else []
     made = "Written by `benchmarks/bench.py` (`make bench`)."
-    speed = speed_sections(subjects, peaks, times)
+    rates = peak_rates(peaks, times)
+    speed = speed_sections(subjects, rates, times)
     text = "\n\n".join([title, *note, made, machine(facts), protocol, speed, startup]) + "\n"
     arguments.output.write_text(text, encoding="utf-8")
     record = {
         "machine": facts,
         "output": [width, height],
-        "models": medians(subjects, peaks, times),
+        "models": medians(subjects, rates, times),
     }
     figures = arguments.output.with_name("speed.json")
     figures.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -227,7 +227,10 @@ def photo_is_shipped(cards: Cards) -> bool:
 
 def write_pictures(cards: Cards) -> None:
     def enlarged(lr: Rgb8, scale: int, models: Sequence[str]) -> list[Rgb8]:
-        results = [upres.enlarge(lr, scale=scale, model=model) for model in models]
+        # int8 where the processor has it would make other pictures on other machines.
+        results = [
+            upres.enlarge(lr, scale=scale, model=model, precision="fp32") for model in models
+        ]
         return [bicubic(lr, scale=scale), *results]
 
     pairs = {pair.name: pair for pair in find_pairs(VALID, PLACES_SCALE)}
