@@ -104,7 +104,8 @@ def enlarge_files(
     written and why by which model, in the order of ``jobs``; both in the thread that calls this.
     """
     run = _Run(options, existing, journal, stop or threading.Event())
-    workers = workers or min(8, (os.cpu_count() or 1) + 1)
+    # So many that the processors seldom wait for what holds Python's lock.
+    workers = workers or min(8, 2 * (os.cpu_count() or 1))
     summary = Summary()
     pending: deque[tuple[Job, Future[Done | None]]] = deque()
     waiting = deque(jobs)

@@ -29,6 +29,7 @@ from upres.pixels import (
     LUMA,
     NEUTRAL_RADIUS,
     Float32Array,
+    copy_planes,
     fill_transparent,
     from_float,
     keep_in_range,
@@ -99,7 +100,8 @@ def enlarge(
         progress=progress,
     ):
         rows, columns, kept = block.shape
-        result[top : top + rows, left : left + columns, :kept] = from_float(block, image.dtype)
+        place = result[top : top + rows, left : left + columns, :kept]
+        copy_planes(place, from_float(block, image.dtype))
     return result if image.ndim == 3 else result[:, :, 0]
 
 

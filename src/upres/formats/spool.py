@@ -13,6 +13,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from upres.formats.tiff_exif import Entry, pack
+from upres.pixels import copy_planes
 
 ROWS_BYTES = 2**22
 """What a block of rows that is read at once may take; at least one row is."""
@@ -64,7 +65,9 @@ class Spool:
     def write(self, top: int, left: int, block: NDArray[Any]) -> None:
         """Store rows x columns x channels at a place; raises ``OSError`` where disk is lacking."""
         if self._pixels is not None:
-            self._pixels[top : top + block.shape[0], left : left + block.shape[1]] = block
+            copy_planes(
+                self._pixels[top : top + block.shape[0], left : left + block.shape[1]], block
+            )
             return
         block = np.ascontiguousarray(block, self.dtype)
         if block.shape[1] == self.shape[1]:
