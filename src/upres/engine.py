@@ -36,14 +36,17 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
 
     Raises ``ModelError`` if the model does not take windows of that size.
     """
+    from openvino import Tensor
+
     compiled = _compile(model, height, width)
     own = None if height * width <= SMALL_PIXELS else compiled.create_infer_request()
 
     def run(window: Float32Array, /) -> Float32Array:
         request = own or _request_of_this_thread(compiled)
-        # Its own memory, in and out: to look at what it is given takes it 0.2 ms a call.
-        np.copyto(request.get_input_tensor().data, window)
+        # The window's own memory. Given to infer() as an array, it would take 0.2 ms to look at.
+        request.set_input_tensor(Tensor(np.ascontiguousarray(window), shared_memory=True))
         request.infer()
+        # Copied, as the request reuses its output's memory.
         result: Float32Array = request.get_output_tensor().data.copy()
         return result
 

@@ -484,5 +484,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         command = [sys.executable, "-c", code, "in.png", "out.png", str(model_file)]
         done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
         peaks.append(int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10))
-    assert peaks[1] < peaks[0] + 60
+    # On an idle machine it is 45 more, on a busy one more of it waits to be written.
+    assert peaks[1] < peaks[0] + 80
     assert peaks[1] < 700
