@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 import upres
+from upres.engine import compile_window
 from upres.errors import InputError, ModelError
 from upres.inference import enlarge_windows, stages
 from upres.model import ModelCard, load_model
@@ -161,6 +162,17 @@ def test_stages_are_few_and_no_larger_than_needed() -> None:
 def test_a_model_by_path_is_repeated(model_file: Path) -> None:
     assert [m.path for m in stages(model_file, 5)] == [model_file] * 3
     assert [m.path for m in stages(model_file, 1.5)] == [model_file]
+
+
+@pytest.mark.parametrize("side", [64, 160])
+def test_the_engine_takes_windows_whose_memory_is_in_any_order(model_file: Path, side: int) -> None:
+    """64: with a request for each thread, 160: with one of its own."""
+    engine = compile_window(load_model(model_file), side, side)
+    windows = np.random.default_rng(5).random((8, side, side, 3), np.float32)
+    for pixels in windows:
+        view = pixels.transpose(2, 0, 1)[None]
+        assert not view.flags.c_contiguous
+        np.testing.assert_array_equal(engine(view), engine(np.ascontiguousarray(view)))
 
 
 def test_a_halo_too_small_would_show(model_file: Path) -> None:

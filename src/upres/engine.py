@@ -43,8 +43,10 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
 
     def run(window: Float32Array, /) -> Float32Array:
         request = own or _request_of_this_thread(compiled)
-        # The window's own memory. Given to infer() as an array, it would take 0.2 ms to look at.
-        request.set_input_tensor(Tensor(np.ascontiguousarray(window), shared_memory=True))
+        # The window's own memory: given to infer() as an array, it would take 0.2 ms to look
+        # at. A copy, if one was needed, has to have a name here, as the tensor does not keep it.
+        window = np.ascontiguousarray(window)
+        request.set_input_tensor(Tensor(window, shared_memory=True))
         request.infer()
         # Copied, as the request reuses its output's memory.
         result: Float32Array = request.get_output_tensor().data.copy()
