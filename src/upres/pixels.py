@@ -33,7 +33,7 @@ def to_float(image: NDArray[Any]) -> Float32Array:
     Raises ``InputError`` for another dtype, or floating-point values outside [0, 1].
     """
     if image.dtype in (np.uint8, np.uint16):
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+        return to_unit(image, 0, np.iinfo(image.dtype).max)
     if not np.issubdtype(image.dtype, np.floating):
         raise InputError(f"expected uint8, uint16 or floating-point samples, got {image.dtype}")
     if not (image.min() >= 0 and image.max() <= 1):  # so that NaN fails, too
@@ -47,7 +47,31 @@ def from_float(image: Float32Array, dtype: np.dtype[Any]) -> NDArray[Any]:
     """float32 samples in [0, 1] as ``dtype``: uint8 and uint16 rounded to the nearest."""
     if np.issubdtype(dtype, np.floating):
         return image.astype(dtype, copy=False)
-    return (image * np.float32(np.iinfo(dtype).max) + np.float32(0.5)).astype(dtype)
+    return from_unit(image, 0, np.iinfo(dtype).max, dtype)
+
+
+def to_unit(samples: NDArray[Any], low: float, high: float) -> Float32Array:
+    """Samples from ``low`` to ``high`` as float32 in [0, 1]."""
+    scaled = samples.astype(np.float32)
+    if low:
+        scaled -= np.float32(low)
+    scaled /= np.float32(high - low)
+    return scaled
+
+
+def from_unit(values: Float32Array, low: float, high: float, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """float32 in [0, 1] as samples of ``dtype`` from ``low`` to ``high``, integers rounded."""
+    # In double where a sample may have more digits than float32 has.
+    scaled: NDArray[Any] = values.astype(np.float64 if dtype.itemsize == 4 else np.float32)
+    scaled *= high - low
+    if low:
+        scaled += low
+    if np.issubdtype(dtype, np.integer):
+        scaled += 0.5
+        if low < 0:  # else what follows rounds down, too
+            np.floor(scaled, out=scaled)
+    result: NDArray[Any] = scaled.astype(dtype)
+    return result
 
 
 def copy_planes(place: NDArray[Any], block: NDArray[Any]) -> None:

@@ -20,7 +20,7 @@ import pyvips
 from upres.errors import InputError
 from upres.formats import tiff_exif
 from upres.formats.jpeg import jpeg_quality
-from upres.pixels import Float32Array
+from upres.pixels import Float32Array, from_unit, to_unit
 
 ANIMATIONS = ("gifload", "webpload")
 _LOADERS = ("jpegload", "pngload", "webpload", "tiffload", "heifload", "gifload")
@@ -104,28 +104,14 @@ class Photo:
 
     def to_float(self, block: NDArray[Any]) -> Float32Array:
         """Samples as stored, as float32 in [0, 1]."""
-        scaled = block.astype(np.float32)
-        if self.low:
-            scaled -= np.float32(self.low)
-        scaled /= np.float32(self.high - self.low)
-        return scaled
+        return to_unit(block, self.low, self.high)
 
     def from_float(self, block: Float32Array, dtype: np.dtype[Any]) -> NDArray[Any]:
         """float32 in [0, 1] as samples of ``dtype``: the picture's own, uint8 or uint16."""
         low, high = self.low, self.high
         if dtype != self.dtype:
             low, high = 0, np.iinfo(dtype).max
-        # In double where a sample may have more digits than float32 has.
-        values: NDArray[Any] = block.astype(np.float64 if dtype.itemsize == 4 else np.float32)
-        values *= high - low
-        if low:
-            values += low
-        if np.issubdtype(dtype, np.integer):
-            values += 0.5
-            if low < 0:  # else what follows rounds down, too
-                np.floor(values, out=values)
-        result: NDArray[Any] = values.astype(dtype)
-        return result
+        return from_unit(block, low, high, dtype)
 
 
 def open_photo(path: Path, *, keep_cmyk: bool = False) -> Photo:
