@@ -470,12 +470,17 @@ def test_bombs_are_refused_by_their_header(tmp_path: Path, ask: Any) -> None:
 
 def test_memory_does_not_grow_with_the_result(tmp_path: Path, model_file: Path) -> None:
     # 1 and 36 megapixels: as 8-bit RGB, the latter alone would take 105 MB more.
+    # ru_maxrss would start at what the process of the tests holds, in which it is forked.
     code = """
-import resource, sys
+import re, resource, sys
 from pathlib import Path
 from upres.formats import Options, enlarge_file
 enlarge_file(Path(sys.argv[1]), Path(sys.argv[2]), Options(model=sys.argv[3]))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+status = Path("/proc/self/status")
+if status.exists():
+    print(re.search(r"VmHWM:\\s*(\\d+) kB", status.read_text())[1])
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     peaks = []
     for side in (500, 3000):
@@ -484,6 +489,5 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         command = [sys.executable, "-c", code, "in.png", "out.png", str(model_file)]
         done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
         peaks.append(int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10))
-    # On an idle machine it is 45 more, on a busy one more of it waits to be written.
-    assert peaks[1] < peaks[0] + 80
+    assert peaks[1] < peaks[0] + 90
     assert peaks[1] < 700
