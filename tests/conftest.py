@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -39,6 +41,20 @@ def shared_data() -> Path:
 def bench(shared_data: Path) -> Path:
     """The benchmark sets: Set5, Set14 and B100."""
     return shared_data / "bench"
+
+
+@pytest.fixture(scope="session")
+def measuring() -> ModuleType:
+    """The benchmarks' module that times, counts and tabulates."""
+    file = Path(__file__).parents[1] / "benchmarks" / "measuring.py"
+    if not file.is_file():
+        pytest.skip("needs benchmarks/, which a source distribution does not have")
+    spec = importlib.util.spec_from_file_location("measuring", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

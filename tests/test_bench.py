@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-
-FILE = Path(__file__).parents[1] / "benchmarks" / "measuring.py"
-
-
-@pytest.fixture(scope="module")
-def measuring() -> ModuleType:
-    if not FILE.is_file():
-        pytest.skip("needs benchmarks/, which a source distribution does not have")
-    spec = importlib.util.spec_from_file_location("measuring", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_a_spread_is_the_median_and_the_extremes(measuring: ModuleType) -> None:
