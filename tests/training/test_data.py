@@ -145,6 +145,27 @@ def test_a_remainder_of_the_scale_is_cropped(data: Path) -> None:
     assert np.array_equal(high.permute(1, 2, 0), image[:24, :20])
 
 
+def test_pictures_are_shrunk_too(data: Path) -> None:
+    pairs = load_pairs(["train"], data, 2, shrink=[0.5, 0.75])
+    assert pairs.sizes[:3] == [(20, 25), (10, 13), (15, 19)]
+    _, (low, high), *_ = pairs
+    half = bicubic(texture(40, 51, 0), scale=0.5)
+    assert np.array_equal(high.permute(1, 2, 0), half)
+    assert np.array_equal(low.permute(1, 2, 0), bicubic(half, scale=0.5))
+    with pytest.raises(
+        InputError, match=r"DIV2K_train_HR: data\.shrink makes low resolution itself"
+    ):
+        load_pairs(["train", PAIRED], data, 2, shrink=[0.5])
+
+
+def test_pictures_are_drawn_by_their_size() -> None:
+    large, small = np.full((80, 80, 3), 255, np.uint8), np.zeros((40, 40, 3), np.uint8)
+    source = patches(large, small, np.full((20, 20, 3), 100, np.uint8))
+    _, high = source.sample(0, patch=16, batch=2000)
+    assert set(high.unique().tolist()) == {0, 1}  # none of the one that is too small
+    assert high.mean().item() == pytest.approx(0.8, abs=0.03)  # 3.4 standard deviations
+
+
 # Pairs, and their cache
 
 
@@ -229,6 +250,8 @@ def test_a_stale_or_damaged_cache_is_made_anew(data: Path, tmp_path: Path) -> No
     changed = load_pairs(SOURCES, data, 2, cache=folder)
     assert changed.sizes[0] == (22, 22)
     assert equal(changed, load_pairs(SOURCES, data, 2))
+    shrunk = load_pairs(["train"], data, 2, cache=folder, shrink=[0.5])
+    assert equal(shrunk, load_pairs(["train"], data, 2, shrink=[0.5]))
 
 
 def test_processes_that_make_the_same_cache_at_once(data: Path, tmp_path: Path) -> None:

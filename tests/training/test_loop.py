@@ -26,6 +26,7 @@ from upres.model import read_model
 from upres.resize import bicubic
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
+from upres.training.export import load_network
 from upres.training.loop import train
 from upres.training.networks import Network, Plain, SrresnetConfig, build
 from upres.training.networks.parts import fast_in_bfloat16
@@ -293,18 +294,34 @@ def test_starting_from_another_model(
     data: Path, tmp_path: Path, random_network: Plain, model_file: Path
 ) -> None:
     same = Plain(scale=2, features=8, blocks=2)
-    warm_start(same, model_file)
+    warm_start(same, [model_file])
     for name, value in random_network.state_dict().items():
         assert torch.equal(same.state_dict()[name], value)
     other = Plain(scale=3, features=8, blocks=2)
-    warm_start(other, model_file)
+    warm_start(other, [model_file])
     assert torch.equal(other.head.weight, random_network.head.weight)
     assert not other.tail.weight.any()
     with pytest.raises(TrainingError, match="its structure differs"):
-        warm_start(Plain(scale=2, features=8, blocks=3), model_file)
+        warm_start(Plain(scale=2, features=8, blocks=3), [model_file])
     for path in (tmp_path / "none.onnx", data / "recipe.toml"):
         with pytest.raises(TrainingError, match=path.name):
-            warm_start(same, path)
+            warm_start(same, [path])
+
+
+def test_starting_from_the_mean_of_several(tmp_path: Path, data: Path) -> None:
+    runs = [tmp_path / "first", tmp_path / "second", tmp_path / "third"]
+    models = [
+        train(recipe(data, f"seed={seed}", "optimiser.steps=4"), data=data, run=run)
+        for seed, run in enumerate(runs[:2])
+    ]
+    still = [f"optimiser.{rate}=1e-12" for rate in ("learning_rate", "final_learning_rate")]
+    given = recipe(data, f"start_from={[str(path) for path in models]}", *still)
+    models.append(train(given, data=data, run=runs[2]))
+    *taken, last = (load_network(path)[0] for path in models)
+    for name, value in last.state_dict().items():
+        first, second = (network.state_dict()[name] for network in taken)
+        torch.testing.assert_close(value, (first + second) / 2)
+    assert not torch.equal(first, second)
 
 
 @pytest.mark.parametrize("self_ensemble", [False, True])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from upres.errors import RecipeError
 from upres.training.degradations import DegradationName
@@ -49,6 +49,10 @@ class DataConfig:
     valid: list[Source]
     licence: str
     """What the pictures are and their licence, for the model's card."""
+    shrink: list[Annotated[float, Field(gt=0, lt=1)]] = field(default_factory=list)
+    """Factors by which every training picture is shrunk (by bicubic) to be trained on in
+    that size, too, as its details are finer there. Source: Dong, Loy and Tang, "Accelerating the
+    super-resolution convolutional neural network" (FSRCNN), ECCV 2016, section 4.1."""
     degradation: DegradationName = "bicubic"
     """What makes low-resolution pictures where the sources give none."""
     patch: PositiveInt = 64
@@ -125,6 +129,10 @@ class TeacherConfig:
     """Whether the teacher averages over the eight flips and rotations of its input."""
 
 
+def _listed(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One training run, completely."""
@@ -143,9 +151,10 @@ class Recipe:
     )
     """The terms of the loss and their weights."""
     teacher: TeacherConfig | None = None
-    start_from: str | None = None
+    start_from: Annotated[list[str], BeforeValidator(_listed)] = field(default_factory=list)
     """Model file, ``.safetensors`` or checkpoint (relative to the recipe) whose weights
-    training starts from. Of another scale, its tail is left out."""
+    training starts from. Of another scale, its tail is left out. Of several, the mean of their
+    weights: see ``upres.training.transfer``. One may be given without brackets."""
     seed: int = 0
     validate_every: PositiveInt = 2000
     """Steps."""

@@ -101,23 +101,25 @@ def load_pairs(
     data_folder: Path,
     scale: int,
     *,
+    shrink: Sequence[float] = (),
     degradation: DegradationName = "bicubic",
     seed: int = 0,
     cache: Path | None = None,
 ) -> Pairs:
     """Read all pictures of ``sources``, and make low resolution where files have none.
 
+    Each picture is followed by itself shrunk by each factor of ``shrink``.
     Whole pictures are degraded once and for all, as validation needs it; for training with
     ``jpeg`` or ``photo``, load with ``bicubic`` and leave the rest to ``Patches``. With a folder
     ``cache``, the pixels are kept there and mapped, not read, by later runs of the same
     sources; see ``upres.training.cache``.
 
-    Raises ``InputError`` for what cannot be read or does not fit together, and
-    ``OutputError`` if the cache cannot be written.
+    Raises ``InputError`` for what cannot be read or does not fit together, such as ``shrink``
+    and low-resolution pictures from files, and ``OutputError`` if the cache cannot be written.
     """
 
     def rows() -> Iterator[Row]:
-        return _rows(sources, data_folder, scale, degradation, seed)
+        return _rows(sources, data_folder, scale, shrink, degradation, seed)
 
     if cache is None:
         pixels = flat(rows())
@@ -125,7 +127,7 @@ def load_pairs(
         files = [path for source in sources for path in source_files(source, data_folder)]
         names = [source if isinstance(source, str) else astuple(source) for source in sources]
         relevant = seed if degradation != "bicubic" else None
-        pixels = cached(cache, files, [names, degradation, relevant], scale, rows)
+        pixels = cached(cache, files, [names, shrink, degradation, relevant], scale, rows)
     with warnings.catch_warnings():
         # What is mapped cannot be written to, and is not.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
@@ -138,11 +140,14 @@ def _rows(
     sources: Sequence[Source],
     data_folder: Path,
     scale: int,
+    shrink: Sequence[float],
     degradation: DegradationName,
     seed: int,
 ) -> Iterator[Row]:
-    def degraded(item: tuple[int, tuple[str, NDArray[np.uint8]]]) -> Row:
-        index, (name, image) = item
+    def degraded(item: tuple[int, str, NDArray[np.uint8], float]) -> Row:
+        index, name, image, factor = item
+        if factor != 1:
+            image = bicubic(image, scale=factor)
         if min(image.shape[:2]) < scale:
             raise InputError(f"{name}: is smaller than one pixel at 1/{scale} of its size")
         made = pair(image, scale, degradation=degradation, seed=seed, index=index)
@@ -151,11 +156,18 @@ def _rows(
 
     count = itertools.count()
     for source in sources:
-        if isinstance(source, PairedSource):
-            yield from read_pairs(source, data_folder, scale)
-        else:
+        if not isinstance(source, PairedSource):
             pictures = read_pictures([data_folder / source])
-            yield from in_parallel(degraded, ((next(count), picture) for picture in pictures))
+            sizes = (
+                (next(count), *picture, factor) for picture in pictures for factor in (1, *shrink)
+            )
+            yield from in_parallel(degraded, sizes)
+        elif shrink:
+            raise InputError(
+                f"{source.hr}: data.shrink makes low resolution itself: give high resolution alone"
+            )
+        else:
+            yield from read_pairs(source, data_folder, scale)
 
 
 class Patches:
@@ -255,9 +267,9 @@ class Patches:
         side = self._side(patch)
         if patch not in self._shares:
             self.usable(patch)
-            # Pictures are drawn in proportion to the number of positions of a patch in them.
-            positions = (self.sizes - side + 1).clamp_(min=0).prod(1).cumsum(0).double()
-            shares = positions / positions[-1]
+            # Pictures are drawn in proportion to their size, if a patch has room in them.
+            areas = self.sizes.prod(1) * (self.sizes >= side).all(1)
+            shares = areas.cumsum(0).double() / areas.sum()
             self._shares[patch] = shares.to(self.device, torch.float32)
         random = torch.rand(3, count, generator=self.generator, device=self.device)
         which = torch.searchsorted(self._shares[patch], random[0], right=True)

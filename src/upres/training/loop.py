@@ -66,8 +66,8 @@ def train(
 
     torch.manual_seed(recipe.seed)
     network = build(recipe.network, recipe.scale)
-    if recipe.start_from is not None and not resume:
-        warm_start(network, base / recipe.start_from)
+    if recipe.start_from and not resume:
+        warm_start(network, [base / model for model in recipe.start_from])
     network.to(device=device, memory_format=_memory_format(device))  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimisers = build_optimisers(network, recipe.optimiser)
@@ -175,7 +175,7 @@ def _read_data(
     # With a cache, one process of each machine decodes, and the others map what it decoded.
     if cache and fabric.local_rank:
         fabric.barrier()
-    pairs = load(config.train)
+    pairs = load(config.train, shrink=config.shrink)
     valid = load(config.valid, degradation=config.degradation, seed=recipe.seed)
     if cache and not fabric.local_rank:
         fabric.barrier()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,14 +15,25 @@ from upres.training.networks import Network
 from upres.training.networks.parts import fast_in_bfloat16
 
 
-def warm_start(network: Network, path: Path) -> None:
+def warm_start(network: Network, paths: Sequence[Path]) -> None:
     """Set ``network``'s weights from trained ones; of another scale, all but the tail's.
 
-    ``path`` is a model file, ``.safetensors`` or checkpoint of upres. Raises
-    ``TrainingError`` if it cannot be read or its structure differs.
+    ``paths`` are model files, ``.safetensors`` or checkpoints of upres. Of several, the weights'
+    mean is taken: of networks that were trained further from the same one, each with other
+    batches, it is often better than any. Source: Wortsman et al., "Model soups: averaging weights
+    of multiple fine-tuned models improves accuracy without increasing inference time", ICML 2022.
+
+    Raises ``TrainingError`` if one cannot be read or its structure differs.
     """
-    weights = read_weights(path)
     own = network.state_dict()
+    taken = [_fitting(read_weights(path), own, path) for path in paths]
+    shared = [name for name in own if all(name in weights for weights in taken)]
+    mean = {name: torch.stack([w[name].float() for w in taken]).mean(0) for name in shared}
+    network.load_state_dict(mean, strict=False)
+
+
+def _fitting(weights: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Of ``weights``, those that a network with ``own`` can take; raises if others differ."""
     tails = {name for name in own if name.startswith("tail.")}
     same_scale = all(name in weights and weights[name].shape == own[name].shape for name in tails)
     if not same_scale:
@@ -29,7 +41,7 @@ def warm_start(network: Network, path: Path) -> None:
     expected = set(own) if same_scale else set(own) - tails
     if set(weights) != expected or any(own[name].shape != w.shape for name, w in weights.items()):
         raise TrainingError(f"{path}: cannot start from this model: its structure differs")
-    network.load_state_dict(weights, strict=False)
+    return weights
 
 
 class Teacher:
