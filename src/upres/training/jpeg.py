@@ -44,8 +44,9 @@ def jpeg(images: Tensor, quality: Tensor, *, subsample: bool) -> Tensor:
         # libjpeg's means round up from a half and from three quarters, in turns.
         bias = (torch.arange(chroma.shape[-1] // 2, device=images.device) % 2 + 1) / 4
         chroma = (F.avg_pool2d(chroma, 2) + bias).floor()
-    luma = _through_blocks(luma, luma_steps[quality.long() - 1]) + 128
-    chroma = _through_blocks(chroma, chroma_steps[quality.long() - 1])
+    table = quality.long() - 1
+    luma = _through_blocks(luma, luma_steps[table]) + 128
+    chroma = _through_blocks(chroma, chroma_steps[table])
     if subsample:
         chroma = F.interpolate(chroma, scale_factor=2.0, mode="bilinear").round()
     rgb = torch.einsum("ij,njhw->nihw", to_rgb, torch.cat([luma, chroma], dim=1))
