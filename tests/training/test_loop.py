@@ -301,6 +301,10 @@ def test_starting_from_another_model(
     warm_start(other, [model_file])
     assert torch.equal(other.head.weight, random_network.head.weight)
     assert not other.tail.weight.any()
+    larger = Plain(scale=2, features=8, blocks=2, closing=True)
+    warm_start(larger, [model_file])
+    picture = torch.rand(1, 3, 9, 7)
+    assert torch.equal(larger(picture), same(picture))
     with pytest.raises(TrainingError, match="its structure differs"):
         warm_start(Plain(scale=2, features=8, blocks=3), [model_file])
     for path in (tmp_path / "none.onnx", data / "recipe.toml"):

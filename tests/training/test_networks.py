@@ -28,6 +28,7 @@ from upres.training.networks.plain import BranchedConv2d
 TINY: list[NetworkConfig] = [
     PlainConfig(features=8, blocks=2),
     PlainConfig(features=8, blocks=2, branches=True),
+    PlainConfig(features=8, blocks=2, closing=True),
     PooledConfig(features=4, blocks=2),
     SrresnetConfig(features=8, blocks=1),
     EdsrConfig(features=8, blocks=2, residual_scaling=0.5),
@@ -37,7 +38,8 @@ LOCAL = [config for config in TINY if not isinstance(config, RcanConfig)]
 
 
 def label(config: NetworkConfig) -> str:
-    return config.name + "-branches" * getattr(config, "branches", False)
+    options = [name for name in ("branches", "closing") if getattr(config, name, False)]
+    return "-".join([config.name, *options])
 
 
 each = pytest.mark.parametrize("config", TINY, ids=label)
@@ -182,6 +184,8 @@ def test_counts_by_hand() -> None:
     branched = Plain(scale=2, features=8, blocks=2, branches=True)
     assert multiply_adds(branched, 10, 20) == multiply_adds(plain, 10, 20)
     assert parameter_count(branched) > parameter_count(plain) == parameter_count(deployed(branched))
+    closing = Plain(scale=2, features=8, blocks=2, closing=True)
+    assert parameter_count(closing) == parameter_count(plain) + 9 * 8 * 8 + 8
 
     pooled = build(PooledConfig(features=4, blocks=2), 2)
     block1 = [27 * 4 * 64, 36 * 4 * 16, 3 * 4 * 16]  # on 8x8, 4x4 and 4x4 positions

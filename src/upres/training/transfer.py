@@ -18,6 +18,8 @@ from upres.training.networks.parts import fast_in_bfloat16
 def warm_start(network: Network, paths: Sequence[Path]) -> None:
     """Set ``network``'s weights from trained ones; of another scale, all but the tail's.
 
+    ``network`` may have layers more than these, if they start at zero: it gives the same at first.
+
     ``paths`` are model files, ``.safetensors`` or checkpoints of upres. Of several, the weights'
     mean is taken: of networks that were trained further from the same one, each with other
     batches, it is often better than any. Source: Wortsman et al., "Model soups: averaging weights
@@ -39,7 +41,10 @@ def _fitting(weights: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> 
     if not same_scale:
         weights = {name: w for name, w in weights.items() if not name.startswith("tail.")}
     expected = set(own) if same_scale else set(own) - tails
-    if set(weights) != expected or any(own[name].shape != w.shape for name, w in weights.items()):
+    added = {name for name in expected - set(weights) if not own[name].any()}
+    if set(weights) != expected - added or any(
+        own[name].shape != w.shape for name, w in weights.items()
+    ):
         raise TrainingError(f"{path}: cannot start from this model: its structure differs")
     return weights
 

@@ -26,6 +26,9 @@ class PlainConfig:
     branches: bool = False
     """Whether each convolution of the blocks is trained as a sum of three: costs little
     in training, and nothing in the exported model."""
+    closing: bool = False
+    """Whether ReLU and one more convolution, beside an identity shortcut, follow the blocks:
+    half a block, for sizes between two numbers of blocks."""
 
 
 class Plain(Network):
@@ -39,14 +42,21 @@ class Plain(Network):
     section 3.1). It starts as nearest-neighbour enlargement.
     """
 
-    def __init__(self, *, scale: int, features: int, blocks: int, branches: bool = False) -> None:
-        super().__init__(scale=scale, halo=2 * blocks + 2)
+    def __init__(
+        self,
+        *,
+        scale: int,
+        features: int,
+        blocks: int,
+        branches: bool = False,
+        closing: bool = False,
+    ) -> None:
+        super().__init__(scale=scale, halo=2 * blocks + 2 + closing)
         channels = self.channels
         self.head = nn.Conv2d(channels, features, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(features, branches) for _ in range(blocks)))
-        self.tail = nn.Conv2d(features, channels * scale**2, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+        self.closing = _zeroed(nn.Conv2d(features, features, 3, padding=1)) if closing else None
+        self.tail = _zeroed(nn.Conv2d(features, channels * scale**2, 3, padding=1))
         # Repeats each channel scale^2 times, in the order that pixel_shuffle expects: as
         # a convolution, so that engines fuse the sum.
         repeat = torch.eye(channels).repeat_interleave(scale**2, 0)
@@ -54,7 +64,10 @@ class Plain(Network):
         self.register_buffer("repeat", repeat[:, :, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = in_float32(self.tail, self.body(self.head(x)))
+        features = self.body(self.head(x))
+        if self.closing is not None:
+            features = features + self.closing(F.relu(features))
+        residual = in_float32(self.tail, features)
         repeated = in_float32(lambda x: F.conv2d(x, self.repeat), x)
         return F.pixel_shuffle(residual + repeated, self.scale)
 
@@ -81,9 +94,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         convolution = BranchedConv2d if branches else nn.Conv2d
         self.conv1 = convolution(features, features, 3, padding=1)
-        self.conv2 = convolution(features, features, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+        self.conv2 = _zeroed(convolution(features, features, 3, padding=1))
         if isinstance(self.conv2, BranchedConv2d):
             nn.init.zeros_(self.conv2.point)
             nn.init.zeros_(self.conv2.gather)
@@ -126,6 +137,13 @@ class BranchedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.kernel(), self.bias, padding=self.padding)
+
+
+def _zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
+    """``convolution``, set to zero: a network starts as if it were not there."""
+    nn.init.zeros_(convolution.weight)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    return convolution
 
 
 def _merged(convolution: nn.Conv2d) -> nn.Conv2d:
