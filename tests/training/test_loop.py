@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import csv
 import errno
 import json
@@ -28,7 +29,7 @@ from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
 from upres.training.export import load_network
 from upres.training.loop import train
-from upres.training.networks import Network, Plain, SrresnetConfig, build
+from upres.training.networks import EdsrConfig, Network, Plain, SrresnetConfig, build
 from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.transfer import Teacher, orient, warm_start
 
@@ -301,15 +302,40 @@ def test_starting_from_another_model(
     warm_start(other, [model_file])
     assert torch.equal(other.head.weight, random_network.head.weight)
     assert not other.tail.weight.any()
-    larger = Plain(scale=2, features=8, blocks=2, closing=True)
-    warm_start(larger, [model_file])
-    picture = torch.rand(1, 3, 9, 7)
-    assert torch.equal(larger(picture), same(picture))
-    with pytest.raises(TrainingError, match="its structure differs"):
-        warm_start(Plain(scale=2, features=8, blocks=3), [model_file])
+    for network in (
+        Plain(scale=2, features=8, blocks=1),
+        Plain(scale=2, features=4, blocks=2),
+        Plain(scale=2, features=8, blocks=2, branches=True),
+        Plain(scale=3, features=8, blocks=3),
+        build(EdsrConfig(features=8, blocks=2), 2),
+    ):
+        before = copy.deepcopy(network.state_dict())
+        with pytest.raises(TrainingError, match="its structure differs"):
+            warm_start(network, [model_file])
+        assert all(torch.equal(w, before[name]) for name, w in network.state_dict().items())
     for path in (tmp_path / "none.onnx", data / "recipe.toml"):
         with pytest.raises(TrainingError, match=path.name):
             warm_start(same, [path])
+
+
+@pytest.mark.parametrize(
+    "larger", [{"blocks": 3}, {"features": 12}, {"closing": True}, {"features": 16, "blocks": 4}]
+)
+def test_a_larger_network_starts_as_the_smaller_and_trains_all_it_has(
+    random_network: Plain, model_file: Path, larger: dict[str, int]
+) -> None:
+    network = Plain(**({"scale": 2, "features": 8, "blocks": 2} | larger))
+    warm_start(network, [model_file])
+    picture = torch.rand(1, 3, 9, 7)
+    torch.testing.assert_close(network(picture), random_network(picture))
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    for _ in range(3):  # what lies before a zero gets its first gradient once that has moved
+        optimiser.zero_grad()
+        network(picture).square().sum().backward()
+        optimiser.step()
+    for old, new in zip(before, network.parameters(), strict=True):
+        assert (old != new).any(), "a weight that cannot be trained"
 
 
 def test_starting_from_the_mean_of_several(tmp_path: Path, data: Path) -> None:

@@ -159,14 +159,6 @@ def load_network(path: Path) -> tuple[Network, ModelCard]:
     return network.eval(), card
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file that ``load_network`` takes, by their names in the network.
-
-    Raises ``TrainingError`` as ``load_network`` does.
-    """
-    return dict(load_network(path)[0].state_dict())
-
-
 def read_safetensors_card(path: Path) -> str | None:
     """The JSON of the card in a ``.safetensors`` file; None if it is not one of upres.
 

@@ -60,6 +60,9 @@ def train(
     ``InputError`` for pictures that cannot be read.
     """
     commit = runs.commit()  # now, as the checkout may change while this runs
+    # Averaged gradients of features that have died shrink until numbers are denormal, which
+    # makes CPUs several times slower. Threads started later do as this one.
+    torch.set_flush_denormal(True)
     fabric = start_fabric()
     device = fabric.device
     base = recipe_path.parent if recipe_path else Path()

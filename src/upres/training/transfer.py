@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from upres.errors import TrainingError
 from upres.training.config import TeacherConfig
-from upres.training.export import load_network, read_weights
+from upres.training.export import load_network
 from upres.training.networks import Network
 from upres.training.networks.parts import fast_in_bfloat16
 
@@ -18,35 +19,61 @@ from upres.training.networks.parts import fast_in_bfloat16
 def warm_start(network: Network, paths: Sequence[Path]) -> None:
     """Set ``network``'s weights from trained ones; of another scale, all but the tail's.
 
-    ``network`` may have layers more than these, if they start at zero: it gives the same at first.
-
     ``paths`` are model files, ``.safetensors`` or checkpoints of upres. Of several, the weights'
     mean is taken: of networks that were trained further from the same one, each with other
     batches, it is often better than any. Source: Wortsman et al., "Model soups: averaging weights
     of multiple fine-tuned models improves accuracy without increasing inference time", ICML 2022.
 
+    ``network`` may have more layers and more features than these if what is new adds nothing
+    before it is trained, as in ``plain``. Source: Chen, Goodfellow and Shlens, "Net2Net:
+    accelerating learning via knowledge transfer", ICLR 2016, though there new features repeat
+    old ones, and here they are as newly initialised, with zeros wherever old ones would read them.
+
     Raises ``TrainingError`` if one cannot be read or its structure differs.
     """
-    own = network.state_dict()
-    taken = [_fitting(read_weights(path), own, path) for path in paths]
-    shared = [name for name in own if all(name in weights for weights in taken)]
-    mean = {name: torch.stack([w[name].float() for w in taken]).mean(0) for name in shared}
+    taken = [_fitting(load_network(path)[0], network, path) for path in paths]
+    mean = {name: torch.stack([w[name].float() for w in taken]).mean(0) for name in taken[0]}
     network.load_state_dict(mean, strict=False)
 
 
-def _fitting(weights: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Of ``weights``, those that a network with ``own`` can take; raises if others differ."""
-    tails = {name for name in own if name.startswith("tail.")}
-    same_scale = all(name in weights and weights[name].shape == own[name].shape for name in tails)
-    if not same_scale:
+def _fitting(source: Network, network: Network, path: Path) -> dict[str, Tensor]:
+    """``source``'s weights, enlarged to the sizes of ``network``'s; raises if they do not fit."""
+    own, weights = network.state_dict(), source.state_dict()
+    tails = set[str]()
+    if source.scale != network.scale:
+        tails = {name for name in own if name.startswith("tail.")}
         weights = {name: w for name, w in weights.items() if not name.startswith("tail.")}
-    expected = set(own) if same_scale else set(own) - tails
-    added = {name for name in expected - set(weights) if not own[name].any()}
-    if set(weights) != expected - added or any(
-        own[name].shape != w.shape for name, w in weights.items()
-    ):
-        raise TrainingError(f"{path}: cannot start from this model: its structure differs")
-    return weights
+    differs = TrainingError(f"{path}: cannot start from this model: its structure differs")
+    if not all(name in own and _contains(own[name], w) for name, w in weights.items()):
+        raise differs
+    enlarged = {name: _enlarged(w, own[name]) for name, w in weights.items()}
+    alike = all(own[name].shape == w.shape for name, w in weights.items())
+    if alike and set(weights) == set(own) - tails:
+        return weights
+    if tails:
+        raise differs
+    grown = copy.deepcopy(network)
+    grown.load_state_dict(enlarged, strict=False)
+    x = torch.rand(1, network.channels, *[3 * network.multiple_of] * 2)
+    with torch.no_grad():
+        if not torch.allclose(grown.eval()(x), source(x), atol=1e-5):
+            raise differs
+    return enlarged
+
+
+def _contains(own: Tensor, weight: Tensor) -> bool:
+    """Whether ``weight`` is a corner of a tensor like ``own``, with kernels of one size."""
+    sizes = list(zip(own.shape, weight.shape, strict=False))
+    kernels = own.shape[2:] == weight.shape[2:]
+    return own.ndim == weight.ndim and kernels and all(large >= small for large, small in sizes)
+
+
+def _enlarged(weight: Tensor, own: Tensor) -> Tensor:
+    """``weight`` in ``own``'s size: what it computed, it computes, from the same inputs alone."""
+    enlarged = own.clone()
+    enlarged[: weight.shape[0]] = 0
+    enlarged[tuple(slice(side) for side in weight.shape)] = weight
+    return enlarged
 
 
 class Teacher:
