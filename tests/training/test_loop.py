@@ -318,6 +318,16 @@ def test_starting_from_another_model(
             warm_start(same, [path])
 
 
+def test_denormal_numbers_do_not_slow_training_down(data: Path, tmp_path: Path) -> None:
+    def tenth_of_the_smallest() -> float:
+        return float(torch.tensor([torch.finfo(torch.float32).tiny]) / 10)
+
+    torch.set_flush_denormal(False)
+    assert tenth_of_the_smallest() > 0
+    train(recipe(data, "optimiser.steps=1"), data=data, run=tmp_path / "run")
+    assert tenth_of_the_smallest() == 0
+
+
 @pytest.mark.parametrize(
     "larger", [{"blocks": 3}, {"features": 12}, {"closing": True}, {"features": 16, "blocks": 4}]
 )
