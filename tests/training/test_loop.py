@@ -29,7 +29,7 @@ from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
 from upres.training.export import load_network
 from upres.training.loop import train
-from upres.training.networks import EdsrConfig, Network, Plain, SrresnetConfig, build
+from upres.training.networks import EdsrConfig, Network, Plain, PlainConfig, SrresnetConfig, build
 from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.transfer import Teacher, orient, warm_start
 
@@ -362,6 +362,9 @@ def test_starting_from_the_mean_of_several(tmp_path: Path, data: Path) -> None:
         first, second = (network.state_dict()[name] for network in taken)
         torch.testing.assert_close(value, (first + second) / 2)
     assert not torch.equal(first, second)
+    larger = train(recipe(data, "network.blocks=3"), data=data, run=tmp_path / "larger")
+    with pytest.raises(TrainingError, match=r"tiny-x2.onnx: no mean with .*first.*structure"):
+        warm_start(build(PlainConfig(features=8, blocks=3), 2), [models[0], larger])
 
 
 @pytest.mark.parametrize("self_ensemble", [False, True])

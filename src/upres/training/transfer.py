@@ -29,11 +29,20 @@ def warm_start(network: Network, paths: Sequence[Path]) -> None:
     accelerating learning via knowledge transfer", ICLR 2016, though there new features repeat
     old ones, and here they are as newly initialised, with zeros wherever old ones would read them.
 
-    Raises ``TrainingError`` if one cannot be read or its structure differs.
+    Raises ``TrainingError`` if one cannot be read, or its structure differs from the first's or
+    does not fit.
     """
-    taken = [_fitting(load_network(path)[0], network, path) for path in paths]
+    sources = [load_network(path)[0] for path in paths]
+    for source, path in zip(sources, paths, strict=True):
+        if _shapes(source) != _shapes(sources[0]):
+            raise TrainingError(f"{path}: no mean with {paths[0]}: its structure differs")
+    taken = [_fitting(source, network, path) for source, path in zip(sources, paths, strict=True)]
     mean = {name: torch.stack([w[name].float() for w in taken]).mean(0) for name in taken[0]}
     network.load_state_dict(mean, strict=False)
+
+
+def _shapes(network: Network) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in network.state_dict().items()}
 
 
 def _fitting(source: Network, network: Network, path: Path) -> dict[str, Tensor]:
@@ -54,7 +63,7 @@ def _fitting(source: Network, network: Network, path: Path) -> dict[str, Tensor]
         raise differs
     grown = copy.deepcopy(network)
     grown.load_state_dict(enlarged, strict=False)
-    x = torch.rand(1, network.channels, *[3 * network.multiple_of] * 2)
+    x = torch.rand(1, network.channels, *[8 * network.multiple_of] * 2)
     with torch.no_grad():
         if not torch.allclose(grown.eval()(x), source(x), atol=1e-5):
             raise differs
@@ -63,9 +72,9 @@ def _fitting(source: Network, network: Network, path: Path) -> dict[str, Tensor]
 
 def _contains(own: Tensor, weight: Tensor) -> bool:
     """Whether ``weight`` is a corner of a tensor like ``own``, with kernels of one size."""
-    sizes = list(zip(own.shape, weight.shape, strict=False))
-    kernels = own.shape[2:] == weight.shape[2:]
-    return own.ndim == weight.ndim and kernels and all(large >= small for large, small in sizes)
+    if own.ndim != weight.ndim or own.shape[2:] != weight.shape[2:]:
+        return False
+    return all(large >= small for large, small in zip(own.shape, weight.shape, strict=True))
 
 
 def _enlarged(weight: Tensor, own: Tensor) -> Tensor:
