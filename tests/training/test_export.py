@@ -29,7 +29,7 @@ from upres.training.networks import Network, Plain, build, deployed, parameter_c
 ROOT = Path(__file__).parents[2]
 
 NETWORKS: dict[str, dict[str, object]] = {
-    "plain": {"features": 8, "blocks": 1, "branches": True},
+    "plain": {"features": 8, "blocks": 1, "branches": True, "closing": True},
     "pooled": {"features": 4, "blocks": 2},
     "srresnet": {"features": 8, "blocks": 1},
     "edsr": {"features": 8, "blocks": 1, "residual_scaling": 0.5},

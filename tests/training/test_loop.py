@@ -53,7 +53,8 @@ def test_training_learns_and_leaves_a_whole_run(
     path = train(recipe(data, *changes), data=data, run=run, recipe_path=data / "recipe.toml")
     card = read_model(path).card
     assert (card.name, card.scale, card.halo, card.data) == ("tiny", 2, 4, "made up")
-    assert card.network_parameters == {"features": 8, "blocks": 1, "branches": False}
+    given = {"features": 8, "blocks": 1, "branches": False, "closing": False}
+    assert card.network_parameters == given
     rows = log_of(run)
     assert [row["step"] for row in rows] == ["100", "150", "200", "300"]
     scores = [float(row["valid_psnr"]) for row in rows if row["valid_psnr"]]
