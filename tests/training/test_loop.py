@@ -346,7 +346,8 @@ def test_a_larger_network_starts_as_the_smaller_and_trains_all_it_has(
         network(picture).square().sum().backward()
         optimiser.step()
     for old, new in zip(before, network.parameters(), strict=True):
-        assert (old != new).any(), "a weight that cannot be trained"
+        # Not all, as a ReLU may be shut for the whole picture.
+        assert (old != new).float().mean() > 0.75, "weights that cannot be trained"
 
 
 def test_starting_from_the_mean_of_several(tmp_path: Path, data: Path) -> None:

@@ -33,41 +33,41 @@ def warm_start(network: Network, paths: Sequence[Path]) -> None:
     does not fit.
     """
     sources = [load_network(path)[0] for path in paths]
+    taken = []
     for source, path in zip(sources, paths, strict=True):
-        if _shapes(source) != _shapes(sources[0]):
+        if _shapes(source.state_dict()) != _shapes(sources[0].state_dict()):
             raise TrainingError(f"{path}: no mean with {paths[0]}: its structure differs")
-    taken = [_fitting(source, network, path) for source, path in zip(sources, paths, strict=True)]
+        taken.append(_fitting(source, network, path))
     mean = {name: torch.stack([w[name].float() for w in taken]).mean(0) for name in taken[0]}
     network.load_state_dict(mean, strict=False)
 
 
-def _shapes(network: Network) -> dict[str, torch.Size]:
-    return {name: weight.shape for name, weight in network.state_dict().items()}
+def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: weight.shape for name, weight in weights.items()}
 
 
 def _fitting(source: Network, network: Network, path: Path) -> dict[str, Tensor]:
     """``source``'s weights, enlarged to the sizes of ``network``'s; raises if they do not fit."""
     own, weights = network.state_dict(), source.state_dict()
-    tails = set[str]()
     if source.scale != network.scale:
-        tails = {name for name in own if name.startswith("tail.")}
-        weights = {name: w for name, w in weights.items() if not name.startswith("tail.")}
-    differs = TrainingError(f"{path}: cannot start from this model: its structure differs")
-    if not all(name in own and _contains(own[name], w) for name, w in weights.items()):
-        raise differs
-    enlarged = {name: _enlarged(w, own[name]) for name, w in weights.items()}
-    alike = all(own[name].shape == w.shape for name, w in weights.items())
-    if alike and set(weights) == set(own) - tails:
+        own, weights = _without_tail(own), _without_tail(weights)
+    if _shapes(weights) == _shapes(own):
         return weights
-    if tails:
-        raise differs
-    grown = copy.deepcopy(network)
-    grown.load_state_dict(enlarged, strict=False)
-    x = torch.rand(1, network.channels, *[8 * network.multiple_of] * 2)
-    with torch.no_grad():
-        if not torch.allclose(grown.eval()(x), source(x), atol=1e-5):
-            raise differs
-    return enlarged
+    if source.scale == network.scale and all(
+        name in own and _contains(own[name], w) for name, w in weights.items()
+    ):
+        enlarged = {name: _enlarged(w, own[name]) for name, w in weights.items()}
+        grown = copy.deepcopy(network).eval()
+        grown.load_state_dict(enlarged, strict=False)
+        x = torch.rand(1, network.channels, *[8 * network.multiple_of] * 2)
+        with torch.no_grad():
+            if torch.allclose(grown(x), source(x), atol=1e-5):
+                return enlarged
+    raise TrainingError(f"{path}: cannot start from this model: its structure differs")
+
+
+def _without_tail(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weight for name, weight in weights.items() if not name.startswith("tail.")}
 
 
 def _contains(own: Tensor, weight: Tensor) -> bool:
