@@ -11,8 +11,8 @@ COMPRESSED_MODEL = "photo"
 
 CLEAN_QUALITY = 92
 """JPEG of this quality or better counts as clean. On valid.tar the two models give the same PSNR at
-a quality of 92 (x2) and 93 (x4), between what was measured at 90 (``photo`` 0.40 and 0.32 dB
-better) and at 95 (0.52 and 0.22 dB worse)."""
+a quality of 92 (x2) and 93 (x4), between what was measured at 90 (``photo`` 0.38 and 0.32 dB
+better) and at 95 (0.60 and 0.22 dB worse)."""
 
 
 def choose_models(options: Options, factor: float, quality: int | None) -> tuple[list[Model], str]:
