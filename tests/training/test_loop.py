@@ -148,7 +148,8 @@ def test_a_run_stopped_at_any_moment_resumes_to_the_same_weights(
 
 def test_two_processes_train_as_one(data: Path, tmp_path: Path, whole: Path) -> None:
     run = tmp_path / "two"
-    subprocess.run(command(data, run, processes=2), check=True, capture_output=True)
+    done = subprocess.run(command(data, run, processes=2), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     one, two = (
         [float(row["loss"]) for row in log_of(r)] for r in (uninterrupted(data, whole), run)
     )
