@@ -147,6 +147,9 @@ def train(
         save_weights(average, card, path.with_suffix(".safetensors"))
         folder.say(f"wrote {path}; the engine differs from torch by {difference:.1g} at most")
     folder.close()
+    if torch.distributed.is_initialized():
+        # Else its threads may still be running when the process ends, which aborts it.
+        torch.distributed.destroy_process_group()
     return path
 
 
