@@ -6,6 +6,7 @@ its hanging ends. ``make fuzz`` runs more cases (UPRES_FUZZ_CASES), and other on
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import select
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
+import tifffile
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
@@ -217,6 +219,19 @@ def animated(suffix: str) -> bytes:
     return content
 
 
+def unlike() -> bytes:
+    """Pages of several sizes and kinds, and a preview of one."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for shape, options in (
+            ((12, 16, 3), {"photometric": "rgb"}),
+            ((6, 8, 3), {"photometric": "rgb", "subfiletype": 1}),
+            ((9, 31), {"description": "the second page", "metadata": None}),
+        ):
+            writer.write(np.full(shape, 99, np.uint8), **options)
+    return file.getvalue()
+
+
 INPUTS: dict[str, bytes] = {
     "png": small(".png"),
     "png-palette": small(".png", palette=True),
@@ -233,6 +248,7 @@ INPUTS: dict[str, bytes] = {
     "gif-animated": animated(".gif"),
     "webp-animated": animated(".webp"),
     "tiff-pages": animated(".tif"),
+    "tiff-pages-unlike": unlike(),
 }
 INPUTS |= {path.name: path.read_bytes() for path in sorted(SHARED.glob("*")) if path.is_file()}
 

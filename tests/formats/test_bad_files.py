@@ -33,16 +33,20 @@ def damaged(path: Path, kind: str) -> Path:
         path.write_bytes(b"P6 4 4 255\n" + bytes(48))
     elif kind == "channels":
         save(path.with_suffix(".tif"), np.zeros((4, 4, 7), np.uint8)).rename(path)
-    elif kind == "pages":
-        first, second = (
-            save(path.with_name(f"{n}.tif"), np.zeros((n, 4), np.uint8)) for n in (4, 5)
-        )
+    elif kind == "mask":
         import tifffile
 
         with tifffile.TiffWriter(path) as writer:
-            for part in (first, second):
-                writer.write(tifffile.imread(part))
-                part.unlink()
+            writer.write(np.zeros((4, 4), np.uint8))
+            writer.write(np.zeros((4, 4), bool), subfiletype=4)
+    elif kind == "page":
+        import tifffile
+
+        with tifffile.TiffWriter(path) as writer:
+            for channels in (3, 7):
+                writer.write(
+                    np.zeros((4, 4, channels), np.uint8), photometric="rgb", planarconfig="contig"
+                )
     return path
 
 
@@ -56,7 +60,8 @@ def damaged(path: Path, kind: str) -> Path:
         ("truncated", "damaged or truncated"),
         ("ppm", "PPM files are not handled|not a picture in a format"),
         ("channels", "has 7 channels; upres takes grey, RGB and CMYK"),
-        ("pages", "its 2 pages differ in size or kind"),
+        ("mask", "page 2 is a mask, which upres would not keep"),
+        ("page", r"has 7 channels; upres takes grey, RGB and CMYK \(page 2\)"),
     ],
 )
 def test_bad_files_are_named_and_nothing_is_written(

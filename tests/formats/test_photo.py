@@ -308,6 +308,60 @@ def test_every_page_of_a_tiff_is_enlarged(tmp_path: Path, ask: Any) -> None:
         enlarge_file(tmp_path / "in.tif", tmp_path / "out.png", ask())
 
 
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_pages_of_a_tiff_may_differ_in_size_and_kind_and_keep_their_own_tags(
+    tmp_path: Path, ask: Any, monkeypatch: pytest.MonkeyPatch, bigtiff: bool
+) -> None:
+    pages: list[tuple[NDArray[Any], dict[str, Any]]] = [
+        (smooth(14, 10, 3).astype(np.uint8), {"photometric": "rgb"}),
+        (smooth(9, 33, 1).astype(np.uint16)[:, :, 0] * 256, {"resolution": (300, 300)}),
+        (smooth(40, 50, 3).astype(np.uint8), {"photometric": "rgb", "tile": (32, 16)}),
+    ]
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    with tifffile.TiffWriter(source) as writer:
+        for number, (array, tags) in enumerate(pages):
+            writer.write(array, description=f"page {number}", metadata=None, **tags)
+            # A preview, which is no page of its own.
+            writer.write(array[::2, ::2], subfiletype=1, metadata=None)
+    content = sum(4 * array.nbytes for array, _ in pages)
+    monkeypatch.setattr("upres.formats.saving._BIGTIFF_BYTES", content - bigtiff)
+    job = open_file(source, ask())
+    assert job.estimate.pages == 3
+    assert job.estimate.pixels == sum(4 * array.shape[0] * array.shape[1] for array, _ in pages)
+    told: list[float] = []
+    job.write(target, progress=told.append)
+    assert told[-1] == pytest.approx(1)
+    assert told == sorted(told)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["in.tif", "out.tif"]
+    with tifffile.TiffFile(target) as after:
+        assert after.is_bigtiff == bigtiff
+        assert len(after.pages) == 3
+        for number, (page, (array, _)) in enumerate(zip(after.pages, pages, strict=True)):
+            expected = upres.enlarge(array, model=ask().model)
+            close = np.abs(page.asarray().astype(int) - expected)
+            assert (page.dtype, close.max() <= 1) == (array.dtype, True)
+            assert page.description == f"page {number}"
+            assert page.tags["PageNumber"].value == (number, 3)
+            assert page.is_tiled == (number == 2)
+        assert after.pages[1].tags["XResolution"].value == (300, 1)
+    # libvips reads the joined file, too.
+    assert (opened(target, page=2).width, opened(target, page=2).height) == (100, 80)
+
+
+def test_of_a_tiff_with_overviews_only_the_picture_itself_is_enlarged(
+    tmp_path: Path, ask: Any
+) -> None:
+    array = smooth(20, 30, 3).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        writer.write(array[::2, ::2], photometric="rgb", subfiletype=1)
+        writer.write(array, photometric="rgb")
+        writer.write(array[::4, ::4], photometric="rgb", subfiletype=1)
+    enlarge_file(tmp_path / "in.tif", tmp_path / "out.png", ask())
+    expected = upres.enlarge(array, model=ask().model)
+    after = opened(tmp_path / "out.png").numpy().astype(int)
+    assert np.abs(after - expected).max() <= 1
+
+
 def test_tiled_tiff_stays_tiled_and_a_large_one_becomes_bigtiff(
     tmp_path: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,8 +26,8 @@ def with_metadata(
     small picture are left out, and where XMP repeats size and orientation they become those
     of ``image``. libvips sees to EXIF's when it saves.
     """
-    source = photo.images[0]
-    height = image.height // photo.pages
+    source = photo.image
+    height = image.height // photo.frames
     # A copy, as metadata of an image that libvips may share must not change.
     image = image.copy(xres=source.xres, yres=source.yres, interpretation=interpretation)
     basic = {*image.get_fields(), "jpeg-thumbnail-data", *_OF_THE_FILE}
@@ -53,7 +53,7 @@ def with_metadata(
     if image.get_typeof("exif-data"):
         # The pixels are upright already, but the EXIF block still says how to turn them.
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)
-    if photo.pages > 1:
+    if photo.frames > 1:
         image.set_type(pyvips.GValue.gint_type, "page-height", height)
     return image
 

@@ -45,14 +45,17 @@ pyvips.cache_set_max(0)
 
 @dataclass(frozen=True)
 class Photo:
-    """An open picture, of one page or frame or of several alike; pixels not yet decoded."""
+    """An open picture, a page of a file or an animation; its pixels are not yet decoded."""
 
     path: Path
     height: int
-    """Of one page or frame, upright."""
+    """Of one frame, upright."""
     width: int
+    frames: int
+    """More than one of an animation only."""
+    page: int
+    """Which one this is, from 0, of the file's ``pages``."""
     pages: int
-    animated: bool
     cmyk: bool
     """Is kept as four inks; otherwise it is grey or RGB."""
     colours: int
@@ -66,8 +69,8 @@ class Photo:
     orientation: int
     jpeg_quality: int | None
     """By libjpeg's scale; ``None`` of what is no JPEG file."""
-    images: tuple[pyvips.Image, ...]
-    """One for each page; an animation's frames are one below the other in a single one."""
+    image: pyvips.Image
+    """An animation's frames are one below the other."""
 
     @property
     def channels(self) -> int:
@@ -79,27 +82,27 @@ class Photo:
         return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
     def blocks(self) -> Iterator[Iterator[NDArray[Any]]]:
-        """Of each page in turn, blocks of rows from the top, as stored in the file.
+        """Of each frame in turn, blocks of rows from the top, as stored in the file.
 
-        A page's blocks must be taken before the next page's. Raises ``InputError`` where
+        A frame's blocks must be taken before the next frame's. Raises ``InputError`` where
         the file turns out to be damaged or truncated.
         """
         height, _ = self.stored_size
-        for image in self.images:
-            region = pyvips.Region.new(image)
-            for page in range(self.pages // len(self.images)):
-                yield self._rows(region, image, page * height)
+        region = pyvips.Region.new(self.image)
+        for frame in range(self.frames):
+            yield self._rows(region, frame * height)
 
-    def _rows(self, region: Any, image: pyvips.Image, start: int) -> Iterator[NDArray[Any]]:
+    def _rows(self, region: Any, start: int) -> Iterator[NDArray[Any]]:
         height, width = self.stored_size
-        rows = min(64, max(1, _BLOCK_BYTES // (width * image.bands * self.dtype.itemsize)))
+        bands = self.image.bands
+        rows = min(64, max(1, _BLOCK_BYTES // (width * bands * self.dtype.itemsize)))
         for top in range(0, height, rows):
             count = min(rows, height - top)
             try:
                 content = region.fetch(0, start + top, width, count)
             except pyvips.Error as error:
                 raise damaged(self.path, error) from None
-            block = np.frombuffer(content, self.dtype).reshape(count, width, image.bands)
+            block = np.frombuffer(content, self.dtype).reshape(count, width, bands)
             yield block[:, :, : self.channels]
 
     def to_float(self, block: NDArray[Any]) -> Float32Array:
@@ -114,8 +117,10 @@ class Photo:
         return from_unit(block, low, high, dtype)
 
 
-def open_photo(path: Path, *, keep_cmyk: bool = False) -> Photo:
+def open_photo(path: Path, *, keep_cmyk: bool = False, page: int = 0) -> Photo:
     """Open a picture file, whatever its name says it is, and read its header only.
+
+    Of a TIFF file with several pages, that is the ``page``, from 0.
 
     CMYK is converted to sRGB by its own colour profile unless ``keep_cmyk``; RGB keeps
     its profile; a palette becomes RGB, and 1 bit becomes 8-bit grey.
@@ -123,30 +128,21 @@ def open_photo(path: Path, *, keep_cmyk: bool = False) -> Photo:
     Raises ``InputError`` if it is missing, not a picture of a known format, damaged, or
     of a kind that could not be written back whole.
     """
-    first = load(path)
+    first = load(path, page=page) if page else load(path)
     pages = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
     loader = str(first.get("vips-loader"))
     animated = pages > 1 and loader in ANIMATIONS
     if pages > 1 and loader not in (*ANIMATIONS, "tiffload"):
         raise InputError(f"{path}: has {pages} pictures; upres takes files of one such")
-    images = [first]
-    if animated:
-        images = [load(path, n=-1)]
-    elif pages > 1:
-        images += [load(path, page=page) for page in range(1, pages)]
-    if pages > 1 and len({_kind(image) for image in images}) > 1:
-        raise InputError(
-            f"{path}: its {pages} pages differ in size or kind; upres takes pages that are alike"
-        )
     if first.format not in DTYPES:
         raise InputError(f"{path}: its samples are {first.format}, which upres does not take")
+    image = load(path, n=-1) if animated else first
     try:
         if loader == "tiffload":
-            images[0] = _with_exif(images[0], path)
-        images = [_normalised(image, keep_cmyk) for image in images]
+            image = _with_exif(image, path, page)
+        image = _normalised(image, keep_cmyk)
     except pyvips.Error as error:
         raise damaged(path, error) from None
-    image = images[0]
     alpha, bands = bool(image.hasalpha()), image.bands
     cmyk = image.interpretation == "cmyk"
     if bands - alpha not in ((4,) if cmyk else (1, 3)):
@@ -162,8 +158,9 @@ def open_photo(path: Path, *, keep_cmyk: bool = False) -> Photo:
         path=path,
         height=height,
         width=width,
-        pages=pages,
-        animated=animated,
+        frames=pages if animated else 1,
+        page=page,
+        pages=1 if animated else pages,
         cmyk=cmyk,
         colours=bands - alpha,
         alpha=alpha,
@@ -173,7 +170,7 @@ def open_photo(path: Path, *, keep_cmyk: bool = False) -> Photo:
         high=np.iinfo(dtype).max if dtype.kind == "u" and dtype.itemsize < 4 else 1,
         orientation=orientation,
         jpeg_quality=jpeg_quality(path) if loader == "jpegload" else None,
-        images=tuple(images),
+        image=image,
     )
 
 
@@ -189,8 +186,8 @@ def examined(photo: Photo) -> Photo:
     if not photo.alpha and not measured:
         return photo
     low, high, opaque = photo.low, photo.high, photo.alpha
-    for page in photo.blocks():
-        for block in page:
+    for frame in photo.blocks():
+        for block in frame:
             if measured:
                 low, high = min(low, float(block.min())), max(high, float(block.max()))
                 if not np.isfinite(block).all():
@@ -200,7 +197,7 @@ def examined(photo: Photo) -> Photo:
             if not opaque and not measured:
                 break
     # A sequential picture can be read once only.
-    again = open_photo(photo.path, keep_cmyk=photo.cmyk)
+    again = open_photo(photo.path, keep_cmyk=photo.cmyk, page=photo.page)
     return dataclasses.replace(
         again, low=low, high=high, alpha=photo.alpha and not opaque, opaque_alpha=opaque
     )
@@ -253,10 +250,6 @@ def first_line(error: pyvips.Error) -> str:
     return lines[0].strip() if lines else str(error.message)
 
 
-def _kind(image: pyvips.Image) -> tuple[object, ...]:
-    return image.width, image.height, image.bands, image.format, image.interpretation
-
-
 def _normalised(image: pyvips.Image, keep_cmyk: bool = False) -> pyvips.Image:
     """Grey, RGB, or CMYK where that is kept, perhaps with alpha."""
     interpretation = image.interpretation
@@ -270,9 +263,9 @@ def _normalised(image: pyvips.Image, keep_cmyk: bool = False) -> pyvips.Image:
     return image
 
 
-def _with_exif(image: pyvips.Image, path: Path) -> pyvips.Image:
+def _with_exif(image: pyvips.Image, path: Path, page: int) -> pyvips.Image:
     """With a TIFF's own tags, which libvips leaves behind, but takes as a block of EXIF."""
-    exif = tiff_exif.read(path)
+    exif = tiff_exif.read(path, page)
     if exif is not None and not image.get_typeof("exif-data"):
         image = image.copy()
         image.set_type(pyvips.GValue.blob_type, "exif-data", exif)

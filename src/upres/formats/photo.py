@@ -16,13 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.errors import InputError, OutputError
-from upres.formats import replacing, temporary_name
+from upres.formats import replacing, temporary_name, tiff_pages
 from upres.formats.choice import choose_models
 from upres.formats.opening import Photo, examined, open_photo
 from upres.formats.options import Estimate, Options, output_size
-from upres.formats.saving import check_output, sample_type, save
+from upres.formats.saving import (
+    TIFF,
+    check_output,
+    check_suffix,
+    needs_bigtiff,
+    sample_type,
+    save,
+)
 from upres.formats.spool import Spool
-from upres.inference import enlarge_windows
+from upres.inference import Progress, enlarge_windows
 from upres.model import Model
 from upres.pixels import Float32Array
 
@@ -37,7 +44,7 @@ class PhotoEnlargement:
     why: str
     """The models are these, if the file decided; see ``upres.formats.choice``."""
     height: int
-    """Of a page of the result."""
+    """Of a frame of the result."""
     width: int
 
     @property
@@ -46,16 +53,36 @@ class PhotoEnlargement:
         return Estimate(
             width=self.width,
             height=self.height,
-            pages=self.photo.pages,
-            pixels=self.photo.pages * self.height * self.width,
-            disk_bytes=_disk_bytes(self, self.photo),
+            pages=self.photo.frames,
+            pixels=self.photo.frames * self.height * self.width,
+            disk_bytes=self._disk_bytes(self.photo),
         )
 
-    def write(self, target: Path, *, progress: Callable[[float], None] | None = None) -> None:
+    @property
+    def content_bytes(self) -> int:
+        """What the result's pixels take, not compressed, as samples of the picture's own type."""
+        return self._content_bytes(self.photo)
+
+    def write(self, target: Path, *, progress: Progress | None = None) -> None:
         """Make the result, and write it to ``target``.
 
         It is put together in memory or, if it is large, on disk beside ``target``, and then
         encoded.
+        """
+        with replacing(target) as temporary:
+            self.write_as(temporary, target, progress=progress)
+
+    def write_as(
+        self,
+        path: Path,
+        target: Path,
+        *,
+        bigtiff: bool | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Make the result, and write it to ``path``; the caller makes ``target`` of that.
+
+        A TIFF file is a BigTIFF if ``bigtiff`` says so, or, without a word, if it needs to be.
         """
         photo = self.photo
         # What can be told without decoding, first; whether alpha is opaque cannot.
@@ -63,28 +90,113 @@ class PhotoEnlargement:
         check_output(target, header, height=self.height, width=self.width)
         photo = examined(photo)
         check_output(target, photo, height=self.height, width=self.width)
-        _check_disk(target, _disk_bytes(self, photo))
+        _check_disk(target, self._disk_bytes(photo))
+        if bigtiff is None:
+            bigtiff = needs_bigtiff(self._content_bytes(photo))
         dtype = sample_type(target, photo)
-        shape = (photo.pages * self.height, self.width, photo.channels)
-        with (
-            replacing(target) as temporary,
-            Spool(temporary_name(target, ".raw"), shape, dtype) as result,
-        ):
-            for page, blocks in enumerate(photo.blocks()):
+        shape = (photo.frames * self.height, self.width, photo.channels)
+        with Spool(temporary_name(target, ".raw"), shape, dtype) as result:
+            for frame, blocks in enumerate(photo.blocks()):
 
                 def store(
-                    top: int, left: int, block: Float32Array, start: int = page * self.height
+                    top: int, left: int, block: Float32Array, start: int = frame * self.height
                 ) -> None:
                     result.write(start + top, left, photo.from_float(block, dtype))
 
-                part = partial(_part, progress, page, photo.pages) if progress else None
-                _enlarge_page(photo, self, blocks, target, store, part)
-            save(result, temporary, photo, self.options, target)
+                share = 1 / photo.frames
+                part = partial(_share, progress, frame * share, share) if progress else None
+                _enlarge_frame(photo, self, blocks, target, store, part)
+            save(result, path, photo, self.options, target, bigtiff=bigtiff)
+
+    def _content_bytes(self, photo: Photo) -> int:
+        samples = self.height * self.width * (photo.channels + photo.opaque_alpha)
+        return photo.frames * samples * photo.dtype.itemsize
+
+    def _disk_bytes(self, photo: Photo) -> int:
+        """The result before it is encoded, as a file, and what lies between models."""
+        # Encoded, it may be as large; metadata and the like are small beside this.
+        needed = 2 * self._content_bytes(photo) + 2**20
+        pixels = photo.height * photo.width * photo.channels
+        if photo.orientation != 1:
+            needed += pixels * photo.dtype.itemsize
+        for count in range(1, len(self.models)):
+            scale = math.prod(model.card.scale for model in self.models[:count])
+            needed += 4 * pixels * scale**2
+        return needed
 
 
-def open_file(source: Path, options: Options) -> PhotoEnlargement:
+@dataclass(frozen=True)
+class PagesEnlargement:
+    """A TIFF file of several pages, of any sizes and kinds: see ``upres.formats``."""
+
+    source: Path
+    options: Options
+    pages: list[int]
+    """Their numbers in the file, from 0."""
+    estimate: Estimate
+    parts: list[int]
+    """How many pixels each page of the result has."""
+    bigtiff: bool
+    why: str = ""
+
+    def write(self, target: Path, *, progress: Progress | None = None) -> None:
+        """Make the result page by page, and write it to ``target``."""
+        check_suffix(target)
+        if target.suffix.lower() not in TIFF:
+            raise OutputError(
+                f"{target}: {target.suffix} cannot hold the file's {len(self.pages)} pages: "
+                "choose .tif"
+            )
+        _check_disk(target, self.estimate.disk_bytes)
+        done = 0
+        with replacing(target) as temporary, temporary.open("r+b") as file:
+            pointer = tiff_pages.begin(file, big=self.bigtiff)
+            for number, (page, pixels) in enumerate(zip(self.pages, self.parts, strict=True)):
+                start, share = done / self.estimate.pixels, pixels / self.estimate.pixels
+                part = partial(_share, progress, start, share) if progress else None
+                path = temporary_name(target, target.suffix)
+                try:
+                    _open_page(self.source, self.options, page).write_as(
+                        path, target, bigtiff=self.bigtiff, progress=part
+                    )
+                    pointer = tiff_pages.append(
+                        file, path, pointer, number=number, count=len(self.pages)
+                    )
+                finally:
+                    path.unlink(missing_ok=True)
+                done += pixels
+
+
+def open_file(source: Path, options: Options) -> PhotoEnlargement | PagesEnlargement:
     """Open a photograph and find out what is to become of it: see ``upres.formats``."""
     photo = open_photo(source, keep_cmyk=options.cmyk)
+    pages = tiff_pages.full_pages(source) if photo.pages > 1 else [0]
+    if pages == [0]:
+        return _planned(photo, options)
+    if len(pages) == 1:
+        return _open_page(source, options, pages[0])
+    # Not all are kept open, as there may be more of them than files can be.
+    sizes, parts, content, disk = [], [], 0, 0
+    for page in pages:
+        job = _open_page(source, options, page)
+        sizes.append((job.width, job.height))
+        parts.append(job.estimate.pixels)
+        content += job.content_bytes
+        disk = max(disk, job.estimate.disk_bytes)
+    width, height = max(sizes, key=math.prod)
+    _check_pixels(source, width, height, len(pages), sum(parts), options)
+    estimate = Estimate(width, height, len(pages), sum(parts), disk + content)
+    return PagesEnlargement(source, options, pages, estimate, parts, needs_bigtiff(content))
+
+
+def _open_page(source: Path, options: Options, page: int) -> PhotoEnlargement:
+    try:
+        return _planned(open_photo(source, keep_cmyk=options.cmyk, page=page), options)
+    except InputError as error:
+        raise InputError(f"{error} (page {page + 1})") from None
+
+
+def _planned(photo: Photo, options: Options) -> PhotoEnlargement:
     height, width = photo.height, photo.width
     try:
         rows, columns, factor = output_size(
@@ -92,26 +204,32 @@ def open_file(source: Path, options: Options) -> PhotoEnlargement:
         )
     except InputError as error:
         raise InputError(f"{photo.path}: {error}") from None
-    pixels = photo.pages * rows * columns
-    if pixels > options.max_pixels:
-        several = f" times {photo.pages}" if photo.pages > 1 else ""
-        raise InputError(
-            f"{photo.path}: would become {columns}x{rows} pixels{several}, more than the "
-            f"{options.max_pixels:,} pixels that are allowed: raise --max-pixels, if it is to be"
-        )
+    count = photo.frames
+    _check_pixels(photo.path, columns, rows, count, count * rows * columns, options)
     models, why = choose_models(options, factor, photo.jpeg_quality)
     return PhotoEnlargement(photo, options, models, why, rows, columns)
 
 
-def _enlarge_page(
+def _check_pixels(
+    path: Path, width: int, height: int, count: int, pixels: int, options: Options
+) -> None:
+    if pixels > options.max_pixels:
+        several = f" times {count}" if count > 1 else ""
+        raise InputError(
+            f"{path}: would become {width}x{height} pixels{several}, more than the "
+            f"{options.max_pixels:,} pixels that are allowed: raise --max-pixels, if it is to be"
+        )
+
+
+def _enlarge_frame(
     photo: Photo,
     job: PhotoEnlargement,
     blocks: Iterator[NDArray[Any]],
     target: Path,
     store: Callable[[int, int, Float32Array], None],
-    progress: Callable[[float], None] | None,
+    progress: Progress | None,
 ) -> None:
-    """Enlarge one page by one model after another, and give ``store`` the last one's windows."""
+    """Enlarge one frame by one model after another, and give ``store`` the last one's windows."""
     height, width = photo.height, photo.width
     with ExitStack() as stack:
         if photo.orientation != 1:
@@ -154,25 +272,8 @@ def _fill(spool: Spool, blocks: Iterable[NDArray[Any]]) -> None:
         top += len(block)
 
 
-def _part(progress: Callable[[float], None], page: int, pages: int, part: float) -> None:
-    progress((page + part) / pages)
-
-
-def _share(progress: Callable[[float], None], done: float, share: float, part: float) -> None:
+def _share(progress: Progress, done: float, share: float, part: float) -> None:
     progress(done + share * part)
-
-
-def _disk_bytes(job: PhotoEnlargement, photo: Photo) -> int:
-    """The result before it is encoded, the result as a file, and what lies between models."""
-    # Encoded, it may be as large; metadata and the like are small beside this.
-    samples = job.height * job.width * (photo.channels + photo.opaque_alpha)
-    needed = 2 * photo.pages * samples * photo.dtype.itemsize + 2**20
-    pixels = photo.height * photo.width * photo.channels
-    if photo.orientation != 1:
-        needed += pixels * photo.dtype.itemsize
-    for count in range(1, len(job.models)):
-        needed += 4 * pixels * math.prod(model.card.scale for model in job.models[:count]) ** 2
-    return needed
 
 
 def _check_disk(target: Path, needed: int) -> None:

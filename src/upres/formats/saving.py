@@ -31,11 +31,16 @@ _OPTIMISED_PIXELS = 2**24
 """Above that, the memory that JPEG's optimal Huffman tables take is not worth it."""
 
 
+def check_suffix(path: Path) -> None:
+    """Raise ``OutputError`` if ``path`` names no format that can be written."""
+    if path.suffix.lower() not in OUTPUT_SUFFIXES:
+        raise OutputError(f"{path}: cannot write this format; name it {', '.join(OUTPUT_SUFFIXES)}")
+
+
 def check_output(path: Path, photo: Photo, *, height: int, width: int) -> None:
     """Raise ``OutputError`` if ``path``'s format cannot hold ``photo`` at that size."""
+    check_suffix(path)
     suffix = path.suffix.lower()
-    if suffix not in OUTPUT_SUFFIXES:
-        raise OutputError(f"{path}: cannot write this format; name it {', '.join(OUTPUT_SUFFIXES)}")
     limit = _LONGEST_SIDE.get(suffix)
     if limit is not None and max(height, width) > limit:
         raise OutputError(
@@ -54,13 +59,10 @@ def check_output(path: Path, photo: Photo, *, height: int, width: int) -> None:
         raise OutputError(
             f"{path}: {suffix} cannot hold the picture's transparency: choose .png, .webp or .tif"
         )
-    if photo.animated and suffix not in ANIMATED:
+    if photo.frames > 1 and suffix not in ANIMATED:
         raise OutputError(
-            f"{path}: {suffix} cannot hold the picture's {photo.pages} frames: choose .gif or .webp"
-        )
-    if photo.pages > 1 and not photo.animated and suffix not in TIFF:
-        raise OutputError(
-            f"{path}: {suffix} cannot hold the file's {photo.pages} pages: choose .tif"
+            f"{path}: {suffix} cannot hold the picture's {photo.frames} frames: "
+            "choose .gif or .webp"
         )
     if photo.cmyk and suffix not in (*JPEG, *TIFF):
         raise OutputError(f"{path}: {suffix} cannot hold CMYK: choose .jpg or .tif")
@@ -90,8 +92,15 @@ def sample_type(path: Path, photo: Photo) -> np.dtype[Any]:
     return np.dtype(np.uint16 if deep else np.uint8)
 
 
-def save(spool: Spool, path: Path, photo: Photo, options: Options, target: Path) -> None:
-    """Encode the enlarged ``photo``, all its pages one below the other, into ``path``.
+def needs_bigtiff(content: int) -> bool:
+    """Whether a TIFF file with so many bytes of pixels, not compressed, has to be a BigTIFF."""
+    return content > _BIGTIFF_BYTES
+
+
+def save(
+    spool: Spool, path: Path, photo: Photo, options: Options, target: Path, *, bigtiff: bool
+) -> None:
+    """Encode the enlarged ``photo``, all its frames one below the other, into ``path``.
 
     Raises ``OutputError``, naming ``target``, if that cannot be done.
     """
@@ -109,12 +118,11 @@ def save(spool: Spool, path: Path, photo: Photo, options: Options, target: Path)
         if suffix in TIFF:
             # Of IPTC, libvips would write a quarter.
             image.remove("iptc-data")
-        _save(image, path, suffix, photo, options)
+        _save(image, path, suffix, photo, options, bigtiff)
         if suffix == ".png" and (chunks := png_colour.read(photo.path)):
             png_colour.add(path, chunks)
         if suffix in TIFF and (exif or iptc):
-            height = image.height // photo.pages
-            tiff_exif.add(path, exif, iptc, height=height, width=image.width)
+            tiff_exif.add(path, exif, iptc, height=image.height, width=image.width)
     except pyvips.Error as error:
         raise OutputError(f"{target}: cannot write this picture: {first_line(error)}") from None
 
@@ -148,10 +156,12 @@ def _with_profile_that_fits(image: pyvips.Image, suffix: str) -> pyvips.Image:
     return image
 
 
-def _save(image: pyvips.Image, path: Path, suffix: str, photo: Photo, options: Options) -> None:
+def _save(
+    image: pyvips.Image, path: Path, suffix: str, photo: Photo, options: Options, bigtiff: bool
+) -> None:
     name, quality = str(path), options.quality
     small = image.width * image.height <= _OPTIMISED_PIXELS
-    source = photo.images[0]
+    source = photo.image
     match suffix:
         case ".jpg" | ".jpeg":
             sampling = _field(source, "jpeg-chroma-subsample", "")
@@ -193,13 +203,12 @@ def _save(image: pyvips.Image, path: Path, suffix: str, photo: Photo, options: O
             image.gifsave(name, keep_duplicate_frames=True)
         case _:
             tile = [_field(source, f"tile-{side}", 0) for side in ("width", "height")]
-            whole = image.width * image.height * image.bands * DTYPES[image.format].itemsize
             image.tiffsave(
                 name,
                 compression="deflate",
                 # Few programs read the predictor that there is for floating point.
                 predictor="none" if image.format == "float" else "horizontal",
-                bigtiff=whole > _BIGTIFF_BYTES,
+                bigtiff=bigtiff,
                 **{"tile": True, "tile_width": tile[0], "tile_height": tile[1]}
                 if all(tile)
                 else {},

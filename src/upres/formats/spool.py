@@ -12,7 +12,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from upres.formats.tiff_exif import Entry, pack
+from upres.formats.tiff import Entry, pack
 from upres.pixels import copy_planes
 
 ROWS_BYTES = 2**22

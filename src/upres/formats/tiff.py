@@ -1,0 +1,122 @@
+"""TIFF's directories of tags, which say what a page is: read, and packed to be written.
+
+Source: TIFF 6.0, section 2; BigTIFF.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import BinaryIO
+
+EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
+DIRECTORIES = (EXIF, GPS, INTEROPERABILITY)
+"""Tags whose value is another directory."""
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_SIZES |= {16: 8, 17: 8, 18: 8}
+_RATIONALS = (5, 10)
+_FARTHEST = 2**62
+"""A damaged file may point farther than any file system goes, which ``seek`` refuses."""
+
+Entry = tuple[int, int, int, "bytes | list[Entry]"]
+"""Tag, type, count, and the values, little-endian, or the entries of another directory."""
+
+
+def read_header(file: BinaryIO) -> tuple[str, bool, int]:
+    """Byte order, whether it is BigTIFF, and where the first directory is.
+
+    Raises ``struct.error`` if it is no TIFF file.
+    """
+    file.seek(0)
+    head = file.read(16)
+    endian = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if endian is None:
+        raise struct.error("no TIFF")
+    (magic,) = struct.unpack_from(endian + "H", head, 2)
+    if magic == 43:
+        return endian, True, struct.unpack_from(endian + "Q", head, 8)[0]
+    return endian, False, struct.unpack_from(endian + "I", head, 4)[0]
+
+
+def read_starts(file: BinaryIO) -> list[int]:
+    """Where the directories of a file's pages are; raises ``struct.error`` if it is damaged."""
+    endian, big, start = read_header(file)
+    head, size, offset = ("Q", 20, "Q") if big else ("H", 12, "I")
+    starts: list[int] = []
+    known = set()
+    while start and start not in known:
+        starts.append(start)
+        known.add(start)
+        file.seek(min(start, _FARTHEST))
+        (number,) = struct.unpack(endian + head, file.read(struct.calcsize(endian + head)))
+        file.seek(min(size * number, _FARTHEST), 1)
+        (start,) = struct.unpack(endian + offset, file.read(struct.calcsize(endian + offset)))
+    return starts
+
+
+def read_entries(
+    file: BinaryIO, endian: str, big: bool, start: int, *, depth: int, largest: int = 2**16
+) -> list[Entry]:
+    """The entries of the directory at ``start``; raises ``struct.error`` if it is damaged.
+
+    Those whose values take ``largest`` bytes or more are left out, and so are directories
+    that are nested deeper than ``depth``.
+    """
+    head, form, room = ("Q", "HHQ", 8) if big else ("H", "HHI", 4)
+    file.seek(min(start, _FARTHEST))
+    (number,) = struct.unpack(endian + head, file.read(struct.calcsize(endian + head)))
+    size = struct.calcsize("<" + form) + room
+    table = file.read(size * min(number, 1024))
+    found: list[Entry] = []
+    for position in range(0, len(table) - size + 1, size):
+        tag, kind, count = struct.unpack_from(endian + form, table, position)
+        length = _SIZES.get(kind, 0) * count
+        if not 0 < length < largest:
+            continue
+        values = table[position + size - room : position + size]
+        if length > room:
+            file.seek(struct.unpack(endian + ("Q" if big else "I"), values)[0] & (_FARTHEST - 1))
+            values = file.read(length)
+        values = values[:length]
+        if len(values) < length:
+            continue
+        if endian == ">":
+            unit = 4 if kind in _RATIONALS else _SIZES[kind]
+            values = b"".join(values[i : i + unit][::-1] for i in range(0, length, unit))
+        if tag in DIRECTORIES:
+            inner = int.from_bytes(values, "little")
+            if depth:
+                nested = read_entries(file, endian, big, inner, depth=depth - 1, largest=largest)
+                found.append((tag, 4, 1, nested))
+            continue
+        found.append((tag, kind, count, values))
+    return found
+
+
+def pack(
+    entries: list[Entry], at: int, *, big: bool, raw: Sequence[bytes] = (), following: bytes = b""
+) -> tuple[bytes, int]:
+    """Bytes that hold a directory when they stand at ``at``, and where in the file it starts.
+
+    ``raw`` are further entries, as they are in the file; ``following`` points to the next
+    directory.
+    """
+    head, offset, form = ("<Q", "<Q", "<HHQ") if big else ("<H", "<I", "<HHI")
+    room = struct.calcsize(offset)
+    content = bytearray()
+    packed = list(raw)
+    for tag, kind, count, values in entries:
+        if isinstance(values, list):
+            inner, start = pack(values, at + len(content), big=big)
+            content += inner
+            kind, count, values = (16 if big else 4), 1, struct.pack(offset, start)
+        if len(values) > room:
+            where = struct.pack(offset, at + len(content))
+            content += values + bytes(len(values) % 2)
+            values = where
+        packed.append(struct.pack(form, tag, kind, count) + values.ljust(room, b"\0"))
+    packed.sort(key=lambda entry: struct.unpack("<H", entry[:2]))
+    start = at + len(content)
+    content += struct.pack(head, len(packed)) + b"".join(packed) + following.ljust(room, b"\0")
+    return bytes(content), start

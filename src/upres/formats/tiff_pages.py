@@ -1,0 +1,106 @@
+"""The pages of TIFF files: which there are, and several put together into one file.
+
+libvips writes files whose pages are all alike; those of scanned documents seldom are.
+Source: TIFF 6.0, sections 2, 3 and 12 (NewSubfileType, PageNumber).
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from upres.errors import InputError
+from upres.formats.tiff import Entry, pack, read_entries, read_header, read_starts
+
+_SUBFILE_TYPE, _PAGE_NUMBER = 254, 297
+_REDUCED, _PAGE, _MASK = 1, 2, 4
+"""Bits of a subfile's type."""
+
+_STRIPS, _TILES = (273, 279), (324, 325)
+"""Tags that say where a page's pixels are, and how many bytes."""
+
+_FORMATS = {3: "H", 4: "I", 16: "Q"}
+_BLOCK = 2**20
+
+
+def full_pages(path: Path) -> list[int]:
+    """Numbers of a file's pages, from 0, without those that are smaller copies of others.
+
+    Such copies are a preview or the overviews of a large picture. Raises ``InputError`` if a
+    page is but the mask of another, or the file is damaged.
+    """
+    pages = []
+    try:
+        with path.open("rb") as file:
+            endian, big, _ = read_header(file)
+            for number, start in enumerate(read_starts(file)):
+                kind = 0
+                for tag, _, _, values in read_entries(file, endian, big, start, depth=0, largest=9):
+                    if tag == _SUBFILE_TYPE and isinstance(values, bytes):
+                        kind = int.from_bytes(values, "little")
+                if kind & _MASK:
+                    raise InputError(
+                        f"{path}: page {number + 1} is a mask, which upres would not keep: "
+                        "remove it, or save the picture with an alpha channel"
+                    )
+                if not kind & _REDUCED:
+                    pages.append(number)
+    except (OSError, struct.error):
+        raise InputError(f"{path}: this picture is damaged or truncated") from None
+    return pages or [0]
+
+
+def begin(file: BinaryIO, *, big: bool) -> int:
+    """Write what a TIFF file begins with; return where the first page is to be pointed to."""
+    file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else b"II*\0" + bytes(4))
+    return 8 if big else 4
+
+
+def append(file: BinaryIO, page: Path, pointer: int, *, number: int, count: int) -> int:
+    """Add the one page of another file, as the page ``number``, from 0, of ``count``.
+
+    Both are little-endian, and both BigTIFF or neither. ``pointer`` is where the page is to be
+    pointed to, and what is returned is where the next one is. Raises ``OSError`` if it cannot
+    be written.
+    """
+    with page.open("rb") as source:
+        _, big, start = read_header(source)
+        entries = read_entries(source, "<", big, start, depth=2, largest=2**62)
+        values = {tag: _integers(kind, held) for tag, kind, _, held in entries if kind in _FORMATS}
+        places, lengths = _TILES if _TILES[0] in values else _STRIPS
+        first = min(values[places])
+        last = max(map(int.__add__, values[places], values[lengths]))
+        at = file.seek(0, 2)
+        at += file.write(bytes(at % 2))
+        _copy(source, file, first, last)
+    moved = [place - first + at for place in values[places]]
+    own: list[Entry] = [
+        (places, 16 if big else 4, len(moved), struct.pack(f"<{len(moved)}{'IQ'[big]}", *moved)),
+        (_SUBFILE_TYPE, 4, 1, struct.pack("<I", _PAGE)),
+        (_PAGE_NUMBER, 3, 2, struct.pack("<HH", min(number, 0xFFFF), min(count, 0xFFFF))),
+    ]
+    tags = {tag for tag, *_ in own}
+    entries = [*own, *(entry for entry in entries if entry[0] not in tags)]
+    end = file.seek(0, 2)
+    end += file.write(bytes(end % 2))
+    content, start = pack(entries, end, big=big)
+    file.write(content)
+    offset = "<Q" if big else "<I"
+    following = file.tell() - struct.calcsize(offset)
+    file.seek(pointer)
+    file.write(struct.pack(offset, start))
+    return following
+
+
+def _integers(kind: int, values: bytes | list[Entry]) -> list[int]:
+    if isinstance(values, list):
+        return []
+    return [value for (value,) in struct.iter_unpack("<" + _FORMATS[kind], values)]
+
+
+def _copy(source: BinaryIO, target: BinaryIO, first: int, last: int) -> None:
+    source.seek(first)
+    while content := source.read(min(_BLOCK, last - first)):
+        target.write(content)
+        first += len(content)
