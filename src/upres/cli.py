@@ -265,8 +265,8 @@ def export(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A run's .pt or .safetensors, a community checkpoint (.pth), or, for --int8, "
-            "an .onnx file."
+            help="A run's .pt or .safetensors, a community checkpoint (.pth), or, for --int8 "
+            "and --half, an .onnx file."
         ),
     ],
     output: Annotated[
@@ -283,18 +283,27 @@ def export(
         Path | None,
         typer.Option("--images", help="A folder or tar file of typical pictures, for --int8."),
     ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Weights in float16: half the file, as fast.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
 ) -> None:
     """Turn trained weights, of upres or of other projects, into a model file."""
     if int8 != (images is not None):
         raise UsageError("--int8 and --images go together: the pictures show what values occur")
-    if images is not None:
-        with needs_extra("upres export --int8", "train"):
-            from upres.training.quantise import to_int8
+    if int8 and half:
+        raise UsageError("give one of --int8 and --half: in int8, the weights take less room still")
+    if images is not None or half:
+        with needs_extra(f"upres export --{'half' if half else 'int8'}", "train"):
+            from upres.training.quantise import to_half, to_int8
 
-        path, card, difference = to_int8(source, images, output, scale=scale, force=force)
+        if images is not None:
+            path, card, difference = to_int8(source, images, output, scale=scale, force=force)
+        else:
+            path, card, difference = to_half(source, output, scale=scale, force=force)
+        what = "weights in float16" if half else "int8"
         away = f"{255 * difference:.2g} grey levels from fp32 (root mean square)"
-        print(f"wrote {path}: {card.network}, x{card.scale}, int8, {away}")
+        print(f"wrote {path}: {card.network}, x{card.scale}, {what}, {away}")
         return
     with needs_extra("upres export", "train"):
         from upres.training.export import to_onnx

@@ -24,6 +24,7 @@ from upres.formats import replacing
 from upres.model import CARD_KEY, ModelCard, read_model
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, recipe_from
+from upres.training.half import restore_from_half
 from upres.training.networks import Network, NetworkConfig, build, deployed, parameter_count
 
 TOLERANCE = 1e-4
@@ -200,6 +201,7 @@ def _from_onnx(path: Path) -> tuple[Network, ModelCard]:
     try:
         card = read_model(path).card
         graph = onnx.load(path).graph
+        restore_from_half(graph)
     except ModelError as error:
         raise TrainingError(str(error)) from None
     if card.precision != "fp32":
