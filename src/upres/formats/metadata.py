@@ -43,8 +43,8 @@ def with_metadata(
             value = tiff_exif.without_preview(value)
         elif name == "xmp-data":
             value = fitting_xmp(value, height=height, width=image.width)
-        elif name == "image-description" and str(value).startswith('{"shape"'):
-            continue  # a library's note of the small picture's shape
+        elif name == "image-description" and str(value).startswith(tiff_exif.SHAPE_NOTE):
+            continue
         elif name == "iptc-data":
             value = fitting_iptc(value, tiff=suffix in (".tif", ".tiff"))
             if not value:

@@ -44,6 +44,9 @@ _DESCRIPTIVE = {
 
 _LARGEST = 2**16
 
+SHAPE_NOTE = '{"shape"'
+"""What a description begins with that is a library's note of the small picture's shape."""
+
 
 def read(path: Path, page: int) -> bytes | None:
     """Descriptive tags of a page of a TIFF file as an EXIF block; ``None`` if it has none."""
@@ -114,4 +117,9 @@ def _descriptive(file: BinaryIO, page: int) -> list[Entry]:
     if page:
         start = read_starts(file)[page]
     entries = read_entries(file, endian, big, start, depth=2)
-    return [entry for entry in entries if entry[0] in _DESCRIPTIVE]
+    return [
+        (tag, kind, count, values)
+        for tag, kind, count, values in entries
+        if tag in _DESCRIPTIVE
+        and not (isinstance(values, bytes) and values.startswith(SHAPE_NOTE.encode()))
+    ]
