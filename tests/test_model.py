@@ -172,6 +172,15 @@ def test_processors_made_for_int8(
     assert int8_is_native.__wrapped__() == native
 
 
+def test_a_model_that_is_being_written_is_not_shipped_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine-x2.onnx", ".mine-x3.upres-12-0.onnx", ".mine-x4.onnx", "mine-xl.onnx"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("upres.model.SHIPPED", tmp_path)
+    assert shipped_models.__wrapped__() == {"mine": {2: tmp_path / "mine-x2.onnx"}}
+
+
 def test_every_shipped_model_is_what_its_card_says() -> None:
     assert set(shipped_models()["fast"]) == {2, 3, 4}
     for name in shipped_models():

@@ -145,7 +145,9 @@ def shipped_models() -> dict[str, dict[int, Path]]:
     """The models inside the package: name to scale to file."""
     models: dict[str, dict[int, Path]] = {}
     for name, _, scale in sorted(p.stem.rpartition("-x") for p in SHIPPED.glob("*-x*.onnx")):
-        models.setdefault(name, {})[int(scale)] = SHIPPED / f"{name}-x{scale}.onnx"
+        # What another process is about to put there is no model yet.
+        if scale.isdigit() and not name.startswith("."):
+            models.setdefault(name, {})[int(scale)] = SHIPPED / f"{name}-x{scale}.onnx"
     return models
 
 

@@ -47,7 +47,7 @@ TOLERANCE = 0.01
 
 HALF_TOLERANCE = 0.0005
 """The same of weights in float16: an eighth of an 8-bit grey level, which at a PSNR of 38 dB
-costs 0.007 dB. The shipped models differ by a quarter of that at most."""
+costs 0.007 dB. The shipped models differ by less than a third of that."""
 
 
 def to_int8(
