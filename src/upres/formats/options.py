@@ -72,7 +72,7 @@ class Estimate:
 
     width: int
     height: int
-    """Of the result; of one page or frame, if it has several."""
+    """Of the result; of its largest page, or of a frame, if it has several."""
     pages: int
     pixels: int
     """Of the result, all pages or frames together."""
