@@ -248,6 +248,7 @@ def train(
     """Train a network from a recipe, and export it as a model file."""
     with needs_extra("upres train", "train"):
         from upres.training.config import load_recipe
+        from upres.training.loop import leave
         from upres.training.loop import train as train_recipe
 
     train_recipe(
@@ -258,6 +259,7 @@ def train(
         recipe_path=recipe,
         cache=cache,
     )
+    leave()
 
 
 @app.command()
