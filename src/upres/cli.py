@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -13,9 +12,6 @@ from upres import __version__
 from upres.cli_enlarge import enlarge
 from upres.console import complain, progress_bar
 from upres.errors import UpresError, UsageError, needs_extra
-
-if TYPE_CHECKING:
-    from upres.evaluation.compression import Jpeg
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -149,6 +145,7 @@ def evaluate(
     """Measure models on benchmark sets, beside bicubic, and write a report."""
     from rich.console import Console
 
+    from upres.evaluation.compression import jpeg_of_options
     from upres.evaluation.models import is_checkpoint, load_models
     from upres.evaluation.outputs import evaluate_into
     from upres.evaluation.record import record_scores
@@ -156,7 +153,7 @@ def evaluate(
 
     if record and (checkpoint := next(filter(is_checkpoint, models), None)):
         raise UsageError(f"{checkpoint}: --record needs an .onnx file; export it first")
-    compression = _compression(jpeg, seed)
+    compression = jpeg_of_options(jpeg, seed)
     loaded = load_models(models, scale=scale, to_onnx=_export_checkpoint)
     console = Console()
     with progress_bar(quiet=False) as progress:
@@ -176,22 +173,6 @@ def evaluate(
     for model in loaded if record else ():
         record_scores(model.path, evaluation)
         console.print(f"recorded the scores in {model.path}", soft_wrap=True)
-
-
-def _compression(jpeg: str | None, seed: int | None) -> Jpeg | None:
-    from upres.evaluation.compression import Jpeg
-
-    if jpeg is None:
-        if seed is not None:
-            raise UsageError("--seed draws qualities for --jpeg, which is not given")
-        return None
-    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", jpeg)
-    if match is None:
-        raise UsageError(f"--jpeg {jpeg}: give a quality, such as 60, or a range, such as 30-90")
-    low = int(match[1])
-    if match[2] is None and seed is not None:
-        raise UsageError(f"--seed draws from a range, such as 30-90, and --jpeg {jpeg} is none")
-    return Jpeg(low, int(match[2] or low), seed or 0)
 
 
 def _export_checkpoint(source: Path, target: Path) -> None:
@@ -267,8 +248,8 @@ def export(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A run's .pt or .safetensors, a community checkpoint (.pth), or, for --int8 "
-            "and --half, an .onnx file."
+            help="A run's .pt or .safetensors, a community checkpoint (.pth), or, for --int8, "
+            "--half and --self-ensemble, an .onnx file."
         ),
     ],
     output: Annotated[
@@ -288,6 +269,14 @@ def export(
     half: Annotated[
         bool, typer.Option("--half", help="Weights in float16: half the file, as fast.")
     ] = False,
+    self_ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--self-ensemble",
+            help="Let the model take the mean over the eight ways to flip and turn a picture: "
+            "better, in eight times the time.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
 ) -> None:
     """Turn trained weights, of upres or of other projects, into a model file."""
@@ -295,9 +284,14 @@ def export(
         raise UsageError("--int8 and --images go together: the pictures show what values occur")
     if int8 and half:
         raise UsageError("give one of --int8 and --half: in int8, the weights take less room still")
+    if self_ensemble and (int8 or half):
+        raise UsageError(
+            "give --self-ensemble alone, and then --int8 or --half with the file that it writes"
+        )
     if images is not None or half:
         with needs_extra(f"upres export --{'half' if half else 'int8'}", "train"):
-            from upres.training.quantise import to_half, to_int8
+            from upres.training.quantise import to_int8
+            from upres.training.variants import to_half
 
         if images is not None:
             path, card, difference = to_int8(source, images, output, scale=scale, force=force)
@@ -309,6 +303,9 @@ def export(
         return
     with needs_extra("upres export", "train"):
         from upres.training.export import to_onnx
+        from upres.training.variants import to_self_ensemble
 
-    path, card = to_onnx(source, output, scale=scale, force=force)
-    print(f"wrote {path}: {card.network}, x{card.scale}")
+    make = to_self_ensemble if self_ensemble else to_onnx
+    path, card = make(source, output, scale=scale, force=force)
+    ensembled = ", self-ensembled" if self_ensemble else ""
+    print(f"wrote {path}: {card.network}, x{card.scale}{ensembled}")

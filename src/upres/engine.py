@@ -21,6 +21,10 @@ SMALL_PIXELS = 128 * 128
 share one among threads would cost more than it gives."""
 
 
+ORIENTATIONS = [(flips, turned) for flips in ((), (2,), (3,), (2, 3)) for turned in (False, True)]
+"""The eight ways to flip a picture, N x C x H x W, along axes, and then to swap the last two."""
+
+
 class Engine(Protocol):
     """Takes N x C x H x W float32 of the one shape it was made for; gives the enlarged."""
 
@@ -36,6 +40,30 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
 
     Raises ``ModelError`` if the model does not take windows of that size.
     """
+    upright = _compile_network(model, height, width)
+    if not model.card.self_ensemble:
+        return upright
+    turned = upright if height == width else _compile_network(model, width, height)
+    return _self_ensembled(upright, turned)
+
+
+def _self_ensembled(upright: Engine, turned: Engine) -> Engine:
+    """The mean over ``ORIENTATIONS``; ``turned`` takes windows with height and width swapped."""
+
+    def run(window: Float32Array, /) -> Float32Array:
+        total: Float32Array | None = None
+        for flips, swaps in ORIENTATIONS:
+            given = np.flip(window, flips)
+            result = turned(given.swapaxes(2, 3)).swapaxes(2, 3) if swaps else upright(given)
+            result = np.flip(result, flips)
+            total = result.copy() if total is None else np.add(total, result, out=total)
+        assert total is not None
+        return np.multiply(total, np.float32(1 / len(ORIENTATIONS)), out=total)
+
+    return run
+
+
+def _compile_network(model: Model, height: int, width: int) -> Engine:
     from openvino import Tensor
 
     compiled = _compile(model, height, width)

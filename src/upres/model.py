@@ -62,6 +62,10 @@ class ModelCard:
     multiple_of: int = 1
     """The input's height and width must be multiples of this."""
     precision: str = "fp32"
+    self_ensemble: bool = False
+    """Whether the engine takes the mean of what the network gives for the eight ways to flip
+    and turn its input. Source: Timofte, Rothe and Van Gool, "Seven ways to improve
+    example-based single image super resolution", CVPR 2016, section 3.6."""
     degradation: str = "unknown"
     """What the model undoes: ``bicubic`` (clean pictures), or what else it saw."""
     data: str = "unknown"

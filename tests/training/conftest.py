@@ -1,4 +1,4 @@
-"""What the tests of training share: made-up pictures, and a recipe for a tiny network."""
+"""What the tests of training share: made-up pictures, a recipe, and a model in int8."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from upres.resize import bicubic
+from upres.training.quantise import to_int8
 
 Texture = Callable[[int, int, int], NDArray[np.uint8]]
 
@@ -65,3 +66,24 @@ def data(tmp_path: Path, texture: Texture) -> Path:
         archive.addfile(info, io.BytesIO(content))
     (folder / "recipe.toml").write_text(RECIPE)
     return folder
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three pictures of 140x130, and one that is too small."""
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(1)
+    for name, (height, width) in {"a": (130, 140), "b": (130, 140), "c": (60, 60)}.items():
+        smooth = pyvips.Image.new_from_array(random.integers(0, 256, (9, 9, 3), np.uint8))
+        smooth.resize(width / 9, vscale=height / 9).pngsave(str(folder / f"{name}.png"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quantised(
+    tmp_path_factory: pytest.TempPathFactory, model_file: Path, images: Path
+) -> tuple[Path, float]:
+    target = tmp_path_factory.mktemp("int8") / "random-int8-x2.onnx"
+    path, _, difference = to_int8(model_file, images, target)
+    assert path == target
+    return path, difference

@@ -20,6 +20,7 @@ import pytest
 import pyvips
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from upres import metrics
 from upres.errors import TrainingError
@@ -27,6 +28,7 @@ from upres.model import read_model
 from upres.resize import bicubic
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
+from upres.training.data import Patches
 from upres.training.export import load_network
 from upres.training.loop import train
 from upres.training.networks import EdsrConfig, Network, Plain, PlainConfig, SrresnetConfig, build
@@ -393,6 +395,83 @@ def test_a_teacher_gives_its_networks_output(
     torch.testing.assert_close(teacher(x), expected)
     with pytest.raises(TrainingError, match=r"enlarges 2 times cannot teach 3 times"):
         Teacher(config, model_file.parent, 3, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("self_ensemble", [False, True])
+def test_a_teacher_of_whole_pictures_labels_each_turned_another_way(
+    random_network: Network,
+    model_file: Path,
+    self_ensemble: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("upres.training.transfer.fast_in_bfloat16", lambda _: False)
+    config = TeacherConfig(
+        model=model_file.name, self_ensemble=self_ensemble, whole=True, weight=0.25
+    )
+    teacher = Teacher(config, model_file.parent, 2, torch.device("cpu"))
+    random = np.random.default_rng(8)
+    low = random.integers(0, 256, (6, 9, 3), np.uint8)
+    high = random.integers(0, 256, (12, 18, 3), np.uint8)
+
+    def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255
+        with torch.no_grad():
+            return random_network(x)[0].permute(1, 2, 0).numpy()
+
+    # Mirrored left to right, and then about the diagonal: the ways are counted in pairs.
+    ways = [
+        enlarged(low),
+        enlarged(low[:, ::-1].swapaxes(0, 1)).swapaxes(0, 1)[:, ::-1],
+    ]
+    labels = [teacher.label(index, low, high) for index in (8, 13)]
+    if self_ensemble:
+        assert np.array_equal(*labels)
+        return
+    for label, way in zip(labels, ways, strict=True):
+        expected = 0.75 * high + 0.25 * 255 * way.clip(0, 1)
+        np.testing.assert_allclose(label, expected, atol=0.51)
+    assert not np.array_equal(*labels)
+
+
+def test_a_teacher_of_whole_pictures_takes_their_place(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = tmp_path / "teacher"
+    train(recipe(data), data=data, run=teacher)
+    calls: list[int] = []
+    seen: list[Tensor] = []
+    label, sample = Teacher.label, Patches.sample
+
+    def counted(self: Teacher, index: int, *pictures: Any) -> NDArray[np.uint8]:
+        calls.append(index)
+        return np.full_like(label(self, index, *pictures), 7)
+
+    def looked_at(self: Patches, *arguments: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        patches = sample(self, *arguments, **options)
+        seen.append(patches[1])
+        return patches
+
+    def never(self: Teacher, low: Tensor) -> Tensor:
+        raise AssertionError("it has done its work before")
+
+    monkeypatch.setattr(Teacher, "label", counted)
+    monkeypatch.setattr(Teacher, "__call__", never)
+    monkeypatch.setattr(Patches, "sample", looked_at)
+    changes = [
+        f"teacher={{model='{teacher}/tiny-x2.safetensors', whole=true}}",
+        "data.degradation=jpeg",
+        "data.shrink=[0.5]",
+        "optimiser.steps=2",
+    ]
+    cache = tmp_path / "cache"
+    train(recipe(data, *changes), data=data, run=tmp_path / "one", cache=cache)
+    assert calls == [0, 1, 2, 3]  # two pictures, each also shrunk
+    assert all(torch.equal(high, torch.full_like(high, 7 / 255)) for high in seen)
+    train(recipe(data, *changes), data=data, run=tmp_path / "two", cache=cache)
+    assert len(calls) == 4
+    assert len(seen) == 4
+    train(recipe(data, *changes, "teacher.weight=0.4"), data=data, run=tmp_path / "3", cache=cache)
+    assert len(calls) == 8
 
 
 def test_orientations_come_back() -> None:

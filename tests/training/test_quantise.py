@@ -8,8 +8,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import pyvips
-import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from typer.testing import CliRunner
@@ -17,35 +15,14 @@ from typer.testing import CliRunner
 from upres.cli import app
 from upres.engine import compile_window
 from upres.errors import InputError, ModelError, OutputError, TrainingError, UsageError
-from upres.evaluation.record import write_card
-from upres.model import SetScore, int8_is_native, read_model
+from upres.model import int8_is_native, read_model
 from upres.training.export import load_network, save_weights
 from upres.training.networks import Plain
-from upres.training.quantise import to_half, to_int8
+from upres.training.quantise import to_int8
+from upres.training.variants import to_half
 
 # Elsewhere sums of two products may overflow, so that results differ.
 native = pytest.mark.skipif(not int8_is_native(), reason="needs a processor with VNNI or AMX")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of three pictures of 140x130, and one that is too small."""
-    folder = tmp_path_factory.mktemp("images")
-    random = np.random.default_rng(1)
-    for name, (height, width) in {"a": (130, 140), "b": (130, 140), "c": (60, 60)}.items():
-        smooth = pyvips.Image.new_from_array(random.integers(0, 256, (9, 9, 3), np.uint8))
-        smooth.resize(width / 9, vscale=height / 9).pngsave(str(folder / f"{name}.png"))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def quantised(
-    tmp_path_factory: pytest.TempPathFactory, model_file: Path, images: Path
-) -> tuple[Path, float]:
-    target = tmp_path_factory.mktemp("int8") / "random-int8-x2.onnx"
-    path, _, difference = to_int8(model_file, images, target)
-    assert path == target
-    return path, difference
 
 
 def windows(count: int) -> NDArray[np.float32]:
@@ -172,96 +149,14 @@ def test_a_result_too_far_from_float32_is_not_written(
     assert os.listdir(tmp_path) == []
 
 
-# Weights in float16
-
-
-@pytest.fixture(scope="module")
-def halved(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
-    path, card, _ = to_half(model_file, tmp_path_factory.mktemp("half") / "random-x2.onnx")
-    assert read_model(path).card == card
-    return path
-
-
-def test_weights_in_float16_are_rounded_and_take_half_the_room(
-    halved: Path, model_file: Path
-) -> None:
-    before, after = (load_network(path)[0].state_dict() for path in (model_file, halved))
-    for name, weight in before.items():
-        expected = weight.half().float() if weight.ndim > 1 else weight
-        assert torch.equal(after[name], expected), name
-    for tensor in onnx.load(halved).graph.initializer:
-        assert (tensor.data_type == onnx.TensorProto.FLOAT16) == (len(tensor.dims) > 1)
-    weights = sum(2 * weight.numel() for weight in before.values() if weight.ndim > 1)
-    assert model_file.stat().st_size - halved.stat().st_size > 0.8 * weights
-
-
-def test_weights_in_float16_are_computed_with_in_float32(halved: Path) -> None:
-    network, _ = load_network(halved)
-    for x in windows(3):
-        with torch.no_grad():
-            expected = network(torch.from_numpy(x)).numpy()
-        got = compile_window(read_model(halved), 40, 30)(x)
-        np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
-def test_of_other_weights_scores_do_not_count(
-    tmp_path: Path, model_file: Path, halved: Path
-) -> None:
-    score = SetScore("Set5", 5, 30.0, 0.9)
-    graph = onnx.load(model_file)
-    write_card(
-        graph, dataclasses.replace(read_model(model_file).card, scores=(score,), protocol="any")
-    )
-    onnx.save(graph, tmp_path / "scored.onnx")
-    _, card, _ = to_half(tmp_path / "scored.onnx", force=True)
-    assert card == read_model(halved).card
-    # Once rounded, they stay as they are.
-    _, _, difference = to_half(tmp_path / "scored.onnx", force=True)
-    assert difference == 0
-
-
 def test_a_model_of_float16_weights_is_quantised_like_any(
-    tmp_path: Path, halved: Path, images: Path, quantised: tuple[Path, float]
+    tmp_path: Path, model_file: Path, images: Path, quantised: tuple[Path, float]
 ) -> None:
+    halved, _, _ = to_half(model_file, tmp_path / "half.onnx")
     path, card, difference = to_int8(halved, images, tmp_path / "int8.onnx")
     assert card.precision == "int8"
     assert difference == pytest.approx(quantised[1], rel=0.2)
     assert set(convolutions(path)) == set(convolutions(quantised[0]))
-
-
-def test_what_cannot_be_stored_in_float16(
-    quantised: tuple[Path, float],
-    model_file: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    target = tmp_path / "new.onnx"
-    with pytest.raises(ModelError, match="is int8 already"):
-        to_half(quantised[0], target)
-    with pytest.raises(OutputError, match="exists already; --force replaces it"):
-        to_half(model_file)
-    graph = onnx.load(model_file)
-    for tensor in graph.graph.initializer:
-        if len(tensor.dims) > 1:  # large enough to become infinite
-            weights = onnx.numpy_helper.to_array(tensor) * np.float32(1e6)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(weights, tensor.name))
-    onnx.save(graph, tmp_path / "large.onnx")
-    with pytest.raises(TrainingError, match=r"large.onnx: with weights in float16 it would differ"):
-        to_half(tmp_path / "large.onnx", target)
-    monkeypatch.setattr("upres.training.quantise.HALF_TOLERANCE", 1e-9)
-    with pytest.raises(TrainingError, match="the model was not written"):
-        to_half(model_file, target)
-    assert os.listdir(tmp_path) == ["large.onnx"]
-
-
-def test_the_command_stores_in_float16(model_file: Path, tmp_path: Path) -> None:
-    target = tmp_path / "new.onnx"
-    result = CliRunner().invoke(app, ["export", str(model_file), "--half", "-o", str(target)])
-    assert result.exit_code == 0
-    assert result.output.startswith(f"wrote {target}: plain, x2, weights in float16, 0.")
-    both = ["export", str(model_file), "--half", "--int8", "--images", str(tmp_path)]
-    with pytest.raises(UsageError, match="give one of --int8 and --half"):
-        CliRunner().invoke(app, both, catch_exceptions=False)
 
 
 def test_the_command_quantises(model_file: Path, images: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from upres.engine import ORIENTATIONS
 from upres.model import Model
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def multiply_adds(model: Model) -> int | None:
 
     Counted are convolutions, transposed convolutions and matrix products, as the field
     does; nothing that is done once for each element. Where 1280x720 is not ``scale``
-    times a size that the model takes, the next larger one is counted, and its share taken.
+    times a size that the model takes, the next larger one is counted, and its share taken. A
+    self-ensembled model does all eight times.
     """
     card = model.card
     # Rounded up, to a multiple of what the model takes.
@@ -51,6 +53,8 @@ def multiply_adds(model: Model) -> int | None:
         total = graph_multiply_adds(model.graph, [1, card.channels, height, width])
     except RuntimeError:  # OpenVINO's, for sizes that do not fit or stay unknown
         return None
+    if card.self_ensemble:
+        total *= len(ORIENTATIONS)
     return round(total * OUTPUT_HEIGHT * OUTPUT_WIDTH / (height * width * card.scale**2))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -55,6 +56,24 @@ class Jpeg:
         # Of random's methods, only this one gives the same in all versions of Python.
         drawn = random.Random(f"{self.seed}/{PurePath(name).stem}").random()
         return self.low + int(drawn * (self.high - self.low + 1))
+
+
+def jpeg_of_options(jpeg: str | None, seed: int | None) -> Jpeg | None:
+    """What the command's ``--jpeg``, such as ``60`` or ``30-90``, and ``--seed`` say.
+
+    Raises ``UsageError`` if they do not say it.
+    """
+    if jpeg is None:
+        if seed is not None:
+            raise UsageError("--seed draws qualities for --jpeg, which is not given")
+        return None
+    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", jpeg)
+    if match is None:
+        raise UsageError(f"--jpeg {jpeg}: give a quality, such as 60, or a range, such as 30-90")
+    low = int(match[1])
+    if match[2] is None and seed is not None:
+        raise UsageError(f"--seed draws from a range, such as 30-90, and --jpeg {jpeg} is none")
+    return Jpeg(low, int(match[2] or low), seed or 0)
 
 
 def through_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:

@@ -127,6 +127,13 @@ class TeacherConfig:
     """The teacher's part in the loss; the picture itself has the rest."""
     self_ensemble: bool = False
     """Whether the teacher averages over the eight flips and rotations of its input."""
+    whole: bool = False
+    """Whether it enlarges every training picture whole and once, before training, and not
+    each patch: mixed with the picture by ``weight``, its result takes that one's place. A large
+    teacher costs less so; and it sees clean low resolution, whatever ``degradation`` makes of
+    what the student sees. If not self-ensembled, it gets each picture in another of the eight
+    ways to turn it, as the student learns the mean of them all the same. Source: Lopez-Paz et
+    al., "Unifying distillation and privileged information", ICLR 2016."""
 
 
 def _listed(given: Any) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from upres.training.sources import (
     read_pictures,
     source_files,
 )
+from upres.training.transfer import Teacher
 
 _SEED_STRIDE = 1_000_003
 """Keeps what is drawn for neighbouring seeds apart."""
@@ -104,11 +106,13 @@ def load_pairs(
     shrink: Sequence[float] = (),
     degradation: DegradationName = "bicubic",
     seed: int = 0,
+    teacher: Teacher | None = None,
     cache: Path | None = None,
 ) -> Pairs:
     """Read all pictures of ``sources``, and make low resolution where files have none.
 
-    Each picture is followed by itself shrunk by each factor of ``shrink``.
+    Each picture is followed by itself shrunk by each factor of ``shrink``; and ``teacher``
+    replaces high resolution by its labels.
     Whole pictures are degraded once and for all, as validation needs it; for training with
     ``jpeg`` or ``photo``, load with ``bicubic`` and leave the rest to ``Patches``. With a folder
     ``cache``, the pixels are kept there and mapped, not read, by later runs of the same
@@ -119,7 +123,8 @@ def load_pairs(
     """
 
     def rows() -> Iterator[Row]:
-        return _rows(sources, data_folder, scale, shrink, degradation, seed)
+        made = _rows(sources, data_folder, scale, shrink, degradation, seed)
+        return made if teacher is None else _labelled(made, teacher)
 
     if cache is None:
         pixels = flat(rows())
@@ -127,7 +132,11 @@ def load_pairs(
         files = [path for source in sources for path in source_files(source, data_folder)]
         names = [source if isinstance(source, str) else astuple(source) for source in sources]
         relevant = seed if degradation != "bicubic" else None
-        pixels = cached(cache, files, [names, shrink, degradation, relevant], scale, rows)
+        settings: list[Any] = [names, shrink, degradation, relevant]
+        if teacher is not None:
+            files.append(teacher.path)
+            settings += [teacher.weight, teacher.self_ensemble]
+        pixels = cached(cache, files, settings, scale, rows)
     with warnings.catch_warnings():
         # What is mapped cannot be written to, and is not.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
@@ -168,6 +177,11 @@ def _rows(
             )
         else:
             yield from read_pairs(source, data_folder, scale)
+
+
+def _labelled(rows: Iterable[Row], teacher: Teacher) -> Iterator[Row]:
+    for index, (name, low, high) in enumerate(rows):
+        yield name, low, teacher.label(index, low, high)
 
 
 class Patches:

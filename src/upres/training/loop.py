@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
@@ -32,7 +31,13 @@ from upres.training.data import Pairs, Patches, load_pairs
 from upres.training.export import export_onnx, make_card, save_weights
 from upres.training.losses import mixture
 from upres.training.meter import REPORT_EVERY, Meter
-from upres.training.networks import Network, build, multiply_adds, parameter_count
+from upres.training.networks import (
+    Network,
+    build,
+    enlarge_whole,
+    multiply_adds,
+    parameter_count,
+)
 from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import build_optimisers, learning_rate
 from upres.training.sources import Source
@@ -81,9 +86,11 @@ def train(
     if resume:
         progress = load_checkpoint(run / "last.pt", recipe, network, average, optimisers)
     teacher = Teacher(recipe.teacher, base, recipe.scale, device) if recipe.teacher else None
-    patches, valid = _read_data(recipe, network, data, cache, fabric)
-
     folder = runs.Folder(run, recipe, progress.step, commit, writes=fabric.is_global_zero)
+    if teacher and teacher.whole:
+        folder.say(f"{teacher.path} enlarges the training pictures, or --cache has them so already")
+    patches, valid = _read_data(recipe, network, data, cache, fabric, teacher)
+
     folder.say(
         f"{recipe.name} x{recipe.scale}: {parameter_count(network):,} parameters, "
         f"{multiply_adds(network, 720 // recipe.scale, 1280 // recipe.scale) / 1e9:.4g}G "
@@ -107,7 +114,8 @@ def train(
         fabric.barrier()
 
     save(run / "last.pt")  # what cannot be written is found out before, not after
-    take_step = make_step(recipe, fabric, network, average, optimisers, teacher)
+    on_patches = None if teacher and teacher.whole else teacher
+    take_step = make_step(recipe, fabric, network, average, optimisers, on_patches)
     meter = Meter(recipe, fabric, network, folder)
     saved = time.monotonic()
     # Both wait for the end of the step; a second Ctrl-C does not.
@@ -182,7 +190,12 @@ def start_fabric() -> Fabric:
 
 
 def _read_data(
-    recipe: Recipe, network: Network, data: Path, cache: Path | None, fabric: Fabric
+    recipe: Recipe,
+    network: Network,
+    data: Path,
+    cache: Path | None,
+    fabric: Fabric,
+    teacher: Teacher | None,
 ) -> tuple[Patches, Pairs]:
     config = recipe.data
 
@@ -192,7 +205,8 @@ def _read_data(
     # With a cache, one process of each machine decodes, and the others map what it decoded.
     if cache and fabric.local_rank:
         fabric.barrier()
-    pairs = load(config.train, shrink=config.shrink)
+    labels = teacher if teacher and teacher.whole else None
+    pairs = load(config.train, shrink=config.shrink, teacher=labels)
     valid = load(config.valid, degradation=config.degradation, seed=recipe.seed)
     if cache and not fabric.local_rank:
         fabric.barrier()
@@ -282,10 +296,7 @@ def validate(
     scores: list[float] = []
     shown: list[tuple[Tensor, Tensor, Tensor]] = []
     for low, high in pairs:
-        height, width = low.shape[1:]
-        padding = (0, -width % network.multiple_of, 0, -height % network.multiple_of)
-        x = F.pad(low.to(device).float().div_(255)[None], padding, mode="replicate")
-        output = network(x)[0, :, : high.shape[1], : high.shape[2]]
+        output = enlarge_whole(network, low.to(device).float().div_(255)[None])[0]
         estimate = (output * 255).round().clamp_(0, 255).byte().cpu()
         inner = np.s_[:, network.scale : -network.scale, network.scale : -network.scale]
         images = (x[inner].permute(1, 2, 0).cpu().numpy() for x in (estimate, high))

@@ -1,7 +1,6 @@
-"""Models with fewer bits.
+"""Models in int8: most of their convolutions have whole numbers of 8 bits.
 
-In int8, most convolutions have whole numbers of 8 bits, which processors multiply three to four
-times as fast as float32. Weights in float16 take half the room, and are as fast.
+Processors that are made for it multiply these three to four times as fast as float32.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import contextlib
 import dataclasses
 import io
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -25,16 +23,16 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from upres.engine import compile_window
 from upres.errors import InputError, ModelError, TrainingError
 from upres.evaluation.record import write_card
 from upres.formats import replacing
 from upres.model import INT8, Model, ModelCard, read_model
 from upres.pixels import Float32Array
 from upres.resize import bicubic
-from upres.training.export import check_target, to_onnx
-from upres.training.half import restore_from_half, store_in_half
+from upres.training.export import check_target
+from upres.training.half import restore_from_half
 from upres.training.sources import read_pictures
+from upres.training.variants import difference_between, in_float32, variant_path
 
 PICTURES, SIDE = 128, 64
 """At most so many pictures are looked at, of each the middle, so many pixels a side."""
@@ -44,10 +42,6 @@ PERCENTILE = 99.99
 
 TOLERANCE = 0.01
 """Largest root mean square difference of int8 from float32 allowed, of values in [0, 1]."""
-
-HALF_TOLERANCE = 0.0005
-"""The same of weights in float16: an eighth of an 8-bit grey level, which at a PSNR of 38 dB
-costs 0.007 dB. The shipped models differ by less than a third of that."""
 
 
 def to_int8(
@@ -74,73 +68,10 @@ def to_int8(
     quantised, ``InputError`` for pictures that cannot be read or are too small, and
     ``TrainingError`` if the result is too far from float32.
     """
-    target = target or source.with_name(_int8_name(source.stem))
+    target = target or variant_path(source, INT8)
     check_target(target, force)
-    with _as_model(source, scale) as model:
+    with in_float32(source, scale) as model:
         return target, *_quantise(source, model, images, target)
-
-
-def to_half(
-    source: Path, target: Path | None = None, *, scale: int | None = None, force: bool = False
-) -> tuple[Path, ModelCard, float]:
-    """Round a model's weights to float16; return its path, its card, and how far it is from before.
-
-    ``source`` is as for ``to_int8``; ``target`` is by default beside it, as ``.onnx``. The
-    difference is the root of the mean squared one, of values in [0, 1], on noise. The engine
-    computes in float32 as before, and as fast.
-
-    Raises what ``to_onnx`` raises; ``ModelError`` if the model is in int8, and
-    ``TrainingError`` if the result is too far from before.
-    """
-    target = target or source.with_suffix(".onnx")
-    check_target(target, force)
-    with _as_model(source, scale) as model:
-        graph = onnx.load(model.path)
-        restore_from_half(graph.graph)
-        store_in_half(graph.graph)
-        card = dataclasses.replace(model.card, scores=(), protocol=None)
-        write_card(graph, card)
-        side = -(-SIDE // card.multiple_of) * card.multiple_of
-        shape = (1, card.channels, side, side)
-        noise = np.random.default_rng(0).random(shape, np.float32)
-        with replacing(target) as temporary:
-            onnx.save(graph, temporary)
-            difference = _difference(model, read_model(temporary), [noise])
-            if not difference <= HALF_TOLERANCE:
-                raise TrainingError(
-                    f"{source}: with weights in float16 it would differ by {difference:.2g}, more "
-                    f"than {HALF_TOLERANCE:g}; the model was not written"
-                )
-    return target, card, difference
-
-
-@contextlib.contextmanager
-def _as_model(source: Path, scale: int | None) -> Iterator[Model]:
-    """Read a model file, or what ``to_onnx`` makes of other weights; it must be in float32."""
-    with tempfile.TemporaryDirectory(prefix="upres-") as folder:
-        path = source
-        if source.suffix.lower() != ".onnx":
-            path, _ = to_onnx(source, Path(folder) / "model.onnx", scale=scale)
-        model = read_model(path)
-        if scale is not None:
-            model.require_scale(scale)
-        if model.card.precision != "fp32":
-            raise ModelError(
-                f"{source}: is {model.card.precision} already: give the fp32 model it was made of"
-            )
-        yield model
-
-
-def _difference(one: Model, other: Model, windows: Sequence[Float32Array]) -> float:
-    """The root of the mean squared difference between what two models make of ``windows``."""
-    first, second = (compile_window(model, *windows[0].shape[2:]) for model in (one, other))
-    return float(np.sqrt(np.mean([np.mean((first(w) - second(w)) ** 2) for w in windows])))
-
-
-def _int8_name(stem: str) -> str:
-    """``fast-int8-x2.onnx`` of ``fast-x2``, as shipped models are called."""
-    name, mark, scale = stem.rpartition("-x")
-    return f"{name}{INT8}-x{scale}.onnx" if mark and scale.isdigit() else f"{stem}{INT8}.onnx"
 
 
 def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[ModelCard, float]:
@@ -167,7 +98,7 @@ def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[M
         )
         write_card(quantised, card)
         onnx.save(quantised, temporary)
-        difference = _difference(model, read_model(temporary), windows)
+        difference = difference_between(model, read_model(temporary), windows)
         if not difference <= TOLERANCE:
             raise TrainingError(
                 f"{source}: in int8 it would differ by {difference:.2g}, more than {TOLERANCE:g}; "

@@ -6,13 +6,16 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from upres.engine import ORIENTATIONS
 from upres.errors import TrainingError
 from upres.training.config import TeacherConfig
 from upres.training.export import load_network
-from upres.training.networks import Network
+from upres.training.networks import Network, enlarge_whole
 from upres.training.networks.parts import fast_in_bfloat16
 
 
@@ -97,26 +100,46 @@ class Teacher:
             raise TrainingError(
                 f"{path}: a teacher that enlarges {card.scale} times cannot teach {scale} times"
             )
-        self.network = network.eval().requires_grad_(False).to(device)
-        if device.type == "cuda":
+        # On CPUs, too, NHWC is the faster where there is no way back: 76 against 60 GFLOP/s.
+        self.network = network.eval().requires_grad_(False)
+        self.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.path, self.device = path, device
+        if device.type == "cuda" and not config.whole:
             self.network.compile()
         self.weight = config.weight
+        self.whole = config.whole
         self.self_ensemble = config.self_ensemble
 
     @torch.no_grad()
     def __call__(self, low: Tensor) -> Tensor:
         """What the teacher makes of ``low``, N x 3 x H x W, H equal to W if self-ensembled."""
+        if not self.self_ensemble:
+            return self._enlarged(low, *ORIENTATIONS[0])
+        return torch.stack([self._enlarged(low, *way) for way in ORIENTATIONS]).mean(0)
+
+    @torch.no_grad()
+    def label(
+        self, index: int, low: NDArray[np.uint8], high: NDArray[np.uint8]
+    ) -> NDArray[np.uint8]:
+        """What training picture number ``index`` is replaced with, for a teacher of whole ones.
+
+        That is ``high``, mixed with what the teacher makes of ``low``; all height x width x 3.
+        """
+        x = torch.from_numpy(np.array(low)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        ways = ORIENTATIONS if self.self_ensemble else [ORIENTATIONS[index % len(ORIENTATIONS)]]
+        output = torch.stack([self._enlarged(x, *way) for way in ways]).mean(0)[0]
+        target = torch.from_numpy(np.array(high)).to(self.device).permute(2, 0, 1).float()
+        mixed = torch.lerp(target, output.clamp(0, 1) * 255, self.weight)
+        label: NDArray[np.uint8] = mixed.round().byte().permute(1, 2, 0).cpu().numpy()
+        return label
+
+    def _enlarged(self, low: Tensor, flips: tuple[int, ...], turned: bool) -> Tensor:
+        """What the network makes of ``low`` if it gets it flipped and turned, turned back."""
+        turned_low = orient(low, flips, turned).contiguous(memory_format=torch.channels_last)
         fast = fast_in_bfloat16(low.device)
         with torch.autocast(low.device.type, torch.bfloat16, enabled=fast):
-            if not self.self_ensemble:
-                output: Tensor = self.network(low)
-                return output.float()
-            outputs = [
-                orient(self.network(orient(low, flips, turned)).float(), flips, turned, back=True)
-                for flips in ((), (2,), (3,), (2, 3))
-                for turned in (False, True)
-            ]
-            return torch.stack(outputs).mean(0)
+            output = enlarge_whole(self.network, turned_low).float()
+        return orient(output, flips, turned, back=True)
 
 
 def orient(x: Tensor, flips: tuple[int, ...], turned: bool, *, back: bool = False) -> Tensor:

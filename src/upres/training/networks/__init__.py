@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -33,6 +34,7 @@ __all__ = [
     "SrresnetConfig",
     "build",
     "deployed",
+    "enlarge_whole",
     "multiply_adds",
     "parameter_count",
 ]
@@ -58,6 +60,16 @@ def deployed(network: Network) -> Network:
     """A copy to be exported and used: in evaluation mode, with branches merged."""
     copied = network.merged() if isinstance(network, Plain) else copy.deepcopy(network)
     return copied.eval()
+
+
+def enlarge_whole(network: Network, x: Tensor) -> Tensor:
+    """``network`` on pictures of any size, N x 3 x H x W: one that wants multiples gets them
+    with the last rows and columns repeated, which the result is rid of again.
+    """
+    height, width = x.shape[-2:]
+    padding = (0, -width % network.multiple_of, 0, -height % network.multiple_of)
+    output: Tensor = network(F.pad(x, padding, mode="replicate") if any(padding) else x)
+    return output[..., : height * network.scale, : width * network.scale]
 
 
 def parameter_count(network: nn.Module) -> int:
