@@ -36,7 +36,7 @@ from measuring import (
 )
 from upres.engine import compile_window
 from upres.errors import ModelError, TrainingError
-from upres.evaluation.complexity import graph_multiply_adds
+from upres.evaluation.complexity import graph_multiply_adds, multiply_adds_at
 from upres.model import DEFAULT_MODEL, INT8, Model, ModelCard, load_model, shipped_models
 from upres.resize import bicubic
 
@@ -91,8 +91,7 @@ def subject(model: Model, height: int, width: int) -> Subject:
     card = model.card
     unit = card.scale * card.multiple_of
     height, width = (-(-side // unit) * card.multiple_of for side in (height, width))
-    count = graph_multiply_adds(model.graph, (1, card.channels, height, width))
-    return Subject(model, height, width, 2e-9 * count)
+    return Subject(model, height, width, 2e-9 * multiply_adds_at(model, height, width))
 
 
 def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hashable, Item]:
@@ -121,7 +120,11 @@ def original(model: Model) -> Path:
 
 
 def torch_twin(model: Model) -> Callable[[Any], object] | None:
-    """The same network in PyTorch; ``None`` if PyTorch or the structure is not at hand."""
+    """The same network in PyTorch; ``None`` if PyTorch or the structure is not at hand, or the
+    network is run eight times, by the engine.
+    """
+    if model.card.self_ensemble:
+        return None
     try:
         import torch
 
@@ -216,7 +219,8 @@ def speed_sections(subjects: Sequence[Subject], rates: Rates, times: Times) -> s
         "`upres.enlarge`: 8-bit array in, 8-bit array out, conversions and windows included, "
         "the model loaded and compiled before. Bicubic: `upres.resize.bicubic` of the same "
         "array. PyTorch: the same network alone, always in float32, not compiled; `-` where "
-        "PyTorch is not installed, or the network is not one that upres builds.",
+        "PyTorch is not installed, the network is not one that upres builds, or the model is "
+        "self-ensembled.",
         table(picture_header, pictures),
     ]
     return "\n\n".join(parts)

@@ -40,8 +40,7 @@ def multiply_adds(model: Model) -> int | None:
 
     Counted are convolutions, transposed convolutions and matrix products, as the field
     does; nothing that is done once for each element. Where 1280x720 is not ``scale``
-    times a size that the model takes, the next larger one is counted, and its share taken. A
-    self-ensembled model does all eight times.
+    times a size that the model takes, the next larger one is counted, and its share taken.
     """
     card = model.card
     # Rounded up, to a multiple of what the model takes.
@@ -50,12 +49,19 @@ def multiply_adds(model: Model) -> int | None:
         for side in (OUTPUT_HEIGHT, OUTPUT_WIDTH)
     )
     try:
-        total = graph_multiply_adds(model.graph, [1, card.channels, height, width])
+        total = multiply_adds_at(model, height, width)
     except RuntimeError:  # OpenVINO's, for sizes that do not fit or stay unknown
         return None
-    if card.self_ensemble:
-        total *= len(ORIENTATIONS)
     return round(total * OUTPUT_HEIGHT * OUTPUT_WIDTH / (height * width * card.scale**2))
+
+
+def multiply_adds_at(model: Model, height: int, width: int) -> int:
+    """Multiply-adds for an input of that size: of a self-ensembled model, for all eight ways.
+
+    Raises ``RuntimeError`` if the model does not take that size.
+    """
+    total = graph_multiply_adds(model.graph, [1, model.card.channels, height, width])
+    return total * (len(ORIENTATIONS) if model.card.self_ensemble else 1)
 
 
 def graph_multiply_adds(graph: openvino.Model, shape: Sequence[int]) -> int:
