@@ -17,7 +17,7 @@ import pytest
 import pyvips
 
 from upres import batch
-from upres.batch import INTERRUPTED, Summary, enlarge_files
+from upres.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files
 from upres.errors import InputError, OutputError, UsageError
 from upres.formats import Options, temporary_name
 from upres.formats.opening import read_rgb8
@@ -235,16 +235,40 @@ def test_a_name_that_is_too_long_fails_before_the_work(options: Options, tmp_pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
-def test_a_name_that_is_no_text_stops_no_other(
-    jobs: list[Job], options: Options, tmp_path: Path
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif", ".gif"])
+def test_names_need_not_be_utf_8(
+    options: Options, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / os.fsdecode(b"stra\xdfe")
+    folder.mkdir()
+    plain = write_picture(tmp_path / f"plain{suffix}", 0)
+    odd = plain.rename(folder / os.fsdecode(b"odd \xff" + suffix.encode()))
+    target = folder / "out" / odd.name
+    target.parent.mkdir()
+    monkeypatch.setattr("upres.formats.spool.MEMORY_BYTES", 0)  # by way of a file, too
+    with opened(target.parent, ASKED, resume=False, anew=False) as journal:
+        summary = enlarge_files([Job(odd, target, odd.name)], options, journal=journal)
+    assert summary == Summary(done=1)
+    assert os.listdir(os.fsencode(target.parent)) == [os.fsencode(odd.name)]
+    odd.rename(plain)
+    assert enlarge_files([Job(plain, plain.with_stem("x"), plain.name)], options).done == 1
+    assert target.read_bytes() == plain.with_stem("x").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0"])
+def test_a_bad_file_whose_name_is_no_text_stops_no_other(
+    jobs: list[Job], options: Options, tmp_path: Path, content: bytes
 ) -> None:
     odd = tmp_path / os.fsdecode(b"odd \xff.png")
-    write_picture(tmp_path / "odd.png", 0).rename(odd)
+    odd.write_bytes(content)
     odd_job = Job(odd, tmp_path / "out" / odd.name, odd.name)
     assert space_warning([odd_job, *jobs], options) is None
     summary = enlarge_files([odd_job, *jobs], options)
     assert summary.done == 10
-    assert failures(summary) == [f"{odd}: this name is not valid UTF-8: rename it"]
+    (failure,) = failures(summary)
+    assert failure.startswith(f"{odd}: ")
+    assert UNEXPECTED not in failure
 
 
 def test_a_full_disk_ends_the_run(

@@ -177,9 +177,6 @@ class _Run:
     def enlarge(self, job: Job) -> Done | None:
         """Enlarge one picture; None if it is skipped."""
         try:
-            for path in (job.source, job.target):
-                if not _is_text(path):
-                    raise InputError(f"{path}: this name is not valid UTF-8: rename it")
             if len(os.fsencode(job.target.name)) > LONGEST_NAME:
                 raise OutputError(f"{job.target}: this name is too long: choose one with --output")
             stamp = Stamp.of(job.source) if job.source.exists() else Stamp(0, 0)
@@ -288,14 +285,6 @@ def _settle(
     summary.failed.append((job.source, failure))
     if journal:
         journal.failed(job.name, job.target, str(failure))
-
-
-def _is_text(path: Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_full_disk(error: BaseException) -> bool:

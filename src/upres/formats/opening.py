@@ -216,21 +216,26 @@ def load(path: Path, content: bytes | None = None, **options: Any) -> pyvips.Ima
         except OSError as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
             raise InputError(f"{path}: cannot read this picture: {reason}") from None
+    unknown = InputError(
+        f"{path}: not a picture in a format that upres reads (JPEG, PNG, WebP, TIFF, AVIF, GIF)"
+    )
     # What it said about the file before must not be taken for this one's.
     pyvips.vips_lib.vips_error_clear()
     # Lenient loading would fill what a truncated file lacks with grey.
     options |= {"access": "sequential", "fail_on": "error"}
     try:
         if content is None:
-            image = pyvips.Image.new_from_file(str(path), **options)
+            # Not new_from_file, which takes no name that is not UTF-8.
+            name = os.fsencode(path)
+            found = pyvips.vips_lib.vips_foreign_find_load(name)
+            if found == pyvips.ffi.NULL:
+                raise unknown
+            image = pyvips.Operation.call(pyvips.ffi.string(found).decode(), name, **options)
         else:
             image = pyvips.Image.new_from_buffer(content, "", **options)
     except pyvips.Error as error:
         if "not a known" in error.detail or "not in a known" in error.detail:
-            raise InputError(
-                f"{path}: not a picture in a format that upres reads "
-                "(JPEG, PNG, WebP, TIFF, AVIF, GIF)"
-            ) from None
+            raise unknown from None
         raise damaged(path, error) from None
     loader = str(image.get("vips-loader")).removesuffix("_buffer")
     if loader not in _LOADERS:

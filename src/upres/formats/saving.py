@@ -159,7 +159,7 @@ def _with_profile_that_fits(image: pyvips.Image, suffix: str) -> pyvips.Image:
 def _save(
     image: pyvips.Image, path: Path, suffix: str, photo: Photo, options: Options, bigtiff: bool
 ) -> None:
-    name, quality = str(path), options.quality
+    name, quality = os.fsencode(path), options.quality  # pyvips takes str for UTF-8
     small = image.width * image.height <= _OPTIMISED_PIXELS
     source = photo.image
     match suffix:

@@ -59,7 +59,7 @@ class Spool:
     def image(self) -> pyvips.Image:
         """What has been stored, as an image to be read once from the top."""
         if self._pixels is None:
-            return pyvips.Image.tiffload(str(self.path), access="sequential")
+            return pyvips.Image.tiffload(os.fsencode(self.path), access="sequential")
         return pyvips.Image.new_from_array(self._pixels)
 
     def write(self, top: int, left: int, block: NDArray[Any]) -> None:
