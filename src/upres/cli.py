@@ -34,6 +34,10 @@ def main() -> NoReturn:
     except BrokenPipeError:  # whoever read the output has gone
         sys.stderr.close()
         sys.exit(1)
+    except UnicodeEncodeError as error:
+        near = error.object[max(0, error.start - 40) : error.end + 20]
+        complain(UpresError(f"{near!r}: a file's name is not valid UTF-8, rename it"))
+        sys.exit(1)
     except (OSError, MemoryError) as error:
         complain(UpresError(str(error) or "out of memory"))
         sys.exit(1)

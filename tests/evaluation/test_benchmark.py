@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import upres
+from upres.cli import main
 from upres.errors import InputError, MissingExtraError, ModelError, OutputError, UsageError
 from upres.evaluation.benchmark import (
     Enlarger,
@@ -719,3 +720,27 @@ print(sorted({"onnx", "torch", "matplotlib", "jinja2", "skimage"} & set(sys.modu
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
+def test_names_that_are_not_utf_8_are_written_with_escapes(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    model_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    pyvips.Image.new_from_array(pixels).pngsave(os.fsencode(folder) + b"/caf\xe9.png")
+    result = evaluate([read_model(model_file)], [folder])
+    assert result.sets[0].methods[0].images[0].image == "caf\\udce9.png"
+    odd = folder.rename(tmp_path / os.fsdecode(b"\xe9t\xe9"))
+    command = ["upres", "evaluate", str(model_file), "--data", str(odd)]
+    monkeypatch.setattr(sys, "argv", [*command, "--output", str(tmp_path / "report")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("upres: ")
+    assert line.endswith("a file's name is not valid UTF-8, rename it")

@@ -53,19 +53,24 @@ def find_pairs(folder: Path, scale: int) -> list[Pair]:
             f"({', '.join(SUFFIXES)})"
         )
     if lr_folder is None:
-        return [Pair(name, path, None) for name, path in pictures.items()]
+        return [Pair(_text(name), path, None) for name, path in pictures.items()]
     small = _pictures(lr_folder)
     for name in sorted(pictures.keys() ^ small.keys()):
         there, missing = hr_folder / name, lr_folder / name
         if name in small:
             there, missing = missing, there
         raise InputError(f"{there}: has no counterpart {missing}: add that or remove this")
-    return [Pair(name, path, small[name]) for name, path in pictures.items()]
+    return [Pair(_text(name), path, small[name]) for name, path in pictures.items()]
 
 
 def set_name(folder: Path) -> str:
     """What a set is called in tables: as its folder, or as its tar file without suffix."""
     return folder.resolve().name.removesuffix(".tar")
+
+
+def _text(name: str) -> str:
+    """A file's name, with escapes for what is not UTF-8, as tables and reports need it."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _pairs_in_tar(path: Path) -> list[Pair]:
