@@ -21,7 +21,8 @@ def files(folder: Path, *names: str) -> None:
 
 
 def found(folder: Path, *inputs: str, recursive: bool = False) -> list[tuple[str, str]]:
-    pairs = find([folder / name for name in inputs], recursive=recursive)
+    pairs, empty = find([folder / name for name in inputs], recursive=recursive)
+    assert not empty
     return [(path.relative_to(folder).as_posix(), relative.as_posix()) for path, relative in pairs]
 
 
@@ -41,9 +42,8 @@ def test_folders_are_recursed_into_if_asked(tmp_path: Path) -> None:
 
 def test_results_inside_the_folder_are_no_pictures_of_it(tmp_path: Path) -> None:
     files(tmp_path, "a.png", "out/a_x4.png", "out/sub/b_x4.png")
-    assert find([tmp_path], recursive=True, leave_out=tmp_path / "sub/../out") == [
-        (tmp_path / "a.png", PurePath("a.png"))
-    ]
+    found, _ = find([tmp_path], recursive=True, leave_out=tmp_path / "sub/../out")
+    assert found == [(tmp_path / "a.png", PurePath("a.png"))]
     with pytest.raises(UsageError, match="is the folder of the pictures itself"):
         find([tmp_path], leave_out=tmp_path)
 
@@ -54,6 +54,24 @@ def test_patterns_are_expanded(tmp_path: Path) -> None:
     assert found(tmp_path, "**/c.png") == [("sub/c.png", "c.png")]
     with pytest.raises(InputError, match=r"\*\.gif: no file matches"):
         found(tmp_path, "*.gif")
+
+
+def test_what_names_no_picture_stops_no_other(tmp_path: Path) -> None:
+    files(tmp_path, "a.png")
+    (tmp_path / "empty").mkdir()
+    given = [tmp_path / "none*.png", tmp_path / "a.png", tmp_path / "empty"]
+    pairs, empty = find(given)
+    assert pairs == [(tmp_path / "a.png", PurePath("a.png"))]
+    assert [path for path, _ in empty] == [given[0], given[2]]
+    assert "no file matches this pattern" in str(empty[0][1])
+    assert "no pictures in this folder" in str(empty[1][1])
+
+
+def test_a_link_to_the_output_folder_is_that_folder(tmp_path: Path) -> None:
+    files(tmp_path, "out/a_x4.png")
+    (tmp_path / "link").symlink_to(tmp_path / "out", target_is_directory=True)
+    with pytest.raises(UsageError, match="is the folder of the pictures itself"):
+        find([tmp_path / "link"], leave_out=tmp_path / "out")
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -23,6 +24,8 @@ app = typer.Typer(
 
 def main() -> NoReturn:
     """Run the command; errors that users can meet are one line each, without a traceback."""
+    # A request to terminate unwinds as Ctrl-C does, so that nothing temporary is left.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(standalone_mode=True)
     except UpresError as error:
@@ -84,7 +87,7 @@ def models() -> None:
                 f"x{scale}",
                 f"{card.parameter_count:,}" if card.parameter_count else "?",
                 f"{path.stat().st_size / 1e6:.1f} MB",
-                card.precision,
+                f"{card.precision}{', self-ensembled' if card.self_ensemble else ''}",
                 card.degradation,
                 "\n".join(scores) or "not measured",
             )

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from upres import __version__
-from upres.console import complain, progress_bar
-from upres.errors import InputError, UpresError, UsageError
+from upres.console import complain, in_one_line, progress_bar
+from upres.errors import InputError, OutputError, UpresError, UsageError
 
 if TYPE_CHECKING:
     from upres.batch import Existing, Summary
@@ -123,7 +123,7 @@ def enlarge(
         return
     if output is None and any(path.is_dir() for path in pictures):
         raise UsageError("a folder of pictures needs an --output folder for the results")
-    found = find(pictures, recursive=recursive, leave_out=folder)
+    found, empty = find(pictures, recursive=recursive, leave_out=folder)
     jobs = destinations(found, output, options, default_scale=default_scale, suffix=suffix)
     if folder is None:
         summary = _run(jobs, options, existing, quiet=quiet)
@@ -137,6 +137,7 @@ def enlarge(
                 # The run before came to its end, so what is there is whole.
                 existing = "skip"
             summary = _run(jobs, options, existing, journal, quiet=quiet)
+    summary.failed[:0] = empty
     hint = "the same command with --resume goes on" if folder else "--skip-existing goes on"
     _end(summary, hint, quiet=quiet)
 
@@ -193,7 +194,7 @@ def _run(
             journal=journal,
             stop=stop,
             progress=show,
-            finished=lambda target, why: say(f"wrote {target}" + (f" ({why})" if why else "")),
+            finished=lambda target, why: say(in_one_line(f"wrote {target}{why and f' ({why})'}")),
         )
 
 
@@ -209,7 +210,12 @@ def _journal(
     make_folder(folder)
     try:
         with journal.opened(folder, asked, resume=resume, anew=anew) as opened:
-            yield opened
+            try:
+                yield opened
+            except KeyboardInterrupt:  # before there was anything to go on with
+                if opened.is_empty:
+                    opened.remove()
+                raise
     finally:
         if new:
             with suppress(OSError):
@@ -256,20 +262,31 @@ def _enlarge_stream(
     import tempfile
 
     from upres.jobs import Job, is_folder, suffix_of
+    from upres.journal import STREAM_PREFIX, remove_streams
 
     if len(pictures) > 1 or pictures[0].is_dir():
         raise UsageError("standard input and output (-) are for one picture at a time")
     if output and output != STREAM and is_folder(output):
         raise UsageError(f"--output {output}: a picture from standard input needs a file's name")
     to_stream = output in (None, STREAM)
+    for stream, used in ((sys.stdin, pictures[0] == STREAM), (sys.stdout, to_stream)):
+        if used and stream is None:
+            raise UsageError("standard input or output (-) is closed: redirect it")
     if to_stream and sys.stdout.isatty():
         raise UsageError("standard output is a terminal: redirect it, or name a file by --output")
-    with tempfile.TemporaryDirectory(prefix="upres-", ignore_cleanup_errors=True) as folder:
+    remove_streams()
+    prefix = f"{STREAM_PREFIX}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         source = pictures[0]
         if source == STREAM:
             source = Path(folder, "standard input")
-            with source.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
+            try:
+                with source.open("wb") as file:
+                    shutil.copyfileobj(sys.stdin.buffer, file)
+            except OSError as error:
+                raise OutputError(
+                    f"{folder}: cannot keep standard input here: {error.strerror}"
+                ) from None
         if to_stream or output is None:
             try:
                 with source.open("rb") as file:
@@ -287,9 +304,16 @@ def _enlarge_stream(
             for path, error in summary.failed
         ]
         if summary.done and to_stream:
-            with output.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            try:
+                with output.open("rb") as file:
+                    shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise OutputError(
+                    f"standard output: cannot write the picture: {error.strerror}"
+                ) from None
     _end(summary, quiet=True)
 
 

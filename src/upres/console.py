@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 def complain(error: UpresError) -> None:
     """Print an error, as one line whatever is in it."""
-    print(f"upres: {' '.join(str(error).splitlines())}", file=sys.stderr)
+    print(f"upres: {in_one_line(str(error))}", file=sys.stderr)
+
+
+def in_one_line(text: str) -> str:
+    """``text``, with spaces for what a file's name may hold that begins a line."""
+    return " ".join(text.splitlines())
 
 
 def progress_bar(quiet: bool) -> Progress:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from upres.errors import InputError, OutputError, UsageError
+from upres.errors import InputError, OutputError, UpresError, UsageError
 from upres.formats import OUTPUT_SUFFIXES, SUFFIXES, Options, open_file
 
 BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
@@ -41,38 +41,43 @@ class Job:
 
 def find(
     inputs: Sequence[Path], *, recursive: bool = False, leave_out: Path | None = None
-) -> list[tuple[Path, PurePath]]:
-    """The pictures that files, folders and glob patterns name, each with its relative path.
+) -> tuple[list[tuple[Path, PurePath]], list[tuple[Path, UpresError]]]:
+    """The pictures that files, folders and glob patterns name, each with its relative path;
+    and which of these name none, with the error that says so.
 
     Of a folder, the pictures in it by their suffix, ``recursive``ly if asked, hidden ones
     and those inside the folder ``leave_out`` not; relative to that folder. A file that is
     named is taken whatever its suffix. What is named twice is taken once.
 
-    Raises ``InputError`` if a pattern or folder has no picture, ``UsageError`` if one is
-    itself the folder ``leave_out``, whose results would become pictures. A file that is missing is
-    taken: it fails when its turn comes, and stops no other.
+    Raises ``InputError`` if none of them names a picture, ``UsageError`` if one is itself the
+    folder ``leave_out``, whose results would become pictures. A file that is missing is taken:
+    it fails when its turn comes, and stops no other.
     """
     found: dict[str, tuple[Path, PurePath]] = {}
+    empty: list[tuple[Path, UpresError]] = []
     for given in inputs:
         paths = [given]
         if glob.has_magic(str(given)) and not os.path.exists(given):
             paths = [Path(path) for path in sorted(glob.glob(str(given), recursive=True))]
             if not paths:
-                raise InputError(f"{given}: no file matches this pattern")
+                empty.append((given, InputError(f"{given}: no file matches this pattern")))
         for path in paths:
             if os.path.isdir(path):
-                if leave_out and os.path.abspath(path) == os.path.abspath(leave_out):
+                if leave_out and os.path.realpath(path) == os.path.realpath(leave_out):
                     raise UsageError(f"--output {leave_out}: is the folder of the pictures itself")
                 inside = list(_inside(path, recursive, leave_out))
                 if not inside:
                     hint = "" if recursive else "; --recursive looks into its folders, too"
-                    raise InputError(f"{path}: no pictures in this folder{hint}")
+                    error = InputError(f"{path}: no pictures in this folder{hint}")
+                    empty.append((path, error))
             else:
                 inside = [path]
             for picture in inside:
                 relative = picture.relative_to(path) if picture != path else PurePath(path.name)
                 found.setdefault(os.path.abspath(picture), (picture, relative))
-    return list(found.values())
+    if empty and not found:
+        raise empty[0][1]
+    return list(found.values()), empty
 
 
 def destinations(
@@ -171,7 +176,7 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
 def _inside(folder: Path, recursive: bool, leave_out: Path | None) -> Iterator[Path]:
     """The pictures in a folder, sorted; hidden ones are none of the user's."""
     for parent, folders, files in os.walk(folder):
-        if leave_out and os.path.abspath(parent) == os.path.abspath(leave_out):
+        if leave_out and os.path.realpath(parent) == os.path.realpath(leave_out):
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if recursive and name[0] != ".")

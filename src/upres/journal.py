@@ -13,7 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +26,9 @@ from upres.errors import OutputError, UsageError
 from upres.formats import TEMPORARY
 
 NAME = ".upres-journal.jsonl"
+
+STREAM_PREFIX = "upres-stream-"
+"""Begins the name of a folder for what comes and goes in streams, before its process' number."""
 VERSION = 1
 COMMIT_SECONDS = 0.5
 """Lines wait at most about this long for others, as each commit waits for the disk."""
@@ -206,6 +211,14 @@ def remove_leftovers(folders: Iterable[Path], *, of_process: int | None = None) 
                         os.unlink(entry.path)
 
 
+def remove_streams() -> None:
+    """Remove the folders that ended processes left, in which pictures from streams are kept."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{STREAM_PREFIX}*"):
+        pid = folder.name.removeprefix(STREAM_PREFIX).partition("-")[0]
+        if pid.isdigit() and not is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _read(file: BinaryIO) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """What was asked and the lines, cutting off what a kill or power loss left half-written."""
     file.seek(0)
@@ -219,10 +232,22 @@ def _read(file: BinaryIO) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
             continue  # what a power loss made of it
         if isinstance(line, dict):
             lines.append(line)
-    if not lines or lines[0].get("version") != VERSION:
+    if not lines or lines[0].get("version") != VERSION or not _is_like(lines[0], _HEADER):
         return None, []
-    known = {"source", "output", "result"}
-    return lines[0], [line for line in lines[1:] if known <= line.keys()]
+    return lines[0], [
+        line
+        for line in lines[1:]
+        if _is_like(line, _LINE) and (line["result"] != "done" or _is_like(line, _DONE))
+    ]
+
+
+_HEADER = {"started": int, "asked": dict}
+_LINE = {"source": str, "output": str, "result": str}
+_DONE = {"size": int, "mtime": int, "bytes": int}
+
+
+def _is_like(line: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
+    return all(isinstance(line.get(key), kind) for key, kind in kinds.items())
 
 
 def _to_line(value: Mapping[str, object]) -> bytes:

@@ -170,3 +170,35 @@ def test_grey_and_alpha_become_plain_rgb_where_rgb_is_asked_for(tmp_path: Path) 
     deep = save(tmp_path / "d.png", np.full((3, 4, 4), 257 * 9, np.uint16))
     np.testing.assert_array_equal(read_rgb8(deep), np.full((3, 4, 3), 9))
     np.testing.assert_array_equal(read_rgb8(deep.read_bytes()), np.full((3, 4, 3), 9))
+
+
+def test_an_animated_png_is_refused(tmp_path: Path) -> None:
+    import PIL.Image
+
+    frames = [PIL.Image.new("RGB", (8, 8), (n, 0, 0)) for n in range(3)]
+    frames[0].save(tmp_path / "in.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match=r"in.png: an animated PNG, .* convert it to .webp"):
+        enlarge_file(tmp_path / "in.png", tmp_path / "out.png", Options())
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("jpg", "a progressive JPEG"), ("png", "interlaced")])
+def test_what_can_only_be_decoded_whole_may_not_take_most_of_the_memory(
+    tmp_path: Path, model_file: Path, suffix: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    whole = save(tmp_path / f"whole.{suffix}", noise, interlace=True)
+    options = Options(model=str(model_file))
+    enlarge_file(whole, tmp_path / f"large.{suffix}", options)
+    monkeypatch.setattr("upres.formats.opening.machine_memory", lambda: 2 * 40 * 50 * 3 - 2)
+    with pytest.raises(InputError, match=rf"whole.{suffix}: .*{kind}.*, whose 50x40 pixels take"):
+        enlarge_file(whole, tmp_path / f"out.{suffix}", options)
+    plain = save(tmp_path / f"plain.{suffix}", noise)
+    enlarge_file(plain, tmp_path / f"out.{suffix}", options)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match="pipe can be read once only: give it as standard input"):
+        enlarge_file(tmp_path / "pipe.png", tmp_path / "out.png", Options())

@@ -15,7 +15,7 @@ import PIL.PngImagePlugin
 import pytest
 import pyvips
 
-from upres.formats import Options, enlarge_file, png_colour
+from upres.formats import Options, enlarge_file, png_chunks
 from upres.formats.jpeg import jpeg_quality
 from upres.formats.metadata import fitting_iptc, fitting_xmp
 from upres.formats.saving import is_lossless_webp
@@ -140,6 +140,39 @@ def test_text_chunks_of_png_are_kept(tmp_path: Path, model_file: Path) -> None:
         assert after.text["Comment"] == "A long text"
 
 
+def test_text_chunks_that_are_not_ascii_are_kept(tmp_path: Path, model_file: Path) -> None:
+    info = PIL.PngImagePlugin.PngInfo()
+    info.add_text("Author", "Zo\xeb")  # as Latin-1
+    info.add_itxt("Title", "日本 🐈", lang="ja", tkey="題")
+    info.add_text("Harmless", "abc")
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "in.png", pnginfo=info)
+    enlarge_file(tmp_path / "in.png", tmp_path / "out.png", Options(model=str(model_file)))
+    with PIL.Image.open(tmp_path / "out.png") as after:
+        assert isinstance(after, PIL.PngImagePlugin.PngImageFile)
+        assert after.text == {"Author": "Zo\xeb", "Title": "日本 🐈", "Harmless": "abc"}
+        title = after.text["Title"]
+        assert isinstance(title, PIL.PngImagePlugin.iTXt)
+        assert (title.lang, title.tkey) == ("ja", "題")
+    # With a checksum that is wrong.
+    damaged = (tmp_path / "in.png").read_bytes().replace(b"abc", b"abd")
+    (tmp_path / "damaged.png").write_bytes(damaged)
+    assert b"Harmless" in png_chunks.read(tmp_path / "in.png")
+    assert b"Harmless" not in png_chunks.read(tmp_path / "damaged.png")
+
+
+@pytest.mark.parametrize(("suffix", "longest"), [("jpg", 65533), ("gif", 70_000)])
+def test_comments_are_kept(tmp_path: Path, model_file: Path, suffix: str, longest: int) -> None:
+    comment = ("Zoë's " * 20_000).encode()[:longest]
+    picture = PIL.Image.effect_noise((40, 30), 50).convert("RGB")
+    picture.save(tmp_path / f"in.{suffix}", comment=comment)
+    target = tmp_path / f"out.{suffix}"
+    enlarge_file(tmp_path / f"in.{suffix}", target, Options(model=str(model_file)))
+    with PIL.Image.open(target) as after:
+        after.load()
+        assert after.info["comment"] == comment
+        assert after.size == (80, 60)
+
+
 def test_xmp_is_corrected_in_both_of_its_notations() -> None:
     xmp = (
         b"<d tiff:Orientation='8' exif:PixelXDimension=\"10\">"
@@ -165,7 +198,7 @@ def test_iptc_changes_its_wrapping_and_comes_back() -> None:
 @pytest.mark.parametrize(
     ("quality", "asked", "expected"), [(60, None, 95), (98, None, 98), (98, 70, 70)]
 )
-@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 def test_jpeg_is_written_as_it_was(
     tmp_path: Path,
     model_file: Path,
@@ -180,7 +213,9 @@ def test_jpeg_is_written_as_it_was(
     enlarge_file(tmp_path / "in.jpg", tmp_path / "out.jpg", options)
     assert jpeg_quality(tmp_path / "out.jpg") == expected
     after = pyvips.Image.new_from_file(str(tmp_path / "out.jpg"))
-    assert after.get("jpeg-chroma-subsample") == subsampling
+    # Never coarser: libvips cannot write 4:2:2.
+    written = "4:2:0" if subsampling == "4:2:0" else "4:4:4"
+    assert after.get("jpeg-chroma-subsample") == written
 
 
 @pytest.mark.parametrize("lossless", [True, False])
@@ -209,7 +244,7 @@ def test_png_says_what_its_colours_mean_as_before(
     srgb = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
     picture.save(tmp_path / "in.png", pnginfo=info, icc_profile=srgb if profile else None)
     # In many small steps, as with a file of many megabytes.
-    monkeypatch.setattr(png_colour, "_BLOCK", 1000)
+    monkeypatch.setattr("upres.formats.INSERT_BLOCK", 1000)
     options = Options(model=str(model_file))
     enlarge_file(tmp_path / "in.png", tmp_path / "out.png", options)
     found = chunks(tmp_path / "out.png")

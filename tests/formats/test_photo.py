@@ -537,3 +537,22 @@ def test_memory_does_not_grow_with_the_result(
         peaks.append(measuring.peak_memory(command, tmp_path))
     assert peaks[1] < peaks[0] + 60
     assert peaks[1] < 700
+
+
+@pytest.mark.parametrize("low", [0.0, -0.5])
+def test_alpha_has_a_range_of_its_own(
+    tmp_path: Path, ask: Any, model_file: Path, low: float
+) -> None:
+    pixels = np.empty((24, 30, 4), np.float32)
+    pixels[:, :, :3] = (3, 1, 0.2)
+    pixels[:12, :, :3] = (low, 1, 0.2)
+    pixels[:, :, 3] = np.linspace(0, 1, 30) > 0.5
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    tifffile.imwrite(source, pixels, photometric="rgb", extrasamples=["unassalpha"], metadata=None)
+    enlarge_file(source, target, ask())
+    result = tifffile.imread(target)
+    assert result.dtype == np.float32
+    expected = upres.enlarge(pixels[:, :, 3], model=str(model_file))
+    np.testing.assert_allclose(result[:, :, 3], expected, atol=1e-4)
+    assert result[:, :, 0].max() > 2.5
+    assert result[:, :, 0].min() < low + 0.2

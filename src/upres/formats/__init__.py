@@ -23,6 +23,9 @@ OUTPUT_SUFFIXES = SUFFIXES
 TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<pid>\d+)-\d+(\.\w+)?")
 """Full names of the files that are there only while a process is at work on a result."""
 
+INSERT_BLOCK = 2**20
+"""Bytes that ``insert`` moves at once."""
+
 _count = itertools.count()
 
 
@@ -77,6 +80,31 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from None
+
+
+def machine_memory() -> int | None:
+    """Bytes of memory that the machine has; ``None`` where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def insert(path: Path, at: int, content: bytes) -> None:
+    """Put bytes into a file; what was behind that place moves up, block by block."""
+    if not content:
+        return
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > at:
+            start = max(at, end - INSERT_BLOCK)
+            file.seek(start)
+            block = file.read(end - start)
+            file.seek(start + len(content))
+            file.write(block)
+            end = start
+        file.seek(at)
+        file.write(content)
 
 
 def temporary_name(path: Path, suffix: str) -> Path:

@@ -55,7 +55,7 @@ def jpeg_quality(path: Path) -> int | None:
     It is that at which the customary luminance table, scaled as libjpeg scales it, is
     nearest to the file's own.
     """
-    for marker, content in _jpeg_segments(path):
+    for marker, content in jpeg_segments(path):
         if marker != 0xDB:
             continue
         for number, table in _quantisation_tables(content):
@@ -63,6 +63,18 @@ def jpeg_quality(path: Path) -> int | None:
                 # Of equals the last, which is the best quality.
                 return 100 - int(np.abs(_IN_FILES[::-1] - table).sum(axis=1).argmin())
     return None
+
+
+def is_420(path: Path) -> bool:
+    """Whether a file is a JPEG of half the chroma resolution along both axes, and no coarser.
+
+    libvips calls 4:2:2 so, too.
+    """
+    for marker, content in jpeg_segments(path):
+        # SOF0 to SOF15, among which the numbers of DHT, JPG and DAC are none.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return len(content) == 15 and content[7::3] == b"\x22\x11\x11"
+    return False
 
 
 def _quantisation_tables(content: bytes) -> Iterator[tuple[int, NDArray[np.float64]]]:
@@ -78,7 +90,7 @@ def _quantisation_tables(content: bytes) -> Iterator[tuple[int, NDArray[np.float
         content = content[end:]
 
 
-def _jpeg_segments(path: Path) -> Iterator[tuple[int, bytes]]:
+def jpeg_segments(path: Path) -> Iterator[tuple[int, bytes]]:
     """Marker and content of a JPEG file's segments, up to its pixels; of another file, none."""
     with path.open("rb") as file:
         if file.read(2) != b"\xff\xd8":

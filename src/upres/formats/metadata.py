@@ -13,6 +13,10 @@ from upres.formats.opening import Photo
 _OF_THE_FILE = ("n-pages", "page-height", "bits-per-sample", "palette", "orientation")
 """Fields that tell how the input was stored, not what it shows."""
 
+_NOT_FIELDS = ("vips-", "heif-", "tile-", "exif-ifd1-", "png-comment-", "gif-comment")
+"""What fields begin with that tell the same, or that files get otherwise (``png_chunks``,
+``comments``)."""
+
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _IPTC_BLOCK, _THUMBNAIL_BLOCKS = 0x0404, (0x0409, 0x040C)
 
@@ -34,7 +38,7 @@ def with_metadata(
     fields = [
         (name, source.get_typeof(name), source.get(name))
         for name in source.get_fields()
-        if name not in basic and not name.startswith(("vips-", "heif-", "tile-", "exif-ifd1-"))
+        if name not in basic and not name.startswith(_NOT_FIELDS)
     ]
     if source.get_typeof("exif-data") and str(source.get("vips-loader")) == "tiffload":
         fields += _exif_fields(source.get("exif-data"))

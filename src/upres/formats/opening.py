@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ os.environ.setdefault("VIPS_WARNING", "0")
 import pyvips
 
 from upres.errors import InputError
-from upres.formats import tiff_exif
+from upres.formats import machine_memory, png_chunks, tiff_exif
 from upres.formats.jpeg import jpeg_quality
 from upres.pixels import Float32Array, from_unit, to_unit
 
@@ -65,7 +66,9 @@ class Photo:
     dtype: np.dtype[Any]
     low: float
     high: float
-    """Samples from here to there become 0 to 1."""
+    """Samples of colours from here to there become 0 to 1."""
+    alpha_high: float
+    """What alpha is where nothing shows through; where all does, it is 0."""
     orientation: int
     jpeg_quality: int | None
     """By libjpeg's scale; ``None`` of what is no JPEG file."""
@@ -107,14 +110,23 @@ class Photo:
 
     def to_float(self, block: NDArray[Any]) -> Float32Array:
         """Samples as stored, as float32 in [0, 1]."""
-        return to_unit(block, self.low, self.high)
+        if not self.alpha or (self.low, self.high) == (0, self.alpha_high):
+            return to_unit(block, self.low, self.high)
+        colours = to_unit(block[:, :, :-1], self.low, self.high)
+        return np.concatenate([colours, to_unit(block[:, :, -1:], 0, self.alpha_high)], axis=2)
 
     def from_float(self, block: Float32Array, dtype: np.dtype[Any]) -> NDArray[Any]:
         """float32 in [0, 1] as samples of ``dtype``: the picture's own, uint8 or uint16."""
-        low, high = self.low, self.high
+        low, high, alpha_high = self.low, self.high, self.alpha_high
         if dtype != self.dtype:
             low, high = 0, np.iinfo(dtype).max
-        return from_unit(block, low, high, dtype)
+            alpha_high = high
+        # An alpha that is opaque throughout is no longer part of what is enlarged.
+        if not self.alpha or (low, high) == (0, alpha_high):
+            return from_unit(block, low, high, dtype)
+        colours = from_unit(block[:, :, :-1], low, high, dtype)
+        alpha = from_unit(block[:, :, -1:], 0, alpha_high, dtype)
+        return np.concatenate([colours, alpha], axis=2)
 
 
 def open_photo(path: Path, *, keep_cmyk: bool = False, page: int = 0) -> Photo:
@@ -134,6 +146,12 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, page: int = 0) -> Photo:
     animated = pages > 1 and loader in ANIMATIONS
     if pages > 1 and loader not in (*ANIMATIONS, "tiffload"):
         raise InputError(f"{path}: has {pages} pictures; upres takes files of one such")
+    if loader == "pngload" and png_chunks.is_animated(path):
+        raise InputError(
+            f"{path}: an animated PNG, of which upres would lose all but the first frame: "
+            "convert it to .webp or .gif"
+        )
+    _check_memory(path, first)
     if first.format not in DTYPES:
         raise InputError(f"{path}: its samples are {first.format}, which upres does not take")
     image = load(path, n=-1) if animated else first
@@ -154,6 +172,7 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, page: int = 0) -> Photo:
     if orientation >= 5:
         height, width = width, height
     dtype = DTYPES[image.format]
+    most = np.iinfo(dtype).max if dtype.kind == "u" and dtype.itemsize < 4 else 1
     return Photo(
         path=path,
         height=height,
@@ -167,29 +186,53 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, page: int = 0) -> Photo:
         opaque_alpha=False,
         dtype=dtype,
         low=0,
-        high=np.iinfo(dtype).max if dtype.kind == "u" and dtype.itemsize < 4 else 1,
+        high=most,
+        alpha_high=most,
         orientation=orientation,
         jpeg_quality=jpeg_quality(path) if loader == "jpegload" else None,
         image=image,
     )
 
 
+def _check_memory(path: Path, image: pyvips.Image) -> None:
+    """Refuse what can only be decoded as a whole, and takes more than half of the memory."""
+    if not image.get_typeof("interlaced"):
+        return
+    # Of progressive JPEG all coefficients, two bytes each; of interlaced PNG all samples.
+    jpeg = str(image.get("vips-loader")) == "jpegload"
+    needed = (
+        image.height * image.width * image.bands * (2 if jpeg or image.format != "uchar" else 1)
+    )
+    memory = machine_memory()
+    if memory is not None and needed > memory // 2:
+        kind = "a progressive JPEG" if jpeg else "an interlaced PNG"
+        raise InputError(
+            f"{path}: {kind}, whose {image.width}x{image.height} pixels take {needed:,} bytes to "
+            f"decode, more than half of this machine's {memory:,}: convert it to one that is not"
+        )
+
+
 def examined(photo: Photo) -> Photo:
     """The picture, with what only its pixels tell, for which they are all decoded once.
 
     That is whether its alpha is opaque throughout, and for samples other than 8 and 16
-    bit their range: [0, 1] where all lie within, else as far as they go.
+    bit their range: [0, 1] where all lie within, else as far as they go; of alpha, from 0 to 1
+    or as far as it goes.
 
     Raises ``InputError`` if the picture is damaged, or has samples that are no numbers.
     """
     measured = photo.dtype.kind != "u" or photo.dtype.itemsize == 4
     if not photo.alpha and not measured:
         return photo
-    low, high, opaque = photo.low, photo.high, photo.alpha
+    low, high, alpha_high = photo.low, photo.high, photo.alpha_high
+    opaque = photo.alpha
     for frame in photo.blocks():
         for block in frame:
             if measured:
-                low, high = min(low, float(block.min())), max(high, float(block.max()))
+                colours = block[:, :, : photo.colours]
+                low, high = min(low, float(colours.min())), max(high, float(colours.max()))
+                if photo.alpha:
+                    alpha_high = max(alpha_high, float(block[:, :, -1].max()))
                 if not np.isfinite(block).all():
                     raise InputError(f"{photo.path}: some samples are infinite or not numbers")
             # Once something is transparent, that is settled.
@@ -199,7 +242,12 @@ def examined(photo: Photo) -> Photo:
     # A sequential picture can be read once only.
     again = open_photo(photo.path, keep_cmyk=photo.cmyk, page=photo.page)
     return dataclasses.replace(
-        again, low=low, high=high, alpha=photo.alpha and not opaque, opaque_alpha=opaque
+        again,
+        low=low,
+        high=high,
+        alpha_high=alpha_high,
+        alpha=photo.alpha and not opaque,
+        opaque_alpha=opaque,
     )
 
 
@@ -210,7 +258,10 @@ def load(path: Path, content: bytes | None = None, **options: Any) -> pyvips.Ima
     """
     if content is None:
         try:
-            if path.stat().st_size == 0:
+            status = path.stat()
+            if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+                raise InputError(f"{path}: a pipe can be read once only: give it as standard input")
+            if status.st_size == 0:
                 raise InputError(f"{path}: the file is empty")
             path.open("rb").close()
         except OSError as error:
@@ -246,7 +297,11 @@ def load(path: Path, content: bytes | None = None, **options: Any) -> pyvips.Ima
 
 def damaged(path: Path, error: pyvips.Error) -> InputError:
     """What to raise where libvips cannot go on reading ``path``."""
-    return InputError(f"{path}: this picture is damaged or truncated: {first_line(error)}")
+    line = first_line(error)
+    # libvips has one place for what all threads have to say: a word on another file is none on
+    # this one, and that something was not done is known.
+    told = "" if '"' in line or line.startswith("unable to") else f": {line}"
+    return InputError(f"{path}: this picture is damaged or truncated{told}")
 
 
 def first_line(error: pyvips.Error) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import pyvips
 
 from upres.errors import OutputError
-from upres.formats import OUTPUT_SUFFIXES, png_colour, tiff_exif
+from upres.formats import OUTPUT_SUFFIXES, comments, machine_memory, png_chunks, tiff_exif
+from upres.formats.jpeg import is_420
 from upres.formats.metadata import with_metadata
 from upres.formats.opening import DTYPES, Photo, first_line
 from upres.formats.options import Options
@@ -75,14 +76,6 @@ def check_output(path: Path, photo: Photo, *, height: int, width: int) -> None:
         )
 
 
-def machine_memory() -> int | None:
-    """Bytes of memory that the machine has; ``None`` where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 def sample_type(path: Path, photo: Photo) -> np.dtype[Any]:
     """What samples of ``photo`` are in ``path``'s format."""
     suffix = path.suffix.lower()
@@ -119,8 +112,10 @@ def save(
             # Of IPTC, libvips would write a quarter.
             image.remove("iptc-data")
         _save(image, path, suffix, photo, options, bigtiff)
-        if suffix == ".png" and (chunks := png_colour.read(photo.path)):
-            png_colour.add(path, chunks)
+        if suffix == ".png":
+            png_chunks.add(path, png_chunks.read(photo.path))
+        elif suffix in (*JPEG, ".gif"):
+            comments.add(path, comments.read(photo.path))
         if suffix in TIFF and (exif or iptc):
             tiff_exif.add(path, exif, iptc, height=image.height, width=image.width)
     except pyvips.Error as error:
@@ -131,7 +126,7 @@ def _pixels(spool: Spool, photo: Photo, suffix: str) -> pyvips.Image:
     image = spool.image()
     if photo.opaque_alpha and suffix not in JPEG:
         kind = next(name for name, dtype in DTYPES.items() if dtype == spool.dtype)
-        most = photo.high if spool.dtype == photo.dtype else np.iinfo(spool.dtype).max
+        most = photo.alpha_high if spool.dtype == photo.dtype else np.iinfo(spool.dtype).max
         image = image.bandjoin_const([most]).cast(kind)
     return image
 
@@ -164,11 +159,10 @@ def _save(
     source = photo.image
     match suffix:
         case ".jpg" | ".jpeg":
-            sampling = _field(source, "jpeg-chroma-subsample", "")
             image.jpegsave(
                 name,
                 Q=quality or max(_LEAST_JPEG_QUALITY, photo.jpeg_quality or 0),
-                subsample_mode="on" if sampling == "4:2:0" else "off",
+                subsample_mode="on" if is_420(photo.path) else "off",
                 optimize_coding=small,
             )
         case ".png":
