@@ -17,8 +17,12 @@ import numpy as np
 import pytest
 import pyvips
 
+from upres import cli_enlarge
+from upres.formats import Options
 from upres.formats.opening import read_rgb8
 from upres.inference import enlarge
+from upres.jobs import Job
+from upres.journal import NAME
 
 
 def upres(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -339,6 +343,117 @@ def test_a_picture_to_standard_output(tmp_path: Path, photo: Path, model_file: P
     missing = upres("enlarge", "none.png", "-o", "-", cwd=tmp_path)
     assert_one_line(missing, "none.png", "no such file")
     assert_one_line(upres(*one, "other.png", "-o", "-", cwd=tmp_path), "one picture", code=2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes descriptors")
+@pytest.mark.parametrize("line", ["enlarge - -o out.png <&-", "enlarge harbour.png -o - >&-"])
+def test_closed_streams(tmp_path: Path, photo: Path, line: str) -> None:
+    command = f"exec {sys.executable} -m upres {line}"
+    result = subprocess.run(command, shell=True, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert_one_line(result, "is closed: redirect it", code=2)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_standard_output_that_is_full(tmp_path: Path, photo: Path, model_file: Path) -> None:
+    command = [sys.executable, "-m", "upres", "enlarge", "harbour.png", "-o", "-"]
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [*command, "--model", str(model_file)],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert_one_line(result, "standard output: cannot write the picture: No space left")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_nothing_of_a_stream_stays(tmp_path: Path, photo: Path, model_file: Path) -> None:
+    temporary = tmp_path / "temporary"
+    ended = temporary / "upres-stream-999999999-abc"
+    ended.mkdir(parents=True)
+    (ended / "standard input").write_bytes(b"left by a process that was killed")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "upres", "enlarge", "-", "--model", str(model_file)],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    assert process.stdin
+    process.stdin.write(photo.read_bytes())
+    process.stdin.flush()
+    for _ in range(600):
+        if any(temporary.glob(f"upres-stream-{process.pid}-*/standard input")):
+            break
+        time.sleep(0.1)
+    assert not ended.exists()
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, b"")
+    assert not any(temporary.iterdir())
+
+
+def test_ctrl_c_while_the_command_is_loaded_ends_it_without_a_traceback() -> None:
+    code = """
+import signal, sys
+import upres.__main__ as entry
+class Spy:
+    def find_spec(self, name, path=None, target=None):
+        if name == "upres.cli":
+            print(signal.getsignal(signal.SIGINT) is signal.SIG_DFL)
+            sys.exit()
+sys.meta_path.insert(0, Spy())
+entry.main()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '{"version": 1}',
+        '{"version": 1, "started": 1, "asked": null}',
+        '{"version": 1, "started": "x", "asked": {}}',
+        "[1]\nnull\n7",
+    ],
+)
+def test_a_journal_that_is_none_is_begun_anew(
+    tmp_path: Path, photo: Path, model_file: Path, lines: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / NAME).write_text(lines + "\n")
+    command = ["enlarge", photo, "-o", "out", "--resume", "-q", "--model", model_file]
+    result = upres(*command, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(os.listdir(tmp_path / "out")) == 1
+
+
+def test_the_time_that_is_left_is_told(
+    tmp_path: Path, photo: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(cli_enlarge, "TELL_AFTER", 0)
+    monkeypatch.setattr(cli_enlarge, "TELL_FROM", 0)
+    monkeypatch.setattr("builtins.print", lambda line, **_: said.append(line))
+    job = Job(photo, tmp_path / "out.png", photo.name)
+    cli_enlarge._run([job], Options(model=str(model_file)), "refuse", quiet=False)
+    # It ends as it begins.
+    assert set(said) == {f"{photo.name}: about 0 minutes to go", f"wrote {job.target}"}
+
+
+def test_an_empty_folder_stops_no_other(tmp_path: Path, photo: Path, model_file: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    command = ["enlarge", "empty", photo, "none*.gif", "-o", "out", "--model", model_file]
+    result = upres(*command, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-3:] == [
+        "upres: empty: no pictures in this folder; --recursive looks into its folders, too",
+        "upres: none*.gif: no file matches this pattern",
+        "upres: 1 done, 2 failed",
+    ]
 
 
 def test_usage_errors_exit_with_2(tmp_path: Path, photo: Path) -> None:
