@@ -140,7 +140,7 @@ def test_files_that_are_no_onnx(content: bytes, tmp_path: Path) -> None:
 def test_missing_models(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="No such file"):
         load_model(tmp_path / "none.onnx")
-    shipped = "balanced, balanced-int8, fast, fast-int8, photo, photo-int8"
+    shipped = "balanced, balanced-int8, best, best-int8, fast, fast-int8, photo, photo-int8"
     with pytest.raises(ModelError, match=f"no model is called 'fats': shipped are {shipped}; or"):
         load_model("fats")
 
@@ -198,6 +198,7 @@ def test_every_shipped_model_is_what_its_card_says() -> None:
             if name.startswith("fast"):
                 assert card.parameter_count <= 150_000
             assert {score.dataset for score in card.scores} >= {"Set5", "Set14", "B100"}
+            assert card.self_ensemble == name.startswith("best")
             assert card.protocol
             assert "free licences" in card.data
             assert card.commit

@@ -41,9 +41,8 @@ PASSED_OVER = (
         "ComponentsConfiguration",
         "SampleFormat",
         "FillOrder",
-        "ColorMap",
     ),
-    *("BackgroundColor", "PixelUnits", "PixelsPerUnit", "SRGBRendering", "ProfileName"),
+    *("BackgroundColor", "PixelUnits", "PixelsPerUnit", "SRGBRendering", "ProfileName", "ColorMap"),
 )
 LOST = ("HostComputer", "Rating", "AmbientTemperature", "IFD0:UserComment")
 """What libvips' library for EXIF does not know, and so does not write."""
