@@ -27,6 +27,7 @@ LAYERS = [
     "formats",
     "jobs",
     "journal",
+    "streams",
     "batch",
     "console",
     "cli_enlarge",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import typer
 
 from upres import __version__
 from upres.console import complain, in_one_line, progress_bar
-from upres.errors import InputError, OutputError, UpresError, UsageError
+from upres.errors import InputError, UpresError, UsageError
 
 if TYPE_CHECKING:
     from upres.batch import Existing, Summary
@@ -259,10 +258,8 @@ def _enlarge_stream(
     existing: Existing,
 ) -> None:
     """Enlarge one picture from standard input, or to standard output, through files."""
-    import tempfile
-
+    from upres import streams
     from upres.jobs import Job, is_folder, suffix_of
-    from upres.journal import STREAM_PREFIX, remove_streams
 
     if len(pictures) > 1 or pictures[0].is_dir():
         raise UsageError("standard input and output (-) are for one picture at a time")
@@ -274,19 +271,11 @@ def _enlarge_stream(
             raise UsageError("standard input or output (-) is closed: redirect it")
     if to_stream and sys.stdout.isatty():
         raise UsageError("standard output is a terminal: redirect it, or name a file by --output")
-    remove_streams()
-    prefix = f"{STREAM_PREFIX}{os.getpid()}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
+    with streams.folder() as folder:
         source = pictures[0]
         if source == STREAM:
             source = Path(folder, "standard input")
-            try:
-                with source.open("wb") as file:
-                    shutil.copyfileobj(sys.stdin.buffer, file)
-            except OSError as error:
-                raise OutputError(
-                    f"{folder}: cannot keep standard input here: {error.strerror}"
-                ) from None
+            streams.read_into(source)
         if to_stream or output is None:
             try:
                 with source.open("rb") as file:
@@ -304,16 +293,7 @@ def _enlarge_stream(
             for path, error in summary.failed
         ]
         if summary.done and to_stream:
-            try:
-                with output.open("rb") as file:
-                    shutil.copyfileobj(file, sys.stdout.buffer)
-                sys.stdout.buffer.flush()
-            except BrokenPipeError:
-                raise
-            except OSError as error:
-                raise OutputError(
-                    f"standard output: cannot write the picture: {error.strerror}"
-                ) from None
+            streams.write_from(output)
     _end(summary, quiet=True)
 
 

@@ -13,9 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,9 +24,6 @@ from upres.errors import OutputError, UsageError
 from upres.formats import TEMPORARY
 
 NAME = ".upres-journal.jsonl"
-
-STREAM_PREFIX = "upres-stream-"
-"""Begins the name of a folder for what comes and goes in streams, before its process' number."""
 VERSION = 1
 COMMIT_SECONDS = 0.5
 """Lines wait at most about this long for others, as each commit waits for the disk."""
@@ -209,14 +204,6 @@ def remove_leftovers(folders: Iterable[Path], *, of_process: int | None = None) 
                 if pid == of_process or (of_process is None and not is_alive(pid)):
                     with suppress(OSError):
                         os.unlink(entry.path)
-
-
-def remove_streams() -> None:
-    """Remove the folders that ended processes left, in which pictures from streams are kept."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{STREAM_PREFIX}*"):
-        pid = folder.name.removeprefix(STREAM_PREFIX).partition("-")[0]
-        if pid.isdigit() and not is_alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(file: BinaryIO) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:

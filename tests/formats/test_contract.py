@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from upres.formats import Options, open_file
 from upres.formats.jpeg import is_420, jpeg_quality
-from upres.formats.opening import Photo, examined, open_photo
+from upres.formats.opening import examined, open_photo
+from upres.formats.picture import Photo
 from upres.model import ModelCard
 from upres.training.export import export_onnx
 from upres.training.networks import Plain

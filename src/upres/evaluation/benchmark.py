@@ -33,7 +33,7 @@ Enlarger = Callable[[Rgb8, Model], Rgb8]
 
 BICUBIC = "bicubic"
 
-TIME_AGAIN_BELOW = 2.0
+TIME_AGAIN_BELOW = 5.0
 """Seconds. What took less is timed a second time, as compiling the engine for the
 picture's size may have been much of it."""
 

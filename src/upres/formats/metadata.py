@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyvips
 
 from upres.formats import tiff_exif
-from upres.formats.opening import Photo
+from upres.formats.picture import Photo
 
 _OF_THE_FILE = ("n-pages", "page-height", "bits-per-sample", "palette", "orientation")
 """Fields that tell how the input was stored, not what it shows."""

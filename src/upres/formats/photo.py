@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from upres.errors import InputError, OutputError
 from upres.formats import replacing, temporary_name, tiff_pages
 from upres.formats.choice import choose_models
-from upres.formats.opening import Photo, examined, open_photo
+from upres.formats.opening import examined, open_photo
 from upres.formats.options import Estimate, Options, output_size
+from upres.formats.picture import Photo
 from upres.formats.saving import (
     TIFF,
     check_output,

@@ -13,8 +13,9 @@ from upres.errors import OutputError
 from upres.formats import OUTPUT_SUFFIXES, comments, machine_memory, png_chunks, tiff_exif
 from upres.formats.jpeg import is_420
 from upres.formats.metadata import with_metadata
-from upres.formats.opening import DTYPES, Photo, first_line
+from upres.formats.opening import DTYPES
 from upres.formats.options import Options
+from upres.formats.picture import Photo, first_line
 from upres.formats.spool import Spool
 
 JPEG = (".jpg", ".jpeg")
