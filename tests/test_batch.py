@@ -255,6 +255,15 @@ def test_names_need_not_be_utf_8(
     assert target.read_bytes() == plain.with_stem("x").read_bytes()
 
 
+def test_what_libvips_says_of_such_a_name_is_told() -> None:
+    name = b"/none/odd \xff.png"
+    with pytest.raises(pyvips.Error, match=r"odd \\xff\.png"):
+        pyvips.Operation.call("pngload", name)
+    with pytest.raises(pyvips.Error) as error:  # and is no longer there for the next
+        pyvips.Operation.call("pngload", b"/none/plain.png")
+    assert "odd" not in str(error.value)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0"])
 def test_a_bad_file_whose_name_is_no_text_stops_no_other(

@@ -27,6 +27,17 @@ pyvips.block_untrusted_set(True)
 pyvips.cache_set_max(0)
 
 
+def _text(pointer: Any) -> str:
+    content = b"NULL" if pointer == pyvips.ffi.NULL else pyvips.ffi.string(pointer)
+    text: str = content.decode("utf-8", "backslashreplace")
+    return text
+
+
+# pyvips takes what libvips says for UTF-8. Where that names a file whose name is not, it would
+# fail before it has cleared it, and so would whichever thread next has an error to tell.
+pyvips.error._to_string = _text
+
+
 @dataclass(frozen=True)
 class Photo:
     """An open picture, a page of a file or an animation; its pixels are not yet decoded."""
