@@ -395,14 +395,20 @@ def test_nothing_of_a_stream_stays(tmp_path: Path, photo: Path, model_file: Path
     assert not any(temporary.iterdir())
 
 
-def test_ctrl_c_while_the_command_is_loaded_ends_it_without_a_traceback() -> None:
-    code = """
+@pytest.mark.parametrize(
+    ("before", "loading"), [("default_int_handler", "SIG_DFL"), ("SIG_IGN", "SIG_IGN")]
+)
+def test_ctrl_c_while_the_command_is_loaded_ends_it_without_a_traceback(
+    before: str, loading: str
+) -> None:
+    code = f"""
 import signal, sys
+signal.signal(signal.SIGINT, signal.{before})
 import upres.__main__ as entry
 class Spy:
     def find_spec(self, name, path=None, target=None):
         if name == "upres.cli":
-            print(signal.getsignal(signal.SIGINT) is signal.SIG_DFL)
+            print(signal.getsignal(signal.SIGINT) is signal.{loading})
             sys.exit()
 sys.meta_path.insert(0, Spy())
 entry.main()

@@ -5,10 +5,13 @@ import signal
 
 def main() -> None:
     """Run the command; Ctrl-C while it is being loaded ends it without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Whoever started this in the background may have it ignore Ctrl-C: so it stays.
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from upres.cli import main
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, before)
     main()
 
 

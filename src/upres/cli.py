@@ -25,7 +25,8 @@ app = typer.Typer(
 def main() -> NoReturn:
     """Run the command; errors that users can meet are one line each, without a traceback."""
     # A request to terminate unwinds as Ctrl-C does, so that nothing temporary is left.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(standalone_mode=True)
     except UpresError as error:

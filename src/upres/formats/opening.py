@@ -139,7 +139,7 @@ def examined(photo: Photo) -> Photo:
                 if not np.isfinite(block).all():
                     raise InputError(f"{photo.path}: some samples are infinite or not numbers")
             # Once something is transparent, that is settled.
-            opaque = opaque and bool((block[:, :, -1] == photo.high).all())
+            opaque = opaque and bool((block[:, :, -1] == photo.alpha_high).all())
             if not opaque and not measured:
                 break
     # A sequential picture can be read once only.
