@@ -45,8 +45,6 @@ PASSED_OVER = (
     ),
     *("BackgroundColor", "PixelUnits", "PixelsPerUnit", "SRGBRendering", "ProfileName", "ColorMap"),
 )
-LOST = ("HostComputer", "Rating", "AmbientTemperature", "IFD0:UserComment")
-"""What libvips' library for EXIF does not know, and so does not write."""
 
 
 def said(path: Path) -> dict[str, Any]:
@@ -56,7 +54,7 @@ def said(path: Path) -> dict[str, Any]:
     return {
         tag: value
         for tag, value in found.items()
-        if tag.startswith(GROUPS) and not any(part in tag for part in (*PASSED_OVER, *LOST))
+        if tag.startswith(GROUPS) and not any(part in tag for part in PASSED_OVER)
     }
 
 

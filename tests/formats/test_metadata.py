@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import struct
@@ -16,7 +17,7 @@ import pytest
 import pyvips
 
 from upres.formats import Options, enlarge_file, png_chunks
-from upres.formats.jpeg import jpeg_quality
+from upres.formats.jpeg import add_segments, jpeg_quality
 from upres.formats.metadata import fitting_iptc, fitting_xmp
 from upres.formats.saving import is_lossless_webp
 
@@ -185,6 +186,30 @@ def test_xmp_is_corrected_in_both_of_its_notations() -> None:
     )
 
 
+def test_xmp_beyond_64_kilobytes_is_kept(exiftool: str, tmp_path: Path, model_file: Path) -> None:
+    def packet(attribute: str) -> bytes:
+        return (
+            '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
+            '"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+            'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
+            f'xmlns:xmpNote="http://ns.adobe.com/xmp/note/" {attribute}/></rdf:RDF></x:xmpmeta>'
+        ).encode()
+
+    long = "A hundred thousand letters. " * 4000
+    extended = packet(f'photoshop:Headline="{long}"')
+    guid = hashlib.md5(extended).hexdigest().upper()
+    parts = [b"http://ns.adobe.com/xap/1.0/\0" + packet(f'xmpNote:HasExtendedXMP="{guid}"')]
+    for start in range(0, len(extended), 60_000):
+        head = b"http://ns.adobe.com/xmp/extension/\0" + guid.encode()
+        place = struct.pack(">II", len(extended), start)
+        parts.append(head + place + extended[start : start + 60_000])
+    PIL.Image.effect_noise((24, 16), 50).convert("RGB").save(tmp_path / "in.jpg")
+    add_segments(tmp_path / "in.jpg", [(0xE1, part) for part in parts])
+    enlarge_file(tmp_path / "in.jpg", tmp_path / "out.jpg", Options(model=str(model_file)))
+    for name in ("in.jpg", "out.jpg"):
+        assert tags(exiftool, tmp_path / name)["XMP-photoshop:Headline"] == long, name
+
+
 def test_iptc_changes_its_wrapping_and_comes_back() -> None:
     bare = b"\x1c\x02\x78\x00\x05hello"
     wrapped = fitting_iptc(bare, tiff=False)
@@ -244,7 +269,7 @@ def test_png_says_what_its_colours_mean_as_before(
     srgb = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
     picture.save(tmp_path / "in.png", pnginfo=info, icc_profile=srgb if profile else None)
     # In many small steps, as with a file of many megabytes.
-    monkeypatch.setattr("upres.formats.INSERT_BLOCK", 1000)
+    monkeypatch.setattr("upres.formats.SPLICE_BLOCK", 1000)
     options = Options(model=str(model_file))
     enlarge_file(tmp_path / "in.png", tmp_path / "out.png", options)
     found = chunks(tmp_path / "out.png")

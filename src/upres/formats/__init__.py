@@ -23,8 +23,8 @@ OUTPUT_SUFFIXES = SUFFIXES
 TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<pid>\d+)-\d+(\.\w+)?")
 """Full names of the files that are there only while a process is at work on a result."""
 
-INSERT_BLOCK = 2**20
-"""Bytes that ``insert`` moves at once."""
+SPLICE_BLOCK = 2**20
+"""Bytes that ``splice`` moves at once."""
 
 _count = itertools.count()
 
@@ -90,21 +90,21 @@ def machine_memory() -> int | None:
         return None
 
 
-def insert(path: Path, at: int, content: bytes) -> None:
-    """Put bytes into a file; what was behind that place moves up, block by block."""
-    if not content:
-        return
+def splice(path: Path, start: int, end: int, content: bytes) -> None:
+    """Put bytes in the place of those from ``start`` to ``end``; what follows is moved."""
+    shift = len(content) - (end - start)
     with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end > at:
-            start = max(at, end - INSERT_BLOCK)
-            file.seek(start)
-            block = file.read(end - start)
-            file.seek(start + len(content))
+        size = file.seek(0, os.SEEK_END)
+        tops = range(end, size, SPLICE_BLOCK) if shift else ()
+        # Of what moves up, the last first, and of what moves down the first.
+        for top in reversed(tops) if shift > 0 else tops:
+            file.seek(top)
+            block = file.read(min(SPLICE_BLOCK, size - top))
+            file.seek(top + shift)
             file.write(block)
-            end = start
-        file.seek(at)
+        file.seek(start)
         file.write(content)
+        file.truncate(size + shift)
 
 
 def temporary_name(path: Path, suffix: str) -> Path:

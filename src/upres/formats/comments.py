@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from upres.formats import insert
-from upres.formats.jpeg import jpeg_segments
+from upres.formats import splice
+from upres.formats.jpeg import LONGEST_SEGMENT, add_segments, jpeg_segments
 
 _COM = 0xFE
-_APPLICATION = range(0xE0, 0xF0)
 _GIF = (b"GIF87a", b"GIF89a")
-_LONGEST = 2**16 - 3
-"""Bytes of a comment in a JPEG file."""
 
 
 def read(path: Path) -> list[bytes]:
@@ -50,16 +47,10 @@ def add(path: Path, comments: list[bytes]) -> None:
         return
     if path.suffix.lower() == ".gif":
         content = b"".join(b"\x21\xfe" + _sub_blocks(comment) for comment in comments)
-        insert(path, _gif_start(path), content)
+        start = _gif_start(path)
+        splice(path, start, start, content)
         return
-    at = 2
-    for marker, segment in jpeg_segments(path):
-        if marker not in _APPLICATION:
-            break
-        at += 4 + len(segment)
-    shortened = [comment[:_LONGEST] for comment in comments]
-    content = b"".join(b"\xff\xfe" + (len(c) + 2).to_bytes(2, "big") + c for c in shortened)
-    insert(path, at, content)
+    add_segments(path, [(_COM, comment[:LONGEST_SEGMENT]) for comment in comments])
 
 
 def _gif_start(path: Path) -> int:

@@ -8,6 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from upres.formats import splice
+
+APP1 = 0xE1
+LONGEST_SEGMENT = 2**16 - 3
+"""Bytes of a segment's content."""
+
+_APPLICATION = range(0xE0, 0xF0)
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+
 # ITU-T T.81, tables K.1 (luminance) and K.2 (chrominance): the steps of an 8x8 block's
 # coefficients that nearly all encoders scale by their quality.
 # fmt: off
@@ -97,3 +106,26 @@ def jpeg_segments(path: Path) -> Iterator[tuple[int, bytes]]:
             return
         while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
             yield head[1], file.read(max(0, int.from_bytes(head[2:], "big") - 2))
+
+
+def extended_xmp(path: Path) -> list[tuple[int, bytes]]:
+    """The segments of a JPEG file that hold XMP which the first 64 KB had no room for.
+
+    Source: XMP Specification, part 3 (Adobe, 2020), section 1.1.3.1.
+    """
+    return [
+        (marker, content)
+        for marker, content in jpeg_segments(path)
+        if marker == APP1 and content.startswith(_EXTENDED_XMP)
+    ]
+
+
+def add_segments(path: Path, segments: list[tuple[int, bytes]]) -> None:
+    """Put segments, marker and content of each, behind those of applications in a JPEG file."""
+    at = 2
+    for marker, segment in jpeg_segments(path):
+        if marker not in _APPLICATION:
+            break
+        at += 4 + len(segment)
+    new = (b"\xff%c" % m + (len(c) + 2).to_bytes(2, "big") + c for m, c in segments)
+    splice(path, at, at, b"".join(new))

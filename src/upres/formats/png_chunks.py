@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from upres.formats import insert
+from upres.formats import splice
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = len(_SIGNATURE) + 12 + 13
@@ -36,7 +36,7 @@ def read(path: Path) -> bytes:
     colour: dict[bytes, bytes] = {}
     text = []
     with path.open("rb") as file:
-        for kind, length in _chunks(file):
+        for kind, length in chunks(file):
             if kind in _TEXT and length < _LONGEST:
                 chunk = _whole(file, kind, length)
                 if not chunk.startswith(_XMP, 8):
@@ -52,7 +52,7 @@ def read(path: Path) -> bytes:
 def is_animated(path: Path) -> bool:
     """Whether a PNG file holds an animation (APNG), of which libvips sees the first frame."""
     with path.open("rb") as file:
-        for kind, _ in _chunks(file):
+        for kind, _ in chunks(file):
             if kind in (b"acTL", b"IDAT"):
                 return kind == b"acTL"
     return False
@@ -60,7 +60,7 @@ def is_animated(path: Path) -> bool:
 
 def add(path: Path, chunks: bytes) -> None:
     """Put chunks into a PNG file, behind its header."""
-    insert(path, _HEADER_END, chunks)
+    splice(path, _HEADER_END, _HEADER_END, chunks)
 
 
 def _whole(file: BinaryIO, kind: bytes, length: int) -> bytes:
@@ -71,7 +71,7 @@ def _whole(file: BinaryIO, kind: bytes, length: int) -> bytes:
     return length.to_bytes(4, "big") + kind + content + checksum if whole else b""
 
 
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """Kind and length of each chunk, at whose content the file then is."""
     if file.read(len(_SIGNATURE)) != _SIGNATURE:
         return

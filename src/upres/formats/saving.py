@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import numpy as np
 import pyvips
 
 from upres.errors import OutputError
-from upres.formats import OUTPUT_SUFFIXES, comments, machine_memory, png_chunks, tiff_exif
-from upres.formats.jpeg import is_420
+from upres.formats import OUTPUT_SUFFIXES, comments, exif, machine_memory, png_chunks, tiff_exif
+from upres.formats.jpeg import add_segments, extended_xmp, is_420
 from upres.formats.metadata import with_metadata
 from upres.formats.opening import DTYPES
 from upres.formats.options import Options
@@ -108,7 +110,7 @@ def save(
         )
         if suffix in (*ANIMATED, ".avif"):
             image = _with_profile_that_fits(image, suffix)
-        exif, iptc = (_field(image, name, b"") for name in ("exif-data", "iptc-data"))
+        tags, iptc = (_field(image, name, b"") for name in ("exif-data", "iptc-data"))
         if suffix in TIFF:
             # Of IPTC, libvips would write a quarter.
             image.remove("iptc-data")
@@ -117,10 +119,26 @@ def save(
             png_chunks.add(path, png_chunks.read(photo.path))
         elif suffix in (*JPEG, ".gif"):
             comments.add(path, comments.read(photo.path))
-        if suffix in TIFF and (exif or iptc):
-            tiff_exif.add(path, exif, iptc, height=image.height, width=image.width)
+        if suffix in JPEG:
+            add_segments(path, extended_xmp(photo.path))
+        if suffix in TIFF and (tags or iptc):
+            tiff_exif.add(path, tags, iptc, height=image.height, width=image.width)
+        elif suffix not in TIFF and tags:
+            _restore_exif(path, photo, height=image.height // photo.frames, width=image.width)
     except pyvips.Error as error:
         raise OutputError(f"{target}: cannot write this picture: {first_line(error)}") from None
+
+
+def _restore_exif(path: Path, photo: Photo, *, height: int, width: int) -> None:
+    source = photo.image
+    # What libvips takes where nothing is known.
+    known = (source.xres, source.yres) != (1, 1)
+    dots = (source.xres * 25.4, source.yres * 25.4) if known else None
+    with suppress(struct.error):  # damaged: what libvips could read of it is written
+        block = exif.fitting(
+            source.get("exif-data"), height=height, width=width, dots_per_inch=dots
+        )
+        exif.replace(path, block)
 
 
 def _pixels(spool: Spool, photo: Photo, suffix: str) -> pyvips.Image:
