@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
+import os
 import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
@@ -18,6 +20,7 @@ import upres
 from upres.errors import InputError, OutputError
 from upres.formats import Options, enlarge_file, open_file, saving, spool
 from upres.formats.opening import open_photo, read_rgb8
+from upres.formats.tiff_pages import full_pages
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
@@ -348,6 +351,35 @@ def test_pages_of_a_tiff_may_differ_in_size_and_kind_and_keep_their_own_tags(
         assert after.pages[1].tags["XResolution"].value == (300, 1)
     # libvips reads the joined file, too.
     assert (opened(target, page=2).width, opened(target, page=2).height) == (100, 80)
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_a_page_is_opened_without_a_walk_past_the_others(
+    tmp_path: Path, bigtiff: bool, byteorder: Literal["<", ">"]
+) -> None:
+    source = tmp_path / "in.tif"
+    arrays = [smooth(9 + number, 14, 3).astype(np.uint8) for number in range(5)]
+    with tifffile.TiffWriter(source, bigtiff=bigtiff, byteorder=byteorder) as writer:
+        for array in arrays:
+            writer.write(array, photometric="rgb", metadata=None)
+    before = source.read_bytes()
+    for directory, array in zip(full_pages(source).values(), arrays, strict=True):
+        photo = open_photo(source, directory=directory)
+        assert photo.pages == 1
+        np.testing.assert_array_equal(np.concatenate(list(next(photo.blocks()))), array)
+    assert source.read_bytes() == before
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_pages_leave_no_file_open(tmp_path: Path, ask: Any) -> None:
+    pages = np.stack([smooth(14, 10, 3).astype(np.uint8)] * 20)
+    tifffile.imwrite(tmp_path / "in.tif", pages, photometric="rgb")
+    enlarge_file(tmp_path / "in.tif", tmp_path / "warm.tif", ask())
+    before = len(os.listdir("/proc/self/fd"))
+    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask())
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_of_a_tiff_with_overviews_only_the_picture_itself_is_enlarged(

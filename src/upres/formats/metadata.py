@@ -40,7 +40,7 @@ def with_metadata(
         for name in source.get_fields()
         if name not in basic and not name.startswith(_NOT_FIELDS)
     ]
-    if source.get_typeof("exif-data") and str(source.get("vips-loader")) == "tiffload":
+    if source.get_typeof("exif-data") and str(source.get("vips-loader")).startswith("tiffload"):
         fields += _exif_fields(source.get("exif-data"))
     for name, kind, value in fields:
         if name == "exif-data":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from upres.errors import InputError
-from upres.formats import machine_memory, png_chunks, tiff_exif
+from upres.formats import machine_memory, png_chunks, tiff_exif, tiff_pages
 from upres.formats.jpeg import jpeg_quality
 from upres.formats.picture import Photo, damaged
 
@@ -32,10 +33,10 @@ DTYPES: dict[str, np.dtype[Any]] = {
 _PLAIN = ("b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "cmyk")
 
 
-def open_photo(path: Path, *, keep_cmyk: bool = False, page: int = 0) -> Photo:
+def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = None) -> Photo:
     """Open a picture file, whatever its name says it is, and read its header only.
 
-    Of a TIFF file with several pages, that is the ``page``, from 0.
+    Of a TIFF file with several pages, that is the one whose ``directory`` is there, or the first.
 
     CMYK is converted to sRGB by its own colour profile unless ``keep_cmyk``; RGB keeps
     its profile; a palette becomes RGB, and 1 bit becomes 8-bit grey.
@@ -43,9 +44,9 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, page: int = 0) -> Photo:
     Raises ``InputError`` if it is missing, not a picture of a known format, damaged, or
     of a kind that could not be written back whole.
     """
-    first = load(path, page=page) if page else load(path)
+    first = load(path) if directory is None else _load_page(path, directory)
     pages = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
-    loader = str(first.get("vips-loader"))
+    loader = _loader(first)
     animated = pages > 1 and loader in ANIMATIONS
     if pages > 1 and loader not in (*ANIMATIONS, "tiffload"):
         raise InputError(f"{path}: has {pages} pictures; upres takes files of one such")
@@ -60,7 +61,7 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, page: int = 0) -> Photo:
     image = load(path, n=-1) if animated else first
     try:
         if loader == "tiffload":
-            image = _with_exif(image, path, page)
+            image = _with_exif(image, path, directory)
         image = _normalised(image, keep_cmyk)
     except pyvips.Error as error:
         raise damaged(path, error) from None
@@ -81,8 +82,8 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, page: int = 0) -> Photo:
         height=height,
         width=width,
         frames=pages if animated else 1,
-        page=page,
         pages=1 if animated else pages,
+        directory=directory,
         cmyk=cmyk,
         colours=bands - alpha,
         alpha=alpha,
@@ -102,7 +103,7 @@ def _check_memory(path: Path, image: pyvips.Image) -> None:
     if not image.get_typeof("interlaced"):
         return
     # Of progressive JPEG all coefficients, two bytes each; of interlaced PNG all samples.
-    jpeg = str(image.get("vips-loader")) == "jpegload"
+    jpeg = _loader(image) == "jpegload"
     needed = (
         image.height * image.width * image.bands * (2 if jpeg or image.format != "uchar" else 1)
     )
@@ -143,7 +144,7 @@ def examined(photo: Photo) -> Photo:
             if not opaque and not measured:
                 break
     # A sequential picture can be read once only.
-    again = open_photo(photo.path, keep_cmyk=photo.cmyk, page=photo.page)
+    again = open_photo(photo.path, keep_cmyk=photo.cmyk, directory=photo.directory)
     return dataclasses.replace(
         again,
         low=low,
@@ -170,6 +171,20 @@ def load(path: Path, content: bytes | None = None, **options: Any) -> pyvips.Ima
         except OSError as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
             raise InputError(f"{path}: cannot read this picture: {reason}") from None
+    return _loaded(path, content, options)
+
+
+def _load_page(path: Path, directory: int) -> pyvips.Image:
+    """Open one page of a TIFF file as ``load`` does the first."""
+    try:
+        return _loaded(path, tiff_pages.only(path, directory), {})
+    except (OSError, struct.error):
+        raise InputError(f"{path}: this picture is damaged or truncated") from None
+
+
+def _loaded(
+    path: Path, content: bytes | pyvips.Source | None, options: dict[str, Any]
+) -> pyvips.Image:
     unknown = InputError(
         f"{path}: not a picture in a format that upres reads (JPEG, PNG, WebP, TIFF, AVIF, GIF)"
     )
@@ -185,17 +200,24 @@ def load(path: Path, content: bytes | None = None, **options: Any) -> pyvips.Ima
             if found == pyvips.ffi.NULL:
                 raise unknown
             image = pyvips.Operation.call(pyvips.ffi.string(found).decode(), name, **options)
-        else:
+        elif isinstance(content, bytes):
             image = pyvips.Image.new_from_buffer(content, "", **options)
+        else:
+            image = pyvips.Image.new_from_source(content, "", **options)
     except pyvips.Error as error:
         if "not a known" in error.detail or "not in a known" in error.detail:
             raise unknown from None
         raise damaged(path, error) from None
-    loader = str(image.get("vips-loader")).removesuffix("_buffer")
+    loader = _loader(image)
     if loader not in _LOADERS:
         kind = loader.removesuffix("load").upper()
         raise InputError(f"{path}: {kind} files are not handled; convert it to PNG or TIFF")
     return image
+
+
+def _loader(image: pyvips.Image) -> str:
+    """What libvips reads a picture with, wherever it reads it from."""
+    return str(image.get("vips-loader")).removesuffix("_buffer").removesuffix("_source")
 
 
 def _normalised(image: pyvips.Image, keep_cmyk: bool = False) -> pyvips.Image:
@@ -211,9 +233,9 @@ def _normalised(image: pyvips.Image, keep_cmyk: bool = False) -> pyvips.Image:
     return image
 
 
-def _with_exif(image: pyvips.Image, path: Path, page: int) -> pyvips.Image:
+def _with_exif(image: pyvips.Image, path: Path, directory: int | None) -> pyvips.Image:
     """With a TIFF's own tags, which libvips leaves behind, but takes as a block of EXIF."""
-    exif = tiff_exif.read(path, page)
+    exif = tiff_exif.read(path, directory)
     if exif is not None and not image.get_typeof("exif-data"):
         image = image.copy()
         image.set_type(pyvips.GValue.blob_type, "exif-data", exif)

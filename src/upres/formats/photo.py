@@ -132,8 +132,8 @@ class PagesEnlargement:
 
     source: Path
     options: Options
-    pages: list[int]
-    """Their numbers in the file, from 0."""
+    pages: dict[int, int]
+    """By their numbers in the file, from 0: where their directories are."""
     estimate: Estimate
     parts: list[int]
     """How many pixels each page of the result has."""
@@ -152,12 +152,13 @@ class PagesEnlargement:
         done = 0
         with replacing(target) as temporary, temporary.open("r+b") as file:
             pointer = tiff_pages.begin(file, big=self.bigtiff)
-            for number, (page, pixels) in enumerate(zip(self.pages, self.parts, strict=True)):
+            pages = zip(self.pages.items(), self.parts, strict=True)
+            for number, ((page, directory), pixels) in enumerate(pages):
                 start, share = done / self.estimate.pixels, pixels / self.estimate.pixels
                 part = partial(_share, progress, start, share) if progress else None
                 path = temporary_name(target, target.suffix)
                 try:
-                    _open_page(self.source, self.options, page).write_as(
+                    _open_page(self.source, self.options, page, directory).write_as(
                         path, target, bigtiff=self.bigtiff, progress=part
                     )
                     pointer = tiff_pages.append(
@@ -171,15 +172,14 @@ class PagesEnlargement:
 def open_file(source: Path, options: Options) -> PhotoEnlargement | PagesEnlargement:
     """Open a photograph and find out what is to become of it: see ``upres.formats``."""
     photo = open_photo(source, keep_cmyk=options.cmyk)
-    pages = tiff_pages.full_pages(source) if photo.pages > 1 else [0]
-    if pages == [0]:
-        return _planned(photo, options)
-    if len(pages) == 1:
-        return _open_page(source, options, pages[0])
+    pages = tiff_pages.full_pages(source) if photo.pages > 1 else {}
+    if len(pages) <= 1:
+        others = [page for page in pages.items() if page[0]]
+        return _open_page(source, options, *others[0]) if others else _planned(photo, options)
     # Not all are kept open, as there may be more of them than files can be.
     sizes, parts, content, disk = [], [], 0, 0
-    for page in pages:
-        job = _open_page(source, options, page)
+    for page, directory in pages.items():
+        job = _open_page(source, options, page, directory)
         sizes.append((job.width, job.height))
         parts.append(job.estimate.pixels)
         content += job.content_bytes
@@ -190,9 +190,10 @@ def open_file(source: Path, options: Options) -> PhotoEnlargement | PagesEnlarge
     return PagesEnlargement(source, options, pages, estimate, parts, needs_bigtiff(content))
 
 
-def _open_page(source: Path, options: Options, page: int) -> PhotoEnlargement:
+def _open_page(source: Path, options: Options, page: int, directory: int) -> PhotoEnlargement:
     try:
-        return _planned(open_photo(source, keep_cmyk=options.cmyk, page=page), options)
+        photo = open_photo(source, keep_cmyk=options.cmyk, directory=directory)
+        return _planned(photo, options)
     except InputError as error:
         raise InputError(f"{error} (page {page + 1})") from None
 

@@ -48,9 +48,10 @@ class Photo:
     width: int
     frames: int
     """More than one of an animation only."""
-    page: int
-    """Which one this is, from 0, of the file's ``pages``."""
     pages: int
+    """That the file has, if it is a TIFF."""
+    directory: int | None
+    """Where this one's directory of tags is in the file, if it is not the first page."""
     cmyk: bool
     """Is kept as four inks; otherwise it is grey or RGB."""
     colours: int

@@ -42,17 +42,25 @@ def read_header(file: BinaryIO) -> tuple[str, bool, int]:
 def read_starts(file: BinaryIO) -> list[int]:
     """Where the directories of a file's pages are; raises ``struct.error`` if it is damaged."""
     endian, big, start = read_header(file)
-    head, size, offset = ("Q", 20, "Q") if big else ("H", 12, "I")
-    starts: list[int] = []
-    known = set()
-    while start and start not in known:
-        starts.append(start)
-        known.add(start)
-        file.seek(min(start, _FARTHEST))
-        (number,) = struct.unpack(endian + head, file.read(struct.calcsize(endian + head)))
-        file.seek(min(size * number, _FARTHEST), 1)
-        (start,) = struct.unpack(endian + offset, file.read(struct.calcsize(endian + offset)))
-    return starts
+    offset = endian + ("Q" if big else "I")
+    # In the order of the pages.
+    starts: dict[int, None] = {}
+    while start and start not in starts:
+        starts[start] = None
+        file.seek(next_pointer(file, endian, big, start))
+        (start,) = struct.unpack(offset, file.read(struct.calcsize(offset)))
+    return list(starts)
+
+
+def next_pointer(file: BinaryIO, endian: str, big: bool, start: int) -> int:
+    """Where the directory at ``start`` says where the next page's is.
+
+    Raises ``struct.error`` if the file is damaged.
+    """
+    head, size = (endian + "Q", 20) if big else (endian + "H", 12)
+    file.seek(min(start, _FARTHEST))
+    (number,) = struct.unpack(head, file.read(struct.calcsize(head)))
+    return file.tell() + min(size * int(number), _FARTHEST)
 
 
 def read_entries(

@@ -19,7 +19,6 @@ from upres.formats.tiff import (
     pack,
     read_entries,
     read_header,
-    read_starts,
 )
 
 _PREFIX = b"Exif\0\0"
@@ -48,12 +47,15 @@ SHAPE_NOTE = '{"shape"'
 """What a description begins with that is a library's note of the small picture's shape."""
 
 
-def read(path: Path, page: int) -> bytes | None:
-    """Descriptive tags of a page of a TIFF file as an EXIF block; ``None`` if it has none."""
+def read(path: Path, directory: int | None) -> bytes | None:
+    """Descriptive tags of a page of a TIFF file as an EXIF block; ``None`` if it has none.
+
+    The page is that whose ``directory`` is there, or the first.
+    """
     try:
         with path.open("rb") as file:
-            entries = _descriptive(file, page)
-    except (OSError, struct.error, IndexError):
+            entries = _descriptive(file, directory)
+    except (OSError, struct.error):
         return None  # damaged: what reads the pixels will say so
     if not entries:
         return None
@@ -72,7 +74,7 @@ def add(path: Path, exif: bytes, iptc: bytes, *, height: int, width: int) -> Non
     """
     entries: list[Entry] = []
     with suppress(struct.error):
-        entries = _descriptive(BytesIO(exif.removeprefix(_PREFIX)), 0)
+        entries = _descriptive(BytesIO(exif.removeprefix(_PREFIX)), None)
     if iptc:
         # As whole longs, by custom.
         entries.append((_IPTC, 4, -(-len(iptc) // 4), iptc + bytes(-len(iptc) % 4)))
@@ -112,11 +114,9 @@ def without_preview(exif: bytes) -> bytes:
     return exif[:pointer] + bytes(4) + exif[pointer + 4 :]
 
 
-def _descriptive(file: BinaryIO, page: int) -> list[Entry]:
+def _descriptive(file: BinaryIO, directory: int | None) -> list[Entry]:
     endian, big, start = read_header(file)
-    if page:
-        start = read_starts(file)[page]
-    entries = read_entries(file, endian, big, start, depth=2)
+    entries = read_entries(file, endian, big, directory or start, depth=2)
     return [
         (tag, kind, count, values)
         for tag, kind, count, values in entries

@@ -6,12 +6,23 @@ Source: TIFF 6.0, sections 2, 3 and 12 (NewSubfileType, PageNumber).
 
 from __future__ import annotations
 
+import os
 import struct
+import weakref
 from pathlib import Path
 from typing import BinaryIO
 
+import pyvips
+
 from upres.errors import InputError
-from upres.formats.tiff import Entry, pack, read_entries, read_header, read_starts
+from upres.formats.tiff import (
+    Entry,
+    next_pointer,
+    pack,
+    read_entries,
+    read_header,
+    read_starts,
+)
 
 _SUBFILE_TYPE, _PAGE_NUMBER = 254, 297
 _REDUCED, _PAGE, _MASK = 1, 2, 4
@@ -24,13 +35,15 @@ _FORMATS = {3: "H", 4: "I", 16: "Q"}
 _BLOCK = 2**20
 
 
-def full_pages(path: Path) -> list[int]:
-    """Numbers of a file's pages, from 0, without those that are smaller copies of others.
+def full_pages(path: Path) -> dict[int, int]:
+    """A file's pages, without those that are smaller copies of others.
+
+    By their numbers, from 0: where their directories are.
 
     Such copies are a preview or the overviews of a large picture. Raises ``InputError`` if a
     page is but the mask of another, or the file is damaged.
     """
-    pages = []
+    pages = {}
     try:
         with path.open("rb") as file:
             endian, big, _ = read_header(file)
@@ -45,10 +58,48 @@ def full_pages(path: Path) -> list[int]:
                         "remove it, or save the picture with an alpha channel"
                     )
                 if not kind & _REDUCED:
-                    pages.append(number)
+                    pages[number] = start
     except (OSError, struct.error):
         raise InputError(f"{path}: this picture is damaged or truncated") from None
-    return pages or [0]
+    return pages
+
+
+def only(path: Path, directory: int) -> pyvips.Source:
+    """A TIFF file's content as if the page whose directory is there were its only one.
+
+    Nothing is copied. libvips would walk from page to page each time that one is opened, which
+    takes hours in a file of thousands. Raises ``struct.error`` if the file is damaged, and
+    ``OSError`` if it cannot be read.
+    """
+    with path.open("rb") as file:
+        endian, big, _ = read_header(file)
+        following = next_pointer(file, endian, big, directory)
+    offset = endian + ("Q" if big else "I")
+    changes = {8 if big else 4: struct.pack(offset, directory), following: struct.pack(offset, 0)}
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    position = 0
+
+    def read(count: int) -> bytes | None:
+        nonlocal position
+        content = bytearray(os.pread(descriptor, count, position))
+        for place, new in changes.items():
+            for number, byte in enumerate(new):
+                if 0 <= place + number - position < len(content):
+                    content[place + number - position] = byte
+        position += len(content)
+        return bytes(content) or None
+
+    def seek(offset: int, whence: int) -> int:
+        nonlocal position
+        end = os.fstat(descriptor).st_size
+        position = max(0, offset + (0, position, end)[whence])
+        return position
+
+    source = pyvips.SourceCustom()
+    source.on_read(read)
+    source.on_seek(seek)
+    weakref.finalize(source, os.close, descriptor)
+    return source
 
 
 def begin(file: BinaryIO, *, big: bool) -> int:
