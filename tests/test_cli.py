@@ -450,6 +450,14 @@ def test_the_time_that_is_left_is_told(
     assert set(said) == {f"{photo.name}: about 0 minutes to go", f"wrote {job.target}"}
 
 
+def test_a_folder_that_is_not_there_yet_may_have_a_dot(
+    tmp_path: Path, photo: Path, model_file: Path
+) -> None:
+    result = upres("enlarge", photo, "--model", model_file, "--output", "version.2/", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "version.2" / f"{photo.stem}_x2{photo.suffix}").is_file()
+
+
 def test_an_empty_folder_stops_no_other(tmp_path: Path, photo: Path, model_file: Path) -> None:
     (tmp_path / "empty").mkdir()
     command = ["enlarge", "empty", photo, "none*.gif", "-o", "out", "--model", model_file]

@@ -10,7 +10,15 @@ import pyvips
 
 from upres.errors import InputError, OutputError, UsageError
 from upres.formats import SUFFIXES, Options
-from upres.jobs import Job, destinations, find, space_warning, suffix_called, suffix_of
+from upres.jobs import (
+    Job,
+    destinations,
+    find,
+    is_folder,
+    space_warning,
+    suffix_called,
+    suffix_of,
+)
 
 
 def files(folder: Path, *names: str) -> None:
@@ -102,6 +110,7 @@ def targets(
         pairs,
         Path(output) if output else None,
         options or Options(),
+        folder=bool(output) and is_folder(str(output)),
         default_scale=4,
         suffix=suffix,
     )
@@ -130,6 +139,7 @@ def test_output_is_a_file_or_a_folder(tmp_path: Path) -> None:
     there = tmp_path / "existing.d"
     there.mkdir()
     assert targets(["one.jpg"], "x.png") == ["x.png"]
+    assert targets(["one.jpg"], "new.d/") == ["new.d/one_x4.jpg"]
     assert targets(["one.jpg"], str(there)) == [f"{there.as_posix()}/one_x4.jpg"]
     assert targets(["one.jpg", "sub/two.jpg"], "new") == ["new/one_x4.jpg", "new/sub/two_x4.jpg"]
     with pytest.raises(UsageError, match="2 pictures need a folder"):

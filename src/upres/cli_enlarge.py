@@ -36,10 +36,11 @@ def enlarge(
         typer.Argument(help="Picture files, folders, patterns such as 'a/*.png', or - (stdin)."),
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
+            metavar="<path>",
             help="A file, a folder, or - (stdout); default: photo_x4.jpg beside photo.jpg.",
         ),
     ] = None,
@@ -113,17 +114,22 @@ def enlarge(
     )
     suffix = suffix_called(format) if format else None
     existing: Existing = "replace" if force else "skip" if skip_existing else "refuse"
-    folder = output if output and output != STREAM and is_folder(output) else None
+    target = None if output is None else Path(output)
+    # A path has forgotten the slash that says that it is a folder's.
+    folder = target if output and target != STREAM and is_folder(output) else None
     if resume and folder is None:
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
-    default_scale = options.default_scale
-    if STREAM in pictures or output == STREAM:
-        _enlarge_stream(pictures, output, options, suffix, existing)
+    default = options.default_scale
+    if STREAM in pictures or target == STREAM:
+        if folder:
+            raise UsageError(f"--output {output}: standard input and output need a file's name")
+        _enlarge_stream(pictures, target, options, suffix, existing)
         return
-    if output is None and any(path.is_dir() for path in pictures):
+    if target is None and any(path.is_dir() for path in pictures):
         raise UsageError("a folder of pictures needs an --output folder for the results")
     found, empty = find(pictures, recursive=recursive, leave_out=folder)
-    jobs = destinations(found, output, options, default_scale=default_scale, suffix=suffix)
+    into = folder is not None
+    jobs = destinations(found, target, options, folder=into, default_scale=default, suffix=suffix)
     if folder is None:
         summary = _run(jobs, options, existing, quiet=quiet)
     else:
@@ -259,12 +265,10 @@ def _enlarge_stream(
 ) -> None:
     """Enlarge one picture from standard input, or to standard output, through files."""
     from upres import streams
-    from upres.jobs import Job, is_folder, suffix_of
+    from upres.jobs import Job, suffix_of
 
     if len(pictures) > 1 or pictures[0].is_dir():
         raise UsageError("standard input and output (-) are for one picture at a time")
-    if output and output != STREAM and is_folder(output):
-        raise UsageError(f"--output {output}: a picture from standard input needs a file's name")
     to_stream = output in (None, STREAM)
     for stream, used in ((sys.stdin, pictures[0] == STREAM), (sys.stdout, to_stream)):
         if used and stream is None:

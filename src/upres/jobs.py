@@ -85,21 +85,22 @@ def destinations(
     output: Path | None,
     options: Options,
     *,
+    folder: bool,
     default_scale: int,
     suffix: str | None = None,
 ) -> list[Job]:
     """Pair each picture with the file that it is to be enlarged to.
 
     Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it, or what else
-    ``options`` ask for, such as ``harbour_1920x1080.jpg``. ``output`` is a folder if it is
-    one or has no suffix, and folders are mirrored into it; otherwise it is the one
-    result's file. ``suffix`` replaces that of the results.
+    ``options`` ask for, such as ``harbour_1920x1080.jpg``. ``output`` is a ``folder`` (see
+    ``is_folder``), and folders are mirrored into it; otherwise it is the one result's file.
+    ``suffix`` replaces that of the results.
 
     Raises ``UsageError`` if several inputs are to go to one file or ``suffix`` is not that
     of ``output``, ``OutputError`` if two pictures would get one name, or one the name of a
     picture that is to be read.
     """
-    if output is not None and not is_folder(output):
+    if output is not None and not folder:
         if len(found) > 1:
             raise UsageError(f"--output {output}: {len(found)} pictures need a folder, not a file")
         if suffix and output.suffix.lower() != suffix:
@@ -126,9 +127,10 @@ def destinations(
     return jobs
 
 
-def is_folder(output: Path) -> bool:
-    """Whether ``--output`` means a folder: it is one, or has no suffix."""
-    return output.is_dir() or output.suffix == ""
+def is_folder(output: str) -> bool:
+    """Whether ``--output`` means a folder: it is one, ends like one, or has no suffix."""
+    separators = (os.sep, os.altsep or os.sep)
+    return output.endswith(separators) or os.path.isdir(output) or Path(output).suffix == ""
 
 
 def suffix_called(name: str) -> str:

@@ -32,7 +32,7 @@ def to_float(image: NDArray[Any]) -> Float32Array:
 
     Raises ``InputError`` for another dtype, or floating-point values outside [0, 1].
     """
-    if image.dtype in (np.uint8, np.uint16):
+    if image.dtype.newbyteorder("=") in (np.uint8, np.uint16):
         return to_unit(image, 0, np.iinfo(image.dtype).max)
     if not np.issubdtype(image.dtype, np.floating):
         raise InputError(f"expected uint8, uint16 or floating-point samples, got {image.dtype}")

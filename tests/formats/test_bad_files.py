@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import pyvips
+import tifffile
 
 from upres.errors import InputError, OutputError, UsageError
-from upres.formats import SUFFIXES, Options, enlarge_file
+from upres.formats import SUFFIXES, Options, enlarge_file, open_file
 from upres.formats.opening import read_rgb8
 
 
@@ -202,3 +203,10 @@ def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(InputError, match="pipe can be read once only: give it as standard input"):
         enlarge_file(tmp_path / "pipe.png", tmp_path / "out.png", Options())
+
+
+def test_samples_of_64_bits_are_not_called_damage(tmp_path: Path) -> None:
+    path = tmp_path / "double.tif"
+    tifffile.imwrite(path, np.zeros((8, 8, 3)), photometric="rgb")
+    with pytest.raises(InputError, match=r"double\.tif: its samples are of more than 32 bits"):
+        open_file(path, Options())

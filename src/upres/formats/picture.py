@@ -27,6 +27,13 @@ pyvips.block_untrusted_set(True)
 pyvips.cache_set_max(0)
 
 
+_NOT_READ = {
+    "samples out of range": "its samples are of more than 32 bits",
+    "bad labq format": "its colours are CIELAB of 8 bits",
+}
+"""What libvips says, as of damage, of TIFF files of kinds that it does not read."""
+
+
 def _text(pointer: Any) -> str:
     content = b"NULL" if pointer == pyvips.ffi.NULL else pyvips.ffi.string(pointer)
     text: str = content.decode("utf-8", "backslashreplace")
@@ -127,6 +134,12 @@ class Photo:
 def damaged(path: Path, error: pyvips.Error) -> InputError:
     """What to raise where libvips cannot go on reading ``path``."""
     line = first_line(error)
+    for said, kind in _NOT_READ.items():
+        if said in line:
+            return InputError(
+                f"{path}: {kind}, which upres does not read: convert it to samples of 16 bits, or "
+                "to floating point of 32"
+            )
     # libvips has one place for what all threads have to say: a word on another file is none on
     # this one, and that something was not done is known.
     told = "" if '"' in line or line.startswith("unable to") else f": {line}"
