@@ -19,12 +19,19 @@ import pyvips
 from upres import batch
 from upres.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files
 from upres.errors import InputError, OutputError, UsageError
-from upres.formats import Options, temporary_name
+from upres.files import (
+    PROCESS,
+    create_locked,
+    remove_leftovers,
+    temporary,
+    temporary_name,
+)
+from upres.formats import Options
 from upres.formats.opening import read_rgb8
 from upres.formats.photo import PhotoEnlargement
 from upres.inference import enlarge
 from upres.jobs import Job, space_warning
-from upres.journal import NAME, Journal, opened, remove_leftovers
+from upres.journal import NAME, Journal, opened
 
 ASKED = {"scale": 2, "fit": (3, 4)}
 
@@ -485,16 +492,57 @@ def test_one_process_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_ended_processes_go(tmp_path: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    own = temporary_name(tmp_path / "a.png", ".png")
-    other = own.with_name(own.name.replace(str(os.getpid()), str(ended.pid)))
-    users = [tmp_path / f".photo.{ended.pid}.png", tmp_path / "a.upres-1-2.png"]
-    for path in (own, other, *users):
+    # What a killed process leaves is there, but nobody has it locked.
+    left = temporary_name(tmp_path / "a.png", ".raw")
+    users = [tmp_path / ".photo.12.png", tmp_path / "a.upres-1-2.png"]
+    for path in (left, *users):
         path.touch()
-    remove_leftovers([tmp_path, tmp_path / "none"])
-    assert not other.exists()
-    assert own.exists(), "of a process that lives"
-    assert all(path.exists() for path in users)
-    remove_leftovers([tmp_path], of_process=os.getpid())
+    # Another process, which may think that it has the same number: a container's, say.
+    other = temporary_name(tmp_path / "b.png", ".raw")
+    busy = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib, upres.files as f; f.create_locked(pathlib.Path(sys.argv[1])); "
+            "print(flush=True); sys.stdin.read()",
+            str(other),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert busy.stdout
+    busy.stdout.readline()
+    with temporary(tmp_path / "c.png", ".png") as own:
+        remove_leftovers([tmp_path, tmp_path / "none"])
+        assert sorted(tmp_path.iterdir()) == sorted([other, own, *users])
+    busy.kill()
+    busy.communicate()
+    assert other.exists()
+    remove_leftovers([tmp_path])
     assert sorted(tmp_path.iterdir()) == sorted(users)
+
+
+def test_a_process_removes_its_own_leftovers_locked_or_not(tmp_path: Path) -> None:
+    with temporary(tmp_path / "a.png", ".png"):
+        remove_leftovers([tmp_path], of_process="0" * 8)
+        assert any(tmp_path.iterdir())
+        remove_leftovers([tmp_path], of_process=PROCESS)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_taken_for_left_behind_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    def late(descriptor: int) -> None:
+        attempts.append(descriptor)
+        if len(attempts) == 1:
+            (tmp_path / "a").unlink()  # by another process, which had locked it
+        elif len(attempts) == 2:
+            raise BlockingIOError  # which has it still
+
+    monkeypatch.setattr("upres.files.lock", late)
+    os.close(create_locked(tmp_path / "a"))
+    assert len(attempts) == 3
+    assert (tmp_path / "a").exists()

@@ -370,8 +370,9 @@ def test_standard_output_that_is_full(tmp_path: Path, photo: Path, model_file: P
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 def test_nothing_of_a_stream_stays(tmp_path: Path, photo: Path, model_file: Path) -> None:
     temporary = tmp_path / "temporary"
-    ended = temporary / "upres-stream-999999999-abc"
+    ended = temporary / "upres-stream-abc"
     ended.mkdir(parents=True)
+    (ended / "lock").touch()
     (ended / "standard input").write_bytes(b"left by a process that was killed")
     process = subprocess.Popen(
         [sys.executable, "-m", "upres", "enlarge", "-", "--model", str(model_file)],
@@ -385,7 +386,7 @@ def test_nothing_of_a_stream_stays(tmp_path: Path, photo: Path, model_file: Path
     process.stdin.write(photo.read_bytes())
     process.stdin.flush()
     for _ in range(600):
-        if any(temporary.glob(f"upres-stream-{process.pid}-*/standard input")):
+        if not ended.exists() and any(temporary.glob("upres-stream-*/standard input")):
             break
         time.sleep(0.1)
     assert not ended.exists()

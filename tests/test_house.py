@@ -24,6 +24,7 @@ LAYERS = [
     "engine",
     "tiles",
     "inference",
+    "files",
     "formats",
     "jobs",
     "journal",

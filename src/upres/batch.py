@@ -18,9 +18,10 @@ from types import FrameType
 from typing import Literal
 
 from upres.errors import InputError, OutputError, UpresError
-from upres.formats import Options, make_folder, open_file
+from upres.files import PROCESS, make_folder, remove_leftovers
+from upres.formats import Options, open_file
 from upres.jobs import Job
-from upres.journal import Journal, Stamp, remove_leftovers
+from upres.journal import Journal, Stamp
 
 PIXELS_AT_ONCE = 4_000_000
 """Output pixels that are worked on at once: small pictures overlap, a large one runs alone."""
@@ -145,7 +146,7 @@ def enlarge_files(
             summary.still_busy = True
     summary.left += len(waiting)
     if summary.still_busy:
-        remove_leftovers({job.target.parent for job, _ in pending}, of_process=os.getpid())
+        remove_leftovers({job.target.parent for job, _ in pending}, of_process=PROCESS)
     if journal:
         with suppress(OutputError):
             journal.commit(at_once=True)

@@ -159,8 +159,8 @@ def _run(
     from rich.markup import escape
 
     from upres import batch
+    from upres.files import remove_leftovers
     from upres.jobs import space_warning
-    from upres.journal import remove_leftovers
 
     with batch.stop_on_signals() as stop, progress_bar(quiet) as bar:
 
@@ -209,7 +209,7 @@ def _journal(
 ) -> Iterator[Journal]:
     """The journal of a run into a folder, which is made for it and goes if nothing is in it."""
     from upres import journal
-    from upres.formats import make_folder
+    from upres.files import make_folder
 
     new = not folder.exists()
     make_folder(folder)

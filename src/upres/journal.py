@@ -1,4 +1,4 @@
-"""What makes a run over many files resumable: its journal, its lock, its leftovers.
+"""What makes a run over many files resumable: its journal and its lock.
 
 The journal, ``.upres-journal.jsonl`` in the output folder, is there while a run is
 unfinished. Its first line says what was asked; each further line is one picture that is
@@ -15,13 +15,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from upres.errors import OutputError, UsageError
-from upres.formats import TEMPORARY
+from upres.files import lock
 
 NAME = ".upres-journal.jsonl"
 VERSION = 1
@@ -192,20 +192,6 @@ def fingerprint(model: str) -> str:
     return f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
-def remove_leftovers(folders: Iterable[Path], *, of_process: int | None = None) -> None:
-    """Remove the temporary files that ended processes left in ``folders``, or that one left."""
-    for folder in folders:
-        with suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                match = TEMPORARY.fullmatch(entry.name)
-                if match is None:
-                    continue
-                pid = int(match["pid"])
-                if pid == of_process or (of_process is None and not is_alive(pid)):
-                    with suppress(OSError):
-                        os.unlink(entry.path)
-
-
 def _read(file: BinaryIO) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """What was asked and the lines, cutting off what a kill or power loss left half-written."""
     file.seek(0)
@@ -256,7 +242,7 @@ def _lock(path: Path) -> BinaryIO:
     while True:
         file = path.open("a+b")
         try:
-            _lock_open(file)
+            lock(file.fileno())
             # Whoever had the lock may have removed the file before letting go of it.
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
@@ -274,28 +260,11 @@ def _sync(path: Path) -> None:
 
 
 if sys.platform == "win32":
-    import msvcrt
-
-    def _lock_open(file: BinaryIO) -> None:
-        # A byte far beyond the end, as nobody else can read what is locked here.
-        file.seek(2**40)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            raise BlockingIOError from None
 
     def _sync_folder(folder: Path) -> None:
         pass  # Windows has no such call
 
-    def is_alive(pid: int) -> bool:
-        """Whether there is a process of this number."""
-        return False  # a file that a living process has open cannot be removed anyway
-
 else:
-    import fcntl
-
-    def _lock_open(file: BinaryIO) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _sync_folder(folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -303,13 +272,3 @@ else:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-    def is_alive(pid: int) -> bool:
-        """Whether there is a process of this number."""
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except (PermissionError, OverflowError):
-            pass
-        return True

@@ -7,26 +7,35 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from upres.errors import OutputError
-from upres.journal import is_alive
+from upres.files import create_locked, lock
 
 PREFIX = "upres-stream-"
-"""Begins the name of such a folder, before its process' number."""
+"""Begins the name of such a folder."""
+
+_LOCK = "lock"
+"""A file in it that is locked as long as its process lives."""
 
 
 @contextmanager
 def folder() -> Iterator[str]:
     """A folder that is there for a while; those that ended processes left are removed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        pid = left.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdigit() and not is_alive(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-    prefix = f"{PREFIX}{os.getpid()}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
-        yield name
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{_LOCK}"):
+        with suppress(OSError), left.open("r+b") as file:
+            lock(file.fileno())
+            shutil.rmtree(left.parent, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+        try:
+            held = create_locked(Path(name, _LOCK))
+        except OSError as error:
+            raise _cannot_keep(name, error) from None
+        try:
+            yield name
+        finally:
+            os.close(held)
 
 
 def read_into(path: Path) -> None:
@@ -35,9 +44,7 @@ def read_into(path: Path) -> None:
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
     except OSError as error:
-        raise OutputError(
-            f"{path.parent}: cannot keep standard input here: {error.strerror}"
-        ) from None
+        raise _cannot_keep(path.parent, error) from None
 
 
 def write_from(path: Path) -> None:
@@ -53,3 +60,7 @@ def write_from(path: Path) -> None:
         raise
     except OSError as error:
         raise OutputError(f"standard output: cannot write the picture: {error.strerror}") from None
+
+
+def _cannot_keep(folder: Path | str, error: OSError) -> OutputError:
+    return OutputError(f"{folder}: cannot keep standard input here: {error.strerror}")

@@ -133,7 +133,7 @@ def test_written_files_have_the_usual_permissions(tmp_path: Path, model_file: Pa
 
 
 def test_results_of_one_name_so_far_do_not_meet(tmp_path: Path, model_file: Path) -> None:
-    from upres.formats import TEMPORARY, replacing
+    from upres.files import PROCESS, TEMPORARY, replacing
 
     one, two = (tmp_path / f"{'x' * 100}{end}.png" for end in "ab")
     with replacing(one) as first, replacing(two) as second:
@@ -141,7 +141,7 @@ def test_results_of_one_name_so_far_do_not_meet(tmp_path: Path, model_file: Path
         for name in (first.name, second.name):
             match = TEMPORARY.fullmatch(name)
             assert match
-            assert int(match["pid"]) == os.getpid()
+            assert match["process"] == PROCESS
         first.write_text("one")
         second.write_text("two")
     assert (one.read_text(), two.read_text()) == ("one", "two")

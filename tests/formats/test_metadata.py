@@ -269,7 +269,7 @@ def test_png_says_what_its_colours_mean_as_before(
     srgb = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
     picture.save(tmp_path / "in.png", pnginfo=info, icc_profile=srgb if profile else None)
     # In many small steps, as with a file of many megabytes.
-    monkeypatch.setattr("upres.formats.SPLICE_BLOCK", 1000)
+    monkeypatch.setattr("upres.files.SPLICE_BLOCK", 1000)
     options = Options(model=str(model_file))
     enlarge_file(tmp_path / "in.png", tmp_path / "out.png", options)
     found = chunks(tmp_path / "out.png")

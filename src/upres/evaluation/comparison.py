@@ -13,7 +13,7 @@ from rich.table import Table
 
 from upres.evaluation.runs import SMOOTHING, Run
 from upres.evaluation.tables import short_number
-from upres.formats import replacing
+from upres.files import replacing
 
 MISSING = "(not there)"
 

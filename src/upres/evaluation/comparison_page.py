@@ -21,7 +21,7 @@ from upres.evaluation.comparison import (
 )
 from upres.evaluation.pages import write_page
 from upres.evaluation.runs import SMOOTHING, Run
-from upres.formats import replacing
+from upres.files import replacing
 
 
 def panels(runs: Sequence[Run]) -> list[plots.Panel]:

@@ -9,7 +9,7 @@ from upres.errors import UsageError, needs_extra
 from upres.evaluation import benchmark, tables
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.runs import Run, read_runs
-from upres.formats import make_folder
+from upres.files import make_folder
 from upres.model import Model
 
 

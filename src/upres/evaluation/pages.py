@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from upres.formats import replacing
+from upres.files import replacing
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:

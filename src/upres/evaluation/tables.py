@@ -15,7 +15,7 @@ from rich import box
 from rich.table import Table
 
 from upres.evaluation.benchmark import Evaluation, MethodResult
-from upres.formats import replacing
+from upres.files import replacing
 
 MEAN = "mean"
 """In the CSV's column of images, the row of a set's means. No picture has this name, as

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from upres.formats import splice
+from upres.files import splice
 from upres.formats.jpeg import LONGEST_SEGMENT, add_segments, jpeg_segments
 
 _COM = 0xFE

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-from upres.formats import png_chunks, splice
+from upres.files import splice
+from upres.formats import png_chunks
 from upres.formats.jpeg import APP1, LONGEST_SEGMENT, jpeg_segments
 from upres.formats.tiff import EXIF, INTEROPERABILITY, read_header
 

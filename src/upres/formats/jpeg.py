@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.formats import splice
+from upres.files import splice
 
 APP1 = 0xE1
 LONGEST_SEGMENT = 2**16 - 3

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.errors import InputError, OutputError
-from upres.formats import replacing, temporary_name, tiff_pages
+from upres.files import replacing, temporary, temporary_name
+from upres.formats import tiff_pages
 from upres.formats.choice import choose_models
 from upres.formats.opening import examined, open_photo
 from upres.formats.options import Estimate, Options, output_size
@@ -70,8 +71,8 @@ class PhotoEnlargement:
         It is put together in memory or, if it is large, on disk beside ``target``, and then
         encoded.
         """
-        with replacing(target) as temporary:
-            self.write_as(temporary, target, progress=progress)
+        with replacing(target) as path:
+            self.write_as(path, target, progress=progress)
 
     def write_as(
         self,
@@ -150,22 +151,19 @@ class PagesEnlargement:
             )
         _check_disk(target, self.estimate.disk_bytes)
         done = 0
-        with replacing(target) as temporary, temporary.open("r+b") as file:
+        with replacing(target) as result, result.open("r+b") as file:
             pointer = tiff_pages.begin(file, big=self.bigtiff)
             pages = zip(self.pages.items(), self.parts, strict=True)
             for number, ((page, directory), pixels) in enumerate(pages):
                 start, share = done / self.estimate.pixels, pixels / self.estimate.pixels
                 part = partial(_share, progress, start, share) if progress else None
-                path = temporary_name(target, target.suffix)
-                try:
+                with temporary(target, target.suffix) as path:
                     _open_page(self.source, self.options, page, directory).write_as(
                         path, target, bigtiff=self.bigtiff, progress=part
                     )
                     pointer = tiff_pages.append(
                         file, path, pointer, number=number, count=len(self.pages)
                     )
-                finally:
-                    path.unlink(missing_ok=True)
                 done += pixels
 
 

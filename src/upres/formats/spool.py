@@ -12,6 +12,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
+from upres.files import create_locked
 from upres.formats.tiff import Entry, pack
 from upres.pixels import copy_planes
 
@@ -44,8 +45,7 @@ class Spool:
         if not small:
             head = _head(shape, dtype)
             self._start = len(head)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            self._file = os.open(path, flags)
+            self._file = create_locked(path)
             os.write(self._file, head)
 
     def __enter__(self) -> Spool:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.errors import OutputError
-from upres.formats import make_folder
+from upres.files import make_folder
 
 _FORMAT = 1
 """To be raised when what is stored, or how low resolution is made, changes."""

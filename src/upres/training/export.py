@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from upres.engine import compile_window
 from upres.errors import ModelError, OutputError, RecipeError, TrainingError, UsageError
 from upres.evaluation.record import write_card
-from upres.formats import replacing
+from upres.files import replacing
 from upres.model import CARD_KEY, ModelCard, read_model
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, recipe_from

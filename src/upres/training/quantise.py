@@ -25,7 +25,7 @@ from onnxruntime.quantization import (
 
 from upres.errors import InputError, ModelError, TrainingError
 from upres.evaluation.record import write_card
-from upres.formats import replacing
+from upres.files import replacing
 from upres.model import INT8, Model, ModelCard, read_model
 from upres.pixels import Float32Array
 from upres.resize import bicubic

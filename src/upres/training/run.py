@@ -25,7 +25,7 @@ from torch import Tensor
 
 import upres
 from upres.errors import TrainingError
-from upres.formats import replacing
+from upres.files import replacing
 from upres.resize import bicubic
 from upres.training.config import Recipe, recipe_values
 

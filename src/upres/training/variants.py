@@ -14,7 +14,7 @@ import onnx
 from upres.engine import compile_window
 from upres.errors import ModelError, TrainingError
 from upres.evaluation.record import write_card
-from upres.formats import replacing
+from upres.files import replacing
 from upres.model import Model, ModelCard, read_model
 from upres.pixels import Float32Array
 from upres.training.export import check_target, to_onnx

@@ -1,0 +1,162 @@
+"""Writes files so that nothing is lost: temporary names, locks, replacing at once and whole."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from upres.errors import OutputError
+
+SPLICE_BLOCK = 2**20
+"""Bytes that ``splice`` moves at once."""
+
+PROCESS = secrets.token_hex(4)
+"""Tells this process from all others, those in containers included, whose numbers are alike."""
+
+TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?")
+"""Full names of the files that are there only while a process is at work on a result."""
+
+_count = itertools.count()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, with its parents; raise ``OutputError`` if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from None
+
+
+def temporary_name(path: Path, suffix: str) -> Path:
+    """A name beside ``path`` that no other result, thread or process has; see ``TEMPORARY``."""
+    # Short, as a name that is as long as it may be leaves no room for more.
+    return path.with_name(f".{path.stem[:40]}.upres-{PROCESS}-{next(_count)}{suffix}")
+
+
+@contextmanager
+def temporary(path: Path, suffix: str) -> Iterator[Path]:
+    """Give the name of a new, empty file beside ``path``, which is there for a while.
+
+    Raises ``OSError`` if it cannot be made.
+    """
+    name = temporary_name(path, suffix)
+    descriptor = create_locked(name)
+    if sys.platform == "win32":
+        os.close(descriptor)  # what is open cannot be replaced there
+    try:
+        yield name
+    finally:
+        name.unlink(missing_ok=True)
+        if sys.platform != "win32":
+            os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name to write to; what is there at the end becomes ``path``, at once.
+
+    If anything is raised meanwhile, ``path`` stays as it was and nothing is left behind.
+    Raises ``OutputError`` if the folder or the file cannot be written.
+    """
+    written = False
+    try:
+        with temporary(path, path.suffix) as name:
+            written = True
+            yield name
+            os.replace(name, path)
+    except OSError as error:
+        what = "this file" if written else "here"
+        raise OutputError(f"{path}: cannot write {what}: {error.strerror}") from None
+
+
+def create_locked(path: Path) -> int:
+    """Make a new file, and give it open for reading and writing, locked while it is open.
+
+    Raises ``OSError`` if that cannot be done.
+    """
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            lock(descriptor)
+            # Before it was locked, another process may have taken it for left behind.
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except (FileNotFoundError, BlockingIOError):
+            pass
+        except OSError:
+            return descriptor  # a file system without locks
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folders: Iterable[Path], *, of_process: str | None = None) -> None:
+    """Remove the temporary files that ended processes left in ``folders``, or that one left."""
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                match = TEMPORARY.fullmatch(entry.name)
+                if match is None or of_process not in (None, match["process"]):
+                    continue
+                with suppress(OSError):
+                    if of_process is None:
+                        _remove_unlocked(entry.path)
+                    else:
+                        os.unlink(entry.path)
+
+
+def _remove_unlocked(path: str) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        lock(descriptor)
+        if sys.platform != "win32":
+            os.unlink(path)
+    finally:
+        os.close(descriptor)
+    if sys.platform == "win32":
+        os.unlink(path)
+
+
+def splice(path: Path, start: int, end: int, content: bytes) -> None:
+    """Put bytes in the place of those from ``start`` to ``end``; what follows is moved."""
+    shift = len(content) - (end - start)
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        tops = range(end, size, SPLICE_BLOCK) if shift else ()
+        # Of what moves up, the last first, and of what moves down the first.
+        for top in reversed(tops) if shift > 0 else tops:
+            file.seek(top)
+            block = file.read(min(SPLICE_BLOCK, size - top))
+            file.seek(top + shift)
+            file.write(block)
+        file.seek(start)
+        file.write(content)
+        file.truncate(size + shift)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock(descriptor: int) -> None:
+        """Lock an open file until it is closed; ``BlockingIOError`` if another has the lock."""
+        # A byte far beyond the end, as nobody else can read what is locked here.
+        os.lseek(descriptor, 2**40, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise BlockingIOError from None
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def lock(descriptor: int) -> None:
+        """Lock an open file until it is closed; ``BlockingIOError`` if another has the lock."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
