@@ -20,6 +20,7 @@ LAYERS = [
     "resize",
     "metrics",
     "pixels",
+    "processor",
     "model",
     "engine",
     "tiles",

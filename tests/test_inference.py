@@ -13,7 +13,7 @@ import upres
 from upres.engine import compile_window
 from upres.errors import InputError, ModelError
 from upres.inference import enlarge_windows, stages
-from upres.model import ModelCard, load_model
+from upres.model import ModelCard, computed_in, load_model
 from upres.pixels import from_float, to_float
 from upres.resize import bicubic
 from upres.training.export import export_onnx
@@ -89,6 +89,32 @@ def test_tiled_equals_whole_in_int8(scale: int) -> None:
     whole = by_windows(model, picture)
     # Where float32 rounds differently, a value may be quantised to the one beside it.
     assert np.abs(tiled - whole).mean() < 2e-6
+
+
+def test_bfloat16_leaves_the_picture_itself_in_float32(tmp_path: Path) -> None:
+    # A network that is not trained adds nothing to the picture, repeated.
+    network = Plain(scale=2, features=8, blocks=1)
+    export_onnx(network, ModelCard(name="new", scale=2, halo=network.halo), tmp_path / "new.onnx")
+    picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
+    result = upres.enlarge(picture, model=tmp_path / "new.onnx", precision="bf16")
+    np.testing.assert_array_equal(result, picture.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bfloat16_is_near_float32(scale: int, picture: Picture) -> None:
+    exact, near = (
+        upres.enlarge(picture / np.float32(255), scale=scale, precision=precision)
+        for precision in ("fp32", "bf16")
+    )
+    assert np.abs(near - exact).max() < 2 / 255
+    assert np.square(near - exact).mean() < (0.2 / 255) ** 2
+
+
+def test_tiled_equals_whole_in_bfloat16() -> None:
+    model = computed_in(load_model(scale=2), "bf16")
+    picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
+    tiled = by_windows(model, picture, window_pixels=45 * 45)
+    np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])

@@ -16,12 +16,13 @@ from upres.model import (
     INT8,
     ModelCard,
     SetScore,
+    _read_model,
     at_precision,
-    int8_is_native,
     load_model,
     read_model,
     shipped_models,
 )
+from upres.processor import bfloat16_is_native, int8_is_native
 from upres.training.networks import Plain
 
 CARD = ModelCard(
@@ -153,10 +154,13 @@ def test_variants_are_chosen_by_precision(
         assert at_precision("fast", "auto") == automatic
         assert at_precision("fast", "int8") == "fast-int8"
         assert at_precision("fast", "fp32") == "fast"
+        assert at_precision("fast", "bf16") == "fast"
         assert at_precision("fast-int8", "auto") == "fast-int8"
         assert at_precision(model_file, "auto") == str(model_file)
-    with pytest.raises(ModelError, match="'fast-int8' is int8, and there is no fp32 of it"):
-        at_precision("fast-int8", "fp32")
+    for precision in ("fp32", "bf16"):
+        message = f"'fast-int8' is int8, and there is no {precision} of it"
+        with pytest.raises(ModelError, match=message):
+            at_precision("fast-int8", precision)
     with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):
         at_precision(model_file, "int8")
 
@@ -170,6 +174,18 @@ def test_processors_made_for_int8(
 ) -> None:
     monkeypatch.setattr(Path, "read_text", lambda *_: f"processor: 0\nflags: {flags}\n")
     assert int8_is_native.__wrapped__() == native
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_what_int8_leaves_is_computed_in_bfloat16_where_that_is_native(
+    native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = f"avx512_bf16 {'amx_bf16' if native else ''}"
+    monkeypatch.setattr(Path, "read_text", lambda *_: f"processor: 0\nflags: {flags}\n")
+    monkeypatch.setattr("upres.model.bfloat16_is_native", bfloat16_is_native.__wrapped__)
+    for name, expected in (("fast-int8", native), ("fast", False)):
+        path = shipped_models()[name][2]
+        assert _read_model.__wrapped__(path, ()).bfloat16 == expected
 
 
 def test_a_model_that_is_being_written_is_not_shipped_yet(

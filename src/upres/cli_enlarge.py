@@ -63,7 +63,7 @@ def enlarge(
         ),
     ] = None,
     precision: Annotated[
-        Literal["auto", "fp32", "int8"],
+        Literal["auto", "fp32", "bf16", "int8"],
         typer.Option("--precision", help="Of the model (auto: what the processor is made for)."),
     ] = "auto",
     format: Annotated[

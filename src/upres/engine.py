@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from upres.errors import ModelError
 from upres.model import Model, core
@@ -35,8 +36,8 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
     """Compile ``model`` for windows of 1 x channels x ``height`` x ``width``.
 
     A fixed shape lets the engine choose its kernels and memory once. Precision is pinned
-    to float32: left alone, OpenVINO takes bfloat16 where the processor has it, which is
-    less exact and, on small networks, slower.
+    to float32, or to bfloat16 if ``model`` says so: left alone, OpenVINO takes bfloat16
+    wherever the processor has it, which is less exact and, without AMX, slower.
 
     Raises ``ModelError`` if the model does not take windows of that size.
     """
@@ -97,13 +98,51 @@ def _request_of_this_thread(compiled: openvino.CompiledModel) -> openvino.InferR
 @lru_cache(maxsize=4)
 def _compile(model: Model, height: int, width: int) -> openvino.CompiledModel:
     graph = model.graph.clone()
+    if model.bfloat16:
+        _repeat_exactly(graph)
     try:
         graph.reshape([1, model.card.channels, height, width])
         hint = "THROUGHPUT" if height * width <= SMALL_PIXELS else "LATENCY"
         return core().compile_model(
-            graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": hint}
+            graph,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": "bf16" if model.bfloat16 else "f32",
+                "PERFORMANCE_HINT": hint,
+            },
         )
     except RuntimeError as error:
         raise ModelError(
             f"{model.path}: the engine cannot run this model on {width}x{height} pixels"
         ) from error
+
+
+def _repeat_exactly(graph: openvino.Model) -> None:
+    """Let the picture that a network adds at its end stay in float32 where all else does not.
+
+    The file has it as a convolution that only repeats the input's channels, and convolutions
+    are what the engine computes in bfloat16, of whose 8 bits a picture would show. What follows
+    the last convolution it leaves in float32: so this makes a choice of channels of it.
+    """
+    import openvino.opset13 as operations
+
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() != "Convolution":
+            continue
+        given, weights = node.input_value(0), _constant(node.input_value(1).get_node())
+        if given.get_node().get_type_name() != "Parameter" or weights is None:
+            continue
+        # One input's value, as it is, for each of what comes out.
+        if weights.shape[2:] != (1, 1) or not (np.sort(weights[:, :, 0, 0]) == [0, 0, 1]).all():
+            continue
+        channels = weights[:, :, 0, 0].argmax(1).astype(np.int32)
+        repeated = operations.gather(given, channels, np.int32(1))
+        for reader in node.output(0).get_target_inputs():
+            reader.replace_source_output(repeated.output(0))
+
+
+def _constant(node: openvino.Node) -> NDArray[Any] | None:
+    """The values of a constant, which may be stored in another type; None of what is none."""
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    return node.data if node.get_type_name() == "Constant" else None

@@ -20,6 +20,7 @@ from upres.model import (
     ModelCard,
     Precision,
     at_precision,
+    computed_in,
     load_model,
     read_model,
     shipped_models,
@@ -70,13 +71,13 @@ def enlarge(
     ``model`` is the name of a shipped model, the path of an .onnx file, or a loaded
     model; ``scale`` chooses among a shipped model's scales (default: its largest), and
     ``precision`` between its variants in float32 and in int8 (default: int8 where the
-    processor is made for it).
+    processor is made for it), and of computing the former in bfloat16.
 
     Raises ``InputError`` for an array of another shape or dtype, ``ModelError`` if there
     is no such model or it has not the scale or precision.
     """
     if not isinstance(model, Model):
-        model = load_model(at_precision(model, precision), scale=scale)
+        model = computed_in(load_model(at_precision(model, precision), scale=scale), precision)
     elif scale is not None:
         model.require_scale(scale)
     if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] > 4):
@@ -145,7 +146,8 @@ def stages(
             break
     # Of equals the first, which begins with the smallest scale.
     start, *rest = min(fitting, key=math.prod)
-    return [read_model(opening[start]), *(read_model(scales[scale]) for scale in rest)]
+    paths = [opening[start], *(scales[scale] for scale in rest)]
+    return [computed_in(read_model(path), precision) for path in paths]
 
 
 def enlarge_windows(

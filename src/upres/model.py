@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from upres.errors import ModelError
+from upres.processor import bfloat16_is_native, int8_is_native
 
 if TYPE_CHECKING:
     import openvino
@@ -30,8 +30,9 @@ DEFAULT_MODEL = "fast"
 INT8 = "-int8"
 """Ends the name of a model that was quantised: ``fast-int8`` is made of ``fast``."""
 
-Precision = Literal["auto", "fp32", "int8"]
-"""Which of a shipped model's variants: ``auto`` is int8 where the processor is made for it."""
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+"""Which of a shipped model's variants, and how it is computed: ``auto`` is int8 where the processor
+is made for it, else fp32; ``bf16`` is the one in fp32, computed in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,9 @@ class Model:
     card: ModelCard
     graph: openvino.Model = field(repr=False)
     """As read from the file, not compiled."""
+    bfloat16: bool = False
+    """Whether what the file has in floating point is computed in bfloat16, but for the picture
+    that is added at the end: what int8 leaves, where the processor is made for it."""
 
     @property
     def label(self) -> str:
@@ -191,30 +195,24 @@ def at_precision(model: str | Path, precision: Precision) -> str:
     """
     name = str(model)
     shipped = shipped_models()
-    if precision != "fp32" and name + INT8 in shipped:
+    if precision in ("auto", "int8") and name + INT8 in shipped:
         return name + INT8 if precision == "int8" or int8_is_native() else name
     if precision != "auto":
         own = load_model(name).card.precision
-        if own != precision:
+        if own != ("int8" if precision == "int8" else "fp32"):
             raise ModelError(f"model {name!r} is {own}, and there is no {precision} of it")
     return name
 
 
-@cache
-def int8_is_native() -> bool:
-    """Whether the processor multiplies int8 into int32 in one instruction (VNNI or AMX).
+def computed_in(model: Model, precision: Precision) -> Model:
+    """``model``, computed in bfloat16 if that is the precision; else as it is."""
+    return _in_bfloat16(model) if precision == "bf16" else model
 
-    On others int8 is little faster than float32, and sums of two products may overflow.
-    """
-    with suppress(OSError):
-        flags = Path("/proc/cpuinfo").read_text("ascii", "replace").split()
-        return not {"avx512_vnni", "avx_vnni", "amx_int8"}.isdisjoint(flags)
-    # Elsewhere than on Linux, NumPy knows, though not of AVX-VNNI.
-    with suppress(ImportError):
-        from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
 
-        return bool(__cpu_features__.get("AVX512VNNI"))
-    return False
+@lru_cache(maxsize=16)
+def _in_bfloat16(model: Model) -> Model:
+    # Cached, as what is compiled of it is cached by what it is.
+    return dataclasses.replace(model, bfloat16=True)
 
 
 def read_model(path: Path) -> Model:
@@ -251,7 +249,7 @@ def _read_model(path: Path, stamp: tuple[int, ...]) -> Model:
         card = ModelCard.from_json(metadata[CARD_KEY].astype(str))
     except (ValueError, TypeError) as error:
         raise ModelError(f"{path}: its card cannot be read: {error}") from None
-    return Model(path, card, graph)
+    return Model(path, card, graph, card.precision == "int8" and bfloat16_is_native())
 
 
 def _probe(path: Path, graph: openvino.Model) -> ModelCard:
