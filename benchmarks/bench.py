@@ -37,7 +37,16 @@ from measuring import (
 from upres.engine import compile_window
 from upres.errors import ModelError, TrainingError
 from upres.evaluation.complexity import graph_multiply_adds, multiply_adds_at
-from upres.model import DEFAULT_MODEL, INT8, Model, ModelCard, load_model, shipped_models
+from upres.model import (
+    DEFAULT_MODEL,
+    INT8,
+    Model,
+    ModelCard,
+    computed_in,
+    load_model,
+    shipped_models,
+)
+from upres.processor import bfloat16_is_native
 from upres.resize import bicubic
 
 HELP_LIMIT = 0.5
@@ -55,6 +64,12 @@ class Subject:
     width: int
     gflop: float
 
+    @property
+    def precision(self) -> str:
+        """Of its convolutions, but for the few that int8 leaves."""
+        own = self.model.card.precision
+        return "bf16" if self.model.bfloat16 and own == "fp32" else own
+
 
 def chain(
     side: int, precision: str, *, channels: int = 64, length: int = 16
@@ -64,7 +79,7 @@ def chain(
     from openvino import opset13 as ops
 
     def quantised(values: Any, least: float, most: float, levels: int) -> Any:
-        if precision == "fp32":
+        if precision != "int8":
             return values
         ends = [ops.constant(np.float32(end)) for end in (least, most, least, most)]
         return ops.fake_quantize(values, *ends, levels)
@@ -84,7 +99,7 @@ def chain(
     graph = openvino.Model([result], [picture])
     card = ModelCard(name=f"chain {side}", scale=1, halo=length, channels=channels)
     gflop = 2e-9 * graph_multiply_adds(graph, (1, channels, side, side))
-    return Model(Path(card.name), card, graph), gflop
+    return Model(Path(card.name), card, graph, precision == "bf16"), gflop
 
 
 def subject(model: Model, height: int, width: int) -> Subject:
@@ -164,13 +179,15 @@ def medians(subjects: Sequence[Subject], rates: Rates, times: Times) -> dict[str
     best = limits(rates)
     result = {}
     for key, entry in enumerate(subjects):
+        if entry.precision == "bf16":
+            continue  # the same file once more
         network, whole = times["network", key], times["enlarge", key]
         reached = [entry.gflop / seconds for seconds in network]
         figures = {
             "network_seconds": median(network),
             "enlarge_seconds": median(whole),
             "gflops": median(reached),
-            "share_of_peak": median(ratios(reached, best[entry.model.card.precision])),
+            "share_of_peak": median(ratios(reached, best[entry.precision])),
         }
         # More digits would be noise.
         result[entry.model.path.stem] = {k: float(f"{v:.4g}") for k, v in figures.items()}
@@ -185,8 +202,8 @@ def speed_sections(subjects: Sequence[Subject], rates: Rates, times: Times) -> s
         told.append(f"in {precision} {listed}")
     networks, pictures = [], []
     for key, entry in enumerate(subjects):
-        name = f"{entry.model.label} ({entry.model.card.precision})"
-        limit = best[entry.model.card.precision]
+        name = f"{entry.model.label} ({entry.precision})"
+        limit = best[entry.precision]
         network, whole, simple = (times[kind, key] for kind in ("network", "enlarge", "bicubic"))
         reached = [entry.gflop / seconds for seconds in network]
         row = [name, f"{entry.width}x{entry.height}", f"{entry.gflop:.1f}"]
@@ -283,12 +300,14 @@ def main() -> None:
     quick = arguments.quick
     rounds, startups = (2, 2) if quick else (7, 5)
     height, width = (180, 320) if quick else (720, 1280)
+    if bfloat16_is_native():
+        models += [computed_in(m, "bf16") for m in models if m.card.precision == "fp32"]
     subjects = [subject(model, height, width) for model in models]
 
     rng = np.random.default_rng(0)
     items: dict[Hashable, Item] = {}
     peaks: dict[tuple[str, int], float] = {}
-    for precision in dict.fromkeys(model.card.precision for model in models):
+    for precision in dict.fromkeys(entry.precision for entry in subjects):
         for side in (32, 64) if quick else (128, 256, 512):
             model, peaks[precision, side] = chain(side, precision)
             engine = compile_window(model, side, side)

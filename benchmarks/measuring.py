@@ -23,7 +23,7 @@ from upres.resize import bicubic
 LEAST_SECONDS = 0.2
 """What takes less is run several times over per round."""
 
-FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
+FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
 
 # A child's ru_maxrss is at least what the process that started it held at the time, so
 # the child whose memory counts is started from a bare Python, not from this process.
