@@ -13,7 +13,7 @@ import upres
 from upres.engine import compile_window
 from upres.errors import InputError, ModelError
 from upres.inference import enlarge_windows, stages
-from upres.model import ModelCard, computed_in, load_model
+from upres.model import ModelCard, computed_in, computes_bfloat16, load_model
 from upres.pixels import from_float, to_float
 from upres.resize import bicubic
 from upres.training.export import export_onnx
@@ -91,6 +91,12 @@ def test_tiled_equals_whole_in_int8(scale: int) -> None:
     assert np.abs(tiled - whole).mean() < 2e-6
 
 
+needs_bfloat16 = pytest.mark.skipif(
+    not computes_bfloat16(), reason="needs a processor that computes in bfloat16"
+)
+
+
+@needs_bfloat16
 def test_bfloat16_leaves_the_picture_itself_in_float32(tmp_path: Path) -> None:
     # A network that is not trained adds nothing to the picture, repeated.
     network = Plain(scale=2, features=8, blocks=1)
@@ -100,6 +106,7 @@ def test_bfloat16_leaves_the_picture_itself_in_float32(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result, picture.repeat(2, 0).repeat(2, 1))
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_bfloat16_is_near_float32(scale: int, picture: Picture) -> None:
     exact, near = (
@@ -110,6 +117,15 @@ def test_bfloat16_is_near_float32(scale: int, picture: Picture) -> None:
     assert np.square(near - exact).mean() < (0.2 / 255) ** 2
 
 
+def test_bfloat16_is_refused_where_it_cannot_be(
+    picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upres.model.computes_bfloat16", lambda: False)
+    with pytest.raises(ModelError, match="precision bf16: this processor cannot compute so"):
+        upres.enlarge(picture, precision="bf16")
+
+
+@needs_bfloat16
 def test_tiled_equals_whole_in_bfloat16() -> None:
     model = computed_in(load_model(scale=2), "bf16")
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)

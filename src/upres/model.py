@@ -205,8 +205,20 @@ def at_precision(model: str | Path, precision: Precision) -> str:
 
 
 def computed_in(model: Model, precision: Precision) -> Model:
-    """``model``, computed in bfloat16 if that is the precision; else as it is."""
-    return _in_bfloat16(model) if precision == "bf16" else model
+    """``model``, computed in bfloat16 if that is the precision; else as it is.
+
+    Raises ``ModelError`` if the engine cannot do that here.
+    """
+    if precision != "bf16":
+        return model
+    if not computes_bfloat16():
+        raise ModelError("precision bf16: this processor cannot compute so: choose fp32 or int8")
+    return _in_bfloat16(model)
+
+
+def computes_bfloat16() -> bool:
+    """Whether the engine can compute in bfloat16 here, be it slower than in float32."""
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @lru_cache(maxsize=16)
