@@ -27,6 +27,10 @@ NEUTRAL_RANGE = 4 / 255
 """Difference between the channels above which a network's colour is taken as it is."""
 
 
+_CACHED_BYTES = 2**20
+"""What fits into a processor core's own cache."""
+
+
 def to_float(image: NDArray[Any]) -> Float32Array:
     """uint8, uint16 or floating-point samples as float32 in [0, 1].
 
@@ -89,7 +93,7 @@ def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
 
     Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; it changes
     less the more colour there is, and not at all from ``NEUTRAL_RANGE`` on. Luma (BT.601)
-    stays as it was.
+    stays as it was. ``output`` itself is changed.
     """
     red, green, blue = colour
     saturation = np.maximum(np.maximum(red, green), blue)
@@ -100,9 +104,20 @@ def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
     if weight.min() == 1:
         return output
     scale = output.shape[1] // colour.shape[1]
-    luma = np.tensordot(LUMA, output, 1)
-    result: Float32Array = luma + (output - luma) * weight.repeat(scale, 0).repeat(scale, 1)
-    return result
+    # In blocks that stay in the processor's cache, and only where there is something to do.
+    rows = max(1, _CACHED_BYTES // (output[0, 0].nbytes * scale * 5))
+    for top in range(0, len(weight), rows):
+        part = weight[top : top + rows]
+        if part.min() == 1:
+            continue
+        block = output[:, top * scale : (top + rows) * scale]
+        luma = block[0] * LUMA[0]
+        for plane, share in zip(block[1:], LUMA[1:], strict=True):
+            luma += plane * share
+        block -= luma
+        block *= part.repeat(scale, 0).repeat(scale, 1)
+        block += luma
+    return output
 
 
 def keep_in_range(output: Float32Array, plane: Float32Array) -> Float32Array:
