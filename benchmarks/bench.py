@@ -37,6 +37,7 @@ from measuring import (
 from upres.engine import compile_window
 from upres.errors import ModelError, TrainingError
 from upres.evaluation.complexity import graph_multiply_adds, multiply_adds_at
+from upres.formats.opening import read_rgb8
 from upres.model import (
     DEFAULT_MODEL,
     INT8,
@@ -50,6 +51,7 @@ from upres.processor import bfloat16_is_native
 from upres.resize import bicubic
 
 HELP_LIMIT = 0.5
+PHOTOGRAPH = Path(__file__).parents[1] / "demo" / "chelsea.png"
 
 Times = Mapping[Hashable, Sequence[float]]
 Rates = dict[str, dict[int, list[float]]]
@@ -113,7 +115,8 @@ def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hash
     model, height, width = entry.model, entry.height, entry.width
     card = model.card
     window = rng.random((1, card.channels, height, width), np.float32)
-    picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+    # A photograph: noise has no greys, which are kept neutral at some cost.
+    picture = bicubic(read_rgb8(PHOTOGRAPH), size=(height, width))
     engine = compile_window(model, height, width)
     enlarge = partial(upres.enlarge, picture, model=model)
     items: dict[Hashable, Item] = {
@@ -323,7 +326,8 @@ def main() -> None:
         startup = startup_section(start, Path(folder), startups)
 
     protocol = (
-        f"Each model to an output of {width}x{height} (or the least above), random input. "
+        f"Each model to an output of {width}x{height} (or the least above): the network of "
+        "random values, `upres.enlarge` of the demo's photograph, resized. "
         f"{rounds} rounds ({startups} for the start-up) take each item once, in shuffled order; "
         f"an item is its mean over at least {LEAST_SECONDS} s. Seconds and GFLOP/s are medians; "
         "ratios are taken within each round, and given as median (least to most)."
