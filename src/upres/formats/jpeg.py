@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,15 @@ LONGEST_SEGMENT = 2**16 - 3
 """Bytes of a segment's content."""
 
 _APPLICATION = range(0xE0, 0xF0)
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_REFERENCE = """<x:xmpmeta xmlns:x="adobe:ns:meta/">\
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\
+<rdf:Description xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="{}"/>\
+</rdf:RDF></x:xmpmeta>"""
+
+LONGEST_XMP = LONGEST_SEGMENT - len(_XMP)
+"""Bytes of XMP that one segment holds."""
 
 # ITU-T T.81, tables K.1 (luminance) and K.2 (chrominance): the steps of an 8x8 block's
 # coefficients that nearly all encoders scale by their quality.
@@ -118,6 +128,20 @@ def extended_xmp(path: Path) -> list[tuple[int, bytes]]:
         for marker, content in jpeg_segments(path)
         if marker == APP1 and content.startswith(_EXTENDED_XMP)
     ]
+
+
+def split_xmp(xmp: bytes) -> list[tuple[int, bytes]]:
+    """XMP longer than ``LONGEST_XMP`` as segments, the first of which refers to all others.
+
+    Source: XMP Specification, part 3 (Adobe, 2020), section 1.1.3.1.
+    """
+    name = hashlib.md5(xmp, usedforsecurity=False).hexdigest().upper()
+    segments = [(APP1, _XMP + _REFERENCE.format(name).encode())]
+    size = LONGEST_SEGMENT - len(_EXTENDED_XMP) - 40
+    for start in range(0, len(xmp), size):
+        head = _EXTENDED_XMP + name.encode() + struct.pack(">II", len(xmp), start)
+        segments.append((APP1, head + xmp[start : start + size]))
+    return segments
 
 
 def add_segments(path: Path, segments: list[tuple[int, bytes]]) -> None:

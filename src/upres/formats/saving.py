@@ -13,7 +13,7 @@ import pyvips
 
 from upres.errors import OutputError
 from upres.formats import OUTPUT_SUFFIXES, comments, exif, machine_memory, png_chunks, tiff_exif
-from upres.formats.jpeg import add_segments, extended_xmp, is_420
+from upres.formats.jpeg import LONGEST_XMP, add_segments, extended_xmp, is_420, split_xmp
 from upres.formats.metadata import with_metadata
 from upres.formats.opening import DTYPES
 from upres.formats.options import Options
@@ -114,13 +114,21 @@ def save(
         if suffix in TIFF:
             # Of IPTC, libvips would write a quarter.
             image.remove("iptc-data")
+        segments = []
+        if suffix in JPEG:
+            segments = extended_xmp(photo.path)
+            xmp = _field(image, "xmp-data", b"")
+            if len(xmp) > LONGEST_XMP:
+                # libvips would leave it out.
+                image.remove("xmp-data")
+                segments = split_xmp(xmp)
         _save(image, path, suffix, photo, options, bigtiff)
         if suffix == ".png":
             png_chunks.add(path, png_chunks.read(photo.path))
         elif suffix in (*JPEG, ".gif"):
             comments.add(path, comments.read(photo.path))
-        if suffix in JPEG:
-            add_segments(path, extended_xmp(photo.path))
+        if segments:
+            add_segments(path, segments)
         if suffix in TIFF and (tags or iptc):
             tiff_exif.add(path, tags, iptc, height=image.height, width=image.width)
         elif suffix not in TIFF and tags:
