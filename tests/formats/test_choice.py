@@ -123,7 +123,11 @@ def labels(path: Path, options: Options) -> list[str]:
     return [model.label for model in opened.models]
 
 
-LOW, HIGH = CLEAN_QUALITY - 1, CLEAN_QUALITY
+LOW, HIGH = min(CLEAN_QUALITY.values()) - 1, max(CLEAN_QUALITY.values())
+
+
+def test_every_scale_of_photo_has_its_quality() -> None:
+    assert shipped_models()["photo"].keys() == CLEAN_QUALITY.keys()
 
 
 @pytest.mark.parametrize(
@@ -139,6 +143,8 @@ LOW, HIGH = CLEAN_QUALITY - 1, CLEAN_QUALITY
         (LOW, Options(scale=9), ["photo x4", "fast x3"]),
         (LOW, Options(scale=17), ["photo x2", "fast x3", "fast x3"]),
         (LOW, Options(width=61), ["photo x2"]),
+        (HIGH - 1, Options(), ["photo x4"]),
+        (HIGH - 1, Options(scale=2), ["fast x2"]),
         (HIGH, Options(), ["fast x4"]),
         (HIGH, Options(scale=3), ["fast x3"]),
         (HIGH, Options(scale=5), ["fast x2", "fast x3"]),
@@ -162,9 +168,9 @@ def test_the_models_that_are_chosen(
 
 def test_why(tmp_path: Path, with_photo: Path, picture: NDArray[np.uint8]) -> None:
     low, high = save(tmp_path, 62, picture), tmp_path / "high.jpg"
-    pyvips.Image.new_from_array(picture).jpegsave(str(high), Q=95)
+    pyvips.Image.new_from_array(picture).jpegsave(str(high), Q=HIGH)
     assert open_file(low, Options()).why == "model photo: JPEG of quality 62"
-    assert open_file(high, Options()).why == "model fast: JPEG of quality 95"
+    assert open_file(high, Options()).why == f"model fast: JPEG of quality {HIGH}"
     assert open_file(save(tmp_path, None, picture), Options()).why == ""
     assert open_file(low, Options(model="photo")).why == ""
 
