@@ -70,10 +70,13 @@ PLACES = (
     Place("hair", "11b6992bcd_0.jpg", 72, 176, "A feeler and hair"),
 )
 
-# A smooth fruit before dark leaves: there JPEG's blocks and ringing show most.
-PHOTO_SCALE = 2
+# By scale. A smooth fruit before dark leaves, and letters on a plain ground: there JPEG's blocks
+# and ringing show most.
+PHOTOS = {
+    2: Place("photograph", "c63a2cfe82_0.jpg", 250, 230, "Fruit and leaves"),
+    4: Place("photograph-x4", "2d19f08670_0.jpg", 250, 280, "Letters"),
+}
 PHOTO_QUALITY = 40
-PHOTO = Place("photograph", "c63a2cfe82_0.jpg", 250, 230, "Fruit and leaves")
 
 
 def shipped_cards() -> dict[tuple[str, int], ModelCard]:
@@ -221,8 +224,13 @@ def places_models(cards: Cards) -> list[str]:
     ]
 
 
-def photo_is_shipped(cards: Cards) -> bool:
-    return {("fast", PHOTO_SCALE), ("photo", PHOTO_SCALE)} <= cards.keys()
+def photo_places(cards: Cards) -> dict[int, Place]:
+    """By scale, what shows photo, where it is shipped."""
+    return {
+        scale: place
+        for scale, place in PHOTOS.items()
+        if {("fast", scale), ("photo", scale)} <= cards.keys()
+    }
 
 
 def write_pictures(cards: Cards) -> None:
@@ -239,10 +247,10 @@ def write_pictures(cards: Cards) -> None:
         repeated = np.repeat(np.repeat(lr, PLACES_SCALE, axis=0), PLACES_SCALE, axis=1)
         results = enlarged(lr, PLACES_SCALE, places_models(cards))
         write_squares(place, [repeated, *results, hr])
-    if photo_is_shipped(cards):
-        jpeg = Jpeg(PHOTO_QUALITY, PHOTO_QUALITY)
-        hr, lr = read_pair(pairs[PHOTO.crop], PHOTO_SCALE, jpeg)
-        write_squares(PHOTO, [*enlarged(lr, PHOTO_SCALE, ["fast", "photo"]), hr])
+    jpeg = Jpeg(PHOTO_QUALITY, PHOTO_QUALITY)
+    for scale, place in photo_places(cards).items():
+        hr, lr = read_pair(pairs[place.crop], scale, jpeg)
+        write_squares(place, [*enlarged(lr, scale, ["fast", "photo"]), hr])
 
 
 def photo_table(cards: Cards) -> str:
@@ -280,8 +288,7 @@ def page(cards: Cards) -> str:
         places=PLACES,
         places_scale=PLACES_SCALE,
         places_models=places_models(cards),
-        photo=PHOTO if photo_is_shipped(cards) else None,
-        photo_scale=PHOTO_SCALE,
+        photos=photo_places(cards),
         photo_quality=PHOTO_QUALITY,
         photo_table=photo_table(cards),
         sources=sources,
