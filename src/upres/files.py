@@ -80,8 +80,8 @@ def create_locked(path: Path) -> int:
 
     Raises ``OSError`` if that cannot be done.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags, 0o666)
         try:
             lock(descriptor)

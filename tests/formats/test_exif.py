@@ -14,7 +14,7 @@ RATING, DESCRIPTION, MAKER_NOTE, UNKNOWN = 18246, 270, 37500, 61234
 
 
 def block(*, thumbnail: bytes = b"") -> bytes:
-    """Little-endian EXIF of 24x16 pixels, on its side, with tags that libvips does not know."""
+    """Little-endian EXIF of 24x16 pixels with tags that libvips does not know."""
     inner: list[Entry] = [
         (40962, 3, 1, struct.pack("<H", 24)),
         (40963, 3, 1, struct.pack("<H", 16)),

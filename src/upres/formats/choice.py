@@ -33,6 +33,8 @@ def choose_models(options: Options, factor: float, quality: int | None) -> tuple
     if quality is None:
         return clean, ""
     why = f"JPEG of quality {quality}"
+    if quality >= max(CLEAN_QUALITY.values()):
+        return clean, f"model {DEFAULT_MODEL}: {why}"  # without loading the other
     # Only the first: what it has made of the picture is clean.
     models = stages(DEFAULT_MODEL, factor, options.precision, first=COMPRESSED_MODEL)
     if quality >= CLEAN_QUALITY.get(models[0].card.scale, min(CLEAN_QUALITY.values())):

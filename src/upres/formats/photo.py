@@ -171,9 +171,11 @@ def open_file(source: Path, options: Options) -> PhotoEnlargement | PagesEnlarge
     """Open a photograph and find out what is to become of it: see ``upres.formats``."""
     photo = open_photo(source, keep_cmyk=options.cmyk)
     pages = tiff_pages.full_pages(source) if photo.pages > 1 else {}
-    if len(pages) <= 1:
-        others = [page for page in pages.items() if page[0]]
-        return _open_page(source, options, *others[0]) if others else _planned(photo, options)
+    if list(pages) in ([], [0]):
+        return _planned(photo, options)
+    if len(pages) == 1:
+        [(page, directory)] = pages.items()
+        return _open_page(source, options, page, directory)
     # Not all are kept open, as there may be more of them than files can be.
     sizes, parts, content, disk = [], [], 0, 0
     for page, directory in pages.items():

@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from upres.formats.exif import PREFIX
 from upres.formats.tiff import (
     DIRECTORIES,
     Entry,
@@ -21,7 +22,6 @@ from upres.formats.tiff import (
     read_header,
 )
 
-_PREFIX = b"Exif\0\0"
 _WIDTH, _HEIGHT, _IPTC = 40962, 40963, 33723
 
 _DESCRIPTIVE = {
@@ -61,7 +61,7 @@ def read(path: Path, directory: int | None) -> bytes | None:
         return None
     content, start = pack(entries, 8, big=False)
     # JPEG has no room for more.
-    exif = _PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
+    exif = PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
     return exif if len(exif) < _LARGEST - 2 else None
 
 
@@ -74,7 +74,7 @@ def add(path: Path, exif: bytes, iptc: bytes, *, height: int, width: int) -> Non
     """
     entries: list[Entry] = []
     with suppress(struct.error):
-        entries = _descriptive(BytesIO(exif.removeprefix(_PREFIX)), None)
+        entries = _descriptive(BytesIO(exif.removeprefix(PREFIX)), None)
     if iptc:
         # As whole longs, by custom.
         entries.append((_IPTC, 4, -(-len(iptc) // 4), iptc + bytes(-len(iptc) % 4)))
@@ -104,7 +104,7 @@ def add(path: Path, exif: bytes, iptc: bytes, *, height: int, width: int) -> Non
 
 def without_preview(exif: bytes) -> bytes:
     """An EXIF block without its second directory, which holds a preview of the small picture."""
-    at = len(_PREFIX)
+    at = len(PREFIX)
     try:
         endian, _, start = read_header(BytesIO(exif[at:]))
         (number,) = struct.unpack_from(endian + "H", exif, at + start)
