@@ -5,6 +5,7 @@ import torch
 
 from upres.training.config import OptimiserConfig
 from upres.training.networks import Network
+from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import Muon, build_optimisers, learning_rate, orthogonalise
 
 
@@ -21,7 +22,9 @@ def test_orthogonalising_keeps_directions_and_evens_their_strengths(
     diagonal = inner.diagonal(dim1=1, dim2=2)
     assert diagonal.min() > 0.65
     assert diagonal.max() < 1.25
-    torch.testing.assert_close(inner, torch.diag_embed(diagonal), atol=1e-4, rtol=0)
+    # bfloat16 has 8 bits, and the iteration goes through four products, five times.
+    atol = 0.05 if fast_in_bfloat16(torch.device("cpu")) else 1e-4
+    torch.testing.assert_close(inner, torch.diag_embed(diagonal), atol=atol, rtol=0)
 
 
 def test_muon_steps_as_its_source_says() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from upres.training.config import OptimiserConfig
+from upres.training.networks.parts import fast_in_bfloat16
 
 
 class Muon(torch.optim.Optimizer):
@@ -61,15 +62,19 @@ class Muon(torch.optim.Optimizer):
 def orthogonalise(matrices: Tensor) -> Tensor:
     """N x rows x columns, with every singular value brought to about 1 (0.7 to 1.2).
 
-    Source: Jordan et al., 2024: five Newton-Schulz iterations of a quintic polynomial.
+    Source: Jordan et al., 2024: five Newton-Schulz iterations of a quintic polynomial, in
+    bfloat16, as there, where the device multiplies it natively: with AMX it took 8 ms instead
+    of 21 for the 32 kernels of ``balanced``, a tenth of a step.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x: Tensor = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    if fast_in_bfloat16(x.device):
+        x = x.bfloat16()
     for _ in range(5):
         gram = x @ x.mT
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 def build_optimisers(network: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
