@@ -84,16 +84,27 @@ def create_locked(path: Path) -> int:
     while True:
         descriptor = os.open(path, flags, 0o666)
         try:
-            lock(descriptor)
             # Before it was locked, another process may have taken it for left behind.
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            if lock_named(descriptor, path):
                 return descriptor
-        except (FileNotFoundError, BlockingIOError):
+        except BlockingIOError:
             pass
         except OSError:
             return descriptor  # a file system without locks
         os.close(descriptor)
         path.unlink(missing_ok=True)
+
+
+def lock_named(descriptor: int, path: Path) -> bool:
+    """Lock an open file; whether ``path`` is still its name, now that nobody else has the lock.
+
+    Raises ``BlockingIOError`` if another has it.
+    """
+    lock(descriptor)
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def remove_leftovers(folders: Iterable[Path], *, of_process: str | None = None) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from upres.errors import OutputError, UsageError
-from upres.files import lock
+from upres.files import lock_named
 
 NAME = ".upres-journal.jsonl"
 VERSION = 1
@@ -242,12 +242,9 @@ def _lock(path: Path) -> BinaryIO:
     while True:
         file = path.open("a+b")
         try:
-            lock(file.fileno())
             # Whoever had the lock may have removed the file before letting go of it.
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            if lock_named(file.fileno(), path):
                 return file
-        except FileNotFoundError:
-            pass
         except BaseException:
             file.close()
             raise

@@ -107,6 +107,24 @@ def test_a_damaged_block_is_told(length: int) -> None:
         exif.fitting(block()[:length], height=2, width=2, dots_per_inch=None)
 
 
+@pytest.mark.parametrize("to", ["jpg", "png", "webp", "tif"])
+def test_what_a_damaged_block_still_says_is_kept(tmp_path: Path, model_file: Path, to: str) -> None:
+    entries: list[Entry] = [
+        (DESCRIPTION, 2, 8, b"harbour\0"),
+        (274, 3, 1, struct.pack("<H", 6)),
+        (34665, 4, 1, struct.pack("<I", 2**20)),  # a directory far beyond the end
+    ]
+    content, start = pack(entries, 8, big=False)
+    tags = exif.PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
+    PIL.Image.effect_noise((24, 16), 50).convert("RGB").save(tmp_path / "in.jpg", exif=tags)
+    enlarge_file(tmp_path / "in.jpg", tmp_path / f"out.{to}", Options(model=str(model_file)))
+    with PIL.Image.open(tmp_path / f"out.{to}") as after:
+        assert after.size == (32, 48)
+        assert after.getexif()[274] == 1
+        if to != "tif":
+            assert after.getexif()[DESCRIPTION] == "harbour"
+
+
 def test_a_block_too_long_for_jpeg_is_what_libvips_makes_of_it(
     tmp_path: Path, model_file: Path
 ) -> None:

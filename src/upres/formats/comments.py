@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from upres.files import splice
-from upres.formats.jpeg import LONGEST_SEGMENT, add_segments, jpeg_segments
+from upres.formats.jpeg import LONGEST_SEGMENT, jpeg_segments
 
 _COM = 0xFE
 _GIF = (b"GIF87a", b"GIF89a")
@@ -41,16 +41,17 @@ def read(path: Path) -> list[bytes]:
     return comments
 
 
-def add(path: Path, comments: list[bytes]) -> None:
-    """Put comments into a JPEG or GIF file that has none."""
-    if not comments:
-        return
-    if path.suffix.lower() == ".gif":
+def to_segments(comments: list[bytes]) -> list[tuple[int, bytes]]:
+    """Comments as segments of a JPEG file, marker and content of each."""
+    return [(_COM, comment[:LONGEST_SEGMENT]) for comment in comments]
+
+
+def add_to_gif(path: Path, comments: list[bytes]) -> None:
+    """Put comments into a GIF file that has none."""
+    if comments:
         content = b"".join(b"\x21\xfe" + _sub_blocks(comment) for comment in comments)
         start = _gif_start(path)
         splice(path, start, start, content)
-        return
-    add_segments(path, [(_COM, comment[:LONGEST_SEGMENT]) for comment in comments])
 
 
 def _gif_start(path: Path) -> int:

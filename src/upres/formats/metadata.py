@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 
 import pyvips
 
-from upres.formats import tiff_exif
+from upres.formats import exif, tiff_exif
 from upres.formats.picture import Photo
 
 _OF_THE_FILE = ("n-pages", "page-height", "bits-per-sample", "palette", "orientation")
@@ -27,11 +28,14 @@ def with_metadata(
     """``image`` with the profile, EXIF, XMP, IPTC, text, resolution and timing of ``photo``.
 
     Its colours are what libvips calls ``interpretation``. It is upright; previews of the
-    small picture are left out, and where XMP repeats size and orientation they become those
-    of ``image``. libvips sees to EXIF's when it saves.
+    small picture are left out, and where EXIF and XMP tell size and orientation these become
+    those of ``image``.
     """
     source = photo.image
     height = image.height // photo.frames
+    dots = None
+    if (source.xres, source.yres) != (1, 1):  # what libvips takes where nothing is known
+        dots = (source.xres * 25.4, source.yres * 25.4)
     # A copy, as metadata of an image that libvips may share must not change.
     image = image.copy(xres=source.xres, yres=source.yres, interpretation=interpretation)
     basic = {*image.get_fields(), "jpeg-thumbnail-data", *_OF_THE_FILE}
@@ -44,7 +48,12 @@ def with_metadata(
         fields += _exif_fields(source.get("exif-data"))
     for name, kind, value in fields:
         if name == "exif-data":
-            value = tiff_exif.without_preview(value)
+            try:
+                value = exif.PREFIX + exif.fitting(
+                    value, height=height, width=image.width, dots_per_inch=dots
+                )
+            except struct.error:  # damaged: the fields are what libvips could read of it
+                continue
         elif name == "xmp-data":
             value = fitting_xmp(value, height=height, width=image.width)
         elif name == "image-description" and str(value).startswith(tiff_exif.SHAPE_NOTE):
@@ -62,10 +71,10 @@ def with_metadata(
     return image
 
 
-def _exif_fields(exif: bytes) -> list[tuple[str, int, object]]:
+def _exif_fields(block: bytes) -> list[tuple[str, int, object]]:
     """A block of EXIF as fields: of the block, libvips saves only what it has read itself."""
     pixel = pyvips.Image.black(1, 1).jpegsave_buffer(keep="none")
-    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    segment = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
     image = pyvips.Image.new_from_buffer(pixel[:2] + segment + pixel[2:], "")
     return [
         (name, image.get_typeof(name), image.get(name))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,31 +120,20 @@ def save(
                 # libvips would leave it out.
                 image.remove("xmp-data")
                 segments = split_xmp(xmp)
+            segments += comments.to_segments(comments.read(photo.path))
         _save(image, path, suffix, photo, options, bigtiff)
         if suffix == ".png":
             png_chunks.add(path, png_chunks.read(photo.path))
-        elif suffix in (*JPEG, ".gif"):
-            comments.add(path, comments.read(photo.path))
+        elif suffix == ".gif":
+            comments.add_to_gif(path, comments.read(photo.path))
         if segments:
             add_segments(path, segments)
         if suffix in TIFF and (tags or iptc):
-            tiff_exif.add(path, tags, iptc, height=image.height, width=image.width)
+            tiff_exif.add(path, tags, iptc)
         elif suffix not in TIFF and tags:
-            _restore_exif(path, photo, height=image.height // photo.frames, width=image.width)
+            exif.replace(path, tags.removeprefix(exif.PREFIX))
     except pyvips.Error as error:
         raise OutputError(f"{target}: cannot write this picture: {first_line(error)}") from None
-
-
-def _restore_exif(path: Path, photo: Photo, *, height: int, width: int) -> None:
-    source = photo.image
-    # What libvips takes where nothing is known.
-    known = (source.xres, source.yres) != (1, 1)
-    dots = (source.xres * 25.4, source.yres * 25.4) if known else None
-    with suppress(struct.error):  # damaged: what libvips could read of it is written
-        block = exif.fitting(
-            source.get("exif-data"), height=height, width=width, dots_per_inch=dots
-        )
-        exif.replace(path, block)
 
 
 def _pixels(spool: Spool, photo: Photo, suffix: str) -> pyvips.Image:

@@ -22,7 +22,7 @@ from upres.formats.tiff import (
     read_header,
 )
 
-_WIDTH, _HEIGHT, _IPTC = 40962, 40963, 33723
+_IPTC = 33723
 
 _DESCRIPTIVE = {
     269,  # document name
@@ -65,12 +65,11 @@ def read(path: Path, directory: int | None) -> bytes | None:
     return exif if len(exif) < _LARGEST - 2 else None
 
 
-def add(path: Path, exif: bytes, iptc: bytes, *, height: int, width: int) -> None:
+def add(path: Path, exif: bytes, iptc: bytes) -> None:
     """Add EXIF and IPTC blocks to the first directory of a little-endian TIFF file.
 
-    Either may be empty. EXIF's pixel dimensions become ``height`` and ``width``. What the
-    file says itself, such as its orientation and resolution, stays. Raises ``OSError`` if
-    it cannot be written.
+    Either may be empty. What the file says itself, such as its orientation and resolution,
+    stays. Raises ``OSError`` if it cannot be written.
     """
     entries: list[Entry] = []
     with suppress(struct.error):
@@ -78,12 +77,6 @@ def add(path: Path, exif: bytes, iptc: bytes, *, height: int, width: int) -> Non
     if iptc:
         # As whole longs, by custom.
         entries.append((_IPTC, 4, -(-len(iptc) // 4), iptc + bytes(-len(iptc) % 4)))
-    for _, _, _, values in entries:
-        if isinstance(values, list):
-            for number, (tag, *_) in enumerate(values):
-                if tag in (_WIDTH, _HEIGHT):
-                    side = width if tag == _WIDTH else height
-                    values[number] = (tag, 4, 1, struct.pack("<I", side))
     with path.open("r+b") as file:
         _, big, start = read_header(file)
         size, head = (20, "<Q") if big else (12, "<H")
@@ -100,18 +93,6 @@ def add(path: Path, exif: bytes, iptc: bytes, *, height: int, width: int) -> Non
         # Last, so that the file is whole at every moment.
         file.seek(8 if big else 4)
         file.write(struct.pack("<Q" if big else "<I", start))
-
-
-def without_preview(exif: bytes) -> bytes:
-    """An EXIF block without its second directory, which holds a preview of the small picture."""
-    at = len(PREFIX)
-    try:
-        endian, _, start = read_header(BytesIO(exif[at:]))
-        (number,) = struct.unpack_from(endian + "H", exif, at + start)
-    except struct.error:
-        return exif
-    pointer = at + start + 2 + 12 * number
-    return exif[:pointer] + bytes(4) + exif[pointer + 4 :]
 
 
 def _descriptive(file: BinaryIO, directory: int | None) -> list[Entry]:
