@@ -17,23 +17,13 @@ import numpy as np
 import pytest
 import pyvips
 
+from running import upres
 from upres import cli_enlarge
 from upres.formats import Options
 from upres.formats.opening import read_rgb8
 from upres.inference import enlarge
 from upres.jobs import Job
 from upres.journal import NAME
-
-
-def upres(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "upres", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "COLUMNS": "200"},
-    )
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ import dataclasses
 import html
 import json
 import math
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from running import upres
 from upres.errors import InputError, MissingExtraError, OutputError, UsageError
 from upres.evaluation import outputs, pictures, plots
 from upres.evaluation.benchmark import Enlarger, Evaluation, ImageResult, MethodResult, SetResult
@@ -351,37 +350,25 @@ def test_pictures_for_no_report(models: list[Model], picture_set: Path, tmp_path
         outputs.evaluate_into(tmp_path, models, [picture_set], show=["a"], report=False)
 
 
-def upres(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "upres", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "COLUMNS": "80"},
-    )
-
-
 def test_the_command(tmp_path: Path, model_file: Path, picture_set: Path) -> None:
     arguments: list[Any] = ["evaluate", model_file, "--data", picture_set, "--output", "out"]
-    done = upres(*arguments, "--show", "d", cwd=tmp_path)
+    done = upres(*arguments, "--show", "d", cwd=tmp_path, columns=80)
     assert done.returncode == 0, done.stderr
     page = tmp_path / "out" / "random-x2.html"
     assert page.exists()
     assert str(page.relative_to(tmp_path)) in done.stdout
     assert "…" not in done.stdout  # the table has room on a narrow terminal
     page.unlink()
-    done = upres(*arguments, "--no-report", cwd=tmp_path)
+    done = upres(*arguments, "--no-report", cwd=tmp_path, columns=80)
     assert done.returncode == 0, done.stderr
     assert not page.exists()
-    done = upres(*arguments, "--show", "e", cwd=tmp_path)
+    done = upres(*arguments, "--show", "e", cwd=tmp_path, columns=80)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "e: no picture of the sets" in done.stderr
 
 
 def test_scores_are_not_recorded_in_a_checkpoint(tmp_path: Path, picture_set: Path) -> None:
-    done = upres("evaluate", "best.pt", "--data", picture_set, "--record", cwd=tmp_path)
+    done = upres("evaluate", "best.pt", "--data", picture_set, "--record", cwd=tmp_path, columns=80)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "best.pt: --record needs an .onnx" in done.stderr
 
