@@ -155,7 +155,7 @@ def test_pictures_are_shrunk_too(data: Path) -> None:
     with pytest.raises(
         InputError, match=r"DIV2K_train_HR: data\.shrink makes low resolution itself"
     ):
-        load_pairs(["train", PAIRED], data, 2, shrink=[0.5])
+        load_pairs(["missing", PAIRED], data, 2, shrink=[0.5])  # before anything is read
 
 
 def test_pictures_are_drawn_by_their_size() -> None:

@@ -121,6 +121,11 @@ def load_pairs(
     Raises ``InputError`` for what cannot be read or does not fit together, such as ``shrink``
     and low-resolution pictures from files, and ``OutputError`` if the cache cannot be written.
     """
+    paired = [source for source in sources if isinstance(source, PairedSource)]
+    if paired and shrink:
+        raise InputError(
+            f"{paired[0].hr}: data.shrink makes low resolution itself: give high resolution alone"
+        )
 
     def rows() -> Iterator[Row]:
         made = _rows(sources, data_folder, scale, shrink, degradation, seed)
@@ -141,8 +146,7 @@ def load_pairs(
         # What is mapped cannot be written to, and is not.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         low, high = torch.from_numpy(pixels.low), torch.from_numpy(pixels.high)
-    from_files = any(isinstance(source, PairedSource) for source in sources)
-    return Pairs(pixels.names, pixels.sizes, scale, low, high, from_files)
+    return Pairs(pixels.names, pixels.sizes, scale, low, high, from_files=bool(paired))
 
 
 def _rows(
@@ -171,10 +175,6 @@ def _rows(
                 (next(count), *picture, factor) for picture in pictures for factor in (1, *shrink)
             )
             yield from in_parallel(degraded, sizes)
-        elif shrink:
-            raise InputError(
-                f"{source.hr}: data.shrink makes low resolution itself: give high resolution alone"
-            )
         else:
             yield from read_pairs(source, data_folder, scale)
 
