@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import upres
-from upres.engine import compile_window
+from upres.engine import compile_window, fast_multiples
 from upres.errors import InputError, ModelError
 from upres.inference import enlarge_windows, stages
 from upres.model import ModelCard, computed_in, computes_bfloat16, load_model
@@ -60,6 +61,27 @@ def test_tiled_equals_whole(
     assert tiled.shape == (2 * size[0], 2 * size[1], 3)
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6)
     np.testing.assert_allclose(tiled, by_torch(random_network, picture), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [(45, 61), (64, 64), (13, 90), (1, 50)])
+def test_windows_of_fast_sizes_change_nothing(
+    model_file: Path, random_network: Plain, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upres.inference.fast_multiples", lambda _: (8, 16))
+    picture = np.random.default_rng(3).random((*size, 3), np.float32)
+    tiled = by_windows(load_model(model_file), picture, window_pixels=40 * 40)
+    np.testing.assert_allclose(tiled, by_torch(random_network, picture), rtol=0, atol=2e-6)
+
+
+def test_amx_wants_widths_of_its_own_and_ensembles_heights_too(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(model_file)
+    int8 = replace(model, card=replace(model.card, precision="int8"))
+    ensemble = replace(model, bfloat16=True, card=replace(model.card, self_ensemble=True))
+    for has_amx, wanted in ((True, [(1, 1), (1, 16), (16, 16)]), (False, [(1, 1)] * 3)):
+        monkeypatch.setattr("upres.engine.bfloat16_is_native", lambda has_amx=has_amx: has_amx)
+        assert [fast_multiples(m) for m in (model, int8, ensemble)] == wanted
 
 
 def test_what_looks_at_the_whole_picture_gets_it_whole(tmp_path: Path) -> None:

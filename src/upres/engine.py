@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from upres.errors import ModelError
 from upres.model import Model, core
 from upres.pixels import Float32Array
+from upres.processor import bfloat16_is_native
 
 if TYPE_CHECKING:
     import openvino
@@ -24,6 +25,11 @@ share one among threads would cost more than it gives."""
 
 ORIENTATIONS = [(flips, turned) for flips in ((), (2,), (3,), (2, 3)) for turned in (False, True)]
 """The eight ways to flip a picture, N x C x H x W, along axes, and then to swap the last two."""
+
+
+AMX_WIDTH = 16
+"""With AMX, windows whose width is a multiple of this are up to 2.6 times as fast as others, as
+processors take as many pixels of a row at once."""
 
 
 class Engine(Protocol):
@@ -46,6 +52,14 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
         return upright
     turned = upright if height == width else _compile_network(model, width, height)
     return _self_ensembled(upright, turned)
+
+
+def fast_multiples(model: Model) -> tuple[int, int]:
+    """What the height and width of windows should be multiples of, for ``model`` to be fast."""
+    by_amx = bfloat16_is_native() and (model.bfloat16 or model.card.precision == "int8")
+    width = AMX_WIDTH if by_amx else 1
+    # An ensemble sees its windows turned, too.
+    return (width if model.card.self_ensemble else 1), width
 
 
 def _self_ensembled(upright: Engine, turned: Engine) -> Engine:
