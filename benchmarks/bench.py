@@ -305,6 +305,7 @@ def main() -> None:
     default = Path(__file__).with_name("RESULTS.md")
     parser.add_argument("--output", type=Path, default=default, help="the Markdown file to write")
     parser.add_argument("--quick", action="store_true", help="small and few: a smoke run")
+    parser.add_argument("--rounds", type=int, help="default 7: 20 minutes for all")
     parser.add_argument(
         "--model", action="append", default=[], help="an .onnx in place of the shipped; repeatable"
     )
@@ -317,7 +318,7 @@ def main() -> None:
         parser.error("no models are shipped yet: give one with --model")
     facts = machine_facts()  # before the run raises the load average
     quick = arguments.quick
-    rounds, startups = (2, 2) if quick else (7, 5)
+    rounds, startups = arguments.rounds or (2 if quick else 7), 2 if quick else 5
     height, width = (180, 320) if quick else (720, 1280)
     if bfloat16_is_native():
         models += [computed_in(m, "bf16") for m in models if m.card.precision == "fp32"]
