@@ -5,7 +5,6 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from statistics import median
 from types import ModuleType
 from typing import Any, Literal
 
@@ -567,10 +566,9 @@ def test_memory_does_not_grow_with_the_result(
         image.pngsave(str(tmp_path / "in.png"))
         command = [sys.executable, "-m", "upres", "enlarge", "in.png", "--output", "out.png"]
         command += ["--model", str(model_file), "--force", "--quiet"]
-        # Of three, as one run's may lie 20 MB beside another's. Windows of another shape, too,
-        # make a difference, but never that of the result itself.
-        peaks.append(median(measuring.peak_memory(command, tmp_path) for _ in range(3)))
-    assert peaks[1] < peaks[0] + 100
+        # The least of three, as threads that happen to meet take up to 30 MB more.
+        peaks.append(min(measuring.peak_memory(command, tmp_path) for _ in range(3)))
+    assert peaks[1] < peaks[0] + 60
     assert peaks[1] < 700
 
 
