@@ -123,7 +123,7 @@ def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hash
         halo=card.halo or 0,
         max_pixels=height * width,
         multiple=card.multiple_of,
-        units=(1, 1) if card.halo is None else fast_multiples(model),
+        units=fast_multiples(model),
     )
     windows = [
         np.ascontiguousarray(noise[:, :, row.start : row.stop, column.start : column.stop])

@@ -57,7 +57,8 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
 def fast_multiples(model: Model) -> tuple[int, int]:
     """What the height and width of windows should be multiples of, for ``model`` to be fast."""
     by_amx = bfloat16_is_native() and (model.bfloat16 or model.card.precision == "int8")
-    width = AMX_WIDTH if by_amx else 1
+    # What looks at the whole picture gets it whole, whatever its size.
+    width = AMX_WIDTH if by_amx and model.card.halo is not None else 1
     # An ensemble sees its windows turned, too.
     return (width if model.card.self_ensemble else 1), width
 

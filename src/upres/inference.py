@@ -200,7 +200,7 @@ def enlarge_windows(
         max_pixels=math.prod(padded) if whole else min(window_pixels, _affordable_pixels(card)),
         max_height=None if whole else strip_bytes // (4 * padded[1] * blocks[0].shape[2]),
         multiple=multiple,
-        units=(1, 1) if whole else fast_multiples(model),
+        units=fast_multiples(model),
     )
     engine = compile_window(model, *grid.window)
     lines = [_Pieces(height, size[0], card.scale), _Pieces(width, size[1], card.scale)]
