@@ -33,6 +33,29 @@ def test_the_page_is_what_cards_speed_and_sources_make_of_it(results: ModuleType
     assert text == results.page(results.shipped_cards()), "out of date: run `make results`"
 
 
+def test_readme_says_what_the_cards_say(results: ModuleType) -> None:
+    text = (BENCHMARKS.parent / "README.md").read_text("utf-8")
+    scores = {
+        (name, scale): {score.dataset: score for score in card.scores}
+        for (name, scale), card in results.shipped_cards().items()
+    }
+    for scale in (2, 3, 4):
+        for name in ("fast", "balanced", "best"):
+            texts = [f"**{results.score_text(s, None)}**" for s in scores[name, scale].values()]
+            assert f"| x{scale} | `{name}` | {' | '.join(texts)} |\n" in text
+    flat = " ".join(text.split())
+    for better, worse, sentence in (
+        ("balanced", "fast", "`--model balanced` is {} above `fast`"),
+        ("best", "balanced", "mirror images and turns: another {}, in eight times the time"),
+    ):
+        gains = [
+            score.psnr - scores[worse, scale][name].psnr
+            for scale in (2, 3, 4)
+            for name, score in scores[better, scale].items()
+        ]
+        assert sentence.format(f"{min(gains):.2f} to {max(gains):.2f} dB") in flat
+
+
 def test_int8_says_how_far_it_is_from_its_fp32(results: ModuleType) -> None:
     cards = {("a", 2): card("a", 37.2), ("a-int8", 2): card("a-int8", 37.15)}
     rows = results.score_table(cards, 2, PROTOCOL).splitlines()
