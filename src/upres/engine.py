@@ -33,7 +33,8 @@ processors take as many pixels of a row at once."""
 
 
 class Engine(Protocol):
-    """Takes N x C x H x W float32 of the one shape it was made for; gives the enlarged."""
+    """Takes N x C x H x W float32 of the one shape it was made for; gives the enlarged, in memory
+    that nothing else has."""
 
     def __call__(self, window: Float32Array, /) -> Float32Array: ...
 
@@ -72,7 +73,7 @@ def _self_ensembled(upright: Engine, turned: Engine) -> Engine:
             given = np.flip(window, flips)
             result = turned(given.swapaxes(2, 3)).swapaxes(2, 3) if swaps else upright(given)
             result = np.flip(result, flips)
-            total = result.copy() if total is None else np.add(total, result, out=total)
+            total = result if total is None else np.add(total, result, out=total)
         assert total is not None
         return np.multiply(total, np.float32(1 / len(ORIENTATIONS)), out=total)
 
@@ -83,6 +84,7 @@ def _compile_network(model: Model, height: int, width: int) -> Engine:
     from openvino import Tensor
 
     compiled = _compile(model, height, width)
+    shape = tuple(compiled.output(0).shape)
     own = None if height * width <= SMALL_PIXELS else compiled.create_infer_request()
 
     def run(window: Float32Array, /) -> Float32Array:
@@ -91,9 +93,10 @@ def _compile_network(model: Model, height: int, width: int) -> Engine:
         # at. A copy, if one was needed, has to have a name here, as the tensor does not keep it.
         window = np.ascontiguousarray(window)
         request.set_input_tensor(Tensor(window, shared_memory=True))
+        # Memory of its own, as the request would give the same again, and to copy takes longer.
+        result = np.empty(shape, np.float32)
+        request.set_output_tensor(Tensor(result, shared_memory=True))
         request.infer()
-        # Copied, as the request reuses its output's memory.
-        result: Float32Array = request.get_output_tensor().data.copy()
         return result
 
     return run
