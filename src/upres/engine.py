@@ -34,7 +34,8 @@ processors take as many pixels of a row at once."""
 
 class Engine(Protocol):
     """Takes N x C x H x W float32 of the one shape it was made for; gives the enlarged, in memory
-    that nothing else has."""
+    that nothing else has.
+    """
 
     def __call__(self, window: Float32Array, /) -> Float32Array: ...
 

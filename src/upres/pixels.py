@@ -65,16 +65,21 @@ def to_unit(samples: NDArray[Any], low: float, high: float) -> Float32Array:
 
 def from_unit(values: Float32Array, low: float, high: float, dtype: np.dtype[Any]) -> NDArray[Any]:
     """float32 in [0, 1] as samples of ``dtype`` from ``low`` to ``high``, integers rounded."""
+    result: NDArray[Any] = np.empty_like(values, dtype)
     # In double where a sample may have more digits than float32 has.
-    scaled: NDArray[Any] = values.astype(np.float64 if dtype.itemsize == 4 else np.float32)
-    scaled *= high - low
-    if low:
-        scaled += low
-    if np.issubdtype(dtype, np.integer):
-        scaled += 0.5
-        if low < 0:  # else what follows rounds down, too
-            np.floor(scaled, out=scaled)
-    result: NDArray[Any] = scaled.astype(dtype)
+    own = np.float64 if dtype.itemsize == 4 else np.float32
+    # In blocks that stay in the processor's cache.
+    rows = max(1, _CACHED_BYTES // max(1, values[:1].size * np.dtype(own).itemsize))
+    for top in range(0, len(values), rows):
+        scaled: NDArray[Any] = values[top : top + rows].astype(own)
+        scaled *= high - low
+        if low:
+            scaled += low
+        if np.issubdtype(dtype, np.integer):
+            scaled += 0.5
+            if low < 0:  # else what follows rounds down, too
+                np.floor(scaled, out=scaled)
+        result[top : top + rows] = scaled
     return result
 
 

@@ -69,7 +69,9 @@ class Spool:
                 self._pixels[top : top + block.shape[0], left : left + block.shape[1]], block
             )
             return
-        block = np.ascontiguousarray(block, self.dtype)
+        if not block.flags.c_contiguous:
+            planes, block = block, np.empty(block.shape, self.dtype)
+            copy_planes(block, planes)
         if block.shape[1] == self.shape[1]:
             self._write(block, top * self.row_bytes)
             return
