@@ -116,8 +116,8 @@ def _count(length: int, window: int, halo: int) -> int:
 def _slowness(side: int, unit: int) -> float:
     """How much longer a pixel takes, about, if a window's side is not a multiple of ``unit``.
 
-    Measured with AMX for widths from 350 to 430, in int8: odd ones 1.05 to 2.6 times as long as
-    multiples of 16, even ones up to 1.5 times, but seldom.
+    Measured with AMX (benchmarks/WIDTHS.md): odd ones 1.1 times as long in the median, but some two
+    to four times; other even ones seldom, and less.
     """
     if side % unit == 0:
         return 1
