@@ -16,6 +16,7 @@ import numpy as np
 from measuring import Item, machine, measure, spread, table
 from upres.engine import AMX_WIDTH, compile_window
 from upres.model import INT8, Precision, computed_in, load_model
+from upres.processor import bfloat16_is_native
 
 HEIGHT = 240
 WIDTHS = range(352, 433)
@@ -43,6 +44,8 @@ def main() -> None:
     about = machine()
     rows, slow = [], []
     for name, precision in SUBJECTS:
+        if precision == "bf16" and not bfloat16_is_native():
+            continue
         model = load_model(name + (INT8 if precision == "int8" else ""), scale=arguments.scale)
         model = computed_in(model, precision)
         items: dict[Hashable, Item] = {}
