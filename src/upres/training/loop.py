@@ -152,8 +152,9 @@ def train(
     path = run / f"{recipe.name}-x{recipe.scale}.onnx"
     if fabric.is_global_zero:
         card = make_card(recipe, network, recipe_path.name if recipe_path else None, commit)
-        difference = export_onnx(average, card, path)
+        # The weights first: they are safe then, whatever the engine makes of the model.
         save_weights(average, card, path.with_suffix(".safetensors"))
+        difference = export_onnx(average, card, path)
         folder.say(f"wrote {path}; the engine differs from torch by {difference:.1g} at most")
     folder.close()
     return path
@@ -242,6 +243,7 @@ def make_step(
     config = recipe.optimiser
     criterion = mixture(recipe.loss)
     if fabric.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # all batches of a stage have one size
         network.compile()
     forward, *wrapped = fabric.setup(network, *optimisers)
     parameters = list(network.parameters())
