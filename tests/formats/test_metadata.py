@@ -15,9 +15,8 @@ import PIL.PngImagePlugin
 import pytest
 import pyvips
 
-from upres.formats import Options, enlarge_file, png_chunks
+from upres.formats import Options, enlarge_file, iptc, png_chunks, xmp
 from upres.formats.jpeg import jpeg_quality
-from upres.formats.metadata import fitting_iptc, fitting_xmp
 from upres.formats.saving import is_lossless_webp
 
 KEPT = {
@@ -174,12 +173,12 @@ def test_comments_are_kept(tmp_path: Path, model_file: Path, suffix: str, longes
 
 
 def test_xmp_is_corrected_in_both_of_its_notations() -> None:
-    xmp = (
+    packet = (
         b"<d tiff:Orientation='8' exif:PixelXDimension=\"10\">"
         b"<tiff:ImageLength>7</tiff:ImageLength>"
         b"<tiff:Model>10</tiff:Model><xmp:Thumbnails><rdf>AAAA</rdf></xmp:Thumbnails></d>"
     )
-    assert fitting_xmp(xmp, height=14, width=20) == (
+    assert xmp.fitting(packet, height=14, width=20) == (
         b"<d tiff:Orientation='1' exif:PixelXDimension=\"20\">"
         b"<tiff:ImageLength>14</tiff:ImageLength><tiff:Model>10</tiff:Model></d>"
     )
@@ -187,14 +186,14 @@ def test_xmp_is_corrected_in_both_of_its_notations() -> None:
 
 def test_xmp_beyond_64_kilobytes_is_kept(exiftool: str, tmp_path: Path, model_file: Path) -> None:
     long = "A hundred thousand letters. " * 4000
-    xmp = (
+    packet = (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
         '"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
         f'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" photoshop:Headline="{long}"/>'
         "</rdf:RDF></x:xmpmeta>"
     )
     info = PIL.PngImagePlugin.PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", xmp)
+    info.add_itxt("XML:com.adobe.xmp", packet)
     PIL.Image.effect_noise((24, 16), 50).convert("RGB").save(tmp_path / "in.png", pnginfo=info)
     # What one segment of a JPEG has no room for goes into several, and from there to the next.
     for source, target in (("in.png", "out.jpg"), ("out.jpg", "again.jpg")):
@@ -204,12 +203,12 @@ def test_xmp_beyond_64_kilobytes_is_kept(exiftool: str, tmp_path: Path, model_fi
 
 def test_iptc_changes_its_wrapping_and_comes_back() -> None:
     bare = b"\x1c\x02\x78\x00\x05hello"
-    wrapped = fitting_iptc(bare, tiff=False)
+    wrapped = iptc.fitting(bare, tiff=False)
     assert wrapped.startswith(b"Photoshop 3.0\x008BIM\x04\x04")
-    assert fitting_iptc(bare, tiff=True) == bare
+    assert iptc.fitting(bare, tiff=True) == bare
     preview = b"8BIM\x04\x0c\0\0\0\0\0\x03abc\0"
-    assert fitting_iptc(wrapped + preview, tiff=False) == wrapped
-    assert fitting_iptc(wrapped + preview, tiff=True) == bare
+    assert iptc.fitting(wrapped + preview, tiff=False) == wrapped
+    assert iptc.fitting(wrapped + preview, tiff=True) == bare
 
 
 @pytest.mark.parametrize(

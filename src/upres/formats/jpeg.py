@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from upres.files import splice
 
-APP1 = 0xE1
+APP1, APP2, APP13 = 0xE1, 0xE2, 0xED
 LONGEST_SEGMENT = 2**16 - 3
 """Bytes of a segment's content."""
 
 _APPLICATION = range(0xE0, 0xF0)
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-_REFERENCE = """<x:xmpmeta xmlns:x="adobe:ns:meta/">\
-<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\
-<rdf:Description xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="{}"/>\
-</rdf:RDF></x:xmpmeta>"""
-
-LONGEST_XMP = LONGEST_SEGMENT - len(_XMP)
-"""Bytes of XMP that one segment holds."""
+_JFIF = b"JFIF\0" + bytes([1, 2, 0, 0, 1, 0, 1, 0, 0])
+"""Version 1.02, no unit, 1 by 1, no thumbnail (ITU-T T.871, section 10.1)."""
 
 # ITU-T T.81, tables K.1 (luminance) and K.2 (chrominance): the steps of an 8x8 block's
 # coefficients that nearly all encoders scale by their quality.
@@ -112,36 +105,24 @@ def _quantisation_tables(content: bytes) -> Iterator[tuple[int, NDArray[np.float
 def jpeg_segments(path: Path) -> Iterator[tuple[int, bytes]]:
     """Marker and content of a JPEG file's segments, up to its pixels; of another file, none."""
     with path.open("rb") as file:
-        if file.read(2) != b"\xff\xd8":
-            return
-        while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
-            yield head[1], file.read(max(0, int.from_bytes(head[2:], "big") - 2))
+        yield from _segments(file)
 
 
-def extended_xmp(path: Path) -> list[tuple[int, bytes]]:
-    """The segments of a JPEG file that hold XMP which the first 64 KB had no room for.
-
-    Source: XMP Specification, part 3 (Adobe, 2020), section 1.1.3.1.
-    """
-    return [
-        (marker, content)
-        for marker, content in jpeg_segments(path)
-        if marker == APP1 and content.startswith(_EXTENDED_XMP)
-    ]
+def segments_of(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """The same of a file's content."""
+    return _segments(BytesIO(content))
 
 
-def split_xmp(xmp: bytes) -> list[tuple[int, bytes]]:
-    """XMP longer than ``LONGEST_XMP`` as segments, the first of which refers to all others.
+def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    if file.read(2) != b"\xff\xd8":
+        return
+    while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
+        yield head[1], file.read(max(0, int.from_bytes(head[2:], "big") - 2))
 
-    Source: XMP Specification, part 3 (Adobe, 2020), section 1.1.3.1.
-    """
-    name = hashlib.md5(xmp, usedforsecurity=False).hexdigest().upper()
-    segments = [(APP1, _XMP + _REFERENCE.format(name).encode())]
-    size = LONGEST_SEGMENT - len(_EXTENDED_XMP) - 40
-    for start in range(0, len(xmp), size):
-        head = _EXTENDED_XMP + name.encode() + struct.pack(">II", len(xmp), start)
-        segments.append((APP1, head + xmp[start : start + size]))
-    return segments
+
+def add_header(path: Path) -> None:
+    """Put the header of JFIF into a JPEG file that has none: square pixels of unknown size."""
+    splice(path, 2, 2, packed([(0xE0, _JFIF)]))
 
 
 def add_segments(path: Path, segments: list[tuple[int, bytes]]) -> None:
@@ -151,5 +132,9 @@ def add_segments(path: Path, segments: list[tuple[int, bytes]]) -> None:
         if marker not in _APPLICATION:
             break
         at += 4 + len(segment)
-    new = (b"\xff%c" % m + (len(c) + 2).to_bytes(2, "big") + c for m, c in segments)
-    splice(path, at, at, b"".join(new))
+    splice(path, at, at, packed(segments))
+
+
+def packed(segments: list[tuple[int, bytes]]) -> bytes:
+    """Segments, marker and content of each, as a file has them."""
+    return b"".join(b"\xff%c" % m + (len(c) + 2).to_bytes(2, "big") + c for m, c in segments)

@@ -14,7 +14,8 @@ import pyvips
 from numpy.typing import NDArray
 
 from upres.errors import InputError
-from upres.formats import machine_memory, png_chunks, tiff_exif, tiff_pages
+from upres.formats import machine_memory, png_chunks, tiff_pages
+from upres.formats.embedded import completed
 from upres.formats.jpeg import jpeg_quality
 from upres.formats.picture import Photo, damaged
 
@@ -47,6 +48,7 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = N
     first = load(path) if directory is None else _load_page(path, directory)
     pages = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
     loader = _loader(first)
+    first = completed(first, path, loader, directory)
     animated = pages > 1 and loader in ANIMATIONS
     if pages > 1 and loader not in (*ANIMATIONS, "tiffload"):
         raise InputError(f"{path}: has {pages} pictures; upres takes files of one such")
@@ -58,10 +60,8 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = N
     _check_memory(path, first)
     if first.format not in DTYPES:
         raise InputError(f"{path}: its samples are {first.format}, which upres does not take")
-    image = load(path, n=-1) if animated else first
+    image = completed(load(path, n=-1), path, loader, None) if animated else first
     try:
-        if loader == "tiffload":
-            image = _with_exif(image, path, directory)
         image = _normalised(image, keep_cmyk)
     except pyvips.Error as error:
         raise damaged(path, error) from None
@@ -230,15 +230,6 @@ def _normalised(image: pyvips.Image, keep_cmyk: bool = False) -> pyvips.Image:
         )
     if interpretation not in _PLAIN:
         return image.colourspace("srgb" if image.format == "uchar" else "rgb16")
-    return image
-
-
-def _with_exif(image: pyvips.Image, path: Path, directory: int | None) -> pyvips.Image:
-    """With a TIFF's own tags, which libvips leaves behind, but takes as a block of EXIF."""
-    exif = tiff_exif.read(path, directory)
-    if exif is not None and not image.get_typeof("exif-data"):
-        image = image.copy()
-        image.set_type(pyvips.GValue.blob_type, "exif-data", exif)
     return image
 
 

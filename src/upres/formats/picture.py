@@ -23,6 +23,8 @@ _BLOCK_BYTES = 2**22
 
 # Loaders that libvips itself calls unsafe for files from strangers.
 pyvips.block_untrusted_set(True)
+# A JPEG with a gain map is read as the JPEG that it is: ``upres.formats.gain_map``.
+pyvips.operation_block_set("VipsForeignLoadUhdr", True)
 # What it would keep for the next file that has the same name is memory for nothing.
 pyvips.cache_set_max(0)
 
@@ -80,6 +82,11 @@ class Photo:
     @property
     def channels(self) -> int:
         return self.colours + self.alpha
+
+    @property
+    def has_resolution(self) -> bool:
+        """Whether the file tells how many pixels go into an inch."""
+        return (self.image.xres, self.image.yres) != (1, 1)  # what libvips takes for nothing
 
     @property
     def stored_size(self) -> tuple[int, int]:

@@ -1,12 +1,13 @@
-"""What PNG says that libvips neither reads nor writes as it was: what colours mean, and text.
+"""What PNG says that libvips neither reads nor writes as it was.
 
-Source: PNG, third edition (W3C, 2025), sections 11.3.2 (colour), 11.3.3 (text), 11.3.5 (time).
+That is what colours mean, text, and proportions of pixels of which no size is known. Source: PNG,
+third edition (W3C, 2025), sections 11.3.2 (colour), 11.3.3 (text), 11.3.4 (pHYs), 11.3.5 (time).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,9 @@ _COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
 _BESIDE_PROFILE = (b"cICP",)
 """What counts although there is an ICC profile, which libvips sees to."""
 
+_SIZE = b"pHYs"
+"""How large a pixel is: per metre, or of no unit, which tells of proportions alone."""
+
 _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
 _XMP = b"XML:com.adobe.xmp\0"
 """Begins the text that is XMP, which libvips sees to."""
@@ -29,12 +33,12 @@ _LONGEST = 2**24
 
 
 def read(path: Path) -> bytes:
-    """A PNG file's chunks on colour, and its text, as they stand in it; of another file, nothing.
+    """A PNG file's chunks on colour, proportions and text, as they stand; of others, nothing.
 
     libvips would write text without its language, and lose what is not ASCII.
     """
     colour: dict[bytes, bytes] = {}
-    text = []
+    text, size = [], b""
     with path.open("rb") as file:
         for kind, length in chunks(file):
             if kind in _TEXT and length < _LONGEST:
@@ -43,10 +47,52 @@ def read(path: Path) -> bytes:
                     text.append(chunk)
             elif kind in _COLOUR and length < _LONGEST:
                 colour[kind] = _whole(file, kind, length)
+            elif kind == _SIZE and length == 9:
+                size = _whole(file, kind, length)
             else:
                 colour[kind] = b""
     kept = _BESIDE_PROFILE if b"iCCP" in colour else _COLOUR
-    return b"".join(colour.get(kind, b"") for kind in kept) + b"".join(text)
+    if size[-5:-4] != b"\0":
+        size = b""  # which libvips sees to
+    return b"".join(colour.get(kind, b"") for kind in kept) + size + b"".join(text)
+
+
+def has_unit(path: Path) -> bool:
+    """Whether a PNG file tells of the size of its pixels by metres, if it does at all."""
+    with path.open("rb") as file:
+        for kind, length in chunks(file):
+            if kind == _SIZE:
+                return file.read(length)[8:] == b"\1"
+    return True
+
+
+def read_embedded(path: Path) -> tuple[bytes, bytes]:
+    """EXIF, without a prefix, and XMP of a PNG file, wherever in it they stand; else nothing."""
+    exif = xmp = b""
+    with path.open("rb") as file:
+        for kind, length in chunks(file):
+            if kind in (b"eXIf", b"iTXt") and length < _LONGEST:
+                content = _whole(file, kind, length)[8:-4]
+                if kind == b"eXIf":
+                    exif = content
+                elif content.startswith(_XMP):
+                    xmp = _text(content)
+    return exif, xmp
+
+
+def _text(content: bytes) -> bytes:
+    """The text of an iTXt chunk's content; nothing if it is damaged."""
+    _, _, rest = content.partition(b"\0")
+    compressed, parts = rest[:1], rest[2:].split(b"\0", 2)  # language, keyword in it, text
+    if len(parts) < 3:
+        return b""
+    if compressed != b"\1":
+        return parts[2]
+    unpacker = zlib.decompressobj()
+    try:
+        return unpacker.decompress(parts[2], _LONGEST)
+    except zlib.error:
+        return b""
 
 
 def is_animated(path: Path) -> bool:
@@ -58,9 +104,31 @@ def is_animated(path: Path) -> bool:
     return False
 
 
-def add(path: Path, chunks: bytes) -> None:
-    """Put chunks into a PNG file, behind its header."""
+def remove_size(path: Path) -> None:
+    """Remove what a PNG file says of the size of its pixels."""
+    with path.open("rb") as file:
+        for kind, length in chunks(file):
+            if kind == _SIZE:
+                start = file.tell() - 8
+                splice(path, start, start + 12 + length, b"")
+                return
+
+
+def add(path: Path, chunks: bytes, comments: Sequence[bytes] = ()) -> None:
+    """Put chunks, and comments as chunks of text, into a PNG file, behind its header."""
+    for comment in comments:
+        try:
+            text = comment.decode()
+        except UnicodeDecodeError:
+            text = comment.decode("latin-1")
+        # Not compressed, and of no language.
+        chunks += _chunk(b"iTXt", b"Comment" + bytes(5) + text.replace("\0", "").encode())
     splice(path, _HEADER_END, _HEADER_END, chunks)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    body = kind + content
+    return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
 
 
 def _whole(file: BinaryIO, kind: bytes, length: int) -> bytes:

@@ -10,8 +10,19 @@ import numpy as np
 import pyvips
 
 from upres.errors import OutputError
-from upres.formats import OUTPUT_SUFFIXES, comments, exif, machine_memory, png_chunks, tiff_exif
-from upres.formats.jpeg import LONGEST_XMP, add_segments, extended_xmp, is_420, split_xmp
+from upres.formats import (
+    OUTPUT_SUFFIXES,
+    comments,
+    exif,
+    gain_map,
+    gif,
+    iptc,
+    machine_memory,
+    png_chunks,
+    tiff_exif,
+    xmp,
+)
+from upres.formats.jpeg import LONGEST_SEGMENT, add_header, add_segments, is_420
 from upres.formats.metadata import with_metadata
 from upres.formats.opening import DTYPES
 from upres.formats.options import Options
@@ -27,6 +38,9 @@ _ENCODER_BYTES = {".webp": 8, ".gif": 12, ".avif": 34}
 """What encoders that want a whole frame at once take for each pixel, as measured."""
 _LEAST_JPEG_QUALITY = 95
 _AVIF_QUALITY = 90
+_ALL, _ALL_BUT_EXIF = "all", "xmp:iptc:icc:other"
+"""What of an image's metadata is written."""
+
 _BIGTIFF_BYTES = 2**32 - 2**24
 """TIFF's addresses end at 4 GiB; some room is left for what is not pixels."""
 _OPTIMISED_PIXELS = 2**24
@@ -108,28 +122,41 @@ def save(
         )
         if suffix in (*ANIMATED, ".avif"):
             image = _with_profile_that_fits(image, suffix)
-        tags, iptc = (_field(image, name, b"") for name in ("exif-data", "iptc-data"))
+        blocks = ("exif-data", "iptc-data", "xmp-data")
+        tags, captions, packet = (_field(image, name, b"") for name in blocks)
+        said = comments.read(photo.path)
+        light = gain_map.read(photo.path, photo.orientation) if suffix in JPEG else None
+        if light and packet:
+            packet = light.fitting_xmp(packet)
+            image.set_type(pyvips.GValue.blob_type, "xmp-data", packet)
+        segments = xmp.extended(photo.path) + comments.to_segments(said)
+        # What libvips would leave out, or write a part of.
         if suffix in TIFF:
-            # Of IPTC, libvips would write a quarter.
             image.remove("iptc-data")
-        segments = []
-        if suffix in JPEG:
-            segments = extended_xmp(photo.path)
-            xmp = _field(image, "xmp-data", b"")
-            if len(xmp) > LONGEST_XMP:
-                # libvips would leave it out.
-                image.remove("xmp-data")
-                segments = split_xmp(xmp)
-            segments += comments.to_segments(comments.read(photo.path))
-        _save(image, path, suffix, photo, options, bigtiff)
-        if suffix == ".png":
-            png_chunks.add(path, png_chunks.read(photo.path))
-        elif suffix == ".gif":
-            comments.add_to_gif(path, comments.read(photo.path))
-        if segments:
-            add_segments(path, segments)
-        if suffix in TIFF and (tags or iptc):
-            tiff_exif.add(path, tags, iptc)
+        if suffix in JPEG and len(packet) > xmp.LONGEST:
+            image.remove("xmp-data")
+            segments += xmp.split(packet)
+        if suffix in JPEG and len(captions) > LONGEST_SEGMENT:
+            image.remove("iptc-data")
+            segments += iptc.split(captions)
+        # Where there is none, libvips makes one, with a resolution that nobody has told.
+        keep = _ALL if tags or photo.has_resolution else _ALL_BUT_EXIF
+        _save(image, path, suffix, photo, options, bigtiff, keep)
+        match suffix:
+            case ".jpg" | ".jpeg":
+                if keep != _ALL and not photo.cmyk:
+                    add_header(path)
+                add_segments(path, segments)
+                if light:
+                    gain_map.add(path, light)
+            case ".png":
+                if not photo.has_resolution:
+                    png_chunks.remove_size(path)
+                png_chunks.add(path, png_chunks.read(photo.path), said)
+            case ".gif":
+                gif.add(path, said, packet)
+        if suffix in TIFF and (tags or captions or not photo.has_resolution):
+            tiff_exif.add(path, tags, captions, unit=photo.has_resolution)
         elif suffix not in TIFF and tags:
             exif.replace(path, tags.removeprefix(exif.PREFIX))
     except pyvips.Error as error:
@@ -166,7 +193,13 @@ def _with_profile_that_fits(image: pyvips.Image, suffix: str) -> pyvips.Image:
 
 
 def _save(
-    image: pyvips.Image, path: Path, suffix: str, photo: Photo, options: Options, bigtiff: bool
+    image: pyvips.Image,
+    path: Path,
+    suffix: str,
+    photo: Photo,
+    options: Options,
+    bigtiff: bool,
+    keep: str,
 ) -> None:
     name, quality = os.fsencode(path), options.quality  # pyvips takes str for UTF-8
     small = image.width * image.height <= _OPTIMISED_PIXELS
@@ -175,6 +208,7 @@ def _save(
         case ".jpg" | ".jpeg":
             image.jpegsave(
                 name,
+                keep=keep,
                 Q=quality or max(_LEAST_JPEG_QUALITY, photo.jpeg_quality or 0),
                 subsample_mode="on" if is_420(photo.path) else "off",
                 optimize_coding=small,
@@ -183,6 +217,7 @@ def _save(
             # A file that was read with a palette would be written with one again.
             image.pngsave(
                 name,
+                keep=keep,
                 palette=False,
                 bitdepth=16 if image.format == "ushort" else 8,
                 # Of enlarged photographs the smallest file for its time: a quarter smaller than
@@ -194,13 +229,18 @@ def _save(
             lossless = quality is None and is_lossless_webp(photo.path)
             # Near enough to nothing is not nothing: keep colour under transparency, too.
             image.webpsave(
-                name, Q=quality or _LEAST_JPEG_QUALITY, lossless=lossless, exact=lossless
+                name,
+                keep=keep,
+                Q=quality or _LEAST_JPEG_QUALITY,
+                lossless=lossless,
+                exact=lossless,
             )
         case ".avif":
             deep = image.format == "ushort"
             bits = _field(source, "bits-per-sample", 12) if deep else 8
             image.heifsave(
                 name,
+                keep=keep,
                 compression="av1",
                 Q=quality or _AVIF_QUALITY,
                 bitdepth=min(bits, 12),
@@ -208,11 +248,12 @@ def _save(
             )
         case ".gif":
             # Equal frames are kept, so that timing stays as it was.
-            image.gifsave(name, keep_duplicate_frames=True)
+            image.gifsave(name, keep=keep, keep_duplicate_frames=True)
         case _:
             tile = [_field(source, f"tile-{side}", 0) for side in ("width", "height")]
             image.tiffsave(
                 name,
+                keep=keep,
                 compression="deflate",
                 # Few programs read the predictor that there is for floating point.
                 predictor="none" if image.format == "float" else "horizontal",

@@ -23,6 +23,7 @@ from upres.formats.tiff import (
 )
 
 _IPTC = 33723
+_RESOLUTION_UNIT, _NO_UNIT = 296, 1
 
 _DESCRIPTIVE = {
     269,  # document name
@@ -65,11 +66,26 @@ def read(path: Path, directory: int | None) -> bytes | None:
     return exif if len(exif) < _LARGEST - 2 else None
 
 
-def add(path: Path, exif: bytes, iptc: bytes) -> None:
+def has_unit(path: Path, directory: int | None) -> bool:
+    """Whether a page's resolution is by the inch or the centimetre, and not of proportions alone.
+
+    The page is that whose ``directory`` is there, or the first.
+    """
+    try:
+        with path.open("rb") as file:
+            endian, big, start = read_header(file)
+            entries = read_entries(file, endian, big, directory or start, depth=0, largest=9)
+    except (OSError, struct.error):
+        return True  # damaged: what reads the pixels will say so
+    return (_RESOLUTION_UNIT, 3, 1, struct.pack("<H", _NO_UNIT)) not in entries
+
+
+def add(path: Path, exif: bytes, iptc: bytes, *, unit: bool = True) -> None:
     """Add EXIF and IPTC blocks to the first directory of a little-endian TIFF file.
 
     Either may be empty. What the file says itself, such as its orientation and resolution,
-    stays. Raises ``OSError`` if it cannot be written.
+    stays, but that the resolution has no unit if it has none. Raises ``OSError`` if it cannot be
+    written.
     """
     entries: list[Entry] = []
     with suppress(struct.error):
@@ -83,6 +99,10 @@ def add(path: Path, exif: bytes, iptc: bytes) -> None:
         file.seek(start)
         (count,) = struct.unpack(head, file.read(struct.calcsize(head)))
         raw = [file.read(size) for _ in range(count)]
+        if not unit:
+            at = [struct.unpack("<H", entry[:2])[0] for entry in raw].index(_RESOLUTION_UNIT)
+            value = size - (8 if big else 4)
+            raw[at] = raw[at][:value] + struct.pack("<H", _NO_UNIT).ljust(size - value, b"\0")
         following = file.read(8 if big else 4)
         there = {struct.unpack("<H", entry[:2])[0] for entry in raw}
         new = [entry for entry in entries if entry[0] not in there]
