@@ -8,8 +8,13 @@ Importing this is cheap: the engine is loaded by the first call that needs it.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# OpenVINO reports each time that it is imported to its makers, over the network, and keeps a
+# number for that in the user's home. Without this module, which does it, it does not.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     from upres.errors import InputError as InputError
