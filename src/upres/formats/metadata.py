@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
 import pyvips
 
@@ -19,8 +20,11 @@ _NOT_FIELDS = ("vips-", "heif-", "tile-", "exif-ifd1-", "png-comment-", "gif-com
 
 def with_metadata(
     image: pyvips.Image, photo: Photo, *, interpretation: str, suffix: str
-) -> pyvips.Image:
+) -> tuple[pyvips.Image, bytes]:
     """``image`` with the profile, EXIF, XMP, IPTC, text, resolution and timing of ``photo``.
+
+    And its EXIF, of which the image has no more than a JPEG file has room for, as libvips takes
+    no more; nothing if it has none.
 
     Its colours are what libvips calls ``interpretation``. It is upright; previews of the
     small picture are left out, and where EXIF and XMP tell size and orientation these become
@@ -40,13 +44,16 @@ def with_metadata(
         if name not in basic and not name.startswith(_NOT_FIELDS)
     ]
     if source.get_typeof("exif-data") and not any(n.startswith("exif-ifd") for n, *_ in fields):
-        fields += _exif_fields(source.get("exif-data"))
+        with suppress(struct.error):  # damaged
+            fields += _exif_fields(tiff_exif.for_jpeg(source.get("exif-data")))
+    whole = b""
     for name, kind, value in fields:
         if name == "exif-data":
             try:
-                value = exif.PREFIX + exif.fitting(
+                whole = exif.PREFIX + exif.fitting(
                     value, height=height, width=image.width, dots_per_inch=dots
                 )
+                value = tiff_exif.for_jpeg(whole)
             except struct.error:  # damaged: the fields are what libvips could read of it
                 continue
         elif name == "xmp-data":
@@ -65,7 +72,7 @@ def with_metadata(
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     if photo.frames > 1:
         image.set_type(pyvips.GValue.gint_type, "page-height", height)
-    return image
+    return image, whole
 
 
 def _exif_fields(block: bytes) -> list[tuple[str, int, object]]:

@@ -114,7 +114,7 @@ def save(
     """
     suffix = target.suffix.lower()
     try:
-        image = with_metadata(
+        image, tags = with_metadata(
             _pixels(spool, photo, suffix),
             photo,
             interpretation=_interpretation(photo, spool.dtype),
@@ -122,8 +122,7 @@ def save(
         )
         if suffix in (*ANIMATED, ".avif"):
             image = _with_profile_that_fits(image, suffix)
-        blocks = ("exif-data", "iptc-data", "xmp-data")
-        tags, captions, packet = (_field(image, name, b"") for name in blocks)
+        captions, packet = (_field(image, name, b"") for name in ("iptc-data", "xmp-data"))
         said = comments.read(photo.path)
         light = gain_map.read(photo.path, photo.orientation) if suffix in JPEG else None
         if light and packet:
@@ -158,7 +157,8 @@ def save(
         if suffix in TIFF and (tags or captions or not photo.has_resolution):
             tiff_exif.add(path, tags, captions, unit=photo.has_resolution)
         elif suffix not in TIFF and tags:
-            exif.replace(path, tags.removeprefix(exif.PREFIX))
+            block = tiff_exif.for_jpeg(tags) if suffix in JPEG else tags
+            exif.replace(path, block.removeprefix(exif.PREFIX))
     except pyvips.Error as error:
         raise OutputError(f"{target}: cannot write this picture: {first_line(error)}") from None
 

@@ -8,12 +8,14 @@ Source: EXIF 2.32, section 4.6.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from upres.formats.exif import PREFIX
+from upres.formats.jpeg import LONGEST_SEGMENT
 from upres.formats.tiff import (
     DIRECTORIES,
     Entry,
@@ -42,7 +44,8 @@ _DESCRIPTIVE = {
 }
 """Of a page; its other tags say how the pixels are stored."""
 
-_LARGEST = 2**16
+_LARGEST = 2**24
+"""Bytes of a value; longer ones are passed over."""
 
 SHAPE_NOTE = '{"shape"'
 """What a description begins with that is a library's note of the small picture's shape."""
@@ -60,10 +63,38 @@ def read(path: Path, directory: int | None) -> bytes | None:
         return None  # damaged: what reads the pixels will say so
     if not entries:
         return None
+    return _packed(entries)
+
+
+def for_jpeg(exif: bytes) -> bytes:
+    """A block of EXIF without its longest values, where a JPEG file has no room for all.
+
+    Raises ``struct.error`` if it is damaged.
+    """
+    if len(exif) <= LONGEST_SEGMENT:
+        return exif
+    file = BytesIO(exif.removeprefix(PREFIX))
+    endian, big, start = read_header(file)
+    entries = read_entries(file, endian, big, start, depth=2, largest=_LARGEST)
+    while len(exif) > LONGEST_SEGMENT:
+        _, number, directory = max(_lengths(entries), key=lambda each: each[0])
+        del directory[number]
+        exif = _packed(entries)
+    return exif
+
+
+def _lengths(entries: list[Entry]) -> Iterator[tuple[int, int, list[Entry]]]:
+    """Of each value its bytes, its number, and the directory that has it."""
+    for number, (*_, values) in enumerate(entries):
+        if isinstance(values, list):
+            yield from _lengths(values)
+        else:
+            yield len(values), number, entries
+
+
+def _packed(entries: list[Entry]) -> bytes:
     content, start = pack(entries, 8, big=False)
-    # JPEG has no room for more.
-    exif = PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
-    return exif if len(exif) < _LARGEST - 2 else None
+    return PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
 
 
 def has_unit(path: Path, directory: int | None) -> bool:
@@ -117,7 +148,7 @@ def add(path: Path, exif: bytes, iptc: bytes, *, unit: bool = True) -> None:
 
 def _descriptive(file: BinaryIO, directory: int | None) -> list[Entry]:
     endian, big, start = read_header(file)
-    entries = read_entries(file, endian, big, directory or start, depth=2)
+    entries = read_entries(file, endian, big, directory or start, depth=2, largest=_LARGEST)
     return [
         (tag, kind, count, values)
         for tag, kind, count, values in entries
