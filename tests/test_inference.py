@@ -281,6 +281,15 @@ def test_neutral_grey_stays_neutral(scale: int) -> None:
         assert (result.max(axis=2) - result.min(axis=2)).max() <= 1, grey.shape
 
 
+@pytest.mark.parametrize(
+    "tint", [(128, 128, 130), (128, 128, 129), (255, 255, 253), (130, 128, 128), (2, 2, 0)]
+)
+def test_a_faint_tint_stays(tint: tuple[int, int, int]) -> None:
+    flat = np.full((24, 24, 3), tint, np.float32) / np.float32(255)
+    result = upres.enlarge(flat, scale=2, precision="fp32") * 255
+    np.testing.assert_allclose(result.mean((0, 1)), tint, atol=0.5)
+
+
 def test_16_bit_is_not_cut_to_8_on_the_way() -> None:
     ramp = np.linspace(20000, 22000, 64 * 64).astype(np.uint16).reshape(64, 64)
     result = upres.enlarge(ramp, scale=2)

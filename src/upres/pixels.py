@@ -27,6 +27,8 @@ NEUTRAL_RANGE = 4 / 255
 """Difference between the channels above which a network's colour is taken as it is."""
 
 
+_ROUNDING = 1e-6
+
 _CACHED_BYTES = 2**20
 """What fits into a processor core's own cache."""
 
@@ -96,9 +98,10 @@ def copy_planes(place: NDArray[Any], block: NDArray[Any]) -> None:
 def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
     """Take from an enlarged RGB window the colour that a network gave to what had none.
 
-    Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; it changes
-    less the more colour there is, and not at all from ``NEUTRAL_RANGE`` on. Luma (BT.601)
-    stays as it was. ``output`` itself is changed.
+    Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; where it is
+    faintly coloured, the result's colour is in part its own, pixels repeated. That is less the
+    more colour there is, and nothing from ``NEUTRAL_RANGE`` on. Luma (BT.601) stays as it was.
+    ``output`` itself is changed.
     """
     red, green, blue = colour
     saturation = np.maximum(np.maximum(red, green), blue)
@@ -109,6 +112,8 @@ def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
     if weight.min() == 1:
         return output
     scale = output.shape[1] // colour.shape[1]
+    own = colour - np.tensordot(LUMA, colour, 1)
+    own *= 1 - weight
     # In blocks that stay in the processor's cache, and only where there is something to do.
     rows = max(1, _CACHED_BYTES // (output[0, 0].nbytes * scale * 5))
     for top in range(0, len(weight), rows):
@@ -122,6 +127,10 @@ def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
         block -= luma
         block *= part.repeat(scale, 0).repeat(scale, 1)
         block += luma
+        tint = own[:, top : top + rows]
+        # Of grey pictures there is none; what rounding leaves is far below a level.
+        if np.abs(tint).max() > _ROUNDING:
+            block += tint.repeat(scale, 1).repeat(scale, 2)
     return output
 
 
