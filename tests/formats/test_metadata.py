@@ -15,6 +15,7 @@ import PIL.PngImagePlugin
 import pytest
 import pyvips
 
+from upres.errors import OutputError
 from upres.formats import Options, enlarge_file, iptc, png_chunks, xmp
 from upres.formats.jpeg import jpeg_quality
 from upres.formats.saving import is_lossless_webp
@@ -274,7 +275,11 @@ def test_png_says_what_its_colours_mean_as_before(
     with PIL.Image.open(tmp_path / "out.png") as after:
         after.load()
         assert after.size == (80, 60)
-    enlarge_file(tmp_path / "in.png", tmp_path / "out.webp", options)
+    if profile:
+        enlarge_file(tmp_path / "in.png", tmp_path / "out.webp", options)
+    else:
+        with pytest.raises(OutputError, match=r"which are no sRGB .* \(CICP 9, 16\): choose .png"):
+            enlarge_file(tmp_path / "in.png", tmp_path / "out.webp", options)
 
 
 def chunks(path: Path) -> list[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyvips
 
-from upres.formats import gif, iptc, png_chunks, tiff_exif
+from upres.formats import gif, iptc, jpeg, png_chunks, tiff_exif
 from upres.formats.exif import PREFIX
 from upres.formats.tiff import read_entries, read_header
 
@@ -21,19 +21,20 @@ def completed(image: pyvips.Image, path: Path, loader: str, directory: int | Non
     ``directory`` is where the page's is in a file of several, or ``None``.
     """
     found: dict[str, bytes | None] = {}
-    unit = True
+    told = False
     match loader:
         case "tiffload":
             found = {"exif-data": tiff_exif.read(path, directory)}
-            unit = tiff_exif.has_unit(path, directory)
+            told = tiff_exif.has_resolution(path, directory)
         case "pngload":
             # libvips sees what comes before the pixels.
             exif, packet = png_chunks.read_embedded(path)
             found = {"exif-data": exif and PREFIX + exif, "xmp-data": packet}
-            unit = png_chunks.has_unit(path)
+            told = png_chunks.has_size(path)
         case "gifload":
             found = {"xmp-data": gif.read(path)[1]}
         case "jpegload":
+            told = jpeg.has_resolution(path)
             # libvips sees the first segment.
             if captions := iptc.whole(path):
                 image = _with(image, "iptc-data", captions)
@@ -42,8 +43,9 @@ def completed(image: pyvips.Image, path: Path, loader: str, directory: int | Non
             image = _with(image, name, block)
             if name == "exif-data" and not image.get_typeof("orientation"):
                 image.set_type(pyvips.GValue.gint_type, "orientation", _orientation(block))
-    # libvips takes a number without a unit for one by the millimetre.
-    return image if unit else image.copy(xres=1, yres=1)
+    # libvips takes a resolution without a unit for one by the millimetre, and none for 72 dpi.
+    told = told or bool(image.get_typeof("exif-ifd0-XResolution"))
+    return image if told else image.copy(xres=1, yres=1)
 
 
 def _with(image: pyvips.Image, name: str, block: bytes) -> pyvips.Image:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from upres.files import splice
 
-APP1, APP2, APP13 = 0xE1, 0xE2, 0xED
+APP0, APP1, APP2, APP13 = 0xE0, 0xE1, 0xE2, 0xED
 LONGEST_SEGMENT = 2**16 - 3
 """Bytes of a segment's content."""
 
@@ -89,6 +89,14 @@ def is_420(path: Path) -> bool:
     return False
 
 
+def has_resolution(path: Path) -> bool:
+    """Whether a JPEG file's header of JFIF says how many pixels go into an inch or centimetre."""
+    for marker, content in jpeg_segments(path):
+        if marker == APP0 and content.startswith(_JFIF[:5]):
+            return content[7:8] in (b"\1", b"\2")
+    return False
+
+
 def _quantisation_tables(content: bytes) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """Number and 64 values, at most 255, of each table in a segment of them."""
     while content:
@@ -122,7 +130,7 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 def add_header(path: Path) -> None:
     """Put the header of JFIF into a JPEG file that has none: square pixels of unknown size."""
-    splice(path, 2, 2, packed([(0xE0, _JFIF)]))
+    splice(path, 2, 2, packed([(APP0, _JFIF)]))
 
 
 def add_segments(path: Path, segments: list[tuple[int, bytes]]) -> None:

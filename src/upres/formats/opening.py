@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from upres.errors import InputError
 from upres.formats import machine_memory, png_chunks, tiff_pages
+from upres.formats.colour import with_meaning
 from upres.formats.embedded import completed
 from upres.formats.jpeg import jpeg_quality
 from upres.formats.picture import Photo, damaged
@@ -57,18 +58,26 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = N
             f"{path}: an animated PNG, of which upres would lose all but the first frame: "
             "convert it to .webp or .gif"
         )
+    if loader == "tiffload":
+        tiff_pages.check_colours(path, directory)
     _check_memory(path, first)
     if first.format not in DTYPES:
-        raise InputError(f"{path}: its samples are {first.format}, which upres does not take")
+        raise InputError(
+            f"{path}: its samples are {first.format}, which upres does not take: convert them to "
+            "8 or 16 bits"
+        )
     image = completed(load(path, n=-1), path, loader, None) if animated else first
     try:
+        image, meaning = with_meaning(image, path, loader)
         image = _normalised(image, keep_cmyk)
     except pyvips.Error as error:
         raise damaged(path, error) from None
     alpha, bands = bool(image.hasalpha()), image.bands
     cmyk = image.interpretation == "cmyk"
     if bands - alpha not in ((4,) if cmyk else (1, 3)):
-        raise InputError(f"{path}: has {bands} channels; upres takes grey, RGB and CMYK")
+        raise InputError(
+            f"{path}: has {bands} channels; upres takes grey, RGB and CMYK: split it into such"
+        )
     height, width = image.get("page-height") if animated else image.height, image.width
     orientation = int(first.get("orientation")) if first.get_typeof("orientation") else 1
     if orientation not in range(1, 9):
@@ -93,6 +102,7 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = N
         high=most,
         alpha_high=most,
         orientation=orientation,
+        meaning=meaning,
         jpeg_quality=jpeg_quality(path) if loader == "jpegload" else None,
         image=image,
     )
@@ -198,6 +208,13 @@ def _loaded(
             name = os.fsencode(path)
             found = pyvips.vips_lib.vips_foreign_find_load(name)
             if found == pyvips.ffi.NULL:
+                with path.open("rb") as file:
+                    animated = file.read(12)[4:] == b"ftypavis"
+                if animated:
+                    raise InputError(
+                        f"{path}: an animated AVIF, which upres does not read: convert it to .webp "
+                        "or .gif"
+                    )
                 raise unknown
             image = pyvips.Operation.call(pyvips.ffi.string(found).decode(), name, **options)
         elif isinstance(content, bytes):

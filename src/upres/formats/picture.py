@@ -32,8 +32,12 @@ pyvips.cache_set_max(0)
 _NOT_READ = {
     "samples out of range": "its samples are of more than 32 bits",
     "bad labq format": "its colours are CIELAB of 8 bits",
+    "compression support is not configured": "its compression is one",
+    "not a whole number of bytes": "its samples are no whole bytes",
+    "unsupported tiff image type": "its samples are of a kind",
+    "Unsupported JPEG data precision": "its samples are of another depth than 8 bits",
 }
-"""What libvips says, as of damage, of TIFF files of kinds that it does not read."""
+"""What libvips says, as of damage, of files of kinds that it does not read."""
 
 
 def _text(pointer: Any) -> str:
@@ -74,6 +78,8 @@ class Photo:
     alpha_high: float
     """What alpha is where nothing shows through; where all does, it is 0."""
     orientation: int
+    meaning: bytes
+    """What its colours mean, where that is unlike sRGB and in no profile: ``formats.colour``."""
     jpeg_quality: int | None
     """By libjpeg's scale; ``None`` of what is no JPEG file."""
     image: pyvips.Image
@@ -144,8 +150,8 @@ def damaged(path: Path, error: pyvips.Error) -> InputError:
     for said, kind in _NOT_READ.items():
         if said in line:
             return InputError(
-                f"{path}: {kind}, which upres does not read: convert it to samples of 16 bits, or "
-                "to floating point of 32"
+                f"{path}: {kind}, which upres does not read: convert it to PNG, or to TIFF of 8 or "
+                "16 bits, or of floating point of 32"
             )
     # libvips has one place for what all threads have to say: a word on another file is none on
     # this one, and that something was not done is known.

@@ -57,13 +57,25 @@ def read(path: Path) -> bytes:
     return b"".join(colour.get(kind, b"") for kind in kept) + size + b"".join(text)
 
 
-def has_unit(path: Path) -> bool:
-    """Whether a PNG file tells of the size of its pixels by metres, if it does at all."""
+def colour_numbers(path: Path) -> tuple[int, int]:
+    """Primaries and transfer function by a PNG file's chunk cICP; 2, not known, without one."""
+    with path.open("rb") as file:
+        for kind, length in chunks(file):
+            if kind == b"cICP" and length == 4:
+                primaries, transfer = file.read(2)
+                return primaries, transfer
+            if kind == b"IDAT":
+                break
+    return 2, 2
+
+
+def has_size(path: Path) -> bool:
+    """Whether a PNG file tells of the size of its pixels, by metres."""
     with path.open("rb") as file:
         for kind, length in chunks(file):
             if kind == _SIZE:
                 return file.read(length)[8:] == b"\1"
-    return True
+    return False
 
 
 def read_embedded(path: Path) -> tuple[bytes, bytes]:
@@ -114,8 +126,13 @@ def remove_size(path: Path) -> None:
                 return
 
 
-def add(path: Path, chunks: bytes, comments: Sequence[bytes] = ()) -> None:
-    """Put chunks, and comments as chunks of text, into a PNG file, behind its header."""
+def add(path: Path, chunks: bytes, comments: Sequence[bytes] = (), meaning: bytes = b"") -> None:
+    """Put chunks, and comments as chunks of text, into a PNG file, behind its header.
+
+    And ``meaning``, of its colours, as a chunk cICP if there is none.
+    """
+    if meaning and b"cICP" not in chunks:
+        chunks = _chunk(b"cICP", meaning) + chunks
     for comment in comments:
         try:
             text = comment.decode()

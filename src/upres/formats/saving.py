@@ -82,6 +82,11 @@ def check_output(path: Path, photo: Photo, *, height: int, width: int) -> None:
         )
     if photo.cmyk and suffix not in (*JPEG, *TIFF):
         raise OutputError(f"{path}: {suffix} cannot hold CMYK: choose .jpg or .tif")
+    if photo.meaning and suffix != ".png":
+        raise OutputError(
+            f"{path}: {suffix} cannot hold the picture's colours, which are no sRGB and have no "
+            f"profile (CICP {photo.meaning[0]}, {photo.meaning[1]}): choose .png"
+        )
     if suffix not in TIFF and (
         photo.low < 0 or (photo.high != 1 and photo.dtype not in (np.uint8, np.uint16))
     ):
@@ -151,7 +156,7 @@ def save(
             case ".png":
                 if not photo.has_resolution:
                     png_chunks.remove_size(path)
-                png_chunks.add(path, png_chunks.read(photo.path), said)
+                png_chunks.add(path, png_chunks.read(photo.path), said, photo.meaning)
             case ".gif":
                 gif.add(path, said, packet)
         if suffix in TIFF and (tags or captions or not photo.has_resolution):

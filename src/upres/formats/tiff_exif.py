@@ -22,10 +22,11 @@ from upres.formats.tiff import (
     pack,
     read_entries,
     read_header,
+    read_numbers,
 )
 
 _IPTC = 33723
-_RESOLUTION_UNIT, _NO_UNIT = 296, 1
+_RESOLUTION, _RESOLUTION_UNIT, _NO_UNIT = 282, 296, 1
 
 _DESCRIPTIVE = {
     269,  # document name
@@ -97,18 +98,16 @@ def _packed(entries: list[Entry]) -> bytes:
     return PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
 
 
-def has_unit(path: Path, directory: int | None) -> bool:
-    """Whether a page's resolution is by the inch or the centimetre, and not of proportions alone.
+def has_resolution(path: Path, directory: int | None) -> bool:
+    """Whether a page says how many pixels go into an inch or centimetre.
 
     The page is that whose ``directory`` is there, or the first.
     """
     try:
-        with path.open("rb") as file:
-            endian, big, start = read_header(file)
-            entries = read_entries(file, endian, big, directory or start, depth=0, largest=9)
+        tags = read_numbers(path, directory)
     except (OSError, struct.error):
-        return True  # damaged: what reads the pixels will say so
-    return (_RESOLUTION_UNIT, 3, 1, struct.pack("<H", _NO_UNIT)) not in entries
+        return False  # damaged: what reads the pixels will say so
+    return _RESOLUTION in tags and tags.get(_RESOLUTION_UNIT) != _NO_UNIT
 
 
 def add(path: Path, exif: bytes, iptc: bytes, *, unit: bool = True) -> None:

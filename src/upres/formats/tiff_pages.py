@@ -21,12 +21,18 @@ from upres.formats.tiff import (
     pack,
     read_entries,
     read_header,
+    read_numbers,
     read_starts,
 )
 
 _SUBFILE_TYPE, _PAGE_NUMBER = 254, 297
 _REDUCED, _PAGE, _MASK = 1, 2, 4
 """Bits of a subfile's type."""
+
+_COMPRESSION, _PHOTOMETRIC, _SUBSAMPLING = 259, 262, 530
+_COLOURS, _YCBCR = (0, 1, 2, 3, 5, 6, 8), 6
+"""Grey, RGB, palette, inks, YCbCr and CIELAB (section 8 and those after it)."""
+_JPEG = (6, 7)
 
 _STRIPS, _TILES = (273, 279), (324, 325)
 """Tags that say where a page's pixels are, and how many bytes."""
@@ -62,6 +68,26 @@ def full_pages(path: Path) -> dict[int, int]:
     except (OSError, struct.error):
         raise InputError(f"{path}: this picture is damaged or truncated") from None
     return pages
+
+
+def check_colours(path: Path, directory: int | None) -> None:
+    """Raise ``InputError`` if a page's colours are of a kind that libvips takes for another.
+
+    The page is that whose ``directory`` is there, or the first.
+    """
+    try:
+        tags = read_numbers(path, directory)
+    except (OSError, struct.error):
+        return  # damaged: what reads the pixels will say so
+    kind = tags.get(_PHOTOMETRIC, 1)
+    # Where chroma is coarser, or in JPEG, libtiff converts them.
+    raw = tags.get(_COMPRESSION) not in _JPEG and tags.get(_SUBSAMPLING) == 1
+    if kind not in _COLOURS or (kind == _YCBCR and raw):
+        names = {_YCBCR: "YCbCr", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32803: "those of a sensor"}
+        raise InputError(
+            f"{path}: its colours are {names.get(kind, f'of kind {kind}')}, which upres does not "
+            "read: convert it to RGB"
+        )
 
 
 def only(path: Path, directory: int) -> pyvips.Source:
