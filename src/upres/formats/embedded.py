@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyvips
 
 from upres.formats import gif, iptc, jpeg, png_chunks, tiff_exif
 from upres.formats.exif import PREFIX
-from upres.formats.tiff import read_entries, read_header
+from upres.formats.tiff import has_resolution, read_numbers
 
 _ORIENTATION = 274
 
@@ -25,7 +26,8 @@ def completed(image: pyvips.Image, path: Path, loader: str, directory: int | Non
     match loader:
         case "tiffload":
             found = {"exif-data": tiff_exif.read(path, directory)}
-            told = tiff_exif.has_resolution(path, directory)
+            with suppress(OSError, struct.error), path.open("rb") as file:
+                told = has_resolution(read_numbers(file, directory))
         case "pngload":
             # libvips sees what comes before the pixels.
             exif, packet = png_chunks.read_embedded(path)
@@ -42,9 +44,10 @@ def completed(image: pyvips.Image, path: Path, loader: str, directory: int | Non
         if block and not image.get_typeof(name):
             image = _with(image, name, block)
             if name == "exif-data" and not image.get_typeof("orientation"):
-                image.set_type(pyvips.GValue.gint_type, "orientation", _orientation(block))
+                upright = _tags(image).get(_ORIENTATION, 1)
+                image.set_type(pyvips.GValue.gint_type, "orientation", upright)
     # libvips takes a resolution without a unit for one by the millimetre, and none for 72 dpi.
-    told = told or bool(image.get_typeof("exif-ifd0-XResolution"))
+    told = told or (loader != "tiffload" and has_resolution(_tags(image)))
     return image if told else image.copy(xres=1, yres=1)
 
 
@@ -55,14 +58,9 @@ def _with(image: pyvips.Image, name: str, block: bytes) -> pyvips.Image:
     return image
 
 
-def _orientation(exif: bytes) -> int:
-    """What a block of EXIF says of it, 1 if nothing."""
-    file = BytesIO(exif.removeprefix(PREFIX))
-    try:
-        endian, big, start = read_header(file)
-        for tag, _, _, values in read_entries(file, endian, big, start, depth=0):
-            if tag == _ORIENTATION and isinstance(values, bytes):
-                return int.from_bytes(values[:2], "little")
-    except struct.error:
-        pass
-    return 1
+def _tags(image: pyvips.Image) -> dict[int, int]:
+    """Of the image's EXIF: among libvips' fields are some that the block does not have."""
+    if image.get_typeof("exif-data"):
+        with suppress(struct.error):
+            return read_numbers(BytesIO(image.get("exif-data").removeprefix(PREFIX)))
+    return {}

@@ -144,7 +144,8 @@ def save(
             image.remove("iptc-data")
             segments += iptc.split(captions)
         # Where there is none, libvips makes one, with a resolution that nobody has told.
-        keep = _ALL if tags or photo.has_resolution else _ALL_BUT_EXIF
+        known = photo.image.get_typeof("exif-data") or photo.has_resolution
+        keep = _ALL if known else _ALL_BUT_EXIF
         _save(image, path, suffix, photo, options, bigtiff, keep)
         match suffix:
             case ".jpg" | ".jpeg":

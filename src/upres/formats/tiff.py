@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
@@ -16,6 +15,7 @@ DIRECTORIES = (EXIF, GPS, INTEROPERABILITY)
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
+_RESOLUTION, RESOLUTION_UNIT, NO_UNIT = 282, 296, 1
 _INTEGERS, _RATIONALS = (3, 4), (5, 10)
 _FARTHEST = 2**62
 """A damaged file may point farther than any file system goes, which ``seek`` refuses."""
@@ -40,20 +40,24 @@ def read_header(file: BinaryIO) -> tuple[str, bool, int]:
     return endian, False, struct.unpack_from(endian + "I", head, 4)[0]
 
 
-def read_numbers(path: Path, directory: int | None) -> dict[int, int]:
+def read_numbers(file: BinaryIO, directory: int | None = None) -> dict[int, int]:
     """By tag, the first number of what a page says in a few; 0 of what is no whole number.
 
     The page is that whose ``directory`` is there, or the first. Raises ``struct.error`` if the
-    file is damaged, and ``OSError`` if it cannot be read.
+    file is damaged.
     """
-    with path.open("rb") as file:
-        endian, big, start = read_header(file)
-        entries = read_entries(file, endian, big, directory or start, depth=0, largest=9)
+    endian, big, start = read_header(file)
+    entries = read_entries(file, endian, big, directory or start, depth=0, largest=9)
     return {
         tag: int.from_bytes(values[: _SIZES[kind]], "little") if kind in _INTEGERS else 0
         for tag, kind, _, values in entries
         if isinstance(values, bytes)
     }
+
+
+def has_resolution(tags: dict[int, int]) -> bool:
+    """Whether a page's ``tags`` say how many pixels go into an inch or centimetre."""
+    return _RESOLUTION in tags and tags.get(RESOLUTION_UNIT) != NO_UNIT
 
 
 def read_starts(file: BinaryIO) -> list[int]:

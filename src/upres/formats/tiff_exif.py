@@ -18,15 +18,15 @@ from upres.formats.exif import PREFIX
 from upres.formats.jpeg import LONGEST_SEGMENT
 from upres.formats.tiff import (
     DIRECTORIES,
+    NO_UNIT,
+    RESOLUTION_UNIT,
     Entry,
     pack,
     read_entries,
     read_header,
-    read_numbers,
 )
 
 _IPTC = 33723
-_RESOLUTION, _RESOLUTION_UNIT, _NO_UNIT = 282, 296, 1
 
 _DESCRIPTIVE = {
     269,  # document name
@@ -98,18 +98,6 @@ def _packed(entries: list[Entry]) -> bytes:
     return PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
 
 
-def has_resolution(path: Path, directory: int | None) -> bool:
-    """Whether a page says how many pixels go into an inch or centimetre.
-
-    The page is that whose ``directory`` is there, or the first.
-    """
-    try:
-        tags = read_numbers(path, directory)
-    except (OSError, struct.error):
-        return False  # damaged: what reads the pixels will say so
-    return _RESOLUTION in tags and tags.get(_RESOLUTION_UNIT) != _NO_UNIT
-
-
 def add(path: Path, exif: bytes, iptc: bytes, *, unit: bool = True) -> None:
     """Add EXIF and IPTC blocks to the first directory of a little-endian TIFF file.
 
@@ -130,9 +118,9 @@ def add(path: Path, exif: bytes, iptc: bytes, *, unit: bool = True) -> None:
         (count,) = struct.unpack(head, file.read(struct.calcsize(head)))
         raw = [file.read(size) for _ in range(count)]
         if not unit:
-            at = [struct.unpack("<H", entry[:2])[0] for entry in raw].index(_RESOLUTION_UNIT)
+            at = [struct.unpack("<H", entry[:2])[0] for entry in raw].index(RESOLUTION_UNIT)
             value = size - (8 if big else 4)
-            raw[at] = raw[at][:value] + struct.pack("<H", _NO_UNIT).ljust(size - value, b"\0")
+            raw[at] = raw[at][:value] + struct.pack("<H", NO_UNIT).ljust(size - value, b"\0")
         following = file.read(8 if big else 4)
         there = {struct.unpack("<H", entry[:2])[0] for entry in raw}
         new = [entry for entry in entries if entry[0] not in there]

@@ -76,7 +76,8 @@ def check_colours(path: Path, directory: int | None) -> None:
     The page is that whose ``directory`` is there, or the first.
     """
     try:
-        tags = read_numbers(path, directory)
+        with path.open("rb") as file:
+            tags = read_numbers(file, directory)
     except (OSError, struct.error):
         return  # damaged: what reads the pixels will say so
     kind = tags.get(_PHOTOMETRIC, 1)
