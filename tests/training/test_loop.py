@@ -24,6 +24,7 @@ from torch import Tensor
 
 from upres import metrics
 from upres.errors import TrainingError
+from upres.evaluation.complexity import multiply_adds
 from upres.model import read_model
 from upres.resize import bicubic
 from upres.training.checkpoint import read_checkpoint
@@ -293,6 +294,19 @@ def test_patches_must_suit_the_network(data: Path, tmp_path: Path) -> None:
     pooled = recipe(data, "network={name='pooled', features=4}", "data.patch=12")
     with pytest.raises(TrainingError, match=r"data.patch 12: pooled needs a multiple of 8"):
         train(pooled, data=data, run=tmp_path / "run")
+
+
+@pytest.mark.parametrize(("scale", "blocks"), [(2, 4), (3, 3), (4, 3)])
+def test_pooled_trains_where_its_multiple_does_not_divide_1280x720(
+    data: Path, tmp_path: Path, scale: int, blocks: int
+) -> None:
+    network = f"network={{name='pooled', features=2, blocks={blocks}}}"
+    changes = [f"scale={scale}", network, "data.patch=16", "optimiser.steps=1"]
+    path = train(recipe(data, *changes), data=data, run=tmp_path / "run")
+    counted = multiply_adds(read_model(path))
+    assert counted is not None
+    said = (tmp_path / "run" / "log.txt").read_text()
+    assert f"{counted / 1e9:.4g}G multiply-adds for 1280x720" in said
 
 
 def test_starting_from_another_model(

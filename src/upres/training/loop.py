@@ -35,7 +35,7 @@ from upres.training.networks import (
     Network,
     build,
     enlarge_whole,
-    multiply_adds,
+    multiply_adds_for_output,
     parameter_count,
 )
 from upres.training.networks.parts import fast_in_bfloat16
@@ -93,7 +93,7 @@ def train(
 
     folder.say(
         f"{recipe.name} x{recipe.scale}: {parameter_count(network):,} parameters, "
-        f"{multiply_adds(network, 720 // recipe.scale, 1280 // recipe.scale) / 1e9:.4g}G "
+        f"{multiply_adds_for_output(network) / 1e9:.4g}G "
         f"multiply-adds for 1280x720, {patches.usable(recipe.data.patch):,} pictures, "
         f"{recipe.optimiser.steps:,} steps on {fabric.world_size} x {runs.device_name(device)}"
     )
