@@ -4,6 +4,7 @@ import copy
 import csv
 import errno
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -236,11 +237,23 @@ def test_batches_without_a_finite_loss_are_skipped_and_counted(
     assert all(w.isfinite().all() for w in weights_of(tmp_path / "run").values())
 
 
-def test_a_loss_that_explodes_stops_with_a_message(data: Path, tmp_path: Path) -> None:
+def test_a_loss_that_explodes_stops_with_a_message_that_helps(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     wild = recipe(data, "optimiser.learning_rate=1e30", "optimiser.warmup=0")
-    message = r"at step 40 the loss was not finite for \d+ of the last 40 batches: lower"
-    with pytest.raises(TrainingError, match=message):
-        train(wild, data=data, run=tmp_path / "run")
+    message = r"at step 40 the loss was not finite for \d+ of the last 40 batches: start a new run"
+    with pytest.raises(TrainingError, match=message) as caught:
+        train(wild, data=data, run=Path("run"))
+    assert "--resume" not in str(caught.value)
+    advised = re.search(r"--set (start_from=\S+last\.pt)", str(caught.value))
+    assert advised
+    still = [f"optimiser.{rate}=1e-12" for rate in ("learning_rate", "final_learning_rate")]
+    given = recipe(data, advised[1], "seed=1", "optimiser.steps=1", *still)
+    train(given, data=data, run=Path("again"), recipe_path=data / "recipe.toml")
+    expected, got = weights_of(Path("run")), weights_of(Path("again"))
+    for name, weight in expected.items():
+        torch.testing.assert_close(got[name], weight)
 
 
 def test_clipping_bounds_the_gradient(data: Path, tmp_path: Path) -> None:

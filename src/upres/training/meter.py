@@ -64,10 +64,13 @@ class Meter:
         skipped = self.steps - round(finite)
         progress.skipped += skipped
         if skipped > self.steps / 2:
+            # Not --resume, which wants the same recipe; absolute, as start_from is relative to it.
+            last = (self.folder.run / "last.pt").resolve()
             raise TrainingError(
                 f"{self.folder.run}: at step {progress.step:,} the loss was not finite for "
-                f"{skipped} of the last {self.steps} batches: lower optimiser.learning_rate or "
-                "set optimiser.clip, and resume from the last checkpoint"
+                f"{skipped} of the last {self.steps} batches: start a new run, with another "
+                f"--output and --set start_from={last}, and lower optimiser.learning_rate or set "
+                "optimiser.clip"
             )
         speed = self.steps / self.seconds
         rate = self.flop / self.seconds / self.fabric.world_size
