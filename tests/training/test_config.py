@@ -46,6 +46,17 @@ def test_every_recipe_of_the_repository_is_valid() -> None:
         ("optimiser.milestones=[10]", "optimiser: milestones go with schedule = 'step'"),
         ("optimiser.schedule='step'", "optimiser: milestones go with schedule = 'step'"),
         ("optimiser=3", "optimiser: "),
+        ("name=a/b", "name: 'a/b' cannot name the model's files: give one part of a path"),
+        ("name=a\\b", r"name: 'a\\\\b' cannot name the model's files"),
+        ("name=..", r"name: '..' cannot name the model's files"),
+        ("name=.", r"name: '.' cannot name the model's files"),
+        ("name=", "name: '' cannot name the model's files"),
+        ("name='\ta'", r"name: '\\ta' cannot name the model's files"),
+        (f"name={'é' * 60}", "name: 'é+' is longer than 100 bytes: shorten it"),
+        ("optimiser.steps=2024-01-01", "optimiser.steps: input should be a valid integer"),
+        ("seed=-1", "seed: input should be greater than or equal to 0"),
+        (f"seed={2**32}", f"seed: input should be less than {2**32}"),
+        (f"seed={10**30}", f"seed: input should be less than {2**32}"),
         ("nonsense", "write it as key=value"),
         ("name.x=3", "name is not a section"),
     ],
@@ -81,6 +92,11 @@ def test_a_recipe_survives_being_written(data: Path) -> None:
     assert recipe.network == PlainConfig(features=8, blocks=1)
     values = tomllib.loads(tomli_w.dumps(recipe_values(recipe)))
     assert recipe_from(values, "again") == recipe
+
+
+def test_a_date_is_a_name_like_any_other(data: Path) -> None:
+    assert load_recipe(data / "recipe.toml", ["name=2024-01-01"]).name == "2024-01-01"
+    assert load_recipe(data / "recipe.toml", ["name=12:30:00"]).name == "12:30:00"
 
 
 def test_recipes_that_are_no_toml(tmp_path: Path) -> None:

@@ -7,12 +7,20 @@ import difflib
 import json
 import tomllib
 import typing
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from upres.errors import RecipeError
 from upres.training.degradations import DegradationName
@@ -136,6 +144,21 @@ class TeacherConfig:
     al., "Unifying distillation and privileged information", ICLR 2016."""
 
 
+_LONGEST_NAME = 100
+"""In bytes; a file's name may have 255 of them, and ends and temporary names take some."""
+
+
+def _file_name(name: str) -> str:
+    control = any(unicodedata.category(character) == "Cc" for character in name)
+    if name in ("", ".", "..") or control or "/" in name or "\\" in name:
+        raise ValueError(
+            f"{name!r} cannot name the model's files: give one part of a path, without / and \\"
+        )
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"{name!r} is longer than {_LONGEST_NAME} bytes: shorten it")
+    return name
+
+
 def _listed(given: Any) -> Any:
     return [given] if isinstance(given, str) else given
 
@@ -146,7 +169,8 @@ class Recipe:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    name: str
+    name: Annotated[str, AfterValidator(_file_name)]
+    """Of the model, and so of its files."""
     scale: Literal[2, 3, 4]
     data: DataConfig
     optimiser: OptimiserConfig
@@ -162,7 +186,7 @@ class Recipe:
     """Model file, ``.safetensors`` or checkpoint (relative to the recipe) whose weights
     training starts from. Of another scale, its tail is left out. Of several, the mean of their
     weights: see ``upres.training.transfer``. One may be given without brackets."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     validate_every: PositiveInt = 2000
     """Steps."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 120.0
@@ -191,8 +215,9 @@ def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
     Raises ``RecipeError`` for a missing or unknown key, a wrong type or a bad value.
     """
     try:
-        # By way of JSON, so that TOML's integers serve where a float is asked for.
-        return TypeAdapter(Recipe).validate_json(json.dumps(values))
+        # By way of JSON, so that TOML's integers serve where a float is asked for; JSON has no
+        # dates, and no value of a recipe is one: they become strings.
+        return TypeAdapter(Recipe).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         first = error.errors()[0]
         raise RecipeError(f"{source}: {_explain(first['loc'], first['msg'])}") from None
