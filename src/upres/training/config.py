@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import tomllib
-import typing
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ from pydantic import (
 from upres.errors import RecipeError
 from upres.training.degradations import DegradationName
 from upres.training.losses import LossName
+from upres.training.mistakes import explain
 from upres.training.networks import NetworkConfig, PlainConfig
 from upres.training.sources import Source
 
@@ -219,8 +218,7 @@ def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
         # dates, and no value of a recipe is one: they become strings.
         return TypeAdapter(Recipe).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RecipeError(f"{source}: {_explain(first['loc'], first['msg'])}") from None
+        raise RecipeError(f"{source}: {explain(error, values, Recipe)}") from None
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
@@ -249,35 +247,3 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise RecipeError(f"--set {override}: {section} is not a section of the recipe")
     values[last] = value
-
-
-def _explain(location: tuple[int | str, ...], message: str) -> str:
-    # Where there is a choice of structures, pydantic puts the chosen one's name between.
-    if location[:1] == ("network",) and len(location) > 2:
-        location = (location[0], *location[2:])
-    key = ".".join(map(str, location))
-    if "unexpected" in message.lower():
-        known = _keys(Recipe)
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
-        return f"{key}: no such key{hint}"
-    message = message.removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}"
-
-
-def _keys(config: Any, prefix: str = "") -> list[str]:
-    """Every key that a recipe may have, with its section's name before it."""
-    keys: list[str] = []
-    for name, hint in typing.get_type_hints(config).items():
-        if name.startswith("__"):
-            continue
-        options = [option for option in (hint, *typing.get_args(hint)) if _is_section(option)]
-        for option in options:
-            keys += _keys(option, f"{prefix}{name}.")
-        if not options:
-            keys.append(prefix + name)
-    return list(dict.fromkeys(keys))
-
-
-def _is_section(hint: Any) -> bool:
-    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
