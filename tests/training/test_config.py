@@ -47,6 +47,8 @@ def test_every_recipe_of_the_repository_is_valid() -> None:
         ("data.train=[{hr='a',l='b'}]", r"train.0.l: no such key; did you mean data.train.lr\?"),
         ("data.train=[{hr='a'}]", "data.train.0.lr: field required"),
         ("data.train=['a', {hr=1, lr='b'}]", "data.train.1.hr: input should be a valid string"),
+        ("data.train=[]", "data.train: list should have at least 1 item"),
+        ("data.valid=[]", "data.valid: list should have at least 1 item"),
         ("data.train=[3]", "data.train.0: input should be"),
         ("loss.l3=1.0", r": loss.l3: input should be 'mse', 'l1', .* or 'luma_rmse'"),
         ("loss.l1=-1.0", r"loss.l1: input should be greater than 0"),

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from upres import metrics
-from upres.errors import TrainingError
+from upres.errors import InputError, TrainingError
 from upres.evaluation.complexity import multiply_adds
 from upres.model import read_model
 from upres.resize import bicubic
@@ -320,6 +320,24 @@ def test_pooled_trains_where_its_multiple_does_not_divide_1280x720(
     assert counted is not None
     said = (tmp_path / "run" / "log.txt").read_text()
     assert f"{counted / 1e9:.4g}G multiply-adds for 1280x720" in said
+
+
+@pytest.mark.parametrize(("scale", "degradation"), [(2, "photo"), (4, "bicubic")])
+def test_a_picture_too_small_to_validate_on_is_named_before_training(
+    data: Path, tmp_path: Path, texture: Texture, scale: int, degradation: str
+) -> None:
+    changes = [f"scale={scale}", f"data.degradation={degradation}", "optimiser.steps=1"]
+    given = recipe(data, *changes, "data.valid=['small']")
+    (data / "small").mkdir()
+    for side in (3 * scale, 3 * scale - 1):
+        picture = pyvips.Image.new_from_array(texture(40, side, 1))
+        picture.pngsave(str(data / "small" / f"{side}.png"))
+    message = f"small/{3 * scale - 1}.png: is too small .* a picture of {3 * scale} pixels a side"
+    with pytest.raises(InputError, match=message):
+        train(given, data=data, run=tmp_path / "run")
+    (data / "small" / f"{3 * scale - 1}.png").unlink()
+    train(given, data=data, run=tmp_path / "run")
+    assert read_checkpoint(tmp_path / "run" / "best.pt")["progress"]["step"] == 1
 
 
 def test_starting_from_another_model(

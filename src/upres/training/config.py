@@ -50,10 +50,10 @@ class DataConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    train: list[Source]
+    train: Annotated[list[Source], Field(min_length=1)]
     """Relative to the data folder. A tar shard or a folder of high-resolution pictures,
     or ``{hr = "folder", lr = "folder"}``, where low-resolution ones are given, too."""
-    valid: list[Source]
+    valid: Annotated[list[Source], Field(min_length=1)]
     licence: str
     """What the pictures are and their licence, for the model's card."""
     shrink: list[Annotated[float, Field(gt=0, lt=1)]] = field(default_factory=list)

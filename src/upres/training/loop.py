@@ -6,17 +6,15 @@ import copy
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
-from upres import metrics
 from upres.batch import stop_on_signals
 from upres.errors import TrainingError, TrainingInterrupted
 from upres.training import run as runs
@@ -34,7 +32,6 @@ from upres.training.meter import REPORT_EVERY, Meter
 from upres.training.networks import (
     Network,
     build,
-    enlarge_whole,
     multiply_adds_for_output,
     parameter_count,
 )
@@ -42,6 +39,7 @@ from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import build_optimisers, learning_rate
 from upres.training.sources import Source
 from upres.training.transfer import Teacher, warm_start
+from upres.training.validation import check_pictures, validate
 
 
 def train(
@@ -207,8 +205,10 @@ def _read_data(
     if cache and fabric.local_rank:
         fabric.barrier()
     labels = teacher if teacher and teacher.whole else None
-    pairs = load(config.train, shrink=config.shrink, teacher=labels)
+    # First what is soon read, as much of what may be wrong shows in it.
     valid = load(config.valid, degradation=config.degradation, seed=recipe.seed)
+    check_pictures(valid)
+    pairs = load(config.train, shrink=config.shrink, teacher=labels)
     if cache and not fabric.local_rank:
         fabric.barrier()
     patches = Patches(
@@ -287,25 +287,6 @@ def make_step(
         return loss.detach(), finite
 
     return step_once
-
-
-@torch.no_grad()
-def validate(
-    network: Network, pairs: Iterable[tuple[Tensor, Tensor]]
-) -> tuple[float, list[tuple[Tensor, Tensor, Tensor]]]:
-    """Mean luma PSNR in dB, by the field's protocol, and a few of (LR, output, HR)."""
-    device = next(network.parameters()).device
-    scores: list[float] = []
-    shown: list[tuple[Tensor, Tensor, Tensor]] = []
-    for low, high in pairs:
-        output = enlarge_whole(network, low.to(device).float().div_(255)[None])[0]
-        estimate = (output * 255).round().clamp_(0, 255).byte().cpu()
-        inner = np.s_[:, network.scale : -network.scale, network.scale : -network.scale]
-        images = (x[inner].permute(1, 2, 0).cpu().numpy() for x in (estimate, high))
-        scores.append(metrics.psnr(*map(metrics.luma, images)))
-        if len(shown) < runs.PICTURES:
-            shown.append((low, estimate, high))
-    return float(np.mean(scores)), shown
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:
