@@ -282,6 +282,38 @@ def test_a_folder_that_cannot_hold_the_run_is_found_before_training(
         train(recipe(data), data=data, run=tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    "name", ["best.pt", "recipe.toml", "log.csv", "tiny-x2.onnx", "tiny-x2.safetensors"]
+)
+def test_what_is_left_of_a_run_is_not_overwritten(data: Path, tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).write_text("precious")
+    with pytest.raises(TrainingError, match=rf"run: a run here would overwrite {name}: choose"):
+        train(recipe(data), data=data, run=run)
+    assert [path.name for path in run.iterdir()] == [name]
+    assert (run / name).read_text() == "precious"
+
+
+def test_a_start_that_failed_can_be_repeated(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match="no such tar file or folder"):
+        train(recipe(data), data=tmp_path, run=run)
+    with pytest.raises(InputError, match="no training picture has"):
+        train(recipe(data, "data.patch=99"), data=data, run=run)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(TrainingError, match="cannot write this checkpoint"):
+            train(recipe(data), data=data, run=run)
+    train(recipe(data, "optimiser.steps=1"), data=data, run=run)
+
+
 def test_a_disk_that_fills_leaves_the_last_checkpoint(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,22 +79,15 @@ def train(
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimisers = build_optimisers(network, recipe.optimiser)
     if fabric.is_global_zero:
-        runs.prepare_folder(run, resume=resume, needed=3 * checkpoint_bytes(network))
+        runs.prepare_folder(run, recipe, resume=resume, needed=3 * checkpoint_bytes(network))
     progress = Progress()
     if resume:
         progress = load_checkpoint(run / "last.pt", recipe, network, average, optimisers)
     teacher = Teacher(recipe.teacher, base, recipe.scale, device) if recipe.teacher else None
-    folder = runs.Folder(run, recipe, progress.step, commit, writes=fabric.is_global_zero)
+    folder = runs.Folder(run, writes=fabric.is_global_zero)
     if teacher and teacher.whole:
         folder.say(f"{teacher.path} enlarges the training pictures, or --cache has them so already")
     patches, valid = _read_data(recipe, network, data, cache, fabric, teacher)
-
-    folder.say(
-        f"{recipe.name} x{recipe.scale}: {parameter_count(network):,} parameters, "
-        f"{multiply_adds_for_output(network) / 1e9:.4g}G "
-        f"multiply-adds for 1280x720, {patches.usable(recipe.data.patch):,} pictures, "
-        f"{recipe.optimiser.steps:,} steps on {fabric.world_size} x {runs.device_name(device)}"
-    )
 
     def save(path: Path) -> None:
         if fabric.is_global_zero:
@@ -111,7 +104,16 @@ def train(
                 save(run / "best.pt")
         fabric.barrier()
 
-    save(run / "last.pt")  # what cannot be written is found out before, not after
+    # The checkpoint first: what cannot be written is found out before training, and a run
+    # that has other files can be resumed.
+    save(run / "last.pt")
+    folder.begin(recipe, progress.step, commit)
+    folder.say(
+        f"{recipe.name} x{recipe.scale}: {parameter_count(network):,} parameters, "
+        f"{multiply_adds_for_output(network) / 1e9:.4g}G "
+        f"multiply-adds for 1280x720, {patches.usable(recipe.data.patch):,} pictures, "
+        f"{recipe.optimiser.steps:,} steps on {fabric.world_size} x {runs.device_name(device)}"
+    )
     on_patches = None if teacher and teacher.whole else teacher
     take_step = make_step(recipe, fabric, network, average, optimisers, on_patches)
     meter = Meter(recipe, fabric, network, folder)
@@ -147,7 +149,7 @@ def train(
                     "go on by the same command with --resume"
                 )
 
-    path = run / f"{recipe.name}-x{recipe.scale}.onnx"
+    path = runs.model_path(run, recipe)
     if fabric.is_global_zero:
         card = make_card(recipe, network, recipe_path.name if recipe_path else None, commit)
         # The weights first: they are safe then, whatever the engine makes of the model.
