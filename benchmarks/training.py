@@ -29,7 +29,7 @@ RECIPE = {
     "name": "edsr",
     "scale": 2,
     "network": {"name": "edsr", "features": FEATURES, "blocks": 16},
-    "data": {"train": [], "valid": [], "licence": "", "patch": PATCH, "batch": BATCH},
+    "data": {"train": ["."], "valid": ["."], "licence": "", "patch": PATCH, "batch": BATCH},
     "optimiser": {"steps": 1000},
 }
 

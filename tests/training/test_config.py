@@ -29,10 +29,28 @@ def test_every_recipe_of_the_repository_is_valid() -> None:
     [
         ("optimiser.stepz=3", r"optimiser.stepz: no such key; did you mean optimiser.steps\?"),
         ("network.featurs=3", r"network.featurs: no such key; did you mean network.features\?"),
-        ("network.groups=3", r"network.groups: no such key"),
+        (
+            "network.groups=3",
+            r"network.groups: no such key; did you mean network.(features|blocks)\?",
+        ),
+        (
+            "network={name='rcan', group=3}",
+            r"network.group: no such key; did you mean network.groups\?",
+        ),
+        ("network={name='rcan', groups=0}", "network.groups: input should be greater than"),
+        ("optimizer.steps=3", r"optimizer: no such key; did you mean optimiser\?"),
         ("network.name='vgg'", r"network: .*'plain', .*'edsr'"),
-        ("teacher.modle='x'", r"teacher.model: field required"),
-        ("loss.l3=1.0", r"loss.l3.*: input should be 'mse', 'l1', .* or 'luma_rmse'"),
+        ("teacher.modle='x'", r"teacher.modle: no such key; did you mean teacher.model\?"),
+        ("teacher.weight=0.5", "teacher.model: field required"),
+        ("data.later=[{stp=9}]", r"data.later.0.stp: no such key; did you mean data.later.step\?"),
+        ("data.later=[{step=9, batch=1}]", "data.later.0.patch: field required"),
+        ("data.train=[{hr='a',l='b'}]", r"train.0.l: no such key; did you mean data.train.lr\?"),
+        ("data.train=[{hr='a'}]", "data.train.0.lr: field required"),
+        ("data.train=['a', {hr=1, lr='b'}]", "data.train.1.hr: input should be a valid string"),
+        ("data.train=[]", "data.train: list should have at least 1 item"),
+        ("data.valid=[]", "data.valid: list should have at least 1 item"),
+        ("data.train=[3]", "data.train.0: input should be"),
+        ("loss.l3=1.0", r": loss.l3: input should be 'mse', 'l1', .* or 'luma_rmse'"),
         ("loss.l1=-1.0", r"loss.l1: input should be greater than 0"),
         ("scale=5", "scale: input should be 2, 3 or 4"),
         ("data.batch=0", "data.batch: input should be greater than or equal to 1"),
@@ -46,6 +64,17 @@ def test_every_recipe_of_the_repository_is_valid() -> None:
         ("optimiser.milestones=[10]", "optimiser: milestones go with schedule = 'step'"),
         ("optimiser.schedule='step'", "optimiser: milestones go with schedule = 'step'"),
         ("optimiser=3", "optimiser: "),
+        ("name=a/b", "name: 'a/b' cannot name the model's files: give one part of a path"),
+        ("name=a\\b", r"name: 'a\\\\b' cannot name the model's files"),
+        ("name=..", r"name: '..' cannot name the model's files"),
+        ("name=.", r"name: '.' cannot name the model's files"),
+        ("name=", "name: '' cannot name the model's files"),
+        ("name='\ta'", r"name: '\\ta' cannot name the model's files"),
+        (f"name={'é' * 60}", "name: 'é+' is longer than 100 bytes: shorten it"),
+        ("optimiser.steps=2024-01-01", "optimiser.steps: input should be a valid integer"),
+        ("seed=-1", "seed: input should be greater than or equal to 0"),
+        (f"seed={2**32}", f"seed: input should be less than {2**32}"),
+        (f"seed={10**30}", f"seed: input should be less than {2**32}"),
         ("nonsense", "write it as key=value"),
         ("name.x=3", "name is not a section"),
     ],
@@ -81,6 +110,11 @@ def test_a_recipe_survives_being_written(data: Path) -> None:
     assert recipe.network == PlainConfig(features=8, blocks=1)
     values = tomllib.loads(tomli_w.dumps(recipe_values(recipe)))
     assert recipe_from(values, "again") == recipe
+
+
+def test_a_date_is_a_name_like_any_other(data: Path) -> None:
+    assert load_recipe(data / "recipe.toml", ["name=2024-01-01"]).name == "2024-01-01"
+    assert load_recipe(data / "recipe.toml", ["name=12:30:00"]).name == "12:30:00"
 
 
 def test_recipes_that_are_no_toml(tmp_path: Path) -> None:

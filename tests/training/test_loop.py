@@ -4,6 +4,7 @@ import copy
 import csv
 import errno
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from upres import metrics
-from upres.errors import TrainingError
+from upres.errors import InputError, TrainingError
+from upres.evaluation.complexity import multiply_adds
 from upres.model import read_model
 from upres.resize import bicubic
 from upres.training.checkpoint import read_checkpoint
@@ -235,11 +237,23 @@ def test_batches_without_a_finite_loss_are_skipped_and_counted(
     assert all(w.isfinite().all() for w in weights_of(tmp_path / "run").values())
 
 
-def test_a_loss_that_explodes_stops_with_a_message(data: Path, tmp_path: Path) -> None:
+def test_a_loss_that_explodes_stops_with_a_message_that_helps(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     wild = recipe(data, "optimiser.learning_rate=1e30", "optimiser.warmup=0")
-    message = r"at step 40 the loss was not finite for \d+ of the last 40 batches: lower"
-    with pytest.raises(TrainingError, match=message):
-        train(wild, data=data, run=tmp_path / "run")
+    message = r"at step 40 the loss was not finite for \d+ of the last 40 batches: start a new run"
+    with pytest.raises(TrainingError, match=message) as caught:
+        train(wild, data=data, run=Path("run"))
+    assert "--resume" not in str(caught.value)
+    advised = re.search(r"--set (start_from=\S+last\.pt)", str(caught.value))
+    assert advised
+    still = [f"optimiser.{rate}=1e-12" for rate in ("learning_rate", "final_learning_rate")]
+    given = recipe(data, advised[1], "seed=1", "optimiser.steps=1", *still)
+    train(given, data=data, run=Path("again"), recipe_path=data / "recipe.toml")
+    expected, got = weights_of(Path("run")), weights_of(Path("again"))
+    for name, weight in expected.items():
+        torch.testing.assert_close(got[name], weight)
 
 
 def test_clipping_bounds_the_gradient(data: Path, tmp_path: Path) -> None:
@@ -268,6 +282,38 @@ def test_a_folder_that_cannot_hold_the_run_is_found_before_training(
         train(recipe(data), data=data, run=tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    "name", ["best.pt", "recipe.toml", "log.csv", "tiny-x2.onnx", "tiny-x2.safetensors"]
+)
+def test_what_is_left_of_a_run_is_not_overwritten(data: Path, tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).write_text("precious")
+    with pytest.raises(TrainingError, match=rf"run: a run here would overwrite {name}: choose"):
+        train(recipe(data), data=data, run=run)
+    assert [path.name for path in run.iterdir()] == [name]
+    assert (run / name).read_text() == "precious"
+
+
+def test_a_start_that_failed_can_be_repeated(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match="no such tar file or folder"):
+        train(recipe(data), data=tmp_path, run=run)
+    with pytest.raises(InputError, match="no training picture has"):
+        train(recipe(data, "data.patch=99"), data=data, run=run)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(TrainingError, match="cannot write this checkpoint"):
+            train(recipe(data), data=data, run=run)
+    train(recipe(data, "optimiser.steps=1"), data=data, run=run)
+
+
 def test_a_disk_that_fills_leaves_the_last_checkpoint(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +339,37 @@ def test_patches_must_suit_the_network(data: Path, tmp_path: Path) -> None:
     pooled = recipe(data, "network={name='pooled', features=4}", "data.patch=12")
     with pytest.raises(TrainingError, match=r"data.patch 12: pooled needs a multiple of 8"):
         train(pooled, data=data, run=tmp_path / "run")
+
+
+@pytest.mark.parametrize(("scale", "blocks"), [(2, 4), (3, 3), (4, 3)])
+def test_pooled_trains_where_its_multiple_does_not_divide_1280x720(
+    data: Path, tmp_path: Path, scale: int, blocks: int
+) -> None:
+    network = f"network={{name='pooled', features=2, blocks={blocks}}}"
+    changes = [f"scale={scale}", network, "data.patch=16", "optimiser.steps=1"]
+    path = train(recipe(data, *changes), data=data, run=tmp_path / "run")
+    counted = multiply_adds(read_model(path))
+    assert counted is not None
+    said = (tmp_path / "run" / "log.txt").read_text()
+    assert f"{counted / 1e9:.4g}G multiply-adds for 1280x720" in said
+
+
+@pytest.mark.parametrize(("scale", "degradation"), [(2, "photo"), (4, "bicubic")])
+def test_a_picture_too_small_to_validate_on_is_named_before_training(
+    data: Path, tmp_path: Path, texture: Texture, scale: int, degradation: str
+) -> None:
+    changes = [f"scale={scale}", f"data.degradation={degradation}", "optimiser.steps=1"]
+    given = recipe(data, *changes, "data.valid=['small']")
+    (data / "small").mkdir()
+    for side in (3 * scale, 3 * scale - 1):
+        picture = pyvips.Image.new_from_array(texture(40, side, 1))
+        picture.pngsave(str(data / "small" / f"{side}.png"))
+    message = f"small/{3 * scale - 1}.png: is too small .* a picture of {3 * scale} pixels a side"
+    with pytest.raises(InputError, match=message):
+        train(given, data=data, run=tmp_path / "run")
+    (data / "small" / f"{3 * scale - 1}.png").unlink()
+    train(given, data=data, run=tmp_path / "run")
+    assert read_checkpoint(tmp_path / "run" / "best.pt")["progress"]["step"] == 1
 
 
 def test_starting_from_another_model(

@@ -21,6 +21,7 @@ from upres.training.networks import (
     build,
     deployed,
     multiply_adds,
+    multiply_adds_for_output,
     parameter_count,
 )
 from upres.training.networks.plain import BranchedConv2d
@@ -192,6 +193,10 @@ def test_counts_by_hand() -> None:
     block2 = [72 * 8 * 16, 72 * 8 * 4, 8 * 8 * 4]
     tail = 9 * 16 * (3 * 8 * 8) * 4
     assert multiply_adds(pooled, 8, 8) == sum(block1) + sum(block2) + tail
+    # At x3, 1280x720 are 1600 inputs of 8x8, but no whole number of blocks of 4x4 in a row.
+    tail = 9 * 16 * (3 * 12 * 12) * 4
+    counted = multiply_adds_for_output(build(PooledConfig(features=4, blocks=2), 3))
+    assert counted == 1600 * (sum(block1) + sum(block2) + tail)
 
 
 def test_counting_leaves_the_network_as_it_is() -> None:

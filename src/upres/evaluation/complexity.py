@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from upres.engine import ORIENTATIONS
@@ -39,20 +39,30 @@ def multiply_adds(model: Model) -> int | None:
     """Multiply-adds for an output of 1280x720 pixels; None if the graph does not tell.
 
     Counted are convolutions, transposed convolutions and matrix products, as the field
-    does; nothing that is done once for each element. Where 1280x720 is not ``scale``
-    times a size that the model takes, the next larger one is counted, and its share taken.
+    does; nothing that is done once for each element.
     """
     card = model.card
-    # Rounded up, to a multiple of what the model takes.
-    height, width = (
-        -(-side // (card.scale * card.multiple_of)) * card.multiple_of
-        for side in (OUTPUT_HEIGHT, OUTPUT_WIDTH)
-    )
     try:
-        total = multiply_adds_at(model, height, width)
+        return for_output(
+            lambda height, width: multiply_adds_at(model, height, width),
+            scale=card.scale,
+            multiple_of=card.multiple_of,
+        )
     except RuntimeError:  # OpenVINO's, for sizes that do not fit or stay unknown
         return None
-    return round(total * OUTPUT_HEIGHT * OUTPUT_WIDTH / (height * width * card.scale**2))
+
+
+def for_output(count: Callable[[int, int], int], *, scale: int, multiple_of: int) -> int:
+    """What ``count`` says, for an output of 1280x720 pixels; it is given input's height and width.
+
+    Where 1280x720 is not ``scale`` times a size whose sides are a multiple of ``multiple_of``,
+    the next larger one is counted, and its share taken.
+    """
+    height, width = (
+        -(-side // (scale * multiple_of)) * multiple_of for side in (OUTPUT_HEIGHT, OUTPUT_WIDTH)
+    )
+    total = count(height, width)
+    return round(total * OUTPUT_HEIGHT * OUTPUT_WIDTH / (height * width * scale**2))
 
 
 def multiply_adds_at(model: Model, height: int, width: int) -> int:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import tomllib
-import typing
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from upres.errors import RecipeError
 from upres.training.degradations import DegradationName
 from upres.training.losses import LossName
+from upres.training.mistakes import explain
 from upres.training.networks import NetworkConfig, PlainConfig
 from upres.training.sources import Source
 
@@ -43,10 +50,10 @@ class DataConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    train: list[Source]
+    train: Annotated[list[Source], Field(min_length=1)]
     """Relative to the data folder. A tar shard or a folder of high-resolution pictures,
     or ``{hr = "folder", lr = "folder"}``, where low-resolution ones are given, too."""
-    valid: list[Source]
+    valid: Annotated[list[Source], Field(min_length=1)]
     licence: str
     """What the pictures are and their licence, for the model's card."""
     shrink: list[Annotated[float, Field(gt=0, lt=1)]] = field(default_factory=list)
@@ -136,6 +143,21 @@ class TeacherConfig:
     al., "Unifying distillation and privileged information", ICLR 2016."""
 
 
+_LONGEST_NAME = 100
+"""In bytes; a file's name may have 255 of them, and ends and temporary names take some."""
+
+
+def _file_name(name: str) -> str:
+    control = any(unicodedata.category(character) == "Cc" for character in name)
+    if name in ("", ".", "..") or control or "/" in name or "\\" in name:
+        raise ValueError(
+            f"{name!r} cannot name the model's files: give one part of a path, without / and \\"
+        )
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"{name!r} is longer than {_LONGEST_NAME} bytes: shorten it")
+    return name
+
+
 def _listed(given: Any) -> Any:
     return [given] if isinstance(given, str) else given
 
@@ -146,7 +168,8 @@ class Recipe:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    name: str
+    name: Annotated[str, AfterValidator(_file_name)]
+    """Of the model, and so of its files."""
     scale: Literal[2, 3, 4]
     data: DataConfig
     optimiser: OptimiserConfig
@@ -162,7 +185,7 @@ class Recipe:
     """Model file, ``.safetensors`` or checkpoint (relative to the recipe) whose weights
     training starts from. Of another scale, its tail is left out. Of several, the mean of their
     weights: see ``upres.training.transfer``. One may be given without brackets."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     validate_every: PositiveInt = 2000
     """Steps."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 120.0
@@ -191,11 +214,11 @@ def recipe_from(values: Mapping[str, Any], source: str) -> Recipe:
     Raises ``RecipeError`` for a missing or unknown key, a wrong type or a bad value.
     """
     try:
-        # By way of JSON, so that TOML's integers serve where a float is asked for.
-        return TypeAdapter(Recipe).validate_json(json.dumps(values))
+        # By way of JSON, so that TOML's integers serve where a float is asked for; JSON has no
+        # dates, and no value of a recipe is one: they become strings.
+        return TypeAdapter(Recipe).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RecipeError(f"{source}: {_explain(first['loc'], first['msg'])}") from None
+        raise RecipeError(f"{source}: {explain(error, values, Recipe)}") from None
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
@@ -224,35 +247,3 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise RecipeError(f"--set {override}: {section} is not a section of the recipe")
     values[last] = value
-
-
-def _explain(location: tuple[int | str, ...], message: str) -> str:
-    # Where there is a choice of structures, pydantic puts the chosen one's name between.
-    if location[:1] == ("network",) and len(location) > 2:
-        location = (location[0], *location[2:])
-    key = ".".join(map(str, location))
-    if "unexpected" in message.lower():
-        known = _keys(Recipe)
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
-        return f"{key}: no such key{hint}"
-    message = message.removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}"
-
-
-def _keys(config: Any, prefix: str = "") -> list[str]:
-    """Every key that a recipe may have, with its section's name before it."""
-    keys: list[str] = []
-    for name, hint in typing.get_type_hints(config).items():
-        if name.startswith("__"):
-            continue
-        options = [option for option in (hint, *typing.get_args(hint)) if _is_section(option)]
-        for option in options:
-            keys += _keys(option, f"{prefix}{name}.")
-        if not options:
-            keys.append(prefix + name)
-    return list(dict.fromkeys(keys))
-
-
-def _is_section(hint: Any) -> bool:
-    return isinstance(hint, type) and dataclasses.is_dataclass(hint)

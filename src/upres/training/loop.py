@@ -6,17 +6,15 @@ import copy
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
-from upres import metrics
 from upres.batch import stop_on_signals
 from upres.errors import TrainingError, TrainingInterrupted
 from upres.training import run as runs
@@ -34,14 +32,14 @@ from upres.training.meter import REPORT_EVERY, Meter
 from upres.training.networks import (
     Network,
     build,
-    enlarge_whole,
-    multiply_adds,
+    multiply_adds_for_output,
     parameter_count,
 )
 from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import build_optimisers, learning_rate
 from upres.training.sources import Source
 from upres.training.transfer import Teacher, warm_start
+from upres.training.validation import check_pictures, validate
 
 
 def train(
@@ -81,22 +79,15 @@ def train(
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimisers = build_optimisers(network, recipe.optimiser)
     if fabric.is_global_zero:
-        runs.prepare_folder(run, resume=resume, needed=3 * checkpoint_bytes(network))
+        runs.prepare_folder(run, recipe, resume=resume, needed=3 * checkpoint_bytes(network))
     progress = Progress()
     if resume:
         progress = load_checkpoint(run / "last.pt", recipe, network, average, optimisers)
     teacher = Teacher(recipe.teacher, base, recipe.scale, device) if recipe.teacher else None
-    folder = runs.Folder(run, recipe, progress.step, commit, writes=fabric.is_global_zero)
+    folder = runs.Folder(run, writes=fabric.is_global_zero)
     if teacher and teacher.whole:
         folder.say(f"{teacher.path} enlarges the training pictures, or --cache has them so already")
     patches, valid = _read_data(recipe, network, data, cache, fabric, teacher)
-
-    folder.say(
-        f"{recipe.name} x{recipe.scale}: {parameter_count(network):,} parameters, "
-        f"{multiply_adds(network, 720 // recipe.scale, 1280 // recipe.scale) / 1e9:.4g}G "
-        f"multiply-adds for 1280x720, {patches.usable(recipe.data.patch):,} pictures, "
-        f"{recipe.optimiser.steps:,} steps on {fabric.world_size} x {runs.device_name(device)}"
-    )
 
     def save(path: Path) -> None:
         if fabric.is_global_zero:
@@ -113,7 +104,16 @@ def train(
                 save(run / "best.pt")
         fabric.barrier()
 
-    save(run / "last.pt")  # what cannot be written is found out before, not after
+    # The checkpoint first: what cannot be written is found out before training, and a run
+    # that has other files can be resumed.
+    save(run / "last.pt")
+    folder.begin(recipe, progress.step, commit)
+    folder.say(
+        f"{recipe.name} x{recipe.scale}: {parameter_count(network):,} parameters, "
+        f"{multiply_adds_for_output(network) / 1e9:.4g}G "
+        f"multiply-adds for 1280x720, {patches.usable(recipe.data.patch):,} pictures, "
+        f"{recipe.optimiser.steps:,} steps on {fabric.world_size} x {runs.device_name(device)}"
+    )
     on_patches = None if teacher and teacher.whole else teacher
     take_step = make_step(recipe, fabric, network, average, optimisers, on_patches)
     meter = Meter(recipe, fabric, network, folder)
@@ -149,7 +149,7 @@ def train(
                     "go on by the same command with --resume"
                 )
 
-    path = run / f"{recipe.name}-x{recipe.scale}.onnx"
+    path = runs.model_path(run, recipe)
     if fabric.is_global_zero:
         card = make_card(recipe, network, recipe_path.name if recipe_path else None, commit)
         # The weights first: they are safe then, whatever the engine makes of the model.
@@ -207,8 +207,10 @@ def _read_data(
     if cache and fabric.local_rank:
         fabric.barrier()
     labels = teacher if teacher and teacher.whole else None
-    pairs = load(config.train, shrink=config.shrink, teacher=labels)
+    # First what is soon read, as much of what may be wrong shows in it.
     valid = load(config.valid, degradation=config.degradation, seed=recipe.seed)
+    check_pictures(valid)
+    pairs = load(config.train, shrink=config.shrink, teacher=labels)
     if cache and not fabric.local_rank:
         fabric.barrier()
     patches = Patches(
@@ -287,25 +289,6 @@ def make_step(
         return loss.detach(), finite
 
     return step_once
-
-
-@torch.no_grad()
-def validate(
-    network: Network, pairs: Iterable[tuple[Tensor, Tensor]]
-) -> tuple[float, list[tuple[Tensor, Tensor, Tensor]]]:
-    """Mean luma PSNR in dB, by the field's protocol, and a few of (LR, output, HR)."""
-    device = next(network.parameters()).device
-    scores: list[float] = []
-    shown: list[tuple[Tensor, Tensor, Tensor]] = []
-    for low, high in pairs:
-        output = enlarge_whole(network, low.to(device).float().div_(255)[None])[0]
-        estimate = (output * 255).round().clamp_(0, 255).byte().cpu()
-        inner = np.s_[:, network.scale : -network.scale, network.scale : -network.scale]
-        images = (x[inner].permute(1, 2, 0).cpu().numpy() for x in (estimate, high))
-        scores.append(metrics.psnr(*map(metrics.luma, images)))
-        if len(shown) < runs.PICTURES:
-            shown.append((low, estimate, high))
-    return float(np.mean(scores)), shown
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:

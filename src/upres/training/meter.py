@@ -9,9 +9,10 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from upres.errors import TrainingError
+from upres.evaluation.complexity import OUTPUT_HEIGHT, OUTPUT_WIDTH
 from upres.training.checkpoint import Progress
 from upres.training.config import Recipe
-from upres.training.networks import Network, multiply_adds
+from upres.training.networks import Network, multiply_adds_for_output
 from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import learning_rate
 from upres.training.run import Folder
@@ -25,7 +26,9 @@ class Meter:
 
     def __init__(self, recipe: Recipe, fabric: Fabric, network: Network, folder: Folder) -> None:
         self.recipe, self.fabric, self.folder = recipe, fabric, folder
-        self.pixel_flop = 6 * multiply_adds(network, 64, 64) / 64**2  # once forward, twice back
+        pixels = OUTPUT_HEIGHT * OUTPUT_WIDTH / network.scale**2
+        # Two for each multiply-add; once forward, twice back.
+        self.pixel_flop = 6 * multiply_adds_for_output(network) / pixels
         self.peak = matrix_rate(fabric.device)
         self._reset()
 
@@ -61,10 +64,13 @@ class Meter:
         skipped = self.steps - round(finite)
         progress.skipped += skipped
         if skipped > self.steps / 2:
+            # Not --resume, which wants the same recipe; absolute, as start_from is relative to it.
+            last = (self.folder.run / "last.pt").resolve()
             raise TrainingError(
                 f"{self.folder.run}: at step {progress.step:,} the loss was not finite for "
-                f"{skipped} of the last {self.steps} batches: lower optimiser.learning_rate or "
-                "set optimiser.clip, and resume from the last checkpoint"
+                f"{skipped} of the last {self.steps} batches: start a new run, with another "
+                f"--output and --set start_from={last}, and lower optimiser.learning_rate or set "
+                "optimiser.clip"
             )
         speed = self.steps / self.seconds
         rate = self.flop / self.seconds / self.fabric.world_size

@@ -46,12 +46,17 @@ PICTURE_SIDE = 64
 """Side of that part, in low-resolution pixels."""
 
 
-def prepare_folder(run: Path, *, resume: bool, needed: int) -> None:
+def model_path(run: Path, recipe: Recipe) -> Path:
+    """Where the run's model file will be; its weights are beside it."""
+    return run / f"{recipe.name}-x{recipe.scale}.onnx"
+
+
+def prepare_folder(run: Path, recipe: Recipe, *, resume: bool, needed: int) -> None:
     """Make the run's folder, and find out before training whether it can be written.
 
     ``needed`` is how many bytes the run will write. Raises ``TrainingError`` if the folder
-    cannot be written, has too little room, holds a run that is not to be resumed, or none
-    that is.
+    cannot be written, has too little room, holds a run that is not to be resumed, or what is
+    left of one, or no run that is.
     """
     last = run / "last.pt"
     if resume and not last.is_file():
@@ -59,6 +64,14 @@ def prepare_folder(run: Path, *, resume: bool, needed: int) -> None:
     if not resume and last.exists():
         raise TrainingError(
             f"{run}: holds a run already; go on with --resume, or choose another --output"
+        )
+    model = model_path(run, recipe)
+    files = (run / "recipe.toml", run / "log.csv", run / "best.pt", model)
+    taken = [path.name for path in (*files, model.with_suffix(".safetensors")) if path.exists()]
+    if not resume and taken:
+        raise TrainingError(
+            f"{run}: a run here would overwrite {', '.join(taken)}: choose another --output, or "
+            "move what is there"
         )
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -78,23 +91,27 @@ def prepare_folder(run: Path, *, resume: bool, needed: int) -> None:
 class Folder:
     """Writes into a run's folder; in processes other than the first, nothing."""
 
-    def __init__(
-        self, run: Path, recipe: Recipe, start: int, commit: str | None, *, writes: bool
-    ) -> None:
+    def __init__(self, run: Path, *, writes: bool) -> None:
         self.run = run
         self.writes = writes
         self.console = Console(stderr=True, quiet=not writes)
-        if not writes:
+
+    def begin(self, recipe: Recipe, start: int, commit: str | None) -> None:
+        """Write what is known of a run that starts at step ``start``, and open its logs.
+
+        What may still fail comes before: a folder with these files is a run's.
+        """
+        if not self.writes:
             return
-        with replacing(run / "recipe.toml") as path:
+        with replacing(self.run / "recipe.toml") as path:
             path.write_text(tomli_w.dumps(recipe_values(recipe)), "utf-8")
-        with replacing(run / "environment.json") as path:
+        with replacing(self.run / "environment.json") as path:
             path.write_text(json.dumps(environment(commit), indent=2) + "\n", "utf-8")
-        _start_log(run / "log.csv", start)
+        _start_log(self.run / "log.csv", start)
         # Imported late: it takes a second.
         from torch.utils.tensorboard import SummaryWriter
 
-        self.events = SummaryWriter(str(run / "tensorboard"), purge_step=start)
+        self.events = SummaryWriter(str(self.run / "tensorboard"), purge_step=start)
 
     def say(self, text: str) -> None:
         """Print a line, and keep it in ``log.txt``."""

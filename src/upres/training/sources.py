@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Discriminator, Tag
 
 from upres.errors import InputError
 from upres.formats import SUFFIXES
@@ -37,7 +37,14 @@ class PairedSource:
 A = TypeVar("A")
 B = TypeVar("B")
 
-Source = str | PairedSource
+
+def _kind(value: Any) -> str:
+    return "path" if isinstance(value, str) else "pair"
+
+
+Source = Annotated[
+    Annotated[str, Tag("path")] | Annotated[PairedSource, Tag("pair")], Discriminator(_kind)
+]
 """Relative to the data folder; where it is one path: a tar shard, or a folder."""
 
 

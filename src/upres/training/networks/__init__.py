@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from upres.evaluation import complexity
 from upres.training.networks.edsr import Edsr, EdsrConfig
 from upres.training.networks.parts import Network
 from upres.training.networks.plain import Plain, PlainConfig
@@ -36,6 +38,7 @@ __all__ = [
     "deployed",
     "enlarge_whole",
     "multiply_adds",
+    "multiply_adds_for_output",
     "parameter_count",
 ]
 
@@ -96,6 +99,15 @@ def multiply_adds(network: Network, height: int, width: int) -> int:
     with counter, torch.no_grad():
         torch.func.functional_call(network, shapes, (x,))
     return counter.get_total_flops() // 2
+
+
+def multiply_adds_for_output(network: Network) -> int:
+    """Multiply-adds for an output of 1280x720 pixels, whatever sizes the network takes."""
+    return complexity.for_output(
+        functools.partial(multiply_adds, network),
+        scale=network.scale,
+        multiple_of=network.multiple_of,
+    )
 
 
 def _products(*_: object, out_shape: Sequence[int], **__: object) -> int:
