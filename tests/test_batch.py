@@ -310,6 +310,58 @@ def test_a_full_disk_ends_the_run(
     assert len(tried) <= 4, "what remains is not tried"
 
 
+def test_a_picture_too_large_for_the_disk_stops_no_other(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(2_000_000))
+    write_picture(jobs[1].source, 1, (300, 300))
+    pyvips.Image.black(300, 300, bands=4).copy(interpretation="srgb").pngsave(str(jobs[2].source))
+    jobs[2] = Job(jobs[2].source, jobs[2].target.with_suffix(".jpg"), jobs[2].name)
+    summary = enlarge_files(jobs, options)
+    assert (summary.done, summary.left, summary.stopped_by) == (8, 0, None)
+    assert [error.split(": ")[0] for error in failures(summary)] == [
+        str(jobs[1].target),
+        str(jobs[2].target),
+    ]
+    assert "making this takes" in failures(summary)[0]
+    assert "transparency" in failures(summary)[1]
+
+
+@pytest.mark.parametrize("left", [0, 10_000_000])
+def test_a_disk_is_full_even_if_libvips_does_not_say_so(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    usage = namedtuple("usage", "free")
+    free = [10_000_000]
+
+    def fill_up(*_: Any) -> None:
+        free[0] = left
+        raise pyvips.Error("unable to call pngsave", "write error")
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(free[0]))
+    monkeypatch.setattr("upres.formats.saving._save", fill_up)
+    summary = enlarge_files(jobs, options)
+    message = f"{jobs[0].target}: cannot write this picture: write error"
+    if left:
+        assert (failures(summary)[0], len(summary.failed)) == (message, 10)
+    else:
+        assert (summary.failed, summary.left, summary.stopped_by) == ([], 10, message)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_libvips_tells_a_full_disk_by_words(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: Any) -> None:
+        words = f"out.png: write error\nsystem error: {os.strerror(number)}\n"
+        raise pyvips.Error("unable to call pngsave", words)
+
+    monkeypatch.setattr("upres.formats.saving._save", fail)
+    summary = enlarge_files(jobs, options)
+    assert (summary.failed, summary.left) == ([], 10)
+
+
 def test_a_disk_that_is_too_small_ends_the_run(
     jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

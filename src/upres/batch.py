@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import threading
 from collections import deque
@@ -193,16 +192,11 @@ class _Run:
         except OSError as error:
             raise InputError(f"{job.source}: cannot look at this file: {error.strerror}") from error
         picture = open_file(job.source, self._options)
-        expected = picture.estimate
-        with self._room(expected.pixels):
+        with self._room(picture.estimate.pixels):
             self._check_stop()
             make_folder(job.target.parent)
             try:
                 picture.write(job.target, progress=partial(self._tell, job))
-            except OutputError as error:
-                if shutil.disk_usage(job.target.parent).free < expected.disk_bytes:
-                    raise error from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                raise
             finally:
                 self.parts.pop(job, None)
         return stamp, picture.why
@@ -290,11 +284,13 @@ def _settle(
 
 def _is_full_disk(error: BaseException) -> bool:
     """Whether an error comes from a full disk, so that the next picture would fail, too."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(cause, OSError) and cause.errno in numbers:
             return True
-        if os.strerror(errno.ENOSPC) in str(cause):  # libvips knows no error numbers
+        # libvips knows no error numbers.
+        if any(os.strerror(number) in str(cause) for number in numbers):
             return True
         cause = cause.__cause__ or cause.__context__
     return False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
 import secrets
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +17,9 @@ from upres.errors import OutputError
 
 SPLICE_BLOCK = 2**20
 """Bytes that ``splice`` moves at once."""
+
+FULL = 2**16
+"""A disk with fewer free bytes is full: there is no picture that it would hold."""
 
 PROCESS = secrets.token_hex(4)
 """Tells this process from all others, those in containers included, whose numbers are alike."""
@@ -31,6 +36,14 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from None
+
+
+def full_disk(folder: Path) -> OSError | None:
+    """The error of a full disk, if that of ``folder`` is full; a cause for another error."""
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < FULL:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return None
 
 
 def temporary_name(path: Path, suffix: str) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 import pyvips
 
 from upres.errors import OutputError
+from upres.files import full_disk
 from upres.formats import (
     OUTPUT_SUFFIXES,
     comments,
@@ -160,7 +161,9 @@ def save(
         elif suffix not in TIFF and tags:
             exif.replace(path, tags.removeprefix(exif.PREFIX))
     except pyvips.Error as error:
-        raise OutputError(f"{target}: cannot write this picture: {first_line(error)}") from None
+        # Its words may lack that the disk is full: there is one place for those of all threads.
+        cause = full_disk(target.parent) or error
+        raise OutputError(f"{target}: cannot write this picture: {first_line(error)}") from cause
 
 
 def _pixels(spool: Spool, photo: Photo, suffix: str) -> pyvips.Image:
