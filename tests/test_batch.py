@@ -53,7 +53,7 @@ def jobs(tmp_path: Path) -> list[Job]:
     """Ten tiny pictures, two of them in a folder of the folder."""
     names = [f"{'sub/' if n > 7 else ''}p{n}.png" for n in range(10)]
     return [
-        Job(write_picture(tmp_path / "in" / name, seed), tmp_path / "out" / name, name)
+        Job(write_picture(tmp_path / "in" / name, seed), tmp_path / "out" / name)
         for seed, name in enumerate(names)
     ]
 
@@ -69,9 +69,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def expected(jobs: list[Job], options: Options, tmp_path: Path) -> dict[str, bytes]:
     """What the jobs give, one after the other."""
-    reference = [Job(job.source, tmp_path / "reference" / job.name, job.name) for job in jobs]
-    assert enlarge_files(reference, options, workers=1) == Summary(done=10)
-    return contents(tmp_path / "reference")
+    out, reference = tmp_path / "out", tmp_path / "reference"
+    alone = [Job(job.source, reference / job.target.relative_to(out)) for job in jobs]
+    assert enlarge_files(alone, options, workers=1) == Summary(done=10)
+    return contents(reference)
 
 
 def interrupted_after(count: int) -> tuple[threading.Event, Any]:
@@ -106,7 +107,7 @@ def test_a_file_becomes_what_the_array_function_gives(
 ) -> None:
     source, target = tmp_path / "in.png", tmp_path / "new" / "folder" / "out.png"
     pyvips.Image.new_from_array(picture).pngsave(str(source))
-    assert enlarge_files([Job(source, target, "in.png")], options) == Summary(done=1)
+    assert enlarge_files([Job(source, target)], options) == Summary(done=1)
     np.testing.assert_array_equal(read_rgb8(target), enlarge(picture, model=options.model))
 
 
@@ -132,7 +133,7 @@ def test_the_results_do_not_depend_on_the_threads(
 def test_names_that_begin_alike_do_not_meet(options: Options, tmp_path: Path) -> None:
     long = "x" * 60
     jobs = [
-        Job(write_picture(tmp_path / f"{n}.png", n), tmp_path / "out" / f"{long}{n}.png", str(n))
+        Job(write_picture(tmp_path / f"{n}.png", n), tmp_path / "out" / f"{long}{n}.png")
         for n in range(16)
     ]
     assert enlarge_files(jobs, options, workers=8) == Summary(done=16)
@@ -227,7 +228,7 @@ def test_a_result_that_fails_leaves_the_old_file(
 def test_no_folder_is_made_for_a_picture_that_cannot_be_read(
     options: Options, tmp_path: Path
 ) -> None:
-    job = Job(tmp_path / "none.png", tmp_path / "new" / "out.png", "none.png")
+    job = Job(tmp_path / "none.png", tmp_path / "new" / "out.png")
     assert "no such file" in failures(enlarge_files([job], options))[0]
     assert list(tmp_path.iterdir()) == []
 
@@ -236,8 +237,8 @@ def test_a_name_that_is_too_long_fails_before_the_work(options: Options, tmp_pat
     longest = "é" * 123 + ".png"  # 250 bytes
     source = write_picture(tmp_path / longest, 0)
     fits, too_long = (source.with_name("é" * 123 + end + ".png") for end in ("_x2", "_x2.25"))
-    assert enlarge_files([Job(source, fits, longest)], options) == Summary(done=1)
-    summary = enlarge_files([Job(source, too_long, longest)], options)
+    assert enlarge_files([Job(source, fits)], options) == Summary(done=1)
+    summary = enlarge_files([Job(source, too_long)], options)
     assert "this name is too long" in failures(summary)[0]
 
 
@@ -254,11 +255,11 @@ def test_names_need_not_be_utf_8(
     target.parent.mkdir()
     monkeypatch.setattr("upres.formats.spool.MEMORY_BYTES", 0)  # by way of a file, too
     with opened(target.parent, ASKED, resume=False, anew=False) as journal:
-        summary = enlarge_files([Job(odd, target, odd.name)], options, journal=journal)
+        summary = enlarge_files([Job(odd, target)], options, journal=journal)
     assert summary == Summary(done=1)
     assert os.listdir(os.fsencode(target.parent)) == [os.fsencode(odd.name)]
     odd.rename(plain)
-    assert enlarge_files([Job(plain, plain.with_stem("x"), plain.name)], options).done == 1
+    assert enlarge_files([Job(plain, plain.with_stem("x"))], options).done == 1
     assert target.read_bytes() == plain.with_stem("x").read_bytes()
 
 
@@ -278,7 +279,7 @@ def test_a_bad_file_whose_name_is_no_text_stops_no_other(
 ) -> None:
     odd = tmp_path / os.fsdecode(b"odd \xff.png")
     odd.write_bytes(content)
-    odd_job = Job(odd, tmp_path / "out" / odd.name, odd.name)
+    odd_job = Job(odd, tmp_path / "out" / odd.name)
     assert space_warning([odd_job, *jobs], options) is None
     summary = enlarge_files([odd_job, *jobs], options)
     assert summary.done == 10
@@ -317,7 +318,7 @@ def test_a_picture_too_large_for_the_disk_stops_no_other(
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(2_000_000))
     write_picture(jobs[1].source, 1, (300, 300))
     pyvips.Image.black(300, 300, bands=4).copy(interpretation="srgb").pngsave(str(jobs[2].source))
-    jobs[2] = Job(jobs[2].source, jobs[2].target.with_suffix(".jpg"), jobs[2].name)
+    jobs[2] = Job(jobs[2].source, jobs[2].target.with_suffix(".jpg"))
     summary = enlarge_files(jobs, options)
     assert (summary.done, summary.left, summary.stopped_by) == (8, 0, None)
     assert [error.split(": ")[0] for error in failures(summary)] == [
@@ -422,12 +423,12 @@ def test_the_journal_says_what_happened(jobs: list[Job], options: Options, tmp_p
     run_with_journal(jobs, options, stop_after=1)
     lines = [json.loads(line) for line in (tmp_path / "out" / NAME).read_bytes().splitlines()]
     assert lines[0]["asked"] == {"scale": 2, "fit": [3, 4]}
-    assert lines[1]["source"] == lines[1]["output"] == "p0.png"
+    assert (lines[1]["source"], lines[1]["output"]) == (str(jobs[0].source), "p0.png")
     assert lines[1]["result"] == "failed"
     assert "not a picture" in lines[1]["why"]
     status = jobs[1].source.stat()
     assert lines[2] == {
-        "source": "p1.png",
+        "source": str(jobs[1].source),
         "output": "p1.png",
         "size": status.st_size,
         "mtime": status.st_mtime_ns,
@@ -484,6 +485,38 @@ def test_resuming_replaces_no_file_of_the_users(
     summary = run_with_journal(jobs, options, resume=True)
     assert [path for path, _ in summary.failed] == [jobs[9].source]
     assert precious.read_text() == "precious"
+
+
+def test_resuming_takes_no_result_for_that_of_another_picture_of_its_name(
+    jobs: list[Job], options: Options, tmp_path: Path
+) -> None:
+    first = run_with_journal(jobs, options, stop_after=5)
+    made = [job.target for job in jobs if job.target.exists()]
+    results = contents(tmp_path / "out")
+    shutil.copytree(tmp_path / "in", tmp_path / "other")  # with the times of change
+    others = [
+        Job(tmp_path / "other" / job.source.relative_to(tmp_path / "in"), job.target)
+        for job in jobs
+    ]
+    summary = run_with_journal(others, options, resume=True)
+    assert (summary.done, summary.skipped, summary.left) == (first.left, 0, 0)
+    assert failures(summary) == [
+        f"{target}: exists already; --force replaces it, --skip-existing keeps it"
+        for target in made
+    ]
+    results.pop(NAME)
+    assert results.items() <= contents(tmp_path / "out").items()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
+def test_resuming_knows_a_picture_whose_name_is_no_text(
+    jobs: list[Job], options: Options, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(b"odd \xff.png")
+    jobs[0] = Job(jobs[0].source.rename(tmp_path / odd), tmp_path / "out" / odd)
+    first = run_with_journal(jobs, options, stop_after=3)
+    summary = run_with_journal(jobs, options, resume=True)
+    assert summary == Summary(done=first.left, skipped=first.done)
 
 
 def test_a_run_with_other_options_is_not_resumed(jobs: list[Job], options: Options) -> None:

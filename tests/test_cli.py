@@ -435,7 +435,7 @@ def test_the_time_that_is_left_is_told(
     monkeypatch.setattr(cli_enlarge, "TELL_AFTER", 0)
     monkeypatch.setattr(cli_enlarge, "TELL_FROM", 0)
     monkeypatch.setattr("builtins.print", lambda line, **_: said.append(line))
-    job = Job(photo, tmp_path / "out.png", photo.name)
+    job = Job(photo, tmp_path / "out.png")
     cli_enlarge._run([job], Options(model=str(model_file)), "refuse", quiet=False)
     # It ends as it begins.
     assert set(said) == {f"{photo.name}: about 0 minutes to go", f"wrote {job.target}"}

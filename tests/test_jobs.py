@@ -178,7 +178,7 @@ def test_suffix_of_what_a_file_begins_with(suffix: str) -> None:
 def test_a_warning_if_the_disk_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "in.png"
     pyvips.Image.black(100, 100, bands=3).copy(interpretation="srgb").pngsave(str(path))
-    jobs = [Job(path, tmp_path / "new" / f"{n}.png", str(n)) for n in range(300)]
+    jobs = [Job(path, tmp_path / "new" / f"{n}.png") for n in range(300)]
     options = Options(scale=4)
     assert space_warning(jobs, options) is None
     usage = namedtuple("usage", "free")

@@ -180,9 +180,9 @@ class _Run:
             if len(os.fsencode(job.target.name)) > LONGEST_NAME:
                 raise OutputError(f"{job.target}: this name is too long: choose one with --output")
             stamp = Stamp.of(job.source) if job.source.exists() else Stamp(0, 0)
-            if self._journal and self._journal.has_done(stamp, job.target):
+            if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None
-            made = self._journal is not None and self._journal.has_made(job.target)
+            made = self._journal is not None and self._journal.has_made(job.source, job.target)
             if os.path.lexists(job.target) and self._existing != "replace" and not made:
                 if self._existing == "skip":
                     return None
@@ -268,7 +268,7 @@ def _settle(
         stamp, why = done
         summary.done += 1
         if journal:
-            journal.done(job.name, stamp, job.target)
+            journal.done(job.source, stamp, job.target)
             journal.commit()
         if finished:
             finished(job.target, why)
@@ -279,7 +279,7 @@ def _settle(
         return
     summary.failed.append((job.source, failure))
     if journal:
-        journal.failed(job.name, job.target, str(failure))
+        journal.failed(job.source, job.target, str(failure))
 
 
 def _is_full_disk(error: BaseException) -> bool:

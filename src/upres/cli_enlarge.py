@@ -290,7 +290,7 @@ def _enlarge_stream(
             output = Path(folder, f"standard output{suffix}")
         elif suffix and output.suffix.lower() != suffix:
             raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
-        summary = _run([Job(source, output, source.name)], options, existing, quiet=True)
+        summary = _run([Job(source, output)], options, existing, quiet=True)
         # The folder is nothing that users know of.
         summary.failed = [
             (path, type(error)(str(error).replace(f"{folder}{os.sep}", "")))

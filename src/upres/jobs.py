@@ -35,8 +35,6 @@ class Job:
 
     source: Path
     target: Path
-    name: str
-    """The source relative to the folder that was given, for the journal."""
 
 
 def find(
@@ -105,8 +103,7 @@ def destinations(
             raise UsageError(f"--output {output}: {len(found)} pictures need a folder, not a file")
         if suffix and output.suffix.lower() != suffix:
             raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
-        source, relative = found[0]
-        return [Job(source, output, relative.as_posix())]
+        return [Job(found[0][0], output)]
     mark = _mark(options, default_scale)
     jobs = []
     sources = {os.path.abspath(source): source for source, _ in found}
@@ -123,7 +120,7 @@ def destinations(
                 "name an --output folder"
             )
         taken[key] = source
-        jobs.append(Job(source, target, relative.as_posix()))
+        jobs.append(Job(source, target))
     return jobs
 
 

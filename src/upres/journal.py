@@ -2,9 +2,9 @@
 
 The journal, ``.upres-journal.jsonl`` in the output folder, is there while a run is
 unfinished. Its first line says what was asked; each further line is one picture that is
-done or failed, with the size and time of change that its source had. A line is written
-only after its output is safely on disk, so that what the journal says is true even after
-a power loss; lines that are lost only cost repeated work. The file is locked while a run
+done or failed, with the path, size and time of change that its source had. A line is
+written only after its output is safely on disk, so that what the journal says is true even
+after a power loss; lines that are lost only cost repeated work. The file is locked while a run
 writes it: the system drops the lock with the process, however that ends.
 """
 
@@ -62,34 +62,40 @@ class Journal:
         """Whether no picture is done yet."""
         return not self._lines and not self._pending
 
-    def has_done(self, source: Stamp, target: Path) -> bool:
-        """Whether ``target`` was made from a source of this stamp, and is there still."""
+    def has_done(self, source: Path, stamp: Stamp, target: Path) -> bool:
+        """Whether ``target`` was made from ``source`` of this stamp, and is there still."""
         line = self._lines.get(self._key(target))
-        if line is None or (line["size"], line["mtime"]) != source:
+        if line is None or line["source"] != os.path.abspath(source):
+            return False
+        if (line["size"], line["mtime"]) != stamp:
             return False
         try:
             return bool(target.stat().st_size == line["bytes"])
         except OSError:
             return False
 
-    def has_made(self, target: Path) -> bool:
-        """Whether the run before has made ``target``, be it that its line was lost."""
+    def has_made(self, source: Path, target: Path) -> bool:
+        """Whether the run before has made ``target`` of ``source``, be it that its line was lost.
+
+        What it has made of another picture is not to be replaced.
+        """
         if not self.continued:
             return False
-        if self._key(target) in self._lines:
-            return True
+        line = self._lines.get(self._key(target))
+        if line is not None:
+            return bool(line["source"] == os.path.abspath(source))
         try:
             return target.stat().st_mtime_ns >= self._started
         except OSError:
             return False
 
-    def done(self, name: str, source: Stamp, target: Path) -> None:
+    def done(self, source: Path, stamp: Stamp, target: Path) -> None:
         """Note that ``target`` is made; ``commit`` writes it."""
-        self._note(name, target, size=source.size, mtime=source.mtime, result="done")
+        self._note(source, target, size=stamp.size, mtime=stamp.mtime, result="done")
 
-    def failed(self, name: str, target: Path, why: str) -> None:
+    def failed(self, source: Path, target: Path, why: str) -> None:
         """Note a failure, for whoever reads the journal: the picture will be tried again."""
-        self._note(name, target, result="failed", why=why)
+        self._note(source, target, result="failed", why=why)
 
     def commit(self, *, at_once: bool = False) -> None:
         """Write the lines that wait, if it is time to; raise ``OutputError`` if that fails."""
@@ -124,8 +130,8 @@ class Journal:
         with suppress(OSError):
             (self.folder / NAME).unlink()
 
-    def _note(self, name: str, target: Path, **facts: object) -> None:
-        line = {"source": name, "output": self._key(target), **facts}
+    def _note(self, source: Path, target: Path, **facts: object) -> None:
+        line = {"source": os.path.abspath(source), "output": self._key(target), **facts}
         self._pending.append((target, line))
 
     def _key(self, target: Path) -> str:
