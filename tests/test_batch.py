@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ import pytest
 import pyvips
 
 from upres import batch
-from upres.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files
+from upres.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files, stop_on_signals
 from upres.errors import InputError, OutputError, UsageError
 from upres.files import (
     PROCESS,
@@ -31,7 +33,7 @@ from upres.formats.opening import read_rgb8
 from upres.formats.photo import PhotoEnlargement
 from upres.inference import enlarge
 from upres.jobs import Job, space_warning
-from upres.journal import NAME, Journal, opened
+from upres.journal import NAME, Journal, Stamp, opened
 
 ASKED = {"scale": 2, "fit": (3, 4)}
 
@@ -563,6 +565,93 @@ def test_a_journal_that_cannot_be_written_ends_the_run(
     assert summary.done < 10
 
 
+def test_a_journal_that_fails_leaves_a_summary(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(self: Journal, *, at_once: bool = False) -> None:
+        if len(self._pending) >= 3:
+            # Others are done by then, or as good as done.
+            while sum(job.target.exists() for job in jobs) < 5:
+                time.sleep(0.01)
+            raise OutputError("cannot write the journal")
+
+    monkeypatch.setattr(Journal, "commit", commit)
+    summary = run_with_journal(jobs, options)
+    assert summary.stopped_by == "cannot write the journal"
+    assert summary.done >= 5
+    assert summary.done + summary.left == 10
+
+
+def test_a_result_that_is_moved_away_is_no_trouble_of_the_journal(
+    jobs: list[Job], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (out / "sub").mkdir(parents=True)
+    with opened(out, ASKED, resume=False, anew=False) as journal:
+        for job in jobs:
+            job.target.write_text("result")
+            journal.done(job.source, Stamp.of(job.source), job.target)
+        jobs[0].target.unlink()
+        shutil.rmtree(out / "sub")
+        journal.commit(at_once=True)
+    lines = [json.loads(line) for line in (out / NAME).read_bytes().splitlines()]
+    assert [line["output"] for line in lines[1:]] == [f"p{n}.png" for n in range(1, 8)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
+def test_a_journal_without_room_is_not_begun(tmp_path: Path) -> None:
+    code = """
+import resource, signal
+from pathlib import Path
+from upres.journal import opened
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+opened(Path("."), {}, resume=False, anew=False).__enter__()
+"""
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    last = result.stderr.splitlines()[-1]
+    assert last == f"upres.errors.OutputError: {NAME}: cannot write the journal: File too large"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other calls")
+def test_a_file_system_may_have_no_locks_and_sync_no_folders(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(descriptor)
+
+    def lock(descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr("upres.files.lock", lock)
+    assert run_with_journal(jobs[:2], options) == Summary(done=2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
+def test_signals_that_are_ignored_stay_so(ignored: signal.Signals) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(ignored, signal.SIG_IGN)
+        with stop_on_signals() as stop:
+            signal.raise_signal(ignored)
+            assert not stop.is_set()
+            for number in set(before) - {ignored}:
+                signal.raise_signal(number)
+            assert stop.is_set()
+        assert signal.getsignal(ignored) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_one_process_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
     with opened(tmp_path, ASKED, resume=False, anew=False) as journal:
         for resume in (True, False):
@@ -578,9 +667,9 @@ def test_one_process_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
 
 def test_leftovers_of_ended_processes_go(tmp_path: Path) -> None:
     # What a killed process leaves is there, but nobody has it locked.
-    left = temporary_name(tmp_path / "a.png", ".raw")
+    left = [temporary_name(tmp_path / name, ".raw") for name in ("a.png", "two\nlines.png")]
     users = [tmp_path / ".photo.12.png", tmp_path / "a.upres-1-2.png"]
-    for path in (left, *users):
+    for path in (*left, *users):
         path.touch()
     # Another process, which may think that it has the same number: a container's, say.
     other = temporary_name(tmp_path / "b.png", ".raw")

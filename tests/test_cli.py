@@ -472,6 +472,7 @@ entry.main()
         '{"version": 1, "started": 1, "asked": null}',
         '{"version": 1, "started": "x", "asked": {}}',
         "[1]\nnull\n7",
+        "[" * 100_000,
     ],
 )
 def test_a_journal_that_is_none_is_begun_anew(

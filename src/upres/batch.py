@@ -75,7 +75,9 @@ def stop_on_signals(*, insist: bool = False) -> Iterator[threading.Event]:
     before = {}
     with suppress(ValueError):  # not in the main thread, where signals do not come
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, receive)
+            # Whoever started this in the background may have it ignore them: so it stays.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, receive)
     try:
         yield stop
     finally:
@@ -130,6 +132,8 @@ def enlarge_files(
             pending.popleft()
             settled += 1
             _settle(job, future, summary, journal, finished)
+            if journal:
+                journal.commit()
             tell()
     except OutputError as error:  # of the journal
         summary.stopped_by = str(error)
@@ -269,7 +273,6 @@ def _settle(
         summary.done += 1
         if journal:
             journal.done(job.source, stamp, job.target)
-            journal.commit()
         if finished:
             finished(job.target, why)
         return

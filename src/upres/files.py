@@ -24,7 +24,7 @@ FULL = 2**16
 PROCESS = secrets.token_hex(4)
 """Tells this process from all others, those in containers included, whose numbers are alike."""
 
-TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?")
+TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?", re.DOTALL)
 """Full names of the files that are there only while a process is at work on a result."""
 
 _count = itertools.count()
@@ -102,8 +102,9 @@ def create_locked(path: Path) -> int:
                 return descriptor
         except BlockingIOError:
             pass
-        except OSError:
-            return descriptor  # a file system without locks
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
         path.unlink(missing_ok=True)
 
@@ -111,9 +112,14 @@ def create_locked(path: Path) -> int:
 def lock_named(descriptor: int, path: Path) -> bool:
     """Lock an open file; whether ``path`` is still its name, now that nobody else has the lock.
 
-    Raises ``BlockingIOError`` if another has it.
+    Raises ``BlockingIOError`` if another has it. On a file system without locks, nobody has.
     """
-    lock(descriptor)
+    try:
+        lock(descriptor)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return True
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
