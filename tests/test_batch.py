@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ import pytest
 import pyvips
 
 from upres import batch
-from upres.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files
+from upres.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files, stop_on_signals
 from upres.errors import InputError, OutputError, UsageError
 from upres.files import (
     PROCESS,
@@ -31,7 +33,7 @@ from upres.formats.opening import read_rgb8
 from upres.formats.photo import PhotoEnlargement
 from upres.inference import enlarge
 from upres.jobs import Job, space_warning
-from upres.journal import NAME, Journal, opened
+from upres.journal import NAME, Journal, Stamp, opened
 
 ASKED = {"scale": 2, "fit": (3, 4)}
 
@@ -53,7 +55,7 @@ def jobs(tmp_path: Path) -> list[Job]:
     """Ten tiny pictures, two of them in a folder of the folder."""
     names = [f"{'sub/' if n > 7 else ''}p{n}.png" for n in range(10)]
     return [
-        Job(write_picture(tmp_path / "in" / name, seed), tmp_path / "out" / name, name)
+        Job(write_picture(tmp_path / "in" / name, seed), tmp_path / "out" / name)
         for seed, name in enumerate(names)
     ]
 
@@ -69,9 +71,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def expected(jobs: list[Job], options: Options, tmp_path: Path) -> dict[str, bytes]:
     """What the jobs give, one after the other."""
-    reference = [Job(job.source, tmp_path / "reference" / job.name, job.name) for job in jobs]
-    assert enlarge_files(reference, options, workers=1) == Summary(done=10)
-    return contents(tmp_path / "reference")
+    out, reference = tmp_path / "out", tmp_path / "reference"
+    alone = [Job(job.source, reference / job.target.relative_to(out)) for job in jobs]
+    assert enlarge_files(alone, options, workers=1) == Summary(done=10)
+    return contents(reference)
 
 
 def interrupted_after(count: int) -> tuple[threading.Event, Any]:
@@ -106,7 +109,7 @@ def test_a_file_becomes_what_the_array_function_gives(
 ) -> None:
     source, target = tmp_path / "in.png", tmp_path / "new" / "folder" / "out.png"
     pyvips.Image.new_from_array(picture).pngsave(str(source))
-    assert enlarge_files([Job(source, target, "in.png")], options) == Summary(done=1)
+    assert enlarge_files([Job(source, target)], options) == Summary(done=1)
     np.testing.assert_array_equal(read_rgb8(target), enlarge(picture, model=options.model))
 
 
@@ -132,7 +135,7 @@ def test_the_results_do_not_depend_on_the_threads(
 def test_names_that_begin_alike_do_not_meet(options: Options, tmp_path: Path) -> None:
     long = "x" * 60
     jobs = [
-        Job(write_picture(tmp_path / f"{n}.png", n), tmp_path / "out" / f"{long}{n}.png", str(n))
+        Job(write_picture(tmp_path / f"{n}.png", n), tmp_path / "out" / f"{long}{n}.png")
         for n in range(16)
     ]
     assert enlarge_files(jobs, options, workers=8) == Summary(done=16)
@@ -227,7 +230,7 @@ def test_a_result_that_fails_leaves_the_old_file(
 def test_no_folder_is_made_for_a_picture_that_cannot_be_read(
     options: Options, tmp_path: Path
 ) -> None:
-    job = Job(tmp_path / "none.png", tmp_path / "new" / "out.png", "none.png")
+    job = Job(tmp_path / "none.png", tmp_path / "new" / "out.png")
     assert "no such file" in failures(enlarge_files([job], options))[0]
     assert list(tmp_path.iterdir()) == []
 
@@ -236,8 +239,8 @@ def test_a_name_that_is_too_long_fails_before_the_work(options: Options, tmp_pat
     longest = "é" * 123 + ".png"  # 250 bytes
     source = write_picture(tmp_path / longest, 0)
     fits, too_long = (source.with_name("é" * 123 + end + ".png") for end in ("_x2", "_x2.25"))
-    assert enlarge_files([Job(source, fits, longest)], options) == Summary(done=1)
-    summary = enlarge_files([Job(source, too_long, longest)], options)
+    assert enlarge_files([Job(source, fits)], options) == Summary(done=1)
+    summary = enlarge_files([Job(source, too_long)], options)
     assert "this name is too long" in failures(summary)[0]
 
 
@@ -254,11 +257,11 @@ def test_names_need_not_be_utf_8(
     target.parent.mkdir()
     monkeypatch.setattr("upres.formats.spool.MEMORY_BYTES", 0)  # by way of a file, too
     with opened(target.parent, ASKED, resume=False, anew=False) as journal:
-        summary = enlarge_files([Job(odd, target, odd.name)], options, journal=journal)
+        summary = enlarge_files([Job(odd, target)], options, journal=journal)
     assert summary == Summary(done=1)
     assert os.listdir(os.fsencode(target.parent)) == [os.fsencode(odd.name)]
     odd.rename(plain)
-    assert enlarge_files([Job(plain, plain.with_stem("x"), plain.name)], options).done == 1
+    assert enlarge_files([Job(plain, plain.with_stem("x"))], options).done == 1
     assert target.read_bytes() == plain.with_stem("x").read_bytes()
 
 
@@ -278,7 +281,7 @@ def test_a_bad_file_whose_name_is_no_text_stops_no_other(
 ) -> None:
     odd = tmp_path / os.fsdecode(b"odd \xff.png")
     odd.write_bytes(content)
-    odd_job = Job(odd, tmp_path / "out" / odd.name, odd.name)
+    odd_job = Job(odd, tmp_path / "out" / odd.name)
     assert space_warning([odd_job, *jobs], options) is None
     summary = enlarge_files([odd_job, *jobs], options)
     assert summary.done == 10
@@ -308,6 +311,58 @@ def test_a_full_disk_ends_the_run(
     assert summary.left == 8
     assert summary.stopped_by == f"{jobs[2].target}: cannot write this file"
     assert len(tried) <= 4, "what remains is not tried"
+
+
+def test_a_picture_too_large_for_the_disk_stops_no_other(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(2_000_000))
+    write_picture(jobs[1].source, 1, (300, 300))
+    pyvips.Image.black(300, 300, bands=4).copy(interpretation="srgb").pngsave(str(jobs[2].source))
+    jobs[2] = Job(jobs[2].source, jobs[2].target.with_suffix(".jpg"))
+    summary = enlarge_files(jobs, options)
+    assert (summary.done, summary.left, summary.stopped_by) == (8, 0, None)
+    assert [error.split(": ")[0] for error in failures(summary)] == [
+        str(jobs[1].target),
+        str(jobs[2].target),
+    ]
+    assert "making this takes" in failures(summary)[0]
+    assert "transparency" in failures(summary)[1]
+
+
+@pytest.mark.parametrize("left", [0, 10_000_000])
+def test_a_disk_is_full_even_if_libvips_does_not_say_so(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    usage = namedtuple("usage", "free")
+    free = [10_000_000]
+
+    def fill_up(*_: Any) -> None:
+        free[0] = left
+        raise pyvips.Error("unable to call pngsave", "write error")
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(free[0]))
+    monkeypatch.setattr("upres.formats.saving._save", fill_up)
+    summary = enlarge_files(jobs, options)
+    message = f"{jobs[0].target}: cannot write this picture: write error"
+    if left:
+        assert (failures(summary)[0], len(summary.failed)) == (message, 10)
+    else:
+        assert (summary.failed, summary.left, summary.stopped_by) == ([], 10, message)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_libvips_tells_a_full_disk_by_words(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: Any) -> None:
+        words = f"out.png: write error\nsystem error: {os.strerror(number)}\n"
+        raise pyvips.Error("unable to call pngsave", words)
+
+    monkeypatch.setattr("upres.formats.saving._save", fail)
+    summary = enlarge_files(jobs, options)
+    assert (summary.failed, summary.left) == ([], 10)
 
 
 def test_a_disk_that_is_too_small_ends_the_run(
@@ -370,12 +425,12 @@ def test_the_journal_says_what_happened(jobs: list[Job], options: Options, tmp_p
     run_with_journal(jobs, options, stop_after=1)
     lines = [json.loads(line) for line in (tmp_path / "out" / NAME).read_bytes().splitlines()]
     assert lines[0]["asked"] == {"scale": 2, "fit": [3, 4]}
-    assert lines[1]["source"] == lines[1]["output"] == "p0.png"
+    assert (lines[1]["source"], lines[1]["output"]) == (str(jobs[0].source), "p0.png")
     assert lines[1]["result"] == "failed"
     assert "not a picture" in lines[1]["why"]
     status = jobs[1].source.stat()
     assert lines[2] == {
-        "source": "p1.png",
+        "source": str(jobs[1].source),
         "output": "p1.png",
         "size": status.st_size,
         "mtime": status.st_mtime_ns,
@@ -434,6 +489,38 @@ def test_resuming_replaces_no_file_of_the_users(
     assert precious.read_text() == "precious"
 
 
+def test_resuming_takes_no_result_for_that_of_another_picture_of_its_name(
+    jobs: list[Job], options: Options, tmp_path: Path
+) -> None:
+    first = run_with_journal(jobs, options, stop_after=5)
+    made = [job.target for job in jobs if job.target.exists()]
+    results = contents(tmp_path / "out")
+    shutil.copytree(tmp_path / "in", tmp_path / "other")  # with the times of change
+    others = [
+        Job(tmp_path / "other" / job.source.relative_to(tmp_path / "in"), job.target)
+        for job in jobs
+    ]
+    summary = run_with_journal(others, options, resume=True)
+    assert (summary.done, summary.skipped, summary.left) == (first.left, 0, 0)
+    assert failures(summary) == [
+        f"{target}: exists already; --force replaces it, --skip-existing keeps it"
+        for target in made
+    ]
+    results.pop(NAME)
+    assert results.items() <= contents(tmp_path / "out").items()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
+def test_resuming_knows_a_picture_whose_name_is_no_text(
+    jobs: list[Job], options: Options, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(b"odd \xff.png")
+    jobs[0] = Job(jobs[0].source.rename(tmp_path / odd), tmp_path / "out" / odd)
+    first = run_with_journal(jobs, options, stop_after=3)
+    summary = run_with_journal(jobs, options, resume=True)
+    assert summary == Summary(done=first.left, skipped=first.done)
+
+
 def test_a_run_with_other_options_is_not_resumed(jobs: list[Job], options: Options) -> None:
     run_with_journal(jobs, options, stop_after=2)
     folder = jobs[0].target.parent
@@ -478,6 +565,93 @@ def test_a_journal_that_cannot_be_written_ends_the_run(
     assert summary.done < 10
 
 
+def test_a_journal_that_fails_leaves_a_summary(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(self: Journal, *, at_once: bool = False) -> None:
+        if len(self._pending) >= 3:
+            # Others are done by then, or as good as done.
+            while sum(job.target.exists() for job in jobs) < 5:
+                time.sleep(0.01)
+            raise OutputError("cannot write the journal")
+
+    monkeypatch.setattr(Journal, "commit", commit)
+    summary = run_with_journal(jobs, options)
+    assert summary.stopped_by == "cannot write the journal"
+    assert summary.done >= 5
+    assert summary.done + summary.left == 10
+
+
+def test_a_result_that_is_moved_away_is_no_trouble_of_the_journal(
+    jobs: list[Job], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (out / "sub").mkdir(parents=True)
+    with opened(out, ASKED, resume=False, anew=False) as journal:
+        for job in jobs:
+            job.target.write_text("result")
+            journal.done(job.source, Stamp.of(job.source), job.target)
+        jobs[0].target.unlink()
+        shutil.rmtree(out / "sub")
+        journal.commit(at_once=True)
+    lines = [json.loads(line) for line in (out / NAME).read_bytes().splitlines()]
+    assert [line["output"] for line in lines[1:]] == [f"p{n}.png" for n in range(1, 8)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
+def test_a_journal_without_room_is_not_begun(tmp_path: Path) -> None:
+    code = """
+import resource, signal
+from pathlib import Path
+from upres.journal import opened
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+opened(Path("."), {}, resume=False, anew=False).__enter__()
+"""
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    last = result.stderr.splitlines()[-1]
+    assert last == f"upres.errors.OutputError: {NAME}: cannot write the journal: File too large"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other calls")
+def test_a_file_system_may_have_no_locks_and_sync_no_folders(
+    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(descriptor)
+
+    def lock(descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr("upres.files.lock", lock)
+    assert run_with_journal(jobs[:2], options) == Summary(done=2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
+def test_signals_that_are_ignored_stay_so(ignored: signal.Signals) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(ignored, signal.SIG_IGN)
+        with stop_on_signals() as stop:
+            signal.raise_signal(ignored)
+            assert not stop.is_set()
+            for number in set(before) - {ignored}:
+                signal.raise_signal(number)
+            assert stop.is_set()
+        assert signal.getsignal(ignored) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_one_process_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
     with opened(tmp_path, ASKED, resume=False, anew=False) as journal:
         for resume in (True, False):
@@ -493,9 +667,9 @@ def test_one_process_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
 
 def test_leftovers_of_ended_processes_go(tmp_path: Path) -> None:
     # What a killed process leaves is there, but nobody has it locked.
-    left = temporary_name(tmp_path / "a.png", ".raw")
+    left = [temporary_name(tmp_path / name, ".raw") for name in ("a.png", "two\nlines.png")]
     users = [tmp_path / ".photo.12.png", tmp_path / "a.upres-1-2.png"]
-    for path in (left, *users):
+    for path in (*left, *users):
         path.touch()
     # Another process, which may think that it has the same number: a container's, say.
     other = temporary_name(tmp_path / "b.png", ".raw")

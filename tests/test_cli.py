@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import pyvips
+import typer
 
 from running import upres
-from upres import cli_enlarge
+from upres import cli_enlarge, console
+from upres.batch import INTERRUPTED, Summary
 from upres.formats import Options
 from upres.formats.opening import read_rgb8
 from upres.inference import enlarge
@@ -75,6 +77,10 @@ WRONG_OPTIONS: dict[str, list[object]] = {
     "format": ["harbour.png", "--format", "bmp"],
     "no folder": ["."],
     "resume": ["harbour.png", "--resume"],
+    "empty picture": [""],
+    "empty output": ["harbour.png", "-o", ""],
+    "empty fit": ["harbour.png", "--fit", ""],
+    "empty format": ["harbour.png", "--format", ""],
 }
 
 
@@ -122,6 +128,10 @@ def bad_input(folder: Path, photo: Path, kind: str) -> list[object]:
         ("format", ["--format bmp", "png"]),
         ("no folder", ["--output"]),
         ("resume", ["--resume", "--output"]),
+        ("empty picture", ["a picture's name is empty"]),
+        ("empty output", ["--output: is empty"]),
+        ("empty fit", ["--fit: is empty"]),
+        ("empty format", ["--format: is empty"]),
         ("scale", ["scale", "at least 1", "0.5"]),
         ("no model", ["other.onnx", "not an ONNX model"]),
         ("unknown model", ["'fats'", "shipped are"]),
@@ -147,6 +157,27 @@ def test_a_bad_file_among_good_ones(tmp_path: Path, photo: Path, model_file: Pat
     assert "none.png: cannot read this picture: no such file" in lines[1]
     assert lines[2] == "upres: 1 done, 1 failed"
     assert (tmp_path / "harbour_x2.png").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_files_that_cannot_be_looked_at_stop_no_other(
+    tmp_path: Path, photo: Path, model_file: Path
+) -> None:
+    too_long = "x" * 300
+    names = [too_long]
+    if os.geteuid() != 0:
+        for name in ("locked.png", "locked/in.png"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(photo.read_bytes())
+        (tmp_path / "locked.png").chmod(0)
+        (tmp_path / "locked").chmod(0)
+        names += ["locked.png", "locked/in.png"]
+    result = upres("enlarge", *names, "harbour.png", "--model", model_file, cwd=tmp_path)
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("wrote ")
+    assert [line.split(": ")[1] for line in lines[1:-1]] == [f"{too_long}_x2", *names[1:]]
+    assert lines[-1] == f"upres: 1 done, {len(names)} failed"
 
 
 def fill(folder: Path, count: int, side: int = 24) -> list[str]:
@@ -343,6 +374,32 @@ def test_closed_streams(tmp_path: Path, photo: Path, line: str) -> None:
     assert_one_line(result, "is closed: redirect it", code=2)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes descriptors")
+def test_errors_never_go_into_the_picture(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m upres enlarge none.png -o - 2>&-"
+    result = subprocess.run(command, shell=True, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert (result.returncode, result.stdout) == (1, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+def test_a_pipe_with_a_name_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    result = upres("enlarge", "pipe.png", "-o", "-", cwd=tmp_path)
+    assert_one_line(result, "pipe.png: a pipe can be read once only")
+
+
+def test_a_run_that_is_left_behind_ends_where_streams_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(typer.Exit):
+        console.end(Summary(left=1, stopped_by=INTERRUPTED, still_busy=True), quiet=False)
+    assert codes == [130]
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_standard_output_that_is_full(tmp_path: Path, photo: Path, model_file: Path) -> None:
     command = [sys.executable, "-m", "upres", "enlarge", "harbour.png", "-o", "-"]
@@ -415,6 +472,7 @@ entry.main()
         '{"version": 1, "started": 1, "asked": null}',
         '{"version": 1, "started": "x", "asked": {}}',
         "[1]\nnull\n7",
+        "[" * 100_000,
     ],
 )
 def test_a_journal_that_is_none_is_begun_anew(
@@ -435,7 +493,7 @@ def test_the_time_that_is_left_is_told(
     monkeypatch.setattr(cli_enlarge, "TELL_AFTER", 0)
     monkeypatch.setattr(cli_enlarge, "TELL_FROM", 0)
     monkeypatch.setattr("builtins.print", lambda line, **_: said.append(line))
-    job = Job(photo, tmp_path / "out.png", photo.name)
+    job = Job(photo, tmp_path / "out.png")
     cli_enlarge._run([job], Options(model=str(model_file)), "refuse", quiet=False)
     # It ends as it begins.
     assert set(said) == {f"{photo.name}: about 0 minutes to go", f"wrote {job.target}"}

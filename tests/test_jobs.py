@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +59,51 @@ def test_results_inside_the_folder_are_no_pictures_of_it(tmp_path: Path) -> None
         find([tmp_path], leave_out=tmp_path)
 
 
+def test_a_run_that_is_made_again_finds_the_same_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files(tmp_path, "a.png", "in/b.png", "out/a_x4.png", "out/b_x4.png")
+    monkeypatch.chdir(tmp_path)
+
+    def again(*inputs: str, output: str | None = "out") -> list[str]:
+        folder = Path(output) if output else None
+        found, empty = find([Path(name) for name in inputs], leave_out=folder)
+        assert not empty
+        into = folder is not None
+        jobs = destinations(found, folder, Options(), folder=into, default_scale=4, again=True)
+        return [job.source.as_posix() for job in jobs]
+
+    assert again("*") == ["a.png", "in/b.png"]
+    assert again("a.png", "in", "out") == ["a.png", "in/b.png"]  # the shell's *
+    assert again("*/*.png") == ["in/b.png"]
+    assert again("in/b.png", "out/a_x4.png", "out/b_x4.png") == ["in/b.png", "out/a_x4.png"]
+    assert again("a.png", "in/b.png", "out/a_x4.png", "out/b_x4.png") == ["a.png", "in/b.png"]
+    files(tmp_path, "a_x4.png")
+    assert again("*.png", output=None) == ["a.png"]
+    assert again("*.png", output=".") == ["a.png"]
+
+
+def test_folders_that_cannot_be_read_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files(tmp_path, "in/a.png", "in/locked/b.png", "in/sub/c.png", "only/d.png")
+    scan = os.scandir
+
+    def scandir(path: str | Path) -> Any:
+        if Path(path).name in ("locked", "only"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    given = [tmp_path / "in", tmp_path / "only"]
+    pairs, failed = find(given, recursive=True)
+    assert [relative.as_posix() for _, relative in pairs] == ["a.png", "sub/c.png"]
+    assert [(path, str(error)) for path, error in failed] == [
+        (path, f"{path}: cannot read this folder: Permission denied")
+        for path in (tmp_path / "in" / "locked", tmp_path / "only")
+    ]
+
+
 def test_patterns_are_expanded(tmp_path: Path) -> None:
     files(tmp_path, "b 1.png", "a 1.png", "a.jpg", "sub/c.png")
     assert found(tmp_path, "* 1.png") == [("a 1.png", "a 1.png"), ("b 1.png", "b 1.png")]
@@ -90,6 +138,8 @@ def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path: Path) -> None:
 def test_what_is_named_twice_is_done_once(tmp_path: Path) -> None:
     files(tmp_path, "in/a.png")
     assert found(tmp_path, "in/a.png", "in", "in/../in/a.png") == [("in/a.png", "a.png")]
+    (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
+    assert found(tmp_path, "in", "link", "link/a.png") == [("in/a.png", "a.png")]
 
 
 def test_named_files_need_no_known_suffix_and_may_be_missing(tmp_path: Path) -> None:
@@ -178,7 +228,7 @@ def test_suffix_of_what_a_file_begins_with(suffix: str) -> None:
 def test_a_warning_if_the_disk_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "in.png"
     pyvips.Image.black(100, 100, bands=3).copy(interpretation="srgb").pngsave(str(path))
-    jobs = [Job(path, tmp_path / "new" / f"{n}.png", str(n)) for n in range(300)]
+    jobs = [Job(path, tmp_path / "new" / f"{n}.png") for n in range(300)]
     options = Options(scale=4)
     assert space_warning(jobs, options) is None
     usage = namedtuple("usage", "free")

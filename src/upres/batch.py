@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import threading
 from collections import deque
@@ -76,7 +75,9 @@ def stop_on_signals(*, insist: bool = False) -> Iterator[threading.Event]:
     before = {}
     with suppress(ValueError):  # not in the main thread, where signals do not come
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, receive)
+            # Whoever started this in the background may have it ignore them: so it stays.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, receive)
     try:
         yield stop
     finally:
@@ -131,6 +132,8 @@ def enlarge_files(
             pending.popleft()
             settled += 1
             _settle(job, future, summary, journal, finished)
+            if journal:
+                journal.commit()
             tell()
     except OutputError as error:  # of the journal
         summary.stopped_by = str(error)
@@ -181,9 +184,9 @@ class _Run:
             if len(os.fsencode(job.target.name)) > LONGEST_NAME:
                 raise OutputError(f"{job.target}: this name is too long: choose one with --output")
             stamp = Stamp.of(job.source) if job.source.exists() else Stamp(0, 0)
-            if self._journal and self._journal.has_done(stamp, job.target):
+            if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None
-            made = self._journal is not None and self._journal.has_made(job.target)
+            made = self._journal is not None and self._journal.has_made(job.source, job.target)
             if os.path.lexists(job.target) and self._existing != "replace" and not made:
                 if self._existing == "skip":
                     return None
@@ -193,16 +196,11 @@ class _Run:
         except OSError as error:
             raise InputError(f"{job.source}: cannot look at this file: {error.strerror}") from error
         picture = open_file(job.source, self._options)
-        expected = picture.estimate
-        with self._room(expected.pixels):
+        with self._room(picture.estimate.pixels):
             self._check_stop()
             make_folder(job.target.parent)
             try:
                 picture.write(job.target, progress=partial(self._tell, job))
-            except OutputError as error:
-                if shutil.disk_usage(job.target.parent).free < expected.disk_bytes:
-                    raise error from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                raise
             finally:
                 self.parts.pop(job, None)
         return stamp, picture.why
@@ -274,8 +272,7 @@ def _settle(
         stamp, why = done
         summary.done += 1
         if journal:
-            journal.done(job.name, stamp, job.target)
-            journal.commit()
+            journal.done(job.source, stamp, job.target)
         if finished:
             finished(job.target, why)
         return
@@ -285,16 +282,18 @@ def _settle(
         return
     summary.failed.append((job.source, failure))
     if journal:
-        journal.failed(job.name, job.target, str(failure))
+        journal.failed(job.source, job.target, str(failure))
 
 
 def _is_full_disk(error: BaseException) -> bool:
     """Whether an error comes from a full disk, so that the next picture would fail, too."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(cause, OSError) and cause.errno in numbers:
             return True
-        if os.strerror(errno.ENOSPC) in str(cause):  # libvips knows no error numbers
+        # libvips knows no error numbers.
+        if any(os.strerror(number) in str(cause) for number in numbers):
             return True
         cause = cause.__cause__ or cause.__context__
     return False

@@ -11,7 +11,7 @@ import typer
 
 from upres import __version__
 from upres.cli_enlarge import enlarge
-from upres.console import complain, progress_bar
+from upres.console import complain, progress_bar, say
 from upres.errors import UpresError, UsageError, needs_extra
 
 app = typer.Typer(
@@ -33,10 +33,11 @@ def main() -> NoReturn:
         complain(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("upres: interrupted", file=sys.stderr)
+        say("upres: interrupted")
         sys.exit(130)
     except BrokenPipeError:  # whoever read the output has gone
-        sys.stderr.close()
+        if sys.stderr is not None:
+            sys.stderr.close()
         sys.exit(1)
     except UnicodeEncodeError as error:
         near = error.object[max(0, error.start - 40) : error.end + 20]

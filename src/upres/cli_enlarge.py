@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from upres import __version__
-from upres.console import complain, in_one_line, progress_bar
-from upres.errors import InputError, UpresError, UsageError
+from upres.console import end, in_one_line, progress_bar, say
+from upres.errors import UsageError
 
 if TYPE_CHECKING:
     from upres.batch import Existing, Summary
@@ -32,8 +32,11 @@ TELL_AFTER, TELL_FROM = 5, 60
 
 def enlarge(
     pictures: Annotated[
-        list[Path],
-        typer.Argument(help="Picture files, folders, patterns such as 'a/*.png', or - (stdin)."),
+        list[str],
+        typer.Argument(
+            metavar="<path>...",
+            help="Picture files, folders, patterns such as 'a/*.png', or - (stdin).",
+        ),
     ],
     output: Annotated[
         str | None,
@@ -101,6 +104,13 @@ def enlarge(
 
     if force and skip_existing:
         raise UsageError("--force replaces existing files, --skip-existing keeps them: give one")
+    if "" in pictures:
+        raise UsageError("a picture's name is empty: name a file, a folder or a pattern")
+    given = {"--output": output, "--fit": fit, "--format": format, "--model": model}
+    for option, value in given.items():
+        if value == "":
+            raise UsageError(f"{option}: is empty: leave it out, or give it a value")
+    paths = [Path(picture) for picture in pictures]
     options = Options(
         model=model,
         precision=precision,
@@ -120,16 +130,23 @@ def enlarge(
     if resume and folder is None:
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
     default = options.default_scale
-    if STREAM in pictures or target == STREAM:
+    if STREAM in paths or target == STREAM:
         if folder:
             raise UsageError(f"--output {output}: standard input and output need a file's name")
-        _enlarge_stream(pictures, target, options, suffix, existing)
+        _enlarge_stream(paths, target, options, suffix, existing)
         return
-    if target is None and any(path.is_dir() for path in pictures):
+    if target is None and any(map(os.path.isdir, paths)):
         raise UsageError("a folder of pictures needs an --output folder for the results")
-    found, empty = find(pictures, recursive=recursive, leave_out=folder)
-    into = folder is not None
-    jobs = destinations(found, target, options, folder=into, default_scale=default, suffix=suffix)
+    found, empty = find(paths, recursive=recursive, leave_out=folder)
+    jobs = destinations(
+        found,
+        target,
+        options,
+        folder=folder is not None,
+        default_scale=default,
+        suffix=suffix,
+        again=resume or skip_existing,
+    )
     if folder is None:
         summary = _run(jobs, options, existing, quiet=quiet)
     else:
@@ -144,7 +161,7 @@ def enlarge(
             summary = _run(jobs, options, existing, journal, quiet=quiet)
     summary.failed[:0] = empty
     hint = "the same command with --resume goes on" if folder else "--skip-existing goes on"
-    _end(summary, hint, quiet=quiet)
+    end(summary, hint, quiet=quiet)
 
 
 def _run(
@@ -164,11 +181,11 @@ def _run(
 
     with batch.stop_on_signals() as stop, progress_bar(quiet) as bar:
 
-        def say(line: str) -> None:
+        def tell(line: str) -> None:
             if not bar.disable:
                 bar.console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
             elif not quiet:
-                print(line, file=sys.stderr)
+                say(line)
 
         name = jobs[0].source.name if len(jobs) == 1 else f"{len(jobs):,} pictures"
         task = bar.add_task(escape(name), total=1.0)
@@ -183,12 +200,12 @@ def _run(
                 told = True
                 left = passed / part - passed
                 if left >= TELL_FROM:
-                    say(f"{name}: about {_duration(left)} to go")
+                    tell(f"{name}: about {_duration(left)} to go")
 
         remove_leftovers({job.target.parent for job in jobs})
         warning = space_warning(jobs, options) if len(jobs) > 1 else None
         if warning:
-            say(f"upres: warning: {warning}")
+            tell(f"upres: warning: {warning}")
         # Threads that come back from the engine or from libvips would else wait for Python's
         # lock for longer than most of their work takes: a tenth of the time of small pictures.
         sys.setswitchinterval(0.0005)
@@ -199,7 +216,7 @@ def _run(
             journal=journal,
             stop=stop,
             progress=show,
-            finished=lambda target, why: say(in_one_line(f"wrote {target}{why and f' ({why})'}")),
+            finished=lambda target, why: tell(in_one_line(f"wrote {target}{why and f' ({why})'}")),
         )
 
 
@@ -211,7 +228,7 @@ def _journal(
     from upres import journal
     from upres.files import make_folder
 
-    new = not folder.exists()
+    new = not os.path.exists(folder)
     make_folder(folder)
     try:
         with journal.opened(folder, asked, resume=resume, anew=anew) as opened:
@@ -227,35 +244,6 @@ def _journal(
                 folder.rmdir()
 
 
-def _end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
-    """Say how a run ended, and exit if it did not end well."""
-    from upres.batch import INTERRUPTED
-
-    for _, error in summary.failed:
-        complain(error)
-    counts = {
-        "done": summary.done,
-        "skipped": summary.skipped,
-        "failed": len(summary.failed),
-        "left": summary.left,
-    }
-    line = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    if summary.stopped_by and sum(counts.values()) > 1:
-        complain(UpresError(f"{summary.stopped_by}: {line}; {hint}"))
-    elif summary.stopped_by:
-        complain(UpresError(summary.stopped_by))
-    elif sum(counts.values()) > 1 and (summary.failed or not quiet):
-        print(f"upres: {line}", file=sys.stderr)
-    code = 130 if summary.stopped_by == INTERRUPTED else 1
-    if summary.still_busy:
-        # Threads in the engine or in libvips cannot be ended, only left behind.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    if summary.failed or summary.stopped_by:
-        raise typer.Exit(code)
-
-
 def _enlarge_stream(
     pictures: Sequence[Path],
     output: Path | None,
@@ -265,9 +253,10 @@ def _enlarge_stream(
 ) -> None:
     """Enlarge one picture from standard input, or to standard output, through files."""
     from upres import streams
+    from upres.formats.opening import check_readable
     from upres.jobs import Job, suffix_of
 
-    if len(pictures) > 1 or pictures[0].is_dir():
+    if len(pictures) > 1 or os.path.isdir(pictures[0]):
         raise UsageError("standard input and output (-) are for one picture at a time")
     to_stream = output in (None, STREAM)
     for stream, used in ((sys.stdin, pictures[0] == STREAM), (sys.stdout, to_stream)):
@@ -280,17 +269,15 @@ def _enlarge_stream(
         if source == STREAM:
             source = Path(folder, "standard input")
             streams.read_into(source)
+        else:
+            check_readable(source)
         if to_stream or output is None:
-            try:
-                with source.open("rb") as file:
-                    suffix = suffix or suffix_of(file.read(16))
-            except OSError as error:
-                reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-                raise InputError(f"{source}: cannot read this picture: {reason}") from None
+            with source.open("rb") as file:
+                suffix = suffix or suffix_of(file.read(16))
             output = Path(folder, f"standard output{suffix}")
         elif suffix and output.suffix.lower() != suffix:
             raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
-        summary = _run([Job(source, output, source.name)], options, existing, quiet=True)
+        summary = _run([Job(source, output)], options, existing, quiet=True)
         # The folder is nothing that users know of.
         summary.failed = [
             (path, type(error)(str(error).replace(f"{folder}{os.sep}", "")))
@@ -298,7 +285,7 @@ def _enlarge_stream(
         ]
         if summary.done and to_stream:
             streams.write_from(output)
-    _end(summary, quiet=True)
+    end(summary, quiet=True)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
 import secrets
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +18,13 @@ from upres.errors import OutputError
 SPLICE_BLOCK = 2**20
 """Bytes that ``splice`` moves at once."""
 
+FULL = 2**16
+"""A disk with fewer free bytes is full: there is no picture that it would hold."""
+
 PROCESS = secrets.token_hex(4)
 """Tells this process from all others, those in containers included, whose numbers are alike."""
 
-TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?")
+TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?", re.DOTALL)
 """Full names of the files that are there only while a process is at work on a result."""
 
 _count = itertools.count()
@@ -31,6 +36,14 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from None
+
+
+def full_disk(folder: Path) -> OSError | None:
+    """The error of a full disk, if that of ``folder`` is full; a cause for another error."""
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < FULL:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return None
 
 
 def temporary_name(path: Path, suffix: str) -> Path:
@@ -89,8 +102,9 @@ def create_locked(path: Path) -> int:
                 return descriptor
         except BlockingIOError:
             pass
-        except OSError:
-            return descriptor  # a file system without locks
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
         path.unlink(missing_ok=True)
 
@@ -98,9 +112,14 @@ def create_locked(path: Path) -> int:
 def lock_named(descriptor: int, path: Path) -> bool:
     """Lock an open file; whether ``path`` is still its name, now that nobody else has the lock.
 
-    Raises ``BlockingIOError`` if another has it.
+    Raises ``BlockingIOError`` if another has it. On a file system without locks, nobody has.
     """
-    lock(descriptor)
+    try:
+        lock(descriptor)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return True
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:

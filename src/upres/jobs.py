@@ -35,38 +35,42 @@ class Job:
 
     source: Path
     target: Path
-    name: str
-    """The source relative to the folder that was given, for the journal."""
 
 
 def find(
     inputs: Sequence[Path], *, recursive: bool = False, leave_out: Path | None = None
 ) -> tuple[list[tuple[Path, PurePath]], list[tuple[Path, UpresError]]]:
     """The pictures that files, folders and glob patterns name, each with its relative path;
-    and which of these name none, with the error that says so.
+    and which of these name none, or folders in them cannot be read, with the error that says so.
 
     Of a folder, the pictures in it by their suffix, ``recursive``ly if asked, hidden ones
-    and those inside the folder ``leave_out`` not; relative to that folder. A file that is
-    named is taken whatever its suffix. What is named twice is taken once.
+    and those inside the folder ``leave_out`` not; relative to that folder. Of a pattern, too,
+    what is inside ``leave_out`` is left out, unless all is. A file that is named is taken
+    whatever its suffix. What is named twice is taken once.
 
-    Raises ``InputError`` if none of them names a picture, ``UsageError`` if one is itself the
-    folder ``leave_out``, whose results would become pictures. A file that is missing is taken:
-    it fails when its turn comes, and stops no other.
+    Raises ``InputError`` if none of them names a picture, ``UsageError`` if there is nothing
+    but the folder ``leave_out`` itself, whose results would become pictures. A file that is
+    missing is taken: it fails when its turn comes, and stops no other.
     """
-    found: dict[str, tuple[Path, PurePath]] = {}
+    found: dict[Path, tuple[Path, PurePath]] = {}
     empty: list[tuple[Path, UpresError]] = []
+    left_out = leave_out and Path(os.path.realpath(leave_out))
     for given in inputs:
         paths = [given]
         if glob.has_magic(str(given)) and not os.path.exists(given):
             paths = [Path(path) for path in sorted(glob.glob(str(given), recursive=True))]
             if not paths:
                 empty.append((given, InputError(f"{given}: no file matches this pattern")))
+            if left_out:
+                others = [path for path in paths if not _place(path).is_relative_to(left_out)]
+                paths = others or paths
         for path in paths:
             if os.path.isdir(path):
-                if leave_out and os.path.realpath(path) == os.path.realpath(leave_out):
-                    raise UsageError(f"--output {leave_out}: is the folder of the pictures itself")
-                inside = list(_inside(path, recursive, leave_out))
-                if not inside:
+                if left_out and _place(path) == left_out:
+                    continue  # the shell's patterns match it, too
+                errors = len(empty)
+                inside = list(_inside(path, recursive, left_out, empty))
+                if not inside and len(empty) == errors:
                     hint = "" if recursive else "; --recursive looks into its folders, too"
                     error = InputError(f"{path}: no pictures in this folder{hint}")
                     empty.append((path, error))
@@ -74,9 +78,11 @@ def find(
                 inside = [path]
             for picture in inside:
                 relative = picture.relative_to(path) if picture != path else PurePath(path.name)
-                found.setdefault(os.path.abspath(picture), (picture, relative))
+                found.setdefault(_place(picture), (picture, relative))
     if empty and not found:
         raise empty[0][1]
+    if not found:
+        raise UsageError(f"--output {leave_out}: is the folder of the pictures itself")
     return list(found.values()), empty
 
 
@@ -88,13 +94,15 @@ def destinations(
     folder: bool,
     default_scale: int,
     suffix: str | None = None,
+    again: bool = False,
 ) -> list[Job]:
     """Pair each picture with the file that it is to be enlarged to.
 
     Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it, or what else
     ``options`` ask for, such as ``harbour_1920x1080.jpg``. ``output`` is a ``folder`` (see
     ``is_folder``), and folders are mirrored into it; otherwise it is the one result's file.
-    ``suffix`` replaces that of the results.
+    ``suffix`` replaces that of the results. When a run is made ``again``, pictures that are
+    results of others are left out: a pattern that has matched those matches both now.
 
     Raises ``UsageError`` if several inputs are to go to one file or ``suffix`` is not that
     of ``output``, ``OutputError`` if two pictures would get one name, or one the name of a
@@ -105,25 +113,27 @@ def destinations(
             raise UsageError(f"--output {output}: {len(found)} pictures need a folder, not a file")
         if suffix and output.suffix.lower() != suffix:
             raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
-        source, relative = found[0]
-        return [Job(source, output, relative.as_posix())]
+        return [Job(found[0][0], output)]
     mark = _mark(options, default_scale)
     jobs = []
-    sources = {os.path.abspath(source): source for source, _ in found}
-    taken: dict[str, Path] = {}
     for source, relative in found:
         name = f"{source.stem}_{mark}{suffix or source.suffix}"
-        target = (output / relative if output else source).with_name(name)
-        key = os.path.abspath(target)
-        if key in taken:
-            raise OutputError(f"{target}: both {taken[key]} and {source} would be written here")
-        if key in sources:
+        jobs.append(Job(source, (output / relative if output else source).with_name(name)))
+    if again:
+        results = {_place(job.target) for job in jobs}
+        jobs = [job for job in jobs if _place(job.source) not in results]
+    sources = {_place(job.source) for job in jobs}
+    taken: dict[Path, Path] = {}
+    for job in jobs:
+        source, target, place = job.source, job.target, _place(job.target)
+        if place in taken:
+            raise OutputError(f"{target}: both {taken[place]} and {source} would be written here")
+        if place in sources:
             raise OutputError(
                 f"{target}: {source} would be written here, over another input: "
                 "name an --output folder"
             )
-        taken[key] = source
-        jobs.append(Job(source, target, relative.as_posix()))
+        taken[place] = source
     return jobs
 
 
@@ -164,7 +174,7 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
             needed += pixels * BYTES_PER_PIXEL.get(job.target.suffix.lower(), 2)
     needed *= len(jobs) / max(1, len(sample))
     for folder in jobs[0].target.absolute().parents if jobs else ():
-        if folder.is_dir():
+        if os.path.isdir(folder):
             free = shutil.disk_usage(folder).free
             if needed <= free:
                 return None
@@ -175,10 +185,27 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
     return None
 
 
-def _inside(folder: Path, recursive: bool, leave_out: Path | None) -> Iterator[Path]:
-    """The pictures in a folder, sorted; hidden ones are none of the user's."""
-    for parent, folders, files in os.walk(folder):
-        if leave_out and os.path.realpath(parent) == os.path.realpath(leave_out):
+def _place(path: Path) -> Path:
+    """What is the same for all paths to a place: through links to folders, not to files."""
+    if os.path.isdir(path):
+        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path.parent), path.name)
+
+
+def _inside(
+    folder: Path, recursive: bool, left_out: Path | None, errors: list[tuple[Path, UpresError]]
+) -> Iterator[Path]:
+    """The pictures in a folder, sorted; hidden ones are none of the user's.
+
+    Folders that cannot be read are added to ``errors``.
+    """
+
+    def fail(error: OSError) -> None:
+        path = Path(error.filename)
+        errors.append((path, InputError(f"{path}: cannot read this folder: {error.strerror}")))
+
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        if left_out and Path(os.path.realpath(parent)) == left_out:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if recursive and name[0] != ".")

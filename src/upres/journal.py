@@ -2,23 +2,25 @@
 
 The journal, ``.upres-journal.jsonl`` in the output folder, is there while a run is
 unfinished. Its first line says what was asked; each further line is one picture that is
-done or failed, with the size and time of change that its source had. A line is written
-only after its output is safely on disk, so that what the journal says is true even after
-a power loss; lines that are lost only cost repeated work. The file is locked while a run
+done or failed, with the path, size and time of change that its source had. A line is
+written only after its output is safely on disk, so that what the journal says is true even
+after a power loss; lines that are lost only cost repeated work. The file is locked while a run
 writes it: the system drops the lock with the process, however that ends.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from upres.errors import OutputError, UsageError
 from upres.files import lock_named
@@ -46,7 +48,7 @@ class Journal:
     """An open, locked journal; ``opened`` gives it."""
 
     def __init__(
-        self, folder: Path, file: BinaryIO, started: int, lines: Sequence[Mapping[str, Any]] | None
+        self, folder: Path, file: io.FileIO, started: int, lines: Sequence[Mapping[str, Any]] | None
     ) -> None:
         self.folder = folder
         self.continued = lines is not None
@@ -62,34 +64,40 @@ class Journal:
         """Whether no picture is done yet."""
         return not self._lines and not self._pending
 
-    def has_done(self, source: Stamp, target: Path) -> bool:
-        """Whether ``target`` was made from a source of this stamp, and is there still."""
+    def has_done(self, source: Path, stamp: Stamp, target: Path) -> bool:
+        """Whether ``target`` was made from ``source`` of this stamp, and is there still."""
         line = self._lines.get(self._key(target))
-        if line is None or (line["size"], line["mtime"]) != source:
+        if line is None or line["source"] != os.path.abspath(source):
+            return False
+        if (line["size"], line["mtime"]) != stamp:
             return False
         try:
             return bool(target.stat().st_size == line["bytes"])
         except OSError:
             return False
 
-    def has_made(self, target: Path) -> bool:
-        """Whether the run before has made ``target``, be it that its line was lost."""
+    def has_made(self, source: Path, target: Path) -> bool:
+        """Whether the run before has made ``target`` of ``source``, be it that its line was lost.
+
+        What it has made of another picture is not to be replaced.
+        """
         if not self.continued:
             return False
-        if self._key(target) in self._lines:
-            return True
+        line = self._lines.get(self._key(target))
+        if line is not None:
+            return bool(line["source"] == os.path.abspath(source))
         try:
             return target.stat().st_mtime_ns >= self._started
         except OSError:
             return False
 
-    def done(self, name: str, source: Stamp, target: Path) -> None:
+    def done(self, source: Path, stamp: Stamp, target: Path) -> None:
         """Note that ``target`` is made; ``commit`` writes it."""
-        self._note(name, target, size=source.size, mtime=source.mtime, result="done")
+        self._note(source, target, size=stamp.size, mtime=stamp.mtime, result="done")
 
-    def failed(self, name: str, target: Path, why: str) -> None:
+    def failed(self, source: Path, target: Path, why: str) -> None:
         """Note a failure, for whoever reads the journal: the picture will be tried again."""
-        self._note(name, target, result="failed", why=why)
+        self._note(source, target, result="failed", why=why)
 
     def commit(self, *, at_once: bool = False) -> None:
         """Write the lines that wait, if it is time to; raise ``OutputError`` if that fails."""
@@ -98,34 +106,33 @@ class Journal:
             return
         self._committed = now
         # First the outputs and their names, then the lines that say that they are there.
+        lines: list[dict[str, object]] = []
+        synced: set[Path] = set()
         try:
-            folders = {self.folder}
             for target, line in self._pending:
                 if line["result"] == "done":
-                    line["bytes"] = target.stat().st_size
-                    _sync(target)
-                    inside = target.relative_to(self.folder).parents
-                    folders.update(self.folder / parent for parent in inside)
-            for folder in folders:
-                _sync_folder(folder)
-            self._file.write(b"".join(_to_line(line) for _, line in self._pending))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+                    folders = {self.folder / inside for inside in Path(self._key(target)).parents}
+                    try:
+                        line["bytes"] = _sync(target)
+                        for folder in folders - synced:
+                            _sync_folder(folder)
+                    except FileNotFoundError:
+                        continue  # someone has moved it away, which is no trouble of the journal
+                    synced |= folders
+                lines.append(line)
+            _write(self._file, lines)
         except OSError as error:
             path = self.folder / NAME
             raise OutputError(f"{path}: cannot write the journal: {error.strerror}") from error
-        self._lines.update({str(line["output"]): line for _, line in self._pending})
+        self._lines.update({str(line["output"]): line for line in lines})
         self._pending.clear()
 
     def remove(self) -> None:
         """Remove the journal, when there is nothing to go on with."""
-        if sys.platform == "win32":  # where an open file cannot be removed
-            self._file.close()
-        with suppress(OSError):
-            (self.folder / NAME).unlink()
+        _remove(self._file, self.folder / NAME)
 
-    def _note(self, name: str, target: Path, **facts: object) -> None:
-        line = {"source": name, "output": self._key(target), **facts}
+    def _note(self, source: Path, target: Path, **facts: object) -> None:
+        line = {"source": os.path.abspath(source), "output": self._key(target), **facts}
         self._pending.append((target, line))
 
     def _key(self, target: Path) -> str:
@@ -175,11 +182,10 @@ def opened(
             # The file system's own clock, as outputs' times are compared with it.
             os.utime(path)
             started = os.fstat(file.fileno()).st_mtime_ns
-            file.write(_to_line({"version": VERSION, "started": started, "asked": asked}))
-            file.flush()
-            os.fsync(file.fileno())
+            _write(file, [{"version": VERSION, "started": started, "asked": asked}])
             _sync_folder(folder)
         except OSError as error:
+            _remove(file, path)
             raise OutputError(f"{path}: cannot write the journal: {error.strerror}") from None
         yield Journal(folder, file, started, None)
 
@@ -192,16 +198,16 @@ def fingerprint(model: str) -> str:
     return f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
-def _read(file: BinaryIO) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+def _read(file: io.FileIO) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """What was asked and the lines, cutting off what a kill or power loss left half-written."""
     file.seek(0)
-    content = file.read()
+    content = file.readall()
     file.truncate(content.rfind(b"\n") + 1)
     lines = []
     for text in content.split(b"\n")[:-1]:
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # what a power loss made of it
         if isinstance(line, dict):
             lines.append(line)
@@ -223,9 +229,20 @@ def _is_like(line: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
     return all(isinstance(line.get(key), kind) for key, kind in kinds.items())
 
 
-def _to_line(value: Mapping[str, object]) -> bytes:
+def _write(file: io.FileIO, lines: Iterable[Mapping[str, object]]) -> None:
+    """Write lines, safely on disk."""
     # In ASCII, which holds names that are no valid UTF-8, too.
-    return json.dumps(value).encode() + b"\n"
+    rest = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+    while rest:
+        rest = rest[file.write(rest) :]
+    os.fsync(file.fileno())
+
+
+def _remove(file: io.FileIO, path: Path) -> None:
+    if sys.platform == "win32":  # where an open file cannot be removed
+        file.close()
+    with suppress(OSError):
+        path.unlink()
 
 
 def _difference(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> str:
@@ -237,10 +254,11 @@ def _difference(folder: Path, before: Mapping[str, object], now: Mapping[str, ob
     return f"{folder}: cannot resume with other options: {'; '.join(changed)}"
 
 
-def _lock(path: Path) -> BinaryIO:
+def _lock(path: Path) -> io.FileIO:
     """Open and lock a file; raise ``BlockingIOError`` if another process has the lock."""
     while True:
-        file = path.open("a+b")
+        # Without a buffer, whose rest a full disk would have written again when it is closed.
+        file = path.open("a+b", buffering=0)
         try:
             # Whoever had the lock may have removed the file before letting go of it.
             if lock_named(file.fileno(), path):
@@ -251,9 +269,11 @@ def _lock(path: Path) -> BinaryIO:
         file.close()
 
 
-def _sync(path: Path) -> None:
+def _sync(path: Path) -> int:
+    """Have a file safely on disk; its size."""
     with path.open("r+b") as file:  # Windows syncs only what is open for writing
         os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
 
 
 if sys.platform == "win32":
@@ -267,5 +287,8 @@ else:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that never does
+                raise
         finally:
             os.close(descriptor)

@@ -171,17 +171,22 @@ def load(path: Path, content: bytes | None = None, **options: Any) -> pyvips.Ima
     Raises ``InputError`` if it is missing, damaged, or not in a format that upres reads.
     """
     if content is None:
-        try:
-            status = path.stat()
-            if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
-                raise InputError(f"{path}: a pipe can be read once only: give it as standard input")
-            if status.st_size == 0:
-                raise InputError(f"{path}: the file is empty")
-            path.open("rb").close()
-        except OSError as error:
-            reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-            raise InputError(f"{path}: cannot read this picture: {reason}") from None
+        check_readable(path)
     return _loaded(path, content, options)
+
+
+def check_readable(path: Path) -> None:
+    """Raise ``InputError`` if a file is missing, empty, a pipe, or cannot be read."""
+    try:
+        status = path.stat()
+        if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+            raise InputError(f"{path}: a pipe can be read once only: give it as standard input")
+        if status.st_size == 0:
+            raise InputError(f"{path}: the file is empty")
+        path.open("rb").close()
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"{path}: cannot read this picture: {reason}") from None
 
 
 def _load_page(path: Path, directory: int) -> pyvips.Image:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.errors import InputError, OutputError
-from upres.files import replacing, temporary, temporary_name
+from upres.files import full_disk, replacing, temporary, temporary_name
 from upres.formats import tiff_pages
 from upres.formats.choice import choose_models
 from upres.formats.opening import examined, open_photo
@@ -287,4 +287,4 @@ def _check_disk(target: Path, needed: int) -> None:
         raise OutputError(
             f"{target}: making this takes {needed:,} bytes of disk, and {free:,} are free: "
             "make room, or write to another disk with --output"
-        )
+        ) from full_disk(target.parent)

@@ -10,6 +10,7 @@ import numpy as np
 import pyvips
 
 from upres.errors import OutputError
+from upres.files import full_disk
 from upres.formats import (
     OUTPUT_SUFFIXES,
     comments,
@@ -166,7 +167,9 @@ def save(
             block = tiff_exif.for_jpeg(tags) if suffix in JPEG else tags
             exif.replace(path, block.removeprefix(exif.PREFIX))
     except pyvips.Error as error:
-        raise OutputError(f"{target}: cannot write this picture: {first_line(error)}") from None
+        # Its words may lack that the disk is full: there is one place for those of all threads.
+        cause = full_disk(target.parent) or error
+        raise OutputError(f"{target}: cannot write this picture: {first_line(error)}") from cause
 
 
 def _pixels(spool: Spool, photo: Photo, suffix: str) -> pyvips.Image:
