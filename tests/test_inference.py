@@ -247,6 +247,17 @@ def test_a_halo_too_small_would_show(model_file: Path) -> None:
     assert np.abs(tiled - by_windows(model, picture)).max() > 1e-4
 
 
+@pytest.mark.parametrize(("scale", "shapes"), [(3, "90,122.*135, 183"), (1, "90,122.*45, 61")])
+def test_a_card_that_says_another_size_is_refused(
+    model_file: Path, picture: Picture, scale: int, shapes: str
+) -> None:
+    """Else what lay in memory would be taken for a part of the picture."""
+    model = load_model(model_file)
+    wrong = replace(model, card=replace(model.card, scale=scale))
+    with pytest.raises(ModelError, match=rf"random-x2.onnx: of 61x45 pixels .* makes .*{shapes}"):
+        upres.enlarge(picture, model=wrong)
+
+
 def test_a_model_that_needs_multiples_gets_them(model_file: Path) -> None:
     model = load_model(model_file)
     card = upres.ModelCard(name="n", scale=2, halo=model.card.halo, multiple_of=4)
