@@ -177,8 +177,9 @@ def enlarge_windows(
     Memory does not grow with the picture's height, nor with its width beyond the few rows
     that a window and its halo take: of the input, the rows that windows still need are
     kept, ``strip_bytes`` if the halo allows it, and windows have at most ``window_pixels``
-    (input pixels), less for models that need much memory. A model without a halo, which
-    looks at the whole picture, gets it as one window.
+    (input pixels), less for models that need much memory, and more where the halo would leave
+    little of them. A model without a halo, which looks at the whole picture, gets it as one
+    window.
 
     The result equals that of one window over the whole picture, to float32 rounding.
     """
