@@ -22,6 +22,7 @@ LAYERS = [
     "metrics",
     "pixels",
     "processor",
+    "probing",
     "model",
     "engine",
     "tiles",

@@ -50,11 +50,11 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
     Raises ``ModelError`` if the model does not take windows of that size, or does not give
     what its card says.
     """
-    upright = _compile_network(model, height, width)
-    if not model.card.self_ensemble:
-        return upright
-    turned = upright if height == width else _compile_network(model, width, height)
-    return _self_ensembled(upright, turned)
+    engine = upright = _compile_network(model, height, width)
+    if model.card.self_ensemble:
+        turned = upright if height == width else _compile_network(model, width, height)
+        engine = _self_ensembled(upright, turned)
+    return engine if model.card.value_range == (0, 1) else _ranged(engine, *model.card.value_range)
 
 
 def fast_multiples(model: Model) -> tuple[int, int]:
@@ -64,6 +64,19 @@ def fast_multiples(model: Model) -> tuple[int, int]:
     width = AMX_WIDTH if by_amx and model.card.halo is not None else 1
     # An ensemble sees its windows turned, too.
     return (width if model.card.self_ensemble else 1), width
+
+
+def _ranged(engine: Engine, low: float, high: float) -> Engine:
+    """What takes and gives values in [0, 1], of an engine for such in [``low``, ``high``]."""
+    start, length = np.float32(low), np.float32(high - low)
+
+    def run(window: Float32Array, /) -> Float32Array:
+        result = engine(window * length + start)
+        result -= start
+        result /= length
+        return result
+
+    return run
 
 
 def _self_ensembled(upright: Engine, turned: Engine) -> Engine:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from upres.errors import ModelError
+from upres.probing import in_float32, probe
 from upres.processor import bfloat16_is_native, int8_is_native
 
 if TYPE_CHECKING:
@@ -163,8 +164,9 @@ def load_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -
     """Load a shipped model by name and scale, or any super-resolution .onnx by path.
 
     What ends in ``.onnx`` or holds a path separator is a path; anything else is a name.
-    A file without a card is probed for its scale and receptive field. ``scale`` chooses
-    among a shipped model's scales (default: its largest), and must match a file's own.
+    A file without a card is probed for its scale, receptive field and range of values.
+    ``scale`` chooses among a shipped model's scales (default: its largest), and must match a
+    file's own.
 
     Raises ``ModelError`` if there is no such model, the file is not a super-resolution
     model, or it has not the scale.
@@ -251,62 +253,16 @@ def _read_model(path: Path, stamp: tuple[int, ...]) -> Model:
         graph = reader.convert(reader.load(str(path)))
     except Exception:  # OpenVINO's own have no public class in common
         raise ModelError(f"{path}: not an ONNX model that can be read") from None
+    graph = in_float32(path, graph)
     # OpenVINO hands the file's metadata on under this key, if there is any.
     info = graph.get_rt_info()
     # Not a dict: it has no get().
     metadata: Any = info["framework"] if "framework" in info else {}  # noqa: SIM401
     if CARD_KEY not in metadata:
-        return Model(path, _probe(path, graph), graph)
+        found = vars(probe(path, graph, core()))
+        return Model(path, ModelCard(name=path.stem, **found), graph)
     try:
         card = ModelCard.from_json(metadata[CARD_KEY].astype(str))
     except (ValueError, TypeError) as error:
         raise ModelError(f"{path}: its card cannot be read: {error}") from None
     return Model(path, card, graph, card.precision == "int8" and bfloat16_is_native())
-
-
-def _probe(path: Path, graph: openvino.Model) -> ModelCard:
-    """Find out scale and receptive field of a model without a card, by running it."""
-    no_model = ModelError(
-        f"{path}: not a super-resolution model: it should take and give RGB pictures, "
-        "1 x 3 x height x width, enlarged 1 to 8 times"
-    )
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise no_model
-    shape = graph.input(0).get_partial_shape()
-    if (
-        shape.rank.is_dynamic
-        or len(shape) != 4
-        or (shape[1].is_static and shape[1].get_length() != 3)
-    ):
-        raise no_model
-    if shape[2].is_static or shape[3].is_static:
-        raise ModelError(
-            f"{path}: takes pictures of one fixed size only; export it with free height and width"
-        )
-    scale = 0
-    for side in (96, 384):
-        try:
-            scale, halo = _measure(graph, side)
-        except RuntimeError:
-            raise no_model from None
-        if scale == 0:
-            raise no_model
-        if halo < side // 2 - 1:
-            break
-    return ModelCard(name=path.stem, scale=scale, halo=halo)
-
-
-def _measure(graph: openvino.Model, side: int) -> tuple[int, int]:
-    """Scale of a model, 0 if it is none, and how far it sees: at most ``side / 2 - 1``."""
-    run = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    random = np.random.default_rng(0)
-    picture = random.random((1, 3, side, side), np.float32)
-    before = np.asarray(run(picture)[0])
-    scale = before.shape[-1] // side if before.ndim == 4 else 0
-    if before.shape != (1, 3, side * scale, side * scale) or not 1 <= scale <= 8:
-        return 0, 0
-    # A whole half differs, as single pixels may fall on units that are off.
-    picture[:, :, :, : side // 2] = random.random((1, 3, side, side // 2), np.float32)
-    changed = np.abs(np.asarray(run(picture)[0]) - before).max(axis=(0, 1, 2)) > 0
-    last = int(np.flatnonzero(changed)[-1]) if changed.any() else 0
-    return scale, max(0, last // scale - side // 2 + 1)
