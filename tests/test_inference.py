@@ -147,6 +147,29 @@ def test_bfloat16_is_refused_where_it_cannot_be(
         upres.enlarge(picture, precision="bf16")
 
 
+def test_a_loaded_model_is_of_one_precision(
+    model_file: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(model_file)
+    int8 = replace(model, card=replace(model.card, precision="int8"))
+    with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):
+        upres.enlarge(picture, model=model, precision="int8")
+    with pytest.raises(ModelError, match=r"random-x2.onnx' is int8, and there is no fp32 of it"):
+        upres.enlarge(picture, model=int8, precision="fp32")
+    # What is asked for reaches the engine.
+    monkeypatch.setattr("upres.model.computes_bfloat16", lambda: False)
+    with pytest.raises(ModelError, match="precision bf16: this processor cannot compute so"):
+        upres.enlarge(picture, model=model, precision="bf16")
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_precisions_that_there_are_not(model_file: Path, picture: Picture, loaded: bool) -> None:
+    model = load_model(model_file) if loaded else model_file
+    wrong: Any = "fp16"
+    with pytest.raises(ModelError, match="no precision is called 'fp16': there are auto, fp32, bf"):
+        upres.enlarge(picture, model=model, precision=wrong)
+
+
 @needs_bfloat16
 def test_tiled_equals_whole_in_bfloat16() -> None:
     model = computed_in(load_model(scale=2), "bf16")

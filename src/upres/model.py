@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -193,24 +193,38 @@ def load_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -
 def at_precision(model: str | Path, precision: Precision) -> str:
     """The name of ``model``'s variant of that precision, or its path, if it is one.
 
-    Raises ``ModelError`` if there is no such model or variant.
+    Raises ``ModelError`` if there is no such model, variant or precision.
     """
+    _require_known(precision)
     name = str(model)
     shipped = shipped_models()
     if precision in ("auto", "int8") and name + INT8 in shipped:
         return name + INT8 if precision == "int8" or int8_is_native() else name
     if precision != "auto":
-        own = load_model(name).card.precision
-        if own != ("int8" if precision == "int8" else "fp32"):
-            raise ModelError(f"model {name!r} is {own}, and there is no {precision} of it")
+        _require_own(load_model(name), precision, name)
     return name
+
+
+def _require_known(precision: str) -> None:
+    if precision not in get_args(Precision):
+        known = ", ".join(get_args(Precision))
+        raise ModelError(f"no precision is called {precision!r}: there are {known}")
+
+
+def _require_own(model: Model, precision: Precision, name: str) -> None:
+    own = model.card.precision
+    if precision != "auto" and own != ("int8" if precision == "int8" else "fp32"):
+        raise ModelError(f"model {name!r} is {own}, and there is no {precision} of it")
 
 
 def computed_in(model: Model, precision: Precision) -> Model:
     """``model``, computed in bfloat16 if that is the precision; else as it is.
 
-    Raises ``ModelError`` if the engine cannot do that here.
+    Raises ``ModelError`` if there is no such precision, the model is of another, or the engine
+    cannot do that here.
     """
+    _require_known(precision)
+    _require_own(model, precision, str(model.path))
     if precision != "bf16":
         return model
     if not computes_bfloat16():
