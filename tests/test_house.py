@@ -22,6 +22,7 @@ LAYERS = [
     "metrics",
     "pixels",
     "processor",
+    "card_rules",
     "probing",
     "model",
     "engine",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from upres.card_rules import check_card, is_whole
 from upres.errors import ModelError
 from upres.probing import in_float32, probe
 from upres.processor import bfloat16_is_native, int8_is_native
@@ -89,21 +90,23 @@ class ModelCard:
 
         Raises ``ValueError`` if it is not a card that this version can read.
         """
-        values = json.loads(text)
-        if not isinstance(values, dict) or not isinstance(values.get("format_version"), int):
+        try:
+            values = json.loads(text)
+        except RecursionError:
+            raise ValueError("its JSON is nested too deeply") from None
+        if not isinstance(values, dict) or not is_whole(values.get("format_version"), 1):
             raise ValueError("the card is not a JSON object with a format_version")
         if values["format_version"] > FORMAT_VERSION:
             raise ValueError(
                 f"the card's format is {values['format_version']}, newer than the "
                 f"{FORMAT_VERSION} that this upres reads: update upres"
             )
+        for key in ("name", "scale", "halo"):
+            if key not in values:
+                raise ValueError(f"{key} is missing")
+        check_card(values)
         known = {f.name for f in dataclasses.fields(cls)}
         values = {key: value for key, value in values.items() if key in known}
-        values.setdefault("channels", 3)
-        kinds = {"name": str, "scale": int, "halo": int | None, "channels": int}
-        for key, kind in kinds.items():
-            if key not in values or not isinstance(values[key], kind):
-                raise ValueError(f"the card's {key} is missing or of a wrong type")
         values["scores"] = tuple(SetScore(**score) for score in values.get("scores", ()))
         values["value_range"] = tuple(values.get("value_range", (0.0, 1.0)))
         return cls(**values)
