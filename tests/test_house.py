@@ -22,6 +22,8 @@ LAYERS = [
     "metrics",
     "pixels",
     "processor",
+    "card_rules",
+    "probing",
     "model",
     "engine",
     "tiles",

@@ -147,6 +147,29 @@ def test_bfloat16_is_refused_where_it_cannot_be(
         upres.enlarge(picture, precision="bf16")
 
 
+def test_a_loaded_model_is_of_one_precision(
+    model_file: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(model_file)
+    int8 = replace(model, card=replace(model.card, precision="int8"))
+    with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):
+        upres.enlarge(picture, model=model, precision="int8")
+    with pytest.raises(ModelError, match=r"random-x2.onnx' is int8, and there is no fp32 of it"):
+        upres.enlarge(picture, model=int8, precision="fp32")
+    # What is asked for reaches the engine.
+    monkeypatch.setattr("upres.model.computes_bfloat16", lambda: False)
+    with pytest.raises(ModelError, match="precision bf16: this processor cannot compute so"):
+        upres.enlarge(picture, model=model, precision="bf16")
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_precisions_that_there_are_not(model_file: Path, picture: Picture, loaded: bool) -> None:
+    model = load_model(model_file) if loaded else model_file
+    wrong: Any = "fp16"
+    with pytest.raises(ModelError, match="no precision is called 'fp16': there are auto, fp32, bf"):
+        upres.enlarge(picture, model=model, precision=wrong)
+
+
 @needs_bfloat16
 def test_tiled_equals_whole_in_bfloat16() -> None:
     model = computed_in(load_model(scale=2), "bf16")
@@ -245,6 +268,17 @@ def test_a_halo_too_small_would_show(model_file: Path) -> None:
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
     tiled = by_windows(narrow, picture, window_pixels=400)
     assert np.abs(tiled - by_windows(model, picture)).max() > 1e-4
+
+
+@pytest.mark.parametrize(("scale", "shapes"), [(3, "90,122.*135, 183"), (1, "90,122.*45, 61")])
+def test_a_card_that_says_another_size_is_refused(
+    model_file: Path, picture: Picture, scale: int, shapes: str
+) -> None:
+    """Else what lay in memory would be taken for a part of the picture."""
+    model = load_model(model_file)
+    wrong = replace(model, card=replace(model.card, scale=scale))
+    with pytest.raises(ModelError, match=rf"random-x2.onnx: of 61x45 pixels .* makes .*{shapes}"):
+        upres.enlarge(picture, model=wrong)
 
 
 def test_a_model_that_needs_multiples_gets_them(model_file: Path) -> None:

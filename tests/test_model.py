@@ -76,13 +76,54 @@ def test_card_of_a_later_version_with_new_keys_is_read() -> None:
     [
         ({"format_version": FORMAT_VERSION + 1}, "newer than"),
         ({"format_version": None}, "format_version"),
-        ({"scale": "2"}, "scale is missing or of a wrong type"),
-        ({"name": None}, "name is missing or of a wrong type"),
+        ({"format_version": True}, "format_version"),
+        ({"scale": "2"}, "scale must be a whole number from 1 to 8, not '2'"),
+        ({"scale": 0}, "scale must be"),
+        ({"scale": 9}, "scale must be"),
+        ({"scale": True}, "scale must be"),
+        ({"name": None}, "name must be text, not None"),
+        ({"halo": -1}, "halo must be a whole number from 0, or null, not -1"),
+        ({"halo": 2.5}, "halo must be"),
+        ({"channels": 1}, "channels must be 3"),
+        ({"multiple_of": 0}, "multiple_of must be a whole number from 1, not 0"),
+        ({"multiple_of": None}, "multiple_of must be"),
+        ({"value_range": None}, "value_range must be two numbers, the lower first, not None"),
+        ({"value_range": [0]}, "value_range must be"),
+        ({"value_range": [1, 0]}, "value_range must be"),
+        ({"value_range": [0, float("inf")]}, "value_range must be"),
+        ({"self_ensemble": "no"}, "self_ensemble must be true or false, not 'no'"),
+        ({"network_parameters": None}, "network_parameters must be an object"),
+        ({"network_parameters": {"features": 0}}, "its features a whole number from 1"),
+        ({"network_parameters": {"features": "64"}}, "its features a whole number from 1"),
+        ({"precision": 3}, "precision must be text"),
+        ({"protocol": 5}, "protocol must be text or null"),
+        ({"scores": None}, "scores must be a list"),
+        ({"scores": [{"dataset": "Set5"}]}, "scores must be a list of dataset, images, psnr"),
     ],
 )
 def test_cards_that_cannot_be_read(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ModelCard.from_json(json.dumps(json.loads(CARD.to_json()) | change))
+
+
+@pytest.mark.parametrize("key", ["name", "scale", "halo"])
+def test_cards_that_lack_what_windows_need(key: str) -> None:
+    values = json.loads(CARD.to_json())
+    del values[key]
+    with pytest.raises(ValueError, match=f"{key} is missing"):
+        ModelCard.from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, '{"format_version": 1, "name": "a"}'])
+def test_a_model_with_a_damaged_card_is_refused(
+    text: str, model_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.onnx"
+    proto = onnx.load(model_file)
+    helper.set_model_props(proto, {CARD_KEY: text})
+    onnx.save(proto, path)
+    with pytest.raises(ModelError, match=r"m.onnx: its card cannot be read: "):
+        read_model(path)
 
 
 def test_model_file_gives_back_its_card(model_file: Path, random_network: Plain) -> None:

@@ -62,6 +62,18 @@ def test_large_windows_cost_what_the_design_says() -> None:
     assert work / 4440**2 < 1.30
 
 
+@pytest.mark.parametrize("max_height", [None, 100])
+@pytest.mark.parametrize("side", [1000, 4000])
+@pytest.mark.parametrize("halo", [80, 150, 192, 300, 499])
+def test_a_large_halo_costs_about_four_times_the_work_at_most(
+    halo: int, side: int, max_height: int | None
+) -> None:
+    grid = tiles.plan(side, side, halo=halo, max_pixels=100_000, max_height=max_height)
+    work = len(grid.rows) * len(grid.columns) * grid.window[0] * grid.window[1]
+    assert work / side**2 < 4.2
+    assert grid.window[0] * grid.window[1] <= max(100_000, (4 * halo) ** 2)
+
+
 @pytest.mark.parametrize(
     ("width", "windows"),
     [(427, [256, 256]), (432, [432]), (426, [426]), (101, [101])],

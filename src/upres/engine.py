@@ -47,13 +47,14 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
     to float32, or to bfloat16 if ``model`` says so: left alone, OpenVINO takes bfloat16
     wherever the processor has it, which is less exact and, without AMX, slower.
 
-    Raises ``ModelError`` if the model does not take windows of that size.
+    Raises ``ModelError`` if the model does not take windows of that size, or does not give
+    what its card says.
     """
-    upright = _compile_network(model, height, width)
-    if not model.card.self_ensemble:
-        return upright
-    turned = upright if height == width else _compile_network(model, width, height)
-    return _self_ensembled(upright, turned)
+    engine = upright = _compile_network(model, height, width)
+    if model.card.self_ensemble:
+        turned = upright if height == width else _compile_network(model, width, height)
+        engine = _self_ensembled(upright, turned)
+    return engine if model.card.value_range == (0, 1) else _ranged(engine, *model.card.value_range)
 
 
 def fast_multiples(model: Model) -> tuple[int, int]:
@@ -63,6 +64,19 @@ def fast_multiples(model: Model) -> tuple[int, int]:
     width = AMX_WIDTH if by_amx and model.card.halo is not None else 1
     # An ensemble sees its windows turned, too.
     return (width if model.card.self_ensemble else 1), width
+
+
+def _ranged(engine: Engine, low: float, high: float) -> Engine:
+    """What takes and gives values in [0, 1], of an engine for such in [``low``, ``high``]."""
+    start, length = np.float32(low), np.float32(high - low)
+
+    def run(window: Float32Array, /) -> Float32Array:
+        result = engine(window * length + start)
+        result -= start
+        result /= length
+        return result
+
+    return run
 
 
 def _self_ensembled(upright: Engine, turned: Engine) -> Engine:
@@ -119,10 +133,11 @@ def _compile(model: Model, height: int, width: int) -> openvino.CompiledModel:
     graph = model.graph.clone()
     if model.bfloat16:
         _repeat_exactly(graph)
+    channels, scale = model.card.channels, model.card.scale
     try:
-        graph.reshape([1, model.card.channels, height, width])
+        graph.reshape([1, channels, height, width])
         hint = "THROUGHPUT" if height * width <= SMALL_PIXELS else "LATENCY"
-        return core().compile_model(
+        compiled = core().compile_model(
             graph,
             "CPU",
             {
@@ -134,6 +149,15 @@ def _compile(model: Model, height: int, width: int) -> openvino.CompiledModel:
         raise ModelError(
             f"{model.path}: the engine cannot run this model on {width}x{height} pixels"
         ) from error
+    # What of the result's memory the model does not fill would be whatever was there before.
+    given = compiled.output(0).get_partial_shape()
+    wanted = [1, channels, height * scale, width * scale]
+    if given.is_dynamic or list(given.to_shape()) != wanted:
+        raise ModelError(
+            f"{model.path}: of {width}x{height} pixels this model makes {given}, not {wanted}, as "
+            "its card says: correct the card, or take another model"
+        )
+    return compiled
 
 
 def _repeat_exactly(graph: openvino.Model) -> None:

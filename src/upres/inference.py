@@ -71,15 +71,17 @@ def enlarge(
     ``model`` is the name of a shipped model, the path of an .onnx file, or a loaded
     model; ``scale`` chooses among a shipped model's scales (default: its largest), and
     ``precision`` between its variants in float32 and in int8 (default: int8 where the
-    processor is made for it), and of computing the former in bfloat16.
+    processor is made for it), and of computing the former in bfloat16. A model that is
+    loaded, or given by its path, is of one variant.
 
     Raises ``InputError`` for an array of another shape or dtype, ``ModelError`` if there
     is no such model or it has not the scale or precision.
     """
     if not isinstance(model, Model):
-        model = computed_in(load_model(at_precision(model, precision), scale=scale), precision)
+        model = load_model(at_precision(model, precision), scale=scale)
     elif scale is not None:
         model.require_scale(scale)
+    model = computed_in(model, precision)
     if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] > 4):
         raise InputError(
             f"expected a picture of height x width [x 1 to 4 channels], got shape {image.shape}"
@@ -177,8 +179,9 @@ def enlarge_windows(
     Memory does not grow with the picture's height, nor with its width beyond the few rows
     that a window and its halo take: of the input, the rows that windows still need are
     kept, ``strip_bytes`` if the halo allows it, and windows have at most ``window_pixels``
-    (input pixels), less for models that need much memory. A model without a halo, which
-    looks at the whole picture, gets it as one window.
+    (input pixels), less for models that need much memory, and more where the halo would leave
+    little of them. A model without a halo, which looks at the whole picture, gets it as one
+    window.
 
     The result equals that of one window over the whole picture, to float32 rounding.
     """

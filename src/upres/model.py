@@ -8,11 +8,13 @@ import threading
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from upres.card_rules import check_card, is_whole
 from upres.errors import ModelError
+from upres.probing import in_float32, probe
 from upres.processor import bfloat16_is_native, int8_is_native
 
 if TYPE_CHECKING:
@@ -88,21 +90,23 @@ class ModelCard:
 
         Raises ``ValueError`` if it is not a card that this version can read.
         """
-        values = json.loads(text)
-        if not isinstance(values, dict) or not isinstance(values.get("format_version"), int):
+        try:
+            values = json.loads(text)
+        except RecursionError:
+            raise ValueError("its JSON is nested too deeply") from None
+        if not isinstance(values, dict) or not is_whole(values.get("format_version"), 1):
             raise ValueError("the card is not a JSON object with a format_version")
         if values["format_version"] > FORMAT_VERSION:
             raise ValueError(
                 f"the card's format is {values['format_version']}, newer than the "
                 f"{FORMAT_VERSION} that this upres reads: update upres"
             )
+        for key in ("name", "scale", "halo"):
+            if key not in values:
+                raise ValueError(f"{key} is missing")
+        check_card(values)
         known = {f.name for f in dataclasses.fields(cls)}
         values = {key: value for key, value in values.items() if key in known}
-        values.setdefault("channels", 3)
-        kinds = {"name": str, "scale": int, "halo": int | None, "channels": int}
-        for key, kind in kinds.items():
-            if key not in values or not isinstance(values[key], kind):
-                raise ValueError(f"the card's {key} is missing or of a wrong type")
         values["scores"] = tuple(SetScore(**score) for score in values.get("scores", ()))
         values["value_range"] = tuple(values.get("value_range", (0.0, 1.0)))
         return cls(**values)
@@ -163,8 +167,9 @@ def load_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -
     """Load a shipped model by name and scale, or any super-resolution .onnx by path.
 
     What ends in ``.onnx`` or holds a path separator is a path; anything else is a name.
-    A file without a card is probed for its scale and receptive field. ``scale`` chooses
-    among a shipped model's scales (default: its largest), and must match a file's own.
+    A file without a card is probed for its scale, receptive field and range of values.
+    ``scale`` chooses among a shipped model's scales (default: its largest), and must match a
+    file's own.
 
     Raises ``ModelError`` if there is no such model, the file is not a super-resolution
     model, or it has not the scale.
@@ -191,24 +196,38 @@ def load_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -
 def at_precision(model: str | Path, precision: Precision) -> str:
     """The name of ``model``'s variant of that precision, or its path, if it is one.
 
-    Raises ``ModelError`` if there is no such model or variant.
+    Raises ``ModelError`` if there is no such model, variant or precision.
     """
+    _require_known(precision)
     name = str(model)
     shipped = shipped_models()
     if precision in ("auto", "int8") and name + INT8 in shipped:
         return name + INT8 if precision == "int8" or int8_is_native() else name
     if precision != "auto":
-        own = load_model(name).card.precision
-        if own != ("int8" if precision == "int8" else "fp32"):
-            raise ModelError(f"model {name!r} is {own}, and there is no {precision} of it")
+        _require_own(load_model(name), precision, name)
     return name
+
+
+def _require_known(precision: str) -> None:
+    if precision not in get_args(Precision):
+        known = ", ".join(get_args(Precision))
+        raise ModelError(f"no precision is called {precision!r}: there are {known}")
+
+
+def _require_own(model: Model, precision: Precision, name: str) -> None:
+    own = model.card.precision
+    if precision != "auto" and own != ("int8" if precision == "int8" else "fp32"):
+        raise ModelError(f"model {name!r} is {own}, and there is no {precision} of it")
 
 
 def computed_in(model: Model, precision: Precision) -> Model:
     """``model``, computed in bfloat16 if that is the precision; else as it is.
 
-    Raises ``ModelError`` if the engine cannot do that here.
+    Raises ``ModelError`` if there is no such precision, the model is of another, or the engine
+    cannot do that here.
     """
+    _require_known(precision)
+    _require_own(model, precision, str(model.path))
     if precision != "bf16":
         return model
     if not computes_bfloat16():
@@ -251,62 +270,16 @@ def _read_model(path: Path, stamp: tuple[int, ...]) -> Model:
         graph = reader.convert(reader.load(str(path)))
     except Exception:  # OpenVINO's own have no public class in common
         raise ModelError(f"{path}: not an ONNX model that can be read") from None
+    graph = in_float32(path, graph)
     # OpenVINO hands the file's metadata on under this key, if there is any.
     info = graph.get_rt_info()
     # Not a dict: it has no get().
     metadata: Any = info["framework"] if "framework" in info else {}  # noqa: SIM401
     if CARD_KEY not in metadata:
-        return Model(path, _probe(path, graph), graph)
+        found = vars(probe(path, graph, core()))
+        return Model(path, ModelCard(name=path.stem, **found), graph)
     try:
         card = ModelCard.from_json(metadata[CARD_KEY].astype(str))
     except (ValueError, TypeError) as error:
         raise ModelError(f"{path}: its card cannot be read: {error}") from None
     return Model(path, card, graph, card.precision == "int8" and bfloat16_is_native())
-
-
-def _probe(path: Path, graph: openvino.Model) -> ModelCard:
-    """Find out scale and receptive field of a model without a card, by running it."""
-    no_model = ModelError(
-        f"{path}: not a super-resolution model: it should take and give RGB pictures, "
-        "1 x 3 x height x width, enlarged 1 to 8 times"
-    )
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise no_model
-    shape = graph.input(0).get_partial_shape()
-    if (
-        shape.rank.is_dynamic
-        or len(shape) != 4
-        or (shape[1].is_static and shape[1].get_length() != 3)
-    ):
-        raise no_model
-    if shape[2].is_static or shape[3].is_static:
-        raise ModelError(
-            f"{path}: takes pictures of one fixed size only; export it with free height and width"
-        )
-    scale = 0
-    for side in (96, 384):
-        try:
-            scale, halo = _measure(graph, side)
-        except RuntimeError:
-            raise no_model from None
-        if scale == 0:
-            raise no_model
-        if halo < side // 2 - 1:
-            break
-    return ModelCard(name=path.stem, scale=scale, halo=halo)
-
-
-def _measure(graph: openvino.Model, side: int) -> tuple[int, int]:
-    """Scale of a model, 0 if it is none, and how far it sees: at most ``side / 2 - 1``."""
-    run = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    random = np.random.default_rng(0)
-    picture = random.random((1, 3, side, side), np.float32)
-    before = np.asarray(run(picture)[0])
-    scale = before.shape[-1] // side if before.ndim == 4 else 0
-    if before.shape != (1, 3, side * scale, side * scale) or not 1 <= scale <= 8:
-        return 0, 0
-    # A whole half differs, as single pixels may fall on units that are off.
-    picture[:, :, :, : side // 2] = random.random((1, 3, side, side // 2), np.float32)
-    changed = np.abs(np.asarray(run(picture)[0]) - before).max(axis=(0, 1, 2)) > 0
-    last = int(np.flatnonzero(changed)[-1]) if changed.any() else 0
-    return scale, max(0, last // scale - side // 2 + 1)

@@ -74,12 +74,16 @@ def plan(
 
     Work is the sum of the windows' areas, halos included, so the whole picture is one
     window where that is allowed. ``units`` are what a window's height and width should be
-    multiples of, as the engine is slower at others; then several windows may be less work. A
-    halo alone may exceed ``max_pixels``, or ``max_height``, the most rows that a window may
-    have: then windows are as small as it lets them be.
+    multiples of, as the engine is slower at others; then several windows may be less work.
+
+    A halo may leave little or nothing of ``max_pixels``, or of ``max_height``, the most rows
+    that a window may have. Windows may then be four halos high and wide, of which the inner
+    quarter is kept: that costs memory, but four times the work at most, about, where windows
+    that keep a row each would cost hundreds of times as much.
     """
-    most_rows = height if max_height is None else max_height
     around = _round_up(halo, multiple)
+    most_rows = height if max_height is None else max(max_height, 4 * around)
+    max_pixels = max(max_pixels, (4 * around) ** 2)
     row_unit, column_unit = (math.lcm(multiple, unit) for unit in units)
 
     def cost(columns_count: int) -> tuple[bool, float, int, int]:
