@@ -341,6 +341,25 @@ def test_patches_must_suit_the_network(data: Path, tmp_path: Path) -> None:
         train(pooled, data=data, run=tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("change", "batch"),
+    [
+        ("data.batch=3", "data.batch 3"),
+        ("data.later=[{step=20, patch=8, batch=5}]", "data.later.0.batch 5"),
+    ],
+)
+def test_batches_must_divide_among_the_processes(
+    data: Path, tmp_path: Path, change: str, batch: str
+) -> None:
+    run = tmp_path / "run"
+    done = subprocess.run(
+        command(data, run, "--set", change, processes=2), capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert f"{batch}: 2 processes share each batch evenly: give a multiple of 2" in done.stderr
+    assert not run.exists()
+
+
 @pytest.mark.parametrize(("scale", "blocks"), [(2, 4), (3, 3), (4, 3)])
 def test_pooled_trains_where_its_multiple_does_not_divide_1280x720(
     data: Path, tmp_path: Path, scale: int, blocks: int

@@ -71,6 +71,11 @@ class DataConfig:
     later: list[Stage] = field(default_factory=list)
     """Other sizes from later steps on: small patches first learn as much for less work."""
 
+    def stages(self) -> dict[str, Stage]:
+        """Every size of patches and batches, by the section that gives it."""
+        later = {f"data.later.{index}": stage for index, stage in enumerate(self.later)}
+        return {"data": Stage(0, self.patch, self.batch)} | later
+
     def sizes(self, step: int) -> tuple[int, int]:
         """Patch and batch at ``step``."""
         patch, batch = self.patch, self.batch

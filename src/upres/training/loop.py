@@ -59,9 +59,10 @@ def train(
     kept in ``cache``, if given. GPUs are used if torch finds them; started by torchrun,
     the processes share each batch.
 
-    Raises ``TrainingError`` if the run's folder is taken or cannot be written, or the
-    loss is no longer finite; ``TrainingInterrupted`` after Ctrl-C, with all saved;
-    ``InputError`` for pictures that cannot be read.
+    Raises ``TrainingError`` if the run's folder is taken or cannot be written, a patch or a
+    batch does not suit network or processes, or the loss is no longer finite;
+    ``TrainingInterrupted`` after Ctrl-C, with all saved; ``InputError`` for pictures that
+    cannot be read or are too small.
     """
     commit = runs.commit()  # now, as the checkout may change while this runs
     # Averaged gradients of features that have died shrink until numbers are denormal, which
@@ -73,6 +74,7 @@ def train(
 
     torch.manual_seed(recipe.seed)
     network = build(recipe.network, recipe.scale)
+    _check_sizes(recipe, network, fabric.world_size)
     if recipe.start_from and not resume:
         warm_start(network, [base / model for model in recipe.start_from])
     network.to(device=device, memory_format=_memory_format(device))  # type: ignore[call-overload]
@@ -87,7 +89,7 @@ def train(
     folder = runs.Folder(run, writes=fabric.is_global_zero)
     if teacher and teacher.whole:
         folder.say(f"{teacher.path} enlarges the training pictures, or --cache has them so already")
-    patches, valid = _read_data(recipe, network, data, cache, fabric, teacher)
+    patches, valid = _read_data(recipe, data, cache, fabric, teacher)
 
     def save(path: Path) -> None:
         if fabric.is_global_zero:
@@ -192,7 +194,6 @@ def start_fabric() -> Fabric:
 
 def _read_data(
     recipe: Recipe,
-    network: Network,
     data: Path,
     cache: Path | None,
     fabric: Fabric,
@@ -220,14 +221,26 @@ def _read_data(
         device=fabric.device,
         degradation=config.degradation,
     )
-    for patch in (config.patch, *(stage.patch for stage in config.later)):
-        patches.usable(patch)
-        if patch % network.multiple_of:
+    for stage in config.stages().values():
+        patches.usable(stage.patch)
+    return patches, valid
+
+
+def _check_sizes(recipe: Recipe, network: Network, processes: int) -> None:
+    """Raise ``TrainingError`` for a patch that ``network`` does not take, and for a batch that
+    ``processes`` cannot share.
+    """
+    for section, stage in recipe.data.stages().items():
+        if stage.patch % network.multiple_of:
             raise TrainingError(
-                f"data.patch {patch}: {recipe.network.name} needs a multiple of "
+                f"{section}.patch {stage.patch}: {recipe.network.name} needs a multiple of "
                 f"{network.multiple_of}"
             )
-    return patches, valid
+        if stage.batch % processes:
+            raise TrainingError(
+                f"{section}.batch {stage.batch}: {processes} processes share each batch evenly: "
+                f"give a multiple of {processes}"
+            )
 
 
 def make_step(
