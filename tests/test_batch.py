@@ -214,6 +214,46 @@ def test_existing_files_are_kept_skipped_or_replaced(jobs: list[Job], options: O
     assert read_rgb8(target).shape == (18, 24, 3)
 
 
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_file_that_appears_during_the_work_is_not_replaced(
+    options: Options,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    links: bool,
+    suffix: str,
+) -> None:
+    source, target = write_picture(tmp_path / f"in{suffix}", 0), tmp_path / f"out{suffix}"
+    if suffix == ".tif":  # of two pages
+        page = pyvips.Image.black(12, 9)
+        page.join(page, "vertical").tiffsave(str(source), page_height=9)
+
+    appears = True
+
+    def appear(*_: Any) -> None:
+        if appears:
+            target.write_text("precious")
+
+    def no_links(*_: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(batch._Run, "_tell", appear)
+    job = Job(source, target)
+    (failure,) = failures(enlarge_files([job], options))
+    assert failure == f"{target}: exists already; --force replaces it, --skip-existing keeps it"
+    target.unlink()
+    assert enlarge_files([job], options, existing="skip") == Summary(skipped=1)
+    assert contents(tmp_path).keys() == {source.name, target.name}
+    assert target.read_text() == "precious"
+    assert enlarge_files([job], options, existing="replace") == Summary(done=1)
+    target.unlink()
+    appears = False
+    assert enlarge_files([job], options) == Summary(done=1)
+    assert contents(tmp_path).keys() == {source.name, target.name}
+
+
 def test_a_result_that_fails_leaves_the_old_file(
     jobs: list[Job], options: Options, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from upres.errors import InputError, OutputError, UpresError
+from upres.errors import ExistsError, InputError, OutputError, UpresError
 from upres.files import PROCESS, make_folder, remove_leftovers
 from upres.formats import Options, open_file
 from upres.jobs import Job
@@ -181,18 +181,23 @@ class _Run:
     def enlarge(self, job: Job) -> Done | None:
         """Enlarge one picture; None if it is skipped."""
         try:
+            return self._enlarge(job)
+        except ExistsError:
+            if self._existing == "skip":
+                return None
+            raise
+
+    def _enlarge(self, job: Job) -> Done | None:
+        try:
             if len(os.fsencode(job.target.name)) > LONGEST_NAME:
                 raise OutputError(f"{job.target}: this name is too long: choose one with --output")
             stamp = Stamp.of(job.source) if job.source.exists() else Stamp(0, 0)
             if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None
             made = self._journal is not None and self._journal.has_made(job.source, job.target)
-            if os.path.lexists(job.target) and self._existing != "replace" and not made:
-                if self._existing == "skip":
-                    return None
-                raise OutputError(
-                    f"{job.target}: exists already; --force replaces it, --skip-existing keeps it"
-                )
+            replace = made or self._existing == "replace"
+            if not replace and os.path.lexists(job.target):
+                raise ExistsError(job.target)
         except OSError as error:
             raise InputError(f"{job.source}: cannot look at this file: {error.strerror}") from error
         picture = open_file(job.source, self._options)
@@ -200,7 +205,7 @@ class _Run:
             self._check_stop()
             make_folder(job.target.parent)
             try:
-                picture.write(job.target, progress=partial(self._tell, job))
+                picture.write(job.target, replace=replace, progress=partial(self._tell, job))
             finally:
                 self.parts.pop(job, None)
         return stamp, picture.why

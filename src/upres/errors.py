@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class UpresError(Exception):
@@ -22,6 +23,13 @@ class InputError(UpresError):
 
 class OutputError(UpresError):
     """A file or folder cannot be written, or would be overwritten."""
+
+
+class ExistsError(OutputError):
+    """A file is there that is not to be replaced."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: exists already; --force replaces it, --skip-existing keeps it")
 
 
 class ModelError(UpresError):

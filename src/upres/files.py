@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from upres.errors import OutputError
+from upres.errors import ExistsError, OutputError
 
 SPLICE_BLOCK = 2**20
 """Bytes that ``splice`` moves at once."""
@@ -71,21 +71,39 @@ def temporary(path: Path, suffix: str) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a name to write to; what is there at the end becomes ``path``, at once.
 
     If anything is raised meanwhile, ``path`` stays as it was and nothing is left behind.
-    Raises ``OutputError`` if the folder or the file cannot be written.
+    Raises ``OutputError`` if the folder or the file cannot be written, ``ExistsError`` if
+    ``path`` is there at the end and is not to be ``replace``d.
     """
     written = False
     try:
         with temporary(path, path.suffix) as name:
             written = True
             yield name
-            os.replace(name, path)
+            if replace or not _link(name, path):
+                os.replace(name, path)
     except OSError as error:
         what = "this file" if written else "here"
         raise OutputError(f"{path}: cannot write {what}: {error.strerror}") from None
+
+
+def _link(name: Path, path: Path) -> bool:
+    """Give a file the name ``path``, too; whether the file system can.
+
+    Raises ``ExistsError`` if there is a file of that name, be it since a moment ago.
+    """
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        raise ExistsError(path) from None
+    except OSError:  # a file system without links, where to look is all that can be done
+        if os.path.lexists(path):
+            raise ExistsError(path) from None
+        return False
+    return True
 
 
 def create_locked(path: Path) -> int:

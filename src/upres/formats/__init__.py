@@ -28,10 +28,17 @@ class Enlargement(Protocol):
     def why(self) -> str:
         """Which model was chosen and why, where the file decided; else empty."""
 
-    def write(self, target: Path, *, progress: Callable[[float], None] | None = None) -> None:
+    def write(
+        self,
+        target: Path,
+        *,
+        replace: bool = True,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
         """Make the result, and write it to ``target``, whose suffix decides its format.
 
         ``target`` is replaced at once and whole, or stays as it was; its folder must exist.
+        Without ``replace``, a file that is there by the end stays: ``ExistsError``.
         ``progress`` is told the part that is done, from 0 to 1. Only once.
 
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if

@@ -65,13 +65,15 @@ class PhotoEnlargement:
         """What the result's pixels take, not compressed, as samples of the picture's own type."""
         return self._content_bytes(self.photo)
 
-    def write(self, target: Path, *, progress: Progress | None = None) -> None:
+    def write(
+        self, target: Path, *, replace: bool = True, progress: Progress | None = None
+    ) -> None:
         """Make the result, and write it to ``target``.
 
         It is put together in memory or, if it is large, on disk beside ``target``, and then
         encoded.
         """
-        with replacing(target) as path:
+        with replacing(target, replace=replace) as path:
             self.write_as(path, target, progress=progress)
 
     def write_as(
@@ -141,7 +143,9 @@ class PagesEnlargement:
     bigtiff: bool
     why: str = ""
 
-    def write(self, target: Path, *, progress: Progress | None = None) -> None:
+    def write(
+        self, target: Path, *, replace: bool = True, progress: Progress | None = None
+    ) -> None:
         """Make the result page by page, and write it to ``target``."""
         check_suffix(target)
         if target.suffix.lower() not in TIFF:
@@ -151,7 +155,7 @@ class PagesEnlargement:
             )
         _check_disk(target, self.estimate.disk_bytes)
         done = 0
-        with replacing(target) as result, result.open("r+b") as file:
+        with replacing(target, replace=replace) as result, result.open("r+b") as file:
             pointer = tiff_pages.begin(file, big=self.bigtiff)
             pages = zip(self.pages.items(), self.parts, strict=True)
             for number, ((page, directory), pixels) in enumerate(pages):
