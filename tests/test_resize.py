@@ -109,6 +109,29 @@ def test_halves_are_rounded_up() -> None:
         assert bicubic(image, size=(2, 1)).tolist() == [[low + 1]] * 2
 
 
+def test_halves_below_zero_are_rounded_down() -> None:
+    assert bicubic(np.array([[-1, 0]] * 2, np.int16), size=(2, 1)).tolist() == [[-1]] * 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.uint32, np.int32])
+def test_large_integers_are_computed_in_double(dtype: Any) -> None:
+    """As in MATLAB: here by the same, one axis after the other, of doubles."""
+    limits = np.iinfo(dtype)
+    image = np.random.default_rng(0).integers(limits.min, limits.max, (60, 70), dtype)
+    expected = image.astype(np.float64)
+    for size in ((60, 47), (41, 47)):
+        exact = bicubic(expected, size=size)
+        rounded = np.copysign(np.floor(np.abs(exact) + 0.5), exact)
+        expected = np.clip(rounded, limits.min, limits.max)
+    np.testing.assert_array_equal(bicubic(image, size=(41, 47)), expected)
+
+
+@pytest.mark.parametrize("dtype", [bool, complex, object, np.int64, np.uint64])
+def test_refuses_what_no_picture_is_of(dtype: Any) -> None:
+    with pytest.raises(ValueError, match="integers of at most 32 bits or of floats, got"):
+        bicubic(np.zeros((4, 4), dtype), scale=2)
+
+
 def test_sizes_are_rounded_up() -> None:
     assert bicubic(noise(10, 11), scale=1 / 3).shape == (4, 4)
     assert bicubic(noise(10, 12), scale=1 / 3).shape == (4, 4)
