@@ -238,11 +238,17 @@ def ultra_hdr(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_the_gain_map_of_ultra_hdr_is_kept(ultra_hdr: Path, enlarge: Any, orientation: int) -> None:
-    content = ultra_hdr.read_bytes()
-    if orientation != 1:
-        place = content.index(b"\x12\x01\x03\x00\x01\x00\x00\x00") + 8
-        content = content[:place] + bytes([orientation]) + content[place + 1 :]
-        ultra_hdr.write_bytes(content)
+    exif = PIL.Image.Exif()
+    # One that libvips knows and one that it does not, so that its block is not the last.
+    exif[ORIENTATION], exif[61234] = orientation, "x" * 50
+    content, at = ultra_hdr.read_bytes(), 2
+    for marker, part in list(jpeg_segments(ultra_hdr)):
+        if marker == 0xE1:
+            # What lies behind it is told by its distance from there.
+            content = content[:at] + segment(0xE1, exif.tobytes()) + content[at + 4 + len(part) :]
+            break
+        at += 4 + len(part)
+    ultra_hdr.write_bytes(content)
     assert read_rgb8(ultra_hdr).shape == (48, 64, 3)
     turned = slice(None, None, -1 if orientation == 6 else 1)
     with (
@@ -258,5 +264,10 @@ def test_the_gain_map_of_ultra_hdr_is_kept(ultra_hdr: Path, enlarge: Any, orient
         if orientation == 6:
             expected = np.rot90(expected, -1)  # clockwise
         assert np.abs(np.array(after) - expected).mean() < 3
+    # The first picture ends where the second begins.
+    content = ultra_hdr.with_name("out.jpg").read_bytes()
+    entries = content.index(b"\0\3\0\0", content.index(b"MPF\0"))  # the first one's attributes
+    (size,) = struct.unpack_from(">I", content, entries + 4)
+    assert content[size - 2 : size + 3] == b"\xff\xd9\xff\xd8\xff"
     with_map = pyvips.Image.new_from_file(str(ultra_hdr.with_name("out.jpg")))
     assert with_map.get("vips-loader") == "jpegload"

@@ -153,8 +153,6 @@ def save(
                 if keep != _ALL and not photo.cmyk:
                     add_header(path)
                 add_segments(path, segments)
-                if light:
-                    gain_map.add(path, light)
             case ".png":
                 if not photo.has_resolution:
                     png_chunks.remove_size(path)
@@ -166,6 +164,8 @@ def save(
         elif suffix not in TIFF and tags:
             block = tiff_exif.for_jpeg(tags) if suffix in JPEG else tags
             exif.replace(path, block.removeprefix(exif.PREFIX))
+        if light:  # last, as it tells how long the picture before it is
+            gain_map.add(path, light)
     except pyvips.Error as error:
         # Its words may lack that the disk is full: there is one place for those of all threads.
         cause = full_disk(target.parent) or error
