@@ -173,6 +173,7 @@ def test_differences() -> None:
     [
         ("scale = 2", "scale = 3", "scales: their PSNRs do not compare"),
         ('["valid.tar"]', '["other.tar"]', "different pictures: their PSNRs do not compare"),
+        ("[data]", '[data]\ndegradation = "jpeg"', "degraded in different ways: their PSNRs"),
         ("[optimiser]", "[loss]\nmse = 1.0\n[optimiser]", "their losses do not compare"),
         ("[optimiser]", '[teacher]\nmodel = "x"\n[optimiser]', "their losses do not compare"),
     ],
@@ -186,6 +187,22 @@ def test_what_does_not_compare_is_said(
     recipe.write_text(recipe.read_text().replace(old, new))
     (caution,) = cautions(read_runs(folders))
     assert part in caution
+
+
+@pytest.mark.parametrize(
+    ("degradation", "caution"), [("bicubic", False), ("jpeg", True), ("photo", True)]
+)
+def test_a_seed_matters_where_it_degrades(
+    tmp_path: Path, write_run: WriteRun, degradation: str, caution: bool
+) -> None:
+    folders = [write_run(tmp_path / str(seed), recipe=f"seed = {seed}") for seed in (0, 1)]
+    for folder in folders:
+        recipe = folder / "recipe.toml"
+        drawn = f'[data]\ndegradation = "{degradation}"'
+        recipe.write_text(recipe.read_text().replace("[data]", drawn))
+    found = cautions(read_runs(folders))
+    assert ["degraded in different ways" in text for text in found] == [True] * caution
+    assert cautions(read_runs(folders[:1])) == []
 
 
 def test_runs_on_two_machines_and_one_without_a_recipe(tmp_path: Path, write_run: WriteRun) -> None:

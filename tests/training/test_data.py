@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import os
 import tarfile
 import threading
@@ -94,6 +97,20 @@ def test_pictures_come_from_folders_and_tar_files(data: Path) -> None:
     (data / "damaged.tar").write_bytes(b"rubbish")
     with pytest.raises(InputError, match=r"damaged.tar: cannot read this tar file"):
         list(read_pictures([data / "damaged.tar"]))
+    with tarfile.open(data / "many.tar", "w") as archive:
+        for name in ("a", "b", "c"):
+            archive.add(data / "train" / "a.png", f"{name}.png")
+    content = (data / "many.tar").read_bytes()
+    for kind, compress in (("gz", gzip.compress), ("xz", lzma.compress), ("bz2", bz2.compress)):
+        packed = compress(content)
+        path = data / f"many.tar.{kind}"
+        path.write_bytes(packed)
+        assert len(list(read_pictures([path]))) == 3
+        middle = len(packed) // 2
+        for broken in (packed[:middle], packed[:middle] + bytes(9) + packed[middle + 9 :]):
+            path.write_bytes(broken)
+            with pytest.raises(InputError, match=rf"many.tar.{kind}: cannot read this tar file"):
+                list(read_pictures([path]))
     (data / "train" / "z.png").write_bytes(b"rubbish")
     with pytest.raises(InputError, match=r"z.png: not a picture in a format"):
         list(read_pictures([data / "train"]))

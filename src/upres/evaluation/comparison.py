@@ -42,6 +42,12 @@ def cautions(runs: Sequence[Run]) -> list[str]:
         found.append("The runs enlarge by different scales: their PSNRs do not compare.")
     if "data.valid" in recipes:
         found.append("The runs validate on different pictures: their PSNRs do not compare.")
+    # Where a recipe names none it is bicubic, the only one that does not draw from the seed.
+    degradations = [run.recipe.get("data.degradation", "bicubic") for run in runs if run.recipe]
+    if len(set(degradations)) > 1 or ("seed" in recipes and set(degradations) != {"bicubic"}):
+        found.append(
+            "The runs validate on pictures degraded in different ways: their PSNRs do not compare."
+        )
     # A teacher's output is a part of the loss.
     if any(key.startswith(("loss", "optimiser.loss", "teacher")) for key in recipes):
         found.append("The runs minimise different losses: their losses do not compare.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,5 +25,5 @@ def read_tar(path: Path) -> Iterator[tuple[str, bytes]]:
                     file = archive.extractfile(member)
                     assert file is not None  # isfile() was checked
                     yield member.name, file.read()
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: cannot read this tar file: {error}") from error
