@@ -34,7 +34,7 @@ def enlarge(
     pictures: Annotated[
         list[str],
         typer.Argument(
-            metavar="<path>...",
+            metavar="<path>",
             help="Picture files, folders, patterns such as 'a/*.png', or - (stdin).",
         ),
     ],
