@@ -38,6 +38,7 @@ def test_every_recipe_of_the_repository_is_valid() -> None:
             r"network.group: no such key; did you mean network.groups\?",
         ),
         ("network={name='rcan', groups=0}", "network.groups: input should be greater than"),
+        ("network={name='rcan', features=4, reduction=8}", ": network: reduction 8 leaves nothing"),
         ("optimizer.steps=3", r"optimizer: no such key; did you mean optimiser\?"),
         ("network.name='vgg'", r"network: .*'plain', .*'edsr'"),
         ("teacher.modle='x'", r"teacher.modle: no such key; did you mean teacher.model\?"),
