@@ -216,7 +216,7 @@ def test_files_that_give_no_network(exported: Path, tmp_path: Path) -> None:
     assert "weights do not fit" in complaint(path)
     save_weights(network("edsr"), replace(card("edsr"), network="vdsr"), path)
     assert "cannot build" in complaint(path)
-    wrong = replace(card("edsr"), network_parameters={"features": 0})
+    wrong = replace(card("edsr"), network_parameters={"features": 8, "blocks": 0})
     save_weights(network("edsr"), wrong, path)
     assert "cannot build" in complaint(path)
     foreign = path.read_bytes().replace(CARD_KEY.encode(), b"other", 1)
