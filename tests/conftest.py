@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,10 @@ from upres.training.networks import Plain
 # a hundred times more.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+# Whoever runs the tests in the background may have them ignore Ctrl-C, and what they start with
+# them: some tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no reason to fail, and a run that others can repeat is worth more than
 # one that draws anew each time.
