@@ -49,7 +49,6 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = N
     first = load(path) if directory is None else _load_page(path, directory)
     pages = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
     loader = _loader(first)
-    first = completed(first, path, loader, directory)
     animated = pages > 1 and loader in ANIMATIONS
     if pages > 1 and loader not in (*ANIMATIONS, "tiffload"):
         raise InputError(f"{path}: has {pages} pictures; upres takes files of one such")
@@ -66,7 +65,9 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = N
             f"{path}: its samples are {first.format}, which upres does not take: convert them to "
             "8 or 16 bits"
         )
-    image = completed(load(path, n=-1), path, loader, None) if animated else first
+    image = load(path, n=-1) if animated else first
+    image = completed(image, path, loader, directory)
+    orientation = int(image.get("orientation")) if image.get_typeof("orientation") else 1
     try:
         image, meaning = with_meaning(image, path, loader)
         image = _normalised(image, keep_cmyk)
@@ -79,7 +80,6 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = N
             f"{path}: has {bands} channels; upres takes grey, RGB and CMYK: split it into such"
         )
     height, width = image.get("page-height") if animated else image.height, image.width
-    orientation = int(first.get("orientation")) if first.get_typeof("orientation") else 1
     if orientation not in range(1, 9):
         orientation = 1
     if orientation >= 5:
