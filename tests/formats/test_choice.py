@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from upres.formats import Options, enlarge_file, open_file
 from upres.formats.choice import CLEAN_QUALITY
-from upres.formats.jpeg import jpeg_quality
+from upres.formats.jpeg import jpeg_quality, jpeg_segments
 from upres.formats.opening import read_rgb8
 from upres.formats.photo import PhotoEnlargement
 from upres.inference import enlarge
@@ -34,7 +34,7 @@ QUALITIES = [10, 24, 50, 75, 90, 97, 100]
 def test_quality_of_pillow_s_files(tmp_path: Path, quality: int, subsampling: int) -> None:
     image = PIL.Image.new("RGB", (8, 8))
     image.save(tmp_path / "x.jpg", quality=quality, subsampling=subsampling)
-    assert jpeg_quality(tmp_path / "x.jpg") == quality
+    assert jpeg_quality(jpeg_segments(tmp_path / "x.jpg")) == quality
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
@@ -45,7 +45,7 @@ def test_quality_of_libvips_files(
     path = tmp_path / "x.jpg"
     image = pyvips.Image.new_from_array(picture)
     image.jpegsave(str(path), Q=quality, interlace=interlace)
-    assert jpeg_quality(path) == quality
+    assert jpeg_quality(jpeg_segments(path)) == quality
 
 
 def test_quality_of_tables_of_two_bytes_a_value(tmp_path: Path) -> None:
@@ -59,18 +59,27 @@ def test_quality_of_tables_of_two_bytes_a_value(tmp_path: Path) -> None:
     segment = b"\xff\xdb" + (2 + 65 + 129).to_bytes(2, "big")
     segment += colour + b"\x10" + table.astype(">u2").tobytes()
     (tmp_path / "x.jpg").write_bytes(content[: at - 5] + segment + content[at + 64 :])
-    assert jpeg_quality(tmp_path / "x.jpg") == 10
+    assert jpeg_quality(jpeg_segments(tmp_path / "x.jpg")) == 10
+
+
+def test_quality_behind_bytes_that_fill_up(tmp_path: Path) -> None:
+    """Any number of them may come before a marker."""
+    PIL.Image.new("L", (8, 8)).save(tmp_path / "x.jpg", quality=50)
+    content = (tmp_path / "x.jpg").read_bytes()
+    (tmp_path / "x.jpg").write_bytes(content.replace(b"\xff\xdb", b"\xff\xff\xff\xdb"))
+    PIL.Image.open(tmp_path / "x.jpg").load()
+    assert jpeg_quality(jpeg_segments(tmp_path / "x.jpg")) == 50
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\xff\xd8\xff\xdb\x00\x43\x00\x10\x0b"])
 def test_no_quality_of_damaged_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
-    assert jpeg_quality(tmp_path / "x.jpg") is None
+    assert jpeg_quality(jpeg_segments(tmp_path / "x.jpg")) is None
 
 
 def test_no_quality_of_other_files(tmp_path: Path) -> None:
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
-    assert jpeg_quality(tmp_path / "x.png") is None
+    assert jpeg_quality(jpeg_segments(tmp_path / "x.png")) is None
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ import pyvips
 import tifffile
 
 from upres.errors import InputError, OutputError
+from upres.files import splice
 from upres.formats import Options, enlarge_file, gif, iptc
 from upres.formats.jpeg import jpeg_segments
 from upres.formats.opening import open_photo, read_rgb8
@@ -165,8 +166,8 @@ def test_photoshop_blocks_in_several_segments_are_kept(tmp_path: Path, enlarge: 
     segments = b"".join(segment(0xED, b"Photoshop 3.0\0" + part) for part in parts)
     (tmp_path / "in.jpg").write_bytes(whole[:2] + segments + whole[2:])
     after = enlarge("in.jpg", "out.jpg")
-    assert iptc.whole(after) == b"Photoshop 3.0\0" + blocks
-    assert len([m for m, _ in jpeg_segments(after) if m == 0xED]) > 1
+    assert iptc.whole(jpeg_segments(after)) == b"Photoshop 3.0\0" + blocks
+    assert len([s for s in jpeg_segments(after) if s.marker == 0xED]) > 1
     with tifffile.TiffFile(enlarge("in.jpg", "out.tif")) as opened:
         assert headline in opened.pages[0].tags[33723].value  # type: ignore[union-attr]
 
@@ -241,14 +242,9 @@ def test_the_gain_map_of_ultra_hdr_is_kept(ultra_hdr: Path, enlarge: Any, orient
     exif = PIL.Image.Exif()
     # One that libvips knows and one that it does not, so that its block is not the last.
     exif[ORIENTATION], exif[61234] = orientation, "x" * 50
-    content, at = ultra_hdr.read_bytes(), 2
-    for marker, part in list(jpeg_segments(ultra_hdr)):
-        if marker == 0xE1:
-            # What lies behind it is told by its distance from there.
-            content = content[:at] + segment(0xE1, exif.tobytes()) + content[at + 4 + len(part) :]
-            break
-        at += 4 + len(part)
-    ultra_hdr.write_bytes(content)
+    old = next(s for s in jpeg_segments(ultra_hdr) if s.marker == 0xE1)
+    # What lies behind it is told by its distance from there.
+    splice(ultra_hdr, old.start, old.end, segment(0xE1, exif.tobytes()))
     assert read_rgb8(ultra_hdr).shape == (48, 64, 3)
     turned = slice(None, None, -1 if orientation == 6 else 1)
     with (

@@ -6,11 +6,13 @@ ISO/IEC 23000-22 (MIAF), section 7.3.6.4 (colr nclx).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyvips
 
 from upres.formats import png_chunks
+from upres.formats.png_chunks import Chunk
 
 _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 """Of BT.709 or not known, and of sRGB, of television or not known: all are shown as sRGB."""
@@ -22,16 +24,18 @@ _HEAD_BYTES = 2**16
 """Within which an AVIF file tells of its items' properties, in practice."""
 
 
-def with_meaning(image: pyvips.Image, path: Path, loader: str) -> tuple[pyvips.Image, bytes]:
+def with_meaning(
+    image: pyvips.Image, path: Path, loader: str, chunks: Iterable[Chunk]
+) -> tuple[pyvips.Image, bytes]:
     """``image``, and what its colours mean, as the content of PNG's chunk cICP.
 
     That is nothing where it has a profile, or where they are as in sRGB; of Display P3, the image
     gets the profile.
     """
-    readers = {"heifload": _of_avif, "pngload": png_chunks.colour_numbers}
-    if loader not in readers:
-        return image, b""
-    primaries, transfer = readers[loader](path)
+    if loader == "heifload":
+        primaries, transfer = _of_avif(path)
+    else:
+        primaries, transfer = png_chunks.colour_numbers(chunks)
     plain = primaries in _PLAIN_PRIMARIES and transfer in _PLAIN_TRANSFERS
     if plain or image.get_typeof("icc-profile-data"):
         return image, b""

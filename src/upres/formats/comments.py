@@ -5,17 +5,18 @@ Source: ITU-T T.81, section B.2.4.5 (COM).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from upres.formats import gif
-from upres.formats.jpeg import LONGEST_SEGMENT, jpeg_segments
+from upres.formats.jpeg import LONGEST_SEGMENT, Segment
 
 _COM = 0xFE
 
 
-def read(path: Path) -> list[bytes]:
-    """The comments of a JPEG or GIF file; of another file, none."""
-    return gif.read(path)[0] or [c for marker, c in jpeg_segments(path) if marker == _COM]
+def read(path: Path, segments: Iterable[Segment]) -> list[bytes]:
+    """The comments of a GIF file, or of a JPEG file of those segments; of another file, none."""
+    return gif.read(path)[0] or [content for _, marker, content in segments if marker == _COM]
 
 
 def to_segments(comments: list[bytes]) -> list[tuple[int, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -11,15 +12,26 @@ import pyvips
 
 from upres.formats import gif, iptc, jpeg, png_chunks, tiff_exif
 from upres.formats.exif import PREFIX
+from upres.formats.jpeg import Segment
+from upres.formats.png_chunks import Chunk
 from upres.formats.tiff import has_resolution, read_numbers
 
 _ORIENTATION = 274
 
 
-def completed(image: pyvips.Image, path: Path, loader: str, directory: int | None) -> pyvips.Image:
+def completed(
+    image: pyvips.Image,
+    path: Path,
+    loader: str,
+    *,
+    directory: int | None,
+    segments: Sequence[Segment],
+    chunks: Sequence[Chunk],
+) -> pyvips.Image:
     """``image``, which ``loader`` has opened from ``path``, with the blocks that it lacks.
 
-    ``directory`` is where the page's is in a file of several, or ``None``.
+    ``directory`` is where the page's is in a file of several, or ``None``; ``segments`` are a JPEG
+    file's, and ``chunks`` a PNG file's.
     """
     found: dict[str, bytes | None] = {}
     told = False
@@ -30,15 +42,15 @@ def completed(image: pyvips.Image, path: Path, loader: str, directory: int | Non
                 told = has_resolution(read_numbers(file, directory))
         case "pngload":
             # libvips sees what comes before the pixels.
-            exif, packet = png_chunks.read_embedded(path)
+            exif, packet = png_chunks.embedded(chunks)
             found = {"exif-data": exif and PREFIX + exif, "xmp-data": packet}
-            told = png_chunks.has_size(path)
+            told = png_chunks.has_size(chunks)
         case "gifload":
             found = {"xmp-data": gif.read(path)[1]}
         case "jpegload":
-            told = jpeg.has_resolution(path)
+            told = jpeg.has_resolution(segments)
             # libvips sees the first segment.
-            if captions := iptc.whole(path):
+            if captions := iptc.whole(segments):
                 image = _with(image, "iptc-data", captions)
     for name, block in found.items():
         if block and not image.get_typeof(name):

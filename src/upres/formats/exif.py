@@ -10,14 +10,13 @@ Specification (RFC 9649, section 2.7); ISO/IEC 14496-12, sections 8.11.3 and 8.1
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 from upres.files import splice
 from upres.formats import png_chunks
-from upres.formats.jpeg import APP1, LONGEST_SEGMENT, jpeg_segments
+from upres.formats.jpeg import APP1, LONGEST_SEGMENT, jpeg_segments, packed
 from upres.formats.tiff import EXIF, INTEROPERABILITY, read_header
 
 PREFIX = b"Exif\0\0"
@@ -99,7 +98,7 @@ def replace(path: Path, block: bytes) -> None:
     if head.startswith(b"\xff\xd8"):
         _replace_in_jpeg(path, block)
     elif head.startswith(b"\x89PNG"):
-        _replace_in_png(path, block)
+        png_chunks.replace_exif(path, block)
     elif head.startswith(b"RIFF"):
         _replace_in_webp(path, block)
     elif head[4:8] == b"ftyp":
@@ -110,26 +109,10 @@ def _replace_in_jpeg(path: Path, block: bytes) -> None:
     content = PREFIX + block
     if len(content) > LONGEST_SEGMENT:
         return
-    at = 2
-    for marker, segment in jpeg_segments(path):
-        if marker == APP1 and segment.startswith(PREFIX):
-            new = struct.pack(">BBH", 0xFF, APP1, len(content) + 2) + content
-            splice(path, at, at + 4 + len(segment), new)
+    for segment in jpeg_segments(path):
+        if segment.marker == APP1 and segment.content.startswith(PREFIX):
+            splice(path, segment.start, segment.end, packed([(APP1, content)]))
             return
-        at += 4 + len(segment)
-
-
-def _replace_in_png(path: Path, block: bytes) -> None:
-    place = None
-    with path.open("rb") as file:
-        for kind, length in png_chunks.chunks(file):
-            if kind == b"eXIf":
-                place = file.tell() - 8, file.tell() + length + 4
-                break
-    if place is not None:
-        checksum = zlib.crc32(b"eXIf" + block)
-        new = struct.pack(">I", len(block)) + b"eXIf" + block + struct.pack(">I", checksum)
-        splice(path, *place, new)
 
 
 def _replace_in_webp(path: Path, block: bytes) -> None:

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyvips
 
 from upres.files import splice
-from upres.formats.jpeg import APP1, APP2, add_segments, jpeg_segments, packed, segments_of
+from upres.formats.jpeg import (
+    APP1,
+    APP2,
+    Segment,
+    add_segments,
+    jpeg_segments,
+    packed,
+    segments_of,
+)
 from upres.formats.picture import damaged
 
 _MPF = b"MPF\0"
@@ -45,24 +54,24 @@ class GainMap:
         return re.sub(told, rb"\g<1>%d" % len(self.content), xmp)
 
 
-def read(path: Path, orientation: int) -> GainMap | None:
+def read(path: Path, segments: Iterable[Segment], orientation: int) -> GainMap | None:
     """The gain map in a JPEG file, turned upright as its picture is; ``None`` if it has none.
 
-    Raises ``InputError`` if it has to be turned and is damaged.
+    ``segments`` are those of its picture. Raises ``InputError`` if the gain map has to be turned
+    and is damaged.
     """
-    at, own = 2, []
+    own = []
     places: list[tuple[int, int]] = []
-    for marker, content in jpeg_segments(path):
+    for start, marker, content in segments:
         if marker == APP2 and content.startswith(_MPF):
-            places = _others(content.removeprefix(_MPF), at + 4 + len(_MPF))
+            places = _others(content.removeprefix(_MPF), start + 4 + len(_MPF))
         elif marker == APP2 and content.startswith(_ISO):
             own.append((marker, content))
-        at += 4 + len(content)
     with path.open("rb") as file:
         for start, size in places:
             file.seek(start)
             content = file.read(size)
-            told = (c for marker, c in segments_of(content) if marker in (APP1, APP2))
+            told = (c for _, marker, c in segments_of(content) if marker in (APP1, APP2))
             if len(content) == size and any(mark in c for c in told for mark in _MARKS):
                 if orientation != 1:
                     content = _turned(content, path, orientation)
@@ -77,20 +86,19 @@ def _turned(content: bytes, path: Path, orientation: int) -> bytes:
         pixels = image.autorot().jpegsave_buffer(Q=_QUALITY, keep="none", subsample_mode="off")
     except pyvips.Error as error:
         raise damaged(path, error) from None
-    told = [(m, c) for m, c in segments_of(content) if m in (APP1, APP2)]
+    told = [(m, c) for _, m, c in segments_of(content) if m in (APP1, APP2)]
     return bytes(pixels[:2] + packed(told) + pixels[2:])
 
 
 def add(path: Path, gain_map: GainMap) -> None:
     """Put a gain map behind the picture of a JPEG file, and tell of it."""
     add_segments(path, [*gain_map.segments, (APP2, _MPF + _index(0, 0, 0))])
-    at, size = 2, path.stat().st_size
-    for marker, content in jpeg_segments(path):
-        start = at + 4 + len(_MPF)
+    size = path.stat().st_size
+    for start, marker, content in jpeg_segments(path):
         if marker == APP2 and content.startswith(_MPF):
-            index = _index(size, len(gain_map.content), size - start)
-            splice(path, start, start + len(index), index)
-        at += 4 + len(content)
+            at = start + 4 + len(_MPF)
+            index = _index(size, len(gain_map.content), size - at)
+            splice(path, at, at + len(index), index)
     with path.open("ab") as file:
         file.write(gain_map.content)
 

@@ -5,10 +5,9 @@ Source: Photoshop File Formats Specification (Adobe, 2019), image resources.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
-from upres.formats.jpeg import APP13, LONGEST_SEGMENT, jpeg_segments
+from upres.formats.jpeg import APP13, LONGEST_SEGMENT, Segment
 
 _PHOTOSHOP = b"Photoshop 3.0\0"
 """What a segment of Photoshop's blocks begins with; IPTC is one of them."""
@@ -30,11 +29,11 @@ def fitting(iptc: bytes, *, tiff: bool) -> bytes:
     return _PHOTOSHOP + b"".join(kept)
 
 
-def whole(path: Path) -> bytes:
+def whole(segments: Iterable[Segment]) -> bytes:
     """The Photoshop blocks of a JPEG file that has several segments of them; else nothing."""
     parts = [
         content.removeprefix(_PHOTOSHOP)
-        for marker, content in jpeg_segments(path)
+        for _, marker, content in segments
         if marker == APP13 and content.startswith(_PHOTOSHOP)
     ]
     return _PHOTOSHOP + b"".join(parts) if len(parts) > 1 else b""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,20 @@ CHROMINANCE = np.array([
 # fmt: on
 
 
+class Segment(NamedTuple):
+    """A part of a JPEG file before its pixels."""
+
+    start: int
+    """Where it is in the file: its marker's first byte."""
+    marker: int
+    content: bytes
+
+    @property
+    def end(self) -> int:
+        """Where the next one is."""
+        return self.start + 4 + len(self.content)
+
+
 def scaled_tables(table: NDArray[np.int_]) -> NDArray[np.int_]:
     """``table`` at qualities from 1 to 100, 100 x 8 x 8, as libjpeg scales it."""
     # jpeg_quality_scaling, then jpeg_add_quant_table held to a byte.
@@ -61,37 +75,37 @@ def _diagonally(at: int) -> tuple[int, int]:
 _IN_FILES = scaled_tables(LUMINANCE).reshape(100, 64)[:, sorted(range(64), key=_diagonally)]
 
 
-def jpeg_quality(path: Path) -> int | None:
+def jpeg_quality(segments: Iterable[Segment]) -> int | None:
     """Quality that a JPEG file was saved with, by libjpeg's scale; ``None`` if it is no JPEG.
 
     It is that at which the customary luminance table, scaled as libjpeg scales it, is
     nearest to the file's own.
     """
-    for marker, content in jpeg_segments(path):
-        if marker != 0xDB:
+    for segment in segments:
+        if segment.marker != 0xDB:
             continue
-        for number, table in _quantisation_tables(content):
+        for number, table in _quantisation_tables(segment.content):
             if number == 0:  # luminance
                 # Of equals the last, which is the best quality.
                 return 100 - int(np.abs(_IN_FILES[::-1] - table).sum(axis=1).argmin())
     return None
 
 
-def is_420(path: Path) -> bool:
-    """Whether a file is a JPEG of half the chroma resolution along both axes, and no coarser.
+def is_420(segments: Iterable[Segment]) -> bool:
+    """Whether a JPEG file has half the chroma resolution along both axes, and no coarser.
 
     libvips calls 4:2:2 so, too.
     """
-    for marker, content in jpeg_segments(path):
+    for _, marker, content in segments:
         # SOF0 to SOF15, among which the numbers of DHT, JPG and DAC are none.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             return len(content) == 15 and content[7::3] == b"\x22\x11\x11"
     return False
 
 
-def has_resolution(path: Path) -> bool:
+def has_resolution(segments: Iterable[Segment]) -> bool:
     """Whether a JPEG file's header of JFIF says how many pixels go into an inch or centimetre."""
-    for marker, content in jpeg_segments(path):
+    for _, marker, content in segments:
         if marker == APP0 and content.startswith(_JFIF[:5]):
             return content[7:8] in (b"\1", b"\2")
     return False
@@ -110,22 +124,26 @@ def _quantisation_tables(content: bytes) -> Iterator[tuple[int, NDArray[np.float
         content = content[end:]
 
 
-def jpeg_segments(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of a JPEG file's segments, up to its pixels; of another file, none."""
+def jpeg_segments(path: Path) -> Iterator[Segment]:
+    """A JPEG file's segments, up to its pixels; of another file, none."""
     with path.open("rb") as file:
         yield from _segments(file)
 
 
-def segments_of(content: bytes) -> Iterator[tuple[int, bytes]]:
+def segments_of(content: bytes) -> Iterator[Segment]:
     """The same of a file's content."""
     return _segments(BytesIO(content))
 
 
-def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def _segments(file: BinaryIO) -> Iterator[Segment]:
     if file.read(2) != b"\xff\xd8":
         return
     while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
-        yield head[1], file.read(max(0, int.from_bytes(head[2:], "big") - 2))
+        start = file.tell() - 4
+        if head[1] == 0xFF:  # a byte that fills up (section B.1.1.2)
+            file.seek(start + 1)
+            continue
+        yield Segment(start, head[1], file.read(max(0, int.from_bytes(head[2:], "big") - 2)))
 
 
 def add_header(path: Path) -> None:
@@ -136,10 +154,10 @@ def add_header(path: Path) -> None:
 def add_segments(path: Path, segments: list[tuple[int, bytes]]) -> None:
     """Put segments, marker and content of each, behind those of applications in a JPEG file."""
     at = 2
-    for marker, segment in jpeg_segments(path):
-        if marker not in _APPLICATION:
+    for segment in jpeg_segments(path):
+        if segment.marker not in _APPLICATION:
             break
-        at += 4 + len(segment)
+        at = segment.end
     splice(path, at, at, packed(segments))
 
 

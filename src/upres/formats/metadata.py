@@ -58,7 +58,7 @@ def with_metadata(
                 continue
         elif name == "xmp-data":
             if suffix not in (".jpg", ".jpeg"):
-                value = xmp.whole(value, photo.path)
+                value = xmp.whole(value, photo.segments)
             value = xmp.fitting(value, height=height, width=image.width)
         elif name == "image-description" and str(value).startswith(tiff_exif.SHAPE_NOTE):
             continue

@@ -17,7 +17,7 @@ from upres.errors import InputError
 from upres.formats import machine_memory, png_chunks, tiff_pages
 from upres.formats.colour import with_meaning
 from upres.formats.embedded import completed
-from upres.formats.jpeg import jpeg_quality
+from upres.formats.jpeg import jpeg_quality, jpeg_segments
 from upres.formats.picture import Photo, damaged
 
 ANIMATIONS = ("gifload", "webpload")
@@ -52,7 +52,8 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = N
     animated = pages > 1 and loader in ANIMATIONS
     if pages > 1 and loader not in (*ANIMATIONS, "tiffload"):
         raise InputError(f"{path}: has {pages} pictures; upres takes files of one such")
-    if loader == "pngload" and png_chunks.is_animated(path):
+    segments, chunks = tuple(jpeg_segments(path)), tuple(png_chunks.read(path))
+    if png_chunks.is_animated(chunks):
         raise InputError(
             f"{path}: an animated PNG, of which upres would lose all but the first frame: "
             "convert it to .webp or .gif"
@@ -66,10 +67,10 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = N
             "8 or 16 bits"
         )
     image = load(path, n=-1) if animated else first
-    image = completed(image, path, loader, directory)
+    image = completed(image, path, loader, directory=directory, segments=segments, chunks=chunks)
     orientation = int(image.get("orientation")) if image.get_typeof("orientation") else 1
     try:
-        image, meaning = with_meaning(image, path, loader)
+        image, meaning = with_meaning(image, path, loader, chunks)
         image = _normalised(image, keep_cmyk)
     except pyvips.Error as error:
         raise damaged(path, error) from None
@@ -103,7 +104,9 @@ def open_photo(path: Path, *, keep_cmyk: bool = False, directory: int | None = N
         alpha_high=most,
         orientation=orientation,
         meaning=meaning,
-        jpeg_quality=jpeg_quality(path) if loader == "jpegload" else None,
+        jpeg_quality=jpeg_quality(segments),
+        segments=segments,
+        chunks=chunks,
         image=image,
     )
 

@@ -17,6 +17,8 @@ os.environ.setdefault("VIPS_WARNING", "0")
 import pyvips
 
 from upres.errors import InputError
+from upres.formats.jpeg import Segment
+from upres.formats.png_chunks import Chunk
 from upres.pixels import Float32Array, from_unit, to_unit
 
 _BLOCK_BYTES = 2**22
@@ -82,6 +84,10 @@ class Photo:
     """What its colours mean, where that is unlike sRGB and in no profile: ``formats.colour``."""
     jpeg_quality: int | None
     """By libjpeg's scale; ``None`` of what is no JPEG file."""
+    segments: tuple[Segment, ...]
+    """Of a JPEG file, before its pixels."""
+    chunks: tuple[Chunk, ...]
+    """Of a PNG file."""
     image: pyvips.Image
     """An animation's frames are one below the other."""
 

@@ -7,14 +7,16 @@ third edition (W3C, 2025), sections 11.3.2 (colour), 11.3.3 (text), 11.3.4 (pHYs
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 from upres.files import splice
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER_END = len(_SIGNATURE) + 12 + 13
+_BYTES_AROUND = 12
+"""Of a chunk beside its content: length, kind and checksum."""
+_HEADER_END = len(_SIGNATURE) + _BYTES_AROUND + 13
 """Where the first chunk, IHDR, ends: all others may follow there."""
 
 _COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
@@ -28,67 +30,88 @@ _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
 _XMP = b"XML:com.adobe.xmp\0"
 """Begins the text that is XMP, which libvips sees to."""
 
+_READ = (*_COLOUR, *_TEXT, _SIZE, b"eXIf")
 _LONGEST = 2**24
-"""Bytes of a chunk; a longer one is passed over."""
+"""Bytes of a chunk's content; that of a longer one is passed over."""
 
 
-def read(path: Path) -> bytes:
-    """A PNG file's chunks on colour, proportions and text, as they stand; of others, nothing.
+class Chunk(NamedTuple):
+    """A part of a PNG file."""
+
+    start: int
+    """Where it is in the file."""
+    kind: bytes
+    length: int
+    """Bytes of its content."""
+    content: bytes | None
+    """``None`` of what nothing here asks for, of what is very long, and of what is damaged."""
+
+    @property
+    def end(self) -> int:
+        """Where the next one is."""
+        return self.start + _BYTES_AROUND + self.length
+
+
+def read(path: Path) -> Iterator[Chunk]:
+    """A PNG file's chunks; of another file, none."""
+    with path.open("rb") as file:
+        start = file.read(len(_SIGNATURE)) == _SIGNATURE and len(_SIGNATURE)
+        while start and len(head := file.read(8)) == 8:
+            length, kind, content = int.from_bytes(head[:4], "big"), head[4:], None
+            if kind in _READ and length < _LONGEST:
+                content = file.read(length)
+                if int.from_bytes(file.read(4), "big") != zlib.crc32(kind + content):
+                    content = None
+            chunk = Chunk(start, kind, length, content)
+            yield chunk
+            start = file.seek(chunk.end)
+
+
+def kept(chunks: Iterable[Chunk]) -> bytes:
+    """The chunks on colour, proportions and text, as they stand.
 
     libvips would write text without its language, and lose what is not ASCII.
     """
     colour: dict[bytes, bytes] = {}
     text, size = [], b""
-    with path.open("rb") as file:
-        for kind, length in chunks(file):
-            if kind in _TEXT and length < _LONGEST:
-                chunk = _whole(file, kind, length)
-                if not chunk.startswith(_XMP, 8):
-                    text.append(chunk)
-            elif kind in _COLOUR and length < _LONGEST:
-                colour[kind] = _whole(file, kind, length)
-            elif kind == _SIZE and length == 9:
-                size = _whole(file, kind, length)
-            else:
-                colour[kind] = b""
-    kept = _BESIDE_PROFILE if b"iCCP" in colour else _COLOUR
-    if size[-5:-4] != b"\0":
-        size = b""  # which libvips sees to
-    return b"".join(colour.get(kind, b"") for kind in kept) + size + b"".join(text)
+    for _, kind, _, content in chunks:
+        if kind in _COLOUR:
+            colour[kind] = b"" if content is None else packed(kind, content)
+        elif kind == b"iCCP":
+            colour[kind] = b""
+        elif content is None:
+            continue
+        elif kind in _TEXT and not content.startswith(_XMP):
+            text.append(packed(kind, content))
+        elif kind == _SIZE and content[8:] == b"\0":  # of another unit libvips sees to it
+            size = packed(kind, content)
+    kinds = _BESIDE_PROFILE if b"iCCP" in colour else _COLOUR
+    return b"".join(colour.get(kind, b"") for kind in kinds) + size + b"".join(text)
 
 
-def colour_numbers(path: Path) -> tuple[int, int]:
-    """Primaries and transfer function by a PNG file's chunk cICP; 2, not known, without one."""
-    with path.open("rb") as file:
-        for kind, length in chunks(file):
-            if kind == b"cICP" and length == 4:
-                primaries, transfer = file.read(2)
-                return primaries, transfer
-            if kind == b"IDAT":
-                break
+def colour_numbers(chunks: Iterable[Chunk]) -> tuple[int, int]:
+    """Primaries and transfer function by the chunk cICP; 2, not known, without one."""
+    for chunk in chunks:
+        if chunk.kind == b"cICP" and chunk.content and chunk.length == 4:
+            return chunk.content[0], chunk.content[1]
+        if chunk.kind == b"IDAT":
+            break
     return 2, 2
 
 
-def has_size(path: Path) -> bool:
-    """Whether a PNG file tells of the size of its pixels, by metres."""
-    with path.open("rb") as file:
-        for kind, length in chunks(file):
-            if kind == _SIZE:
-                return file.read(length)[8:] == b"\1"
-    return False
+def has_size(chunks: Iterable[Chunk]) -> bool:
+    """Whether they tell of the size of pixels, by metres."""
+    return any(c.kind == _SIZE and c.content and c.content[8:] == b"\1" for c in chunks)
 
 
-def read_embedded(path: Path) -> tuple[bytes, bytes]:
-    """EXIF, without a prefix, and XMP of a PNG file, wherever in it they stand; else nothing."""
+def embedded(chunks: Iterable[Chunk]) -> tuple[bytes, bytes]:
+    """EXIF, without a prefix, and XMP, wherever in the file they stand; else nothing."""
     exif = xmp = b""
-    with path.open("rb") as file:
-        for kind, length in chunks(file):
-            if kind in (b"eXIf", b"iTXt") and length < _LONGEST:
-                content = _whole(file, kind, length)[8:-4]
-                if kind == b"eXIf":
-                    exif = content
-                elif content.startswith(_XMP):
-                    xmp = _text(content)
+    for _, kind, _, content in chunks:
+        if kind == b"eXIf" and content:
+            exif = content
+        elif kind == b"iTXt" and content and content.startswith(_XMP):
+            xmp = _text(content)
     return exif, xmp
 
 
@@ -107,23 +130,26 @@ def _text(content: bytes) -> bytes:
         return b""
 
 
-def is_animated(path: Path) -> bool:
-    """Whether a PNG file holds an animation (APNG), of which libvips sees the first frame."""
-    with path.open("rb") as file:
-        for kind, _ in chunks(file):
-            if kind in (b"acTL", b"IDAT"):
-                return kind == b"acTL"
-    return False
+def is_animated(chunks: Iterable[Chunk]) -> bool:
+    """Whether they are an animation's (APNG), of which libvips sees the first frame."""
+    first = next((c.kind for c in chunks if c.kind in (b"acTL", b"IDAT")), None)
+    return first == b"acTL"
 
 
 def remove_size(path: Path) -> None:
     """Remove what a PNG file says of the size of its pixels."""
-    with path.open("rb") as file:
-        for kind, length in chunks(file):
-            if kind == _SIZE:
-                start = file.tell() - 8
-                splice(path, start, start + 12 + length, b"")
-                return
+    for chunk in read(path):
+        if chunk.kind == _SIZE:
+            splice(path, chunk.start, chunk.end, b"")
+            return
+
+
+def replace_exif(path: Path, block: bytes) -> None:
+    """Put ``block`` in the place of a PNG file's EXIF, if it has any."""
+    for chunk in read(path):
+        if chunk.kind == b"eXIf":
+            splice(path, chunk.start, chunk.end, packed(b"eXIf", block))
+            return
 
 
 def add(path: Path, chunks: bytes, comments: Sequence[bytes] = (), meaning: bytes = b"") -> None:
@@ -132,36 +158,18 @@ def add(path: Path, chunks: bytes, comments: Sequence[bytes] = (), meaning: byte
     And ``meaning``, of its colours, as a chunk cICP if there is none.
     """
     if meaning and b"cICP" not in chunks:
-        chunks = _chunk(b"cICP", meaning) + chunks
+        chunks = packed(b"cICP", meaning) + chunks
     for comment in comments:
         try:
             text = comment.decode()
         except UnicodeDecodeError:
             text = comment.decode("latin-1")
         # Not compressed, and of no language.
-        chunks += _chunk(b"iTXt", b"Comment" + bytes(5) + text.replace("\0", "").encode())
+        chunks += packed(b"iTXt", b"Comment" + bytes(5) + text.replace("\0", "").encode())
     splice(path, _HEADER_END, _HEADER_END, chunks)
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
+def packed(kind: bytes, content: bytes) -> bytes:
+    """A chunk as a file has it."""
     body = kind + content
     return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-
-
-def _whole(file: BinaryIO, kind: bytes, length: int) -> bytes:
-    """A chunk as it stands in a file that is at its content; nothing if it is damaged."""
-    content = file.read(length)
-    checksum = file.read(4)
-    whole = int.from_bytes(checksum, "big") == zlib.crc32(kind + content)
-    return length.to_bytes(4, "big") + kind + content + checksum if whole else b""
-
-
-def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Kind and length of each chunk, at whose content the file then is."""
-    if file.read(len(_SIGNATURE)) != _SIGNATURE:
-        return
-    while len(head := file.read(8)) == 8:
-        length = int.from_bytes(head[:4], "big")
-        after = file.tell() + length + 4  # behind its checksum
-        yield head[4:], length
-        file.seek(after)

@@ -129,12 +129,14 @@ def save(
         if suffix in (*ANIMATED, ".avif"):
             image = _with_profile_that_fits(image, suffix)
         captions, packet = (_field(image, name, b"") for name in ("iptc-data", "xmp-data"))
-        said = comments.read(photo.path)
-        light = gain_map.read(photo.path, photo.orientation) if suffix in JPEG else None
+        said = comments.read(photo.path, photo.segments)
+        light = None
+        if suffix in JPEG:
+            light = gain_map.read(photo.path, photo.segments, photo.orientation)
         if light and packet:
             packet = light.fitting_xmp(packet)
             image.set_type(pyvips.GValue.blob_type, "xmp-data", packet)
-        segments = xmp.extended(photo.path) + comments.to_segments(said)
+        segments = xmp.extended(photo.segments) + comments.to_segments(said)
         # What libvips would leave out, or write a part of.
         if suffix in TIFF:
             image.remove("iptc-data")
@@ -156,7 +158,7 @@ def save(
             case ".png":
                 if not photo.has_resolution:
                     png_chunks.remove_size(path)
-                png_chunks.add(path, png_chunks.read(photo.path), said, photo.meaning)
+                png_chunks.add(path, png_chunks.kept(photo.chunks), said, photo.meaning)
             case ".gif":
                 gif.add(path, said, packet)
         if suffix in TIFF and (tags or captions or not photo.has_resolution):
@@ -219,7 +221,7 @@ def _save(
                 name,
                 keep=keep,
                 Q=quality or max(_LEAST_JPEG_QUALITY, photo.jpeg_quality or 0),
-                subsample_mode="on" if is_420(photo.path) else "off",
+                subsample_mode="on" if is_420(photo.segments) else "off",
                 optimize_coding=small,
             )
         case ".png":

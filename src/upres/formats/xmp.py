@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from pathlib import Path
+from collections.abc import Iterable
 
-from upres.formats.jpeg import APP1, LONGEST_SEGMENT, jpeg_segments
+from upres.formats.jpeg import APP1, LONGEST_SEGMENT, Segment
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
@@ -42,22 +42,22 @@ def fitting(xmp: bytes, *, height: int, width: int) -> bytes:
     return xmp
 
 
-def extended(path: Path) -> list[tuple[int, bytes]]:
-    """The segments of a JPEG file that hold XMP which the first 64 KB had no room for."""
+def extended(segments: Iterable[Segment]) -> list[tuple[int, bytes]]:
+    """Those segments of a JPEG file that hold XMP which the first 64 KB had no room for."""
     return [
         (marker, content)
-        for marker, content in jpeg_segments(path)
+        for _, marker, content in segments
         if marker == APP1 and content.startswith(_EXTENDED_XMP)
     ]
 
 
-def whole(main: bytes, path: Path) -> bytes:
+def whole(main: bytes, segments: Iterable[Segment]) -> bytes:
     """XMP of a JPEG file of which ``main`` is what its first segment has, with all the others."""
     refers = _REFERS.search(main)
     if not refers:
         return main
     parts = {}
-    for _, content in extended(path):
+    for _, content in extended(segments):
         name, start, part = _parted(content)
         if name in refers.groups():
             parts[start] = part
