@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -372,11 +373,26 @@ def test_progress_ends_at_one(model_file: Path, picture: Picture) -> None:
         (np.zeros((4, 4), np.int32), "got int32"),
         (np.full((4, 4), 2.0), "got 2 to 2"),
         (np.full((4, 4), np.nan), "got nan to nan"),
+        (np.ma.masked_invalid(np.full((4, 4), np.nan)), "got nan to nan"),
+        ([[0, 1], [2, 3]], r"expected a NumPy array, got list: numpy\.asarray"),
+        (PIL.Image.new("RGB", (4, 4)), r"expected a NumPy array, got Image: numpy\.asarray"),
+        (torch.zeros(4, 4), r"expected a NumPy array, got Tensor: numpy\.asarray"),
     ],
 )
-def test_arrays_that_are_no_pictures(image: NDArray[np.generic], message: str) -> None:
+def test_what_is_no_picture(image: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         upres.enlarge(image, scale=2)
+
+
+def test_subclasses_of_arrays_are_taken_for_arrays(model_file: Path, picture: Picture) -> None:
+    grey = picture[:, :, 0]
+    expected = upres.enlarge(grey, model=model_file)
+    matrix = grey.view(np.matrix)  # whose every slice has two axes
+    masked = np.ma.masked_array(grey, mask=grey > 99)
+    for subclass in (matrix, masked):
+        result = upres.enlarge(subclass, model=model_file)
+        assert type(result) is np.ndarray
+        np.testing.assert_array_equal(result, expected)
 
 
 def test_scale_that_the_model_has_not(model_file: Path, picture: Picture) -> None:
