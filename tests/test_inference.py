@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -355,6 +357,42 @@ def test_grey_equals_the_luma_of_grey_as_rgb(picture: Picture) -> None:
     result = upres.enlarge(grey, scale=2)
     as_rgb = upres.enlarge(np.repeat(grey[:, :, None], 3, axis=2), scale=2)
     assert np.abs(result - as_rgb.astype(np.float64).mean(axis=2)).max() <= 1  # which has no colour
+
+
+FORK = """
+import os, signal, sys
+import numpy as np
+import upres
+
+def child():
+    number = os.fork()
+    if number == 0:
+        signal.alarm(60)  # or it would wait for ever
+        try:
+            print(upres.enlarge(grey, model=model).shape, flush=True)
+        except upres.UpresError as error:
+            print(error, flush=True)
+        os._exit(0)
+    os.waitpid(number, 0)
+
+model, grey = upres.load_model(sys.argv[1]), np.zeros((8, 9), np.uint8)
+child()
+upres.enlarge(grey, model=model)
+child()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_fork_of_a_process_that_used_the_engine_is_told_instead_of_waiting(
+    model_file: Path,
+) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORK, str(model_file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    before, after = result.stdout.splitlines()
+    assert before == "(16, 18)"
+    assert str(model_file) in after
+    assert "forked" in after
+    assert "spawn" in after
 
 
 def test_progress_ends_at_one(model_file: Path, picture: Picture) -> None:

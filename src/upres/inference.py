@@ -75,7 +75,8 @@ def enlarge(
     loaded, or given by its path, is of one variant.
 
     Raises ``InputError`` for what is no array, or one of another shape or dtype,
-    ``ModelError`` if there is no such model or it has not the scale or precision.
+    ``ModelError`` if there is no such model or it has not the scale or precision, and in a
+    process that was forked from one that has enlarged already: spawn it instead.
     """
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
