@@ -119,6 +119,21 @@ def test_exported_names() -> None:
         _ = upres.missing
 
 
+def test_type_checkers_see_the_exported_names_and_no_others() -> None:
+    body = ast.parse((PACKAGE / "__init__.py").read_text("utf-8")).body
+    shown: list[str] = [
+        alias.asname or ""
+        for branch in body
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for node in branch.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert sorted(shown) == sorted(upres.__all__[1:])
+    # A module's __getattr__ would let them pass any name, misspelt ones, too.
+    assert "__getattr__" not in {n.name for n in body if isinstance(n, ast.FunctionDef)}
+
+
 def loaded_modules(code: str, *arguments: str, **environment: str) -> set[str]:
     """Top-level modules that a fresh interpreter has loaded after running ``code``."""
     report = "\nimport sys; print('LOADED', *{name.split('.')[0] for name in sys.modules})"

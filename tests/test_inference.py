@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -356,6 +359,42 @@ def test_grey_equals_the_luma_of_grey_as_rgb(picture: Picture) -> None:
     assert np.abs(result - as_rgb.astype(np.float64).mean(axis=2)).max() <= 1  # which has no colour
 
 
+FORK = """
+import os, signal, sys
+import numpy as np
+import upres
+
+def child():
+    number = os.fork()
+    if number == 0:
+        signal.alarm(60)  # or it would wait for ever
+        try:
+            print(upres.enlarge(grey, model=model).shape, flush=True)
+        except upres.UpresError as error:
+            print(error, flush=True)
+        os._exit(0)
+    os.waitpid(number, 0)
+
+model, grey = upres.load_model(sys.argv[1]), np.zeros((8, 9), np.uint8)
+child()
+upres.enlarge(grey, model=model)
+child()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_fork_of_a_process_that_used_the_engine_is_told_instead_of_waiting(
+    model_file: Path,
+) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORK, str(model_file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    before, after = result.stdout.splitlines()
+    assert before == "(16, 18)"
+    assert str(model_file) in after
+    assert "forked" in after
+    assert "spawn" in after
+
+
 def test_progress_ends_at_one(model_file: Path, picture: Picture) -> None:
     parts: list[float] = []
     upres.enlarge(picture, model=model_file, progress=parts.append)
@@ -372,11 +411,26 @@ def test_progress_ends_at_one(model_file: Path, picture: Picture) -> None:
         (np.zeros((4, 4), np.int32), "got int32"),
         (np.full((4, 4), 2.0), "got 2 to 2"),
         (np.full((4, 4), np.nan), "got nan to nan"),
+        (np.ma.masked_invalid(np.full((4, 4), np.nan)), "got nan to nan"),
+        ([[0, 1], [2, 3]], r"expected a NumPy array, got list: numpy\.asarray"),
+        (PIL.Image.new("RGB", (4, 4)), r"expected a NumPy array, got Image: numpy\.asarray"),
+        (torch.zeros(4, 4), r"expected a NumPy array, got Tensor: numpy\.asarray"),
     ],
 )
-def test_arrays_that_are_no_pictures(image: NDArray[np.generic], message: str) -> None:
+def test_what_is_no_picture(image: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         upres.enlarge(image, scale=2)
+
+
+def test_subclasses_of_arrays_are_taken_for_arrays(model_file: Path, picture: Picture) -> None:
+    grey = picture[:, :, 0]
+    expected = upres.enlarge(grey, model=model_file)
+    matrix = grey.view(np.matrix)  # whose every slice has two axes
+    masked = np.ma.masked_array(grey, mask=grey > 99)
+    for subclass in (matrix, masked):
+        result = upres.enlarge(subclass, model=model_file)
+        assert type(result) is np.ndarray
+        np.testing.assert_array_equal(result, expected)
 
 
 def test_scale_that_the_model_has_not(model_file: Path, picture: Picture) -> None:

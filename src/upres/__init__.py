@@ -42,10 +42,12 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'upres' has no attribute {name!r}")
+if not TYPE_CHECKING:  # else a type checker would take any name for one of upres
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module 'upres' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

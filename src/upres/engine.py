@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -48,13 +49,24 @@ def compile_window(model: Model, height: int, width: int) -> Engine:
     wherever the processor has it, which is less exact and, without AMX, slower.
 
     Raises ``ModelError`` if the model does not take windows of that size, or does not give
-    what its card says.
+    what its card says; or in a process that was forked from one that has compiled already.
     """
+    if _process() != os.getpid():
+        raise ModelError(
+            f"{model.path}: the engine ran before this process was forked, and would wait for "
+            "ever here: start processes by spawn, multiprocessing.get_context('spawn')"
+        )
     engine = upright = _compile_network(model, height, width)
     if model.card.self_ensemble:
         turned = upright if height == width else _compile_network(model, width, height)
         engine = _self_ensembled(upright, turned)
     return engine if model.card.value_range == (0, 1) else _ranged(engine, *model.card.value_range)
+
+
+@cache
+def _process() -> int:
+    """The process that first compiled; of the engine's threads a fork of it has none."""
+    return os.getpid()
 
 
 def fast_multiples(model: Model) -> tuple[int, int]:

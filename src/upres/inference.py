@@ -74,9 +74,16 @@ def enlarge(
     processor is made for it), and of computing the former in bfloat16. A model that is
     loaded, or given by its path, is of one variant.
 
-    Raises ``InputError`` for an array of another shape or dtype, ``ModelError`` if there
-    is no such model or it has not the scale or precision.
+    Raises ``InputError`` for what is no array, or one of another shape or dtype,
+    ``ModelError`` if there is no such model or it has not the scale or precision, and in a
+    process that was forked from one that has enlarged already: spawn it instead.
     """
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise InputError(f"expected a NumPy array, got {kind}: numpy.asarray(picture) makes one")
+    # Not a subclass, whose indexing and arithmetic may differ: numpy.matrix stays of two axes,
+    # and what a masked array hides would be checked by nobody.
+    image = np.asarray(image)
     if not isinstance(model, Model):
         model = load_model(at_precision(model, precision), scale=scale)
     elif scale is not None:
