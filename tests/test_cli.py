@@ -366,6 +366,18 @@ def test_a_picture_to_standard_output(tmp_path: Path, photo: Path, model_file: P
     assert_one_line(upres(*one, "other.png", "-o", "-", cwd=tmp_path), "one picture", code=2)
 
 
+def test_help_where_the_terminal_s_encoding_lacks_a_letter() -> None:
+    """So narrow that what is cut ends in an ellipsis."""
+    result = subprocess.run(
+        [sys.executable, "-m", "upres", "enlarge", "--help"],
+        env={**os.environ, "COLUMNS": "20", "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"\\u2026" in result.stdout
+    assert result.stderr == b""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes descriptors")
 @pytest.mark.parametrize("line", ["enlarge - -o out.png <&-", "enlarge harbour.png -o - >&-"])
 def test_closed_streams(tmp_path: Path, photo: Path, line: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from upres import __version__
 from upres.cli_enlarge import enlarge
-from upres.console import complain, progress_bar, say
+from upres.console import complain, progress_bar, say, show_anything
 from upres.errors import UpresError, UsageError, needs_extra
 
 app = typer.Typer(
@@ -22,11 +22,12 @@ app = typer.Typer(
 )
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command; errors that users can meet are one line each, without a traceback."""
     # A request to terminate unwinds as Ctrl-C does, so that nothing temporary is left.
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    show_anything()
     try:
         app(standalone_mode=True)
     except UpresError as error:
@@ -46,7 +47,6 @@ def main() -> NoReturn:
     except (OSError, MemoryError) as error:
         complain(UpresError(str(error) or "out of memory"))
         sys.exit(1)
-    sys.exit(0)
 
 
 def _version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from upres.batch import Summary
+
+
+def show_anything() -> None:
+    """Let the terminal show what its encoding lacks, such as the lines of a table, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where it is closed
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(line: str) -> None:
