@@ -70,12 +70,14 @@ def _read(path: Path) -> dict[str, Any]:
     """The weights in a checkpoint, perhaps inside further dicts."""
     try:
         if path.suffix.lower() == ".safetensors":
+            path.open("rb").close()  # safetensors does not say what keeps it from reading
             return safetensors.torch.load_file(path)
         # Not by spandrel's own reader, which takes TorchScript, too: that is a program.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        reason = error.strerror or "no such file"
-        raise ModelError(f"{path}: cannot read this checkpoint: {reason}") from None
+        raise ModelError(
+            f"{path}: cannot read this checkpoint: {error.strerror or error}"
+        ) from None
     except SafetensorError:
         raise ModelError(f"{path}: not a .safetensors file, or a damaged one") from None
     except Exception:  # torch raises whatever its reader met

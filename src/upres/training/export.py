@@ -155,8 +155,7 @@ def load_network(path: Path) -> tuple[Network, ModelCard]:
         else:
             raise TrainingError(f"{path}: not a .safetensors, .pt or .onnx file of upres")
     except OSError as error:
-        reason = error.strerror or "no such file"  # safetensors' own has no strerror
-        raise TrainingError(f"{path}: cannot read this file: {reason}") from None
+        raise TrainingError(f"{path}: cannot read this file: {error.strerror or error}") from None
     return network.eval(), card
 
 
@@ -165,6 +164,7 @@ def read_safetensors_card(path: Path) -> str | None:
 
     Raises ``OSError`` or ``TrainingError`` if it cannot be read.
     """
+    path.open("rb").close()  # safetensors does not say what keeps it from reading
     try:
         with safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get(CARD_KEY)
