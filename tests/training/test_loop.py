@@ -4,6 +4,7 @@ import copy
 import csv
 import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -35,6 +36,7 @@ from upres.training.export import load_network
 from upres.training.loop import train
 from upres.training.networks import EdsrConfig, Network, Plain, PlainConfig, SrresnetConfig, build
 from upres.training.networks.parts import fast_in_bfloat16
+from upres.training.run import LOG_COLUMNS, Folder
 from upres.training.transfer import Teacher, orient, warm_start
 
 Texture = Callable[[int, int, int], NDArray[np.uint8]]
@@ -333,6 +335,38 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(
         train(recipe(data), data=data, run=run)
     assert read_checkpoint(run / "last.pt")["progress"]["step"] == 0
     assert not list(run.glob("*.tmp"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_logs_that_cannot_be_written_are_named(data: Path, tmp_path: Path) -> None:
+    folder = Folder(tmp_path, writes=True)
+    folder.begin(recipe(data), 0, None)
+    for name in ("log.txt", "log.csv"):
+        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / name).symlink_to("/dev/full")
+    (tmp_path / "valid").touch()
+    pictures = [torch.zeros(3, side, side, dtype=torch.uint8) for side in (4, 8, 8)]
+    for write, why in (
+        (lambda: folder.say("text"), errno.ENOSPC),
+        (lambda: folder.log(dict.fromkeys(LOG_COLUMNS, 1.0)), errno.ENOSPC),
+        (lambda: folder.show(1, [(pictures[0], pictures[1], pictures[2])]), errno.EEXIST),
+    ):
+        with pytest.raises(TrainingError) as caught:
+            write()
+        reason = os.strerror(why)
+        assert str(caught.value) == f"{tmp_path}: cannot write the run's logs here: {reason}"
+    folder.close()
+
+
+def test_a_row_that_a_full_disk_cut_off_is_dropped_from_the_log(data: Path, tmp_path: Path) -> None:
+    for start in (0, 200):
+        folder = Folder(tmp_path, writes=True)
+        folder.begin(recipe(data), start, None)
+        folder.log(dict.fromkeys(LOG_COLUMNS, 1.0) | {"step": start + 100})
+        folder.close()
+        with (tmp_path / "log.csv").open("a") as file:
+            file.write("\n200,0.0")
+    assert [row["step"] for row in log_of(tmp_path)][:2] == ["100", "300"]
 
 
 def test_patches_must_suit_the_network(data: Path, tmp_path: Path) -> None:
