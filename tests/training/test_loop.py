@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import pyvips
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,9 +34,10 @@ from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
 from upres.training.data import Patches
 from upres.training.export import load_network
-from upres.training.loop import train
+from upres.training.loop import make_step, train
 from upres.training.networks import EdsrConfig, Network, Plain, PlainConfig, SrresnetConfig, build
 from upres.training.networks.parts import fast_in_bfloat16
+from upres.training.optimisers import build_optimisers
 from upres.training.run import LOG_COLUMNS, Folder
 from upres.training.transfer import Teacher, orient, warm_start
 
@@ -450,6 +452,26 @@ def test_starting_from_another_model(
     for path in (tmp_path / "none.onnx", data / "recipe.toml"):
         with pytest.raises(TrainingError, match=path.name):
             warm_start(same, [path])
+
+
+def test_the_average_follows_closely_at_first_and_then_slowly(data: Path) -> None:
+    # As TensorFlow's ExponentialMovingAverage with num_updates.
+    given = recipe(data, "optimiser.ema=0.5")
+    torch.manual_seed(0)
+    network = build(given.network, 2)
+    average = copy.deepcopy(network)
+    optimisers = build_optimisers(network, given.optimiser)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    step = make_step(given, fabric, network, average, optimisers, None)
+    low, high = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)
+    for number in range(12):
+        before = copy.deepcopy(average.state_dict())
+        step(number, low, high)
+        decay = min(0.5, (1 + number) / (10 + number))
+        for name, weight in network.state_dict().items():
+            expected = decay * before[name] + (1 - decay) * weight
+            torch.testing.assert_close(average.state_dict()[name], expected)
+    assert any((before[name] != w).any() for name, w in network.state_dict().items())
 
 
 def test_denormal_numbers_do_not_slow_training_down(data: Path, tmp_path: Path) -> None:
