@@ -524,65 +524,65 @@ def test_starting_from_the_mean_of_several(tmp_path: Path, data: Path) -> None:
         warm_start(build(PlainConfig(features=8, blocks=3), 2), [models[0], larger])
 
 
+@pytest.fixture
+def teacher(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Teacher]:
+    """Makes a teacher of ``random_network``; in float32, where equal is equal."""
+    monkeypatch.setattr("upres.training.transfer.fast_in_bfloat16", lambda _: False)
+
+    def make(scale: int = 2, **options: Any) -> Teacher:
+        config = TeacherConfig(model=model_file.name, **options)
+        return Teacher(config, model_file.parent, scale, torch.device("cpu"))
+
+    return make
+
+
 @pytest.mark.parametrize("self_ensemble", [False, True])
 def test_a_teacher_gives_its_networks_output(
     random_network: Network,
-    model_file: Path,
+    teacher: Callable[..., Teacher],
+    eight_ways: Callable[[Network, Tensor], Tensor],
     self_ensemble: bool,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # In float32, where equal is equal.
-    monkeypatch.setattr("upres.training.transfer.fast_in_bfloat16", lambda _: False)
-    config = TeacherConfig(model=model_file.name, self_ensemble=self_ensemble)
-    teacher = Teacher(config, model_file.parent, 2, torch.device("cpu"))
     x = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        expected = random_network(x)
-        if self_ensemble:
-            turned = [torch.rot90(x, k, (2, 3)) for k in range(4)]
-            turned += [t.flip(3) for t in turned]
-            outputs = [random_network(t) for t in turned]
-            back = [o.flip(3) if i > 3 else o for i, o in enumerate(outputs)]
-            expected = sum(torch.rot90(o, -i % 4, (2, 3)) for i, o in enumerate(back)) / 8
-    torch.testing.assert_close(teacher(x), expected)
+        expected = eight_ways(random_network, x) if self_ensemble else random_network(x)
+    torch.testing.assert_close(teacher(self_ensemble=self_ensemble)(x), expected)
+
+
+def test_a_teacher_teaches_its_own_scale(teacher: Callable[..., Teacher]) -> None:
     with pytest.raises(TrainingError, match=r"enlarges 2 times cannot teach 3 times"):
-        Teacher(config, model_file.parent, 3, torch.device("cpu"))
+        teacher(scale=3)
 
 
-@pytest.mark.parametrize("self_ensemble", [False, True])
 def test_a_teacher_of_whole_pictures_labels_each_turned_another_way(
     random_network: Network,
-    model_file: Path,
-    self_ensemble: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    teacher: Callable[..., Teacher],
+    eight_ways: Callable[[Network, Tensor], Tensor],
 ) -> None:
-    monkeypatch.setattr("upres.training.transfer.fast_in_bfloat16", lambda _: False)
-    config = TeacherConfig(
-        model=model_file.name, self_ensemble=self_ensemble, whole=True, weight=0.25
-    )
-    teacher = Teacher(config, model_file.parent, 2, torch.device("cpu"))
     random = np.random.default_rng(8)
     low = random.integers(0, 256, (6, 9, 3), np.uint8)
     high = random.integers(0, 256, (12, 18, 3), np.uint8)
+    x = torch.from_numpy(low).permute(2, 0, 1)[None] / 255
 
-    def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255
-        with torch.no_grad():
-            return random_network(x)[0].permute(1, 2, 0).numpy()
-
-    # Mirrored left to right, and then about the diagonal: the ways are counted in pairs.
-    ways = [
-        enlarged(low),
-        enlarged(low[:, ::-1].swapaxes(0, 1)).swapaxes(0, 1)[:, ::-1],
-    ]
-    labels = [teacher.label(index, low, high) for index in (8, 13)]
-    if self_ensemble:
-        assert np.array_equal(*labels)
-        return
-    for label, way in zip(labels, ways, strict=True):
-        expected = 0.75 * high + 0.25 * 255 * way.clip(0, 1)
+    def check(label: NDArray[np.uint8], output: Tensor) -> None:
+        expected = 0.75 * high + 0.25 * 255 * output[0].permute(1, 2, 0).clamp(0, 1).numpy()
         np.testing.assert_allclose(label, expected, atol=0.51)
+
+    one_way, all_ways = (
+        teacher(self_ensemble=each, whole=True, weight=0.25) for each in (False, True)
+    )
+    # Mirrored left to right, and then about the diagonal: the ways are counted in pairs.
+    labels = [one_way.label(index, low, high) for index in (8, 13)]
+    with torch.no_grad():
+        outputs = [random_network(x), random_network(x.flip(3).mT).mT.flip(3)]
+        mean = eight_ways(random_network, x)
+    for label, output in zip(labels, outputs, strict=True):
+        check(label, output)
     assert not np.array_equal(*labels)
+    for index in (8, 13):
+        label = all_ways.label(index, low, high)
+        check(label, mean)
+        assert not any(np.array_equal(label, each) for each in labels)
 
 
 def test_a_teacher_of_whole_pictures_takes_their_place(
