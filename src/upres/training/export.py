@@ -22,6 +22,7 @@ from upres.errors import ModelError, OutputError, RecipeError, TrainingError, Us
 from upres.evaluation.record import write_card
 from upres.files import replacing
 from upres.model import CARD_KEY, ModelCard, read_model
+from upres.tiles import round_up
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, recipe_from
 from upres.training.half import restore_from_half
@@ -118,7 +119,7 @@ def write_checked(graph: onnx.ModelProto, card: ModelCard, network: nn.Module, p
 
 
 def _example(channels: int, height: int, width: int, multiple_of: int) -> Tensor:
-    height, width = (-(-side // multiple_of) * multiple_of for side in (height, width))
+    height, width = (round_up(side, multiple_of) for side in (height, width))
     if height == width:  # or a swap of the two would not show
         width += multiple_of
     seed = torch.Generator().manual_seed(height)
