@@ -160,7 +160,8 @@ def test_a_large_picture_is_worked_on_alone(
         with lock:
             at_work.add(source)
             seen.append(set(at_work))
-        time.sleep(0.02)
+        # Long enough for others to begin, if they might.
+        time.sleep(0.5 if source == jobs[0].source else 0.02)
         with lock:
             at_work.remove(source)
 
