@@ -32,7 +32,7 @@ from upres.model import read_model
 from upres.resize import bicubic
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
-from upres.training.data import Patches
+from upres.training.data import Patches, pair
 from upres.training.export import load_network
 from upres.training.loop import make_step, train
 from upres.training.networks import EdsrConfig, Network, Plain, PlainConfig, SrresnetConfig, build
@@ -40,6 +40,7 @@ from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import build_optimisers
 from upres.training.run import LOG_COLUMNS, Folder
 from upres.training.transfer import Teacher, orient, warm_start
+from upres.training.validation import validate
 
 Texture = Callable[[int, int, int], NDArray[np.uint8]]
 
@@ -94,6 +95,20 @@ def test_training_learns_and_leaves_a_whole_run(
 def start_score(image: NDArray[np.uint8]) -> float:
     low = bicubic(image, scale=0.5).repeat(2, 0).repeat(2, 1)
     return metrics.psnr(metrics.luma(low[2:-2, 2:-2]), metrics.luma(image[2:-2, 2:-2]))
+
+
+def test_validation_goes_by_the_field_s_protocol(random_network: Plain, texture: Texture) -> None:
+    pictures = [texture(30, 40, 1), texture(44, 30, 2)]
+    psnr, shown = validate(random_network, [pair(picture, 2) for picture in pictures])
+    expected = []
+    for picture, (low, estimate, high) in zip(pictures, shown, strict=True):
+        with torch.no_grad():
+            output = random_network(low[None] / 255)[0].permute(1, 2, 0).numpy()
+        rounded = np.rint(output * 255).clip(0, 255).astype(np.uint8)
+        np.testing.assert_array_equal(estimate.permute(1, 2, 0), rounded)
+        np.testing.assert_array_equal(high.permute(1, 2, 0), picture)
+        expected.append(metrics.score(rounded, picture, border=2).psnr)
+    assert psnr == pytest.approx(sum(expected) / 2)
 
 
 STEPS = 600
