@@ -108,7 +108,7 @@ def chain(
 def subject(model: Model, height: int, width: int) -> Subject:
     card = model.card
     unit = card.scale * card.multiple_of
-    height, width = (-(-side // unit) * card.multiple_of for side in (height, width))
+    height, width = (tiles.round_up(side, unit) // card.scale for side in (height, width))
     return Subject(model, height, width, 2e-9 * multiply_adds_at(model, height, width))
 
 

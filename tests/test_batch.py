@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import namedtuple
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,8 @@ def test_a_large_picture_is_worked_on_alone(
         with lock:
             at_work.add(source)
             seen.append(set(at_work))
-        time.sleep(0.02)
+        # Long enough for others to begin, if they might.
+        time.sleep(0.5 if source == jobs[0].source else 0.02)
         with lock:
             at_work.remove(source)
 
@@ -167,7 +169,9 @@ def test_a_large_picture_is_worked_on_alone(
     monkeypatch.setattr(batch, "Stamp", type("Stamp", (), {"of": lambda path: (0, 0)}))
     assert enlarge_files(jobs, options, workers=8) == Summary(done=10)
     assert max(map(len, seen)) == 2
-    assert [group for group in seen if jobs[3].source in group] == [{jobs[3].source}]
+    # The first, too: what it loads and compiles, the others share.
+    for alone in (jobs[0].source, jobs[3].source):
+        assert [group for group in seen if alone in group] == [{alone}]
 
 
 def test_one_bad_file_stops_no_other(jobs: list[Job], options: Options, tmp_path: Path) -> None:
@@ -502,6 +506,45 @@ def test_wherever_the_journal_is_cut_off_it_serves(
         assert contents(tmp_path / "out") == expected
 
 
+def test_half_a_line_is_cut_off_before_more_is_written(jobs: list[Job], tmp_path: Path) -> None:
+    path, target = tmp_path / NAME, tmp_path / "p.png"
+    with opened(tmp_path, ASKED, resume=False, anew=False):
+        pass
+    path.write_bytes(path.read_bytes() + b'{"source": "')
+    target.touch()
+    with opened(tmp_path, ASKED, resume=True, anew=False) as journal:
+        journal.done(jobs[0].source, Stamp.of(jobs[0].source), target)
+        journal.commit(at_once=True)
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [line.get("output") for line in lines] == [None, "p.png"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what a descriptor is of")
+def test_a_line_follows_what_it_says_to_the_disk(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    target = out / "sub" / "p.png"
+    target.parent.mkdir(parents=True)
+    target.touch()
+    synced: list[tuple[Path, int]] = []
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((path, (out / NAME).read_bytes().count(b"\n")))
+        sync(descriptor)
+
+    with opened(out, ASKED, resume=False, anew=False) as journal:
+        monkeypatch.setattr(os, "fsync", fsync)
+        journal.done(jobs[0].source, Stamp.of(jobs[0].source), target)
+        journal.commit(at_once=True)
+    # A file, then its name and its folder's, then the second line after the header.
+    assert synced[0] == (target, 1)
+    assert sorted(synced[1:-1]) == [(out, 1), (target.parent, 1)]
+    assert synced[-1] == (out / NAME, 2)
+
+
 def test_what_is_not_as_the_journal_says_is_done_anew(
     jobs: list[Job], options: Options, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -692,6 +735,23 @@ def test_signals_that_are_ignored_stay_so(ignored: signal.Signals) -> None:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+@pytest.mark.parametrize("insist", [False, True])
+def test_a_second_ctrl_c_insists_where_it_may(insist: bool) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with stop_on_signals(insist=insist) as stop:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.raise_signal(number)
+                assert stop.is_set()
+            with pytest.raises(KeyboardInterrupt) if insist else nullcontext():
+                signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_one_process_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 import PIL.Image
 import pytest
 import torch
 from numpy.typing import NDArray
+from openvino import opset13
 
 import upres
-from upres.engine import compile_window, fast_multiples
+from upres.engine import Engine, compile_window, fast_multiples
 from upres.errors import InputError, ModelError
-from upres.inference import enlarge_windows, stages
+from upres.inference import WINDOW_BYTES, enlarge_windows, stages
 from upres.model import ModelCard, computed_in, computes_bfloat16, load_model
 from upres.pixels import from_float, to_float
 from upres.resize import bicubic
@@ -96,6 +98,19 @@ def test_what_looks_at_the_whole_picture_gets_it_whole(tmp_path: Path) -> None:
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
     got = by_windows(model, picture, window_pixels=20 * 20, strip_bytes=1)
     np.testing.assert_allclose(got, by_torch(network, picture), rtol=0, atol=2e-6)
+
+
+def test_tiled_equals_whole_where_a_model_sees_less_far_than_neutral_colours() -> None:
+    x = opset13.parameter([1, 3, -1, -1], np.float32)
+    tint = opset13.constant(np.array([1.1, 1, 0.9], np.float32).reshape(1, 3, 1, 1))
+    graph = openvino.Model([opset13.multiply(x, tint)], [x])
+    model = upres.Model(Path("tint.onnx"), ModelCard(name="tint", scale=1, halo=0), graph)
+    picture = np.full((45, 61, 3), 0.5, np.float32)
+    picture[::7, ::7, 0] = 0.51
+    whole = by_windows(model, picture)
+    assert len(np.unique(whole.reshape(-1, 3), axis=0)) > 2
+    tiled = by_windows(model, picture, window_pixels=1)
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -202,6 +217,27 @@ def test_strips_bound_what_is_kept_and_change_nothing(
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
     tiled = by_windows(model, picture, strip_bytes=12 * size[1] * 20)
     np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
+
+
+def test_windows_are_smaller_where_the_network_needs_more_memory(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(model_file)
+    shapes: list[tuple[int, int]] = []
+
+    def compiled(model: upres.Model, height: int, width: int) -> Engine:
+        shapes.append((height, width))
+        return compile_window(model, height, width)
+
+    monkeypatch.setattr("upres.inference.compile_window", compiled)
+    picture = np.random.default_rng(3).random((120, 150, 3), np.float32)
+    wide = replace(model, card=replace(model.card, network_parameters={"features": 2048}))
+    results = [by_windows(each, picture) for each in (model, wide)]
+    np.testing.assert_allclose(*results, rtol=0, atol=2e-6)
+    whole, (height, width) = shapes
+    assert whole == (120, 150)
+    # Four layers' values, in float32.
+    assert 4 * 4 * 2048 * height * width <= WINDOW_BYTES
 
 
 def test_of_the_input_only_what_windows_need_is_taken_ahead(model_file: Path) -> None:

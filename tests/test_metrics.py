@@ -124,6 +124,14 @@ def test_score_compares_luma() -> None:
     assert result.ssim == pytest.approx(expected)
 
 
+def test_score_as_grey_compares_grey_levels() -> None:
+    result = score(plain((110, 110, 110)), plain((100, 100, 100)), border=2, as_grey=True)
+    assert result.mae == pytest.approx(10)
+    assert result.psnr == pytest.approx(20 * math.log10(25.5))
+    c1 = (0.01 * 255) ** 2
+    assert result.ssim == pytest.approx((2 * 110 * 100 + c1) / (110**2 + 100**2 + c1))
+
+
 def test_score_cuts_exactly_the_border() -> None:
     reference = plain((90, 90, 90))
     frame = plain((200, 10, 30))

@@ -196,7 +196,7 @@ def enlarge_windows(
     multiple = card.multiple_of
     full = (height * card.scale, width * card.scale)
     size = size or full
-    padded = tuple(-(-side // multiple) * multiple for side in (height, width))
+    padded = tuple(tiles.round_up(side, multiple) for side in (height, width))
     source = _padded(rows, *padded)
     blocks = [next(source)]
     reductions = [reduced / whole for reduced, whole in zip(size, full, strict=True)]

@@ -49,7 +49,7 @@ def cut(
     """
     if min(length, count, multiple, unit) < 1 or halo < 0 or length % multiple:
         raise ValueError(f"cannot cut {length=} into {count=} with {halo=}, {multiple=}, {unit=}")
-    halo = _round_up(halo, multiple)
+    halo = round_up(halo, multiple)
     window = _window(length, count, halo, math.lcm(multiple, unit))
     spans: list[Span] = []
     for number in range(_count(length, window, halo)):
@@ -81,7 +81,7 @@ def plan(
     quarter is kept: that costs memory, but four times the work at most, about, where windows
     that keep a row each would cost hundreds of times as much.
     """
-    around = _round_up(halo, multiple)
+    around = round_up(halo, multiple)
     most_rows = height if max_height is None else max(max_height, 4 * around)
     max_pixels = max(max_pixels, (4 * around) ** 2)
     row_unit, column_unit = (math.lcm(multiple, unit) for unit in units)
@@ -109,7 +109,7 @@ def plan(
 
 def _window(length: int, count: int, halo: int, unit: int) -> int:
     """How long ``count`` windows have to be to cover an axis, with halos beside cuts alone."""
-    return min(length, _round_up(-(-(length + 2 * halo * (count - 1)) // count), unit))
+    return min(length, round_up(-(-(length + 2 * halo * (count - 1)) // count), unit))
 
 
 def _count(length: int, window: int, halo: int) -> int:
@@ -128,5 +128,6 @@ def _slowness(side: int, unit: int) -> float:
     return 1.5 if side % 2 else 1.15
 
 
-def _round_up(value: int, multiple: int) -> int:
+def round_up(value: int, multiple: int) -> int:
+    """The least multiple of ``multiple`` that is ``value`` or more."""
     return -(-value // multiple) * multiple

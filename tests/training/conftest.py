@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from upres.resize import bicubic
+from upres.training.networks import Network
 from upres.training.quantise import to_int8
 
 Texture = Callable[[int, int, int], NDArray[np.uint8]]
@@ -48,6 +51,22 @@ def texture() -> Texture:
         return (bicubic(random, size=(height, width)).clip(0, 1) * 255).astype(np.uint8)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def eight_ways() -> Callable[[Network, Tensor], Tensor]:
+    """Makes the mean of what a network gives for the eight ways to turn N x C x H x W."""
+
+    def mean(network: Network, x: Tensor) -> Tensor:
+        outputs = []
+        for quarters in range(4):
+            for mirrored in (False, True):
+                turned = torch.rot90(x.flip(3) if mirrored else x, quarters, (2, 3))
+                back = torch.rot90(network(turned), -quarters, (2, 3))
+                outputs.append(back.flip(3) if mirrored else back)
+        return torch.stack(outputs).mean(0)
+
+    return mean
 
 
 @pytest.fixture

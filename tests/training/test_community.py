@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -194,6 +195,9 @@ def test_files_that_hold_no_weights(tmp_path: Path, suffix: str) -> None:
     if suffix != ".safetensors":
         torch.save([torch.ones(3)], source)
         assert "holds no weights by name" in complaint(source)
+    source.unlink()
+    source.mkdir()
+    assert complaint(source).endswith(os.strerror(errno.EISDIR))
 
 
 class Bomb:

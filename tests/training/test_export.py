@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -201,6 +202,10 @@ def test_files_that_give_no_network(exported: Path, tmp_path: Path) -> None:
         assert "cannot read this" in complaint(tmp_path / f"none.{suffix}")
         (tmp_path / f"rubbish.{suffix}").write_bytes(b"rubbish" * 9)
         assert "not a" in complaint(tmp_path / f"rubbish.{suffix}")
+    folder = tmp_path / "folder.safetensors"
+    folder.mkdir()
+    assert complaint(folder).endswith(os.strerror(errno.EISDIR))
+    folder.rmdir()
     assert "not a .safetensors, .pt or .onnx file" in complaint(ROOT / "README.md")
 
     path = tmp_path / "other.pt"

@@ -4,6 +4,7 @@ import copy
 import csv
 import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 import pyvips
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,12 +32,15 @@ from upres.model import read_model
 from upres.resize import bicubic
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
-from upres.training.data import Patches
+from upres.training.data import Patches, pair
 from upres.training.export import load_network
-from upres.training.loop import train
+from upres.training.loop import make_step, train
 from upres.training.networks import EdsrConfig, Network, Plain, PlainConfig, SrresnetConfig, build
 from upres.training.networks.parts import fast_in_bfloat16
+from upres.training.optimisers import build_optimisers
+from upres.training.run import LOG_COLUMNS, Folder
 from upres.training.transfer import Teacher, orient, warm_start
+from upres.training.validation import validate
 
 Texture = Callable[[int, int, int], NDArray[np.uint8]]
 
@@ -90,6 +95,20 @@ def test_training_learns_and_leaves_a_whole_run(
 def start_score(image: NDArray[np.uint8]) -> float:
     low = bicubic(image, scale=0.5).repeat(2, 0).repeat(2, 1)
     return metrics.psnr(metrics.luma(low[2:-2, 2:-2]), metrics.luma(image[2:-2, 2:-2]))
+
+
+def test_validation_goes_by_the_field_s_protocol(random_network: Plain, texture: Texture) -> None:
+    pictures = [texture(30, 40, 1), texture(44, 30, 2)]
+    psnr, shown = validate(random_network, [pair(picture, 2) for picture in pictures])
+    expected = []
+    for picture, (low, estimate, high) in zip(pictures, shown, strict=True):
+        with torch.no_grad():
+            output = random_network(low[None] / 255)[0].permute(1, 2, 0).numpy()
+        rounded = np.rint(output * 255).clip(0, 255).astype(np.uint8)
+        np.testing.assert_array_equal(estimate.permute(1, 2, 0), rounded)
+        np.testing.assert_array_equal(high.permute(1, 2, 0), picture)
+        expected.append(metrics.score(rounded, picture, border=2).psnr)
+    assert psnr == pytest.approx(sum(expected) / 2)
 
 
 STEPS = 600
@@ -335,6 +354,38 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(
     assert not list(run.glob("*.tmp"))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_logs_that_cannot_be_written_are_named(data: Path, tmp_path: Path) -> None:
+    folder = Folder(tmp_path, writes=True)
+    folder.begin(recipe(data), 0, None)
+    for name in ("log.txt", "log.csv"):
+        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / name).symlink_to("/dev/full")
+    (tmp_path / "valid").touch()
+    pictures = [torch.zeros(3, side, side, dtype=torch.uint8) for side in (4, 8, 8)]
+    for write, why in (
+        (lambda: folder.say("text"), errno.ENOSPC),
+        (lambda: folder.log(dict.fromkeys(LOG_COLUMNS, 1.0)), errno.ENOSPC),
+        (lambda: folder.show(1, [(pictures[0], pictures[1], pictures[2])]), errno.EEXIST),
+    ):
+        with pytest.raises(TrainingError) as caught:
+            write()
+        reason = os.strerror(why)
+        assert str(caught.value) == f"{tmp_path}: cannot write the run's logs here: {reason}"
+    folder.close()
+
+
+def test_a_row_that_a_full_disk_cut_off_is_dropped_from_the_log(data: Path, tmp_path: Path) -> None:
+    for start in (0, 200):
+        folder = Folder(tmp_path, writes=True)
+        folder.begin(recipe(data), start, None)
+        folder.log(dict.fromkeys(LOG_COLUMNS, 1.0) | {"step": start + 100})
+        folder.close()
+        with (tmp_path / "log.csv").open("a") as file:
+            file.write("\n200,0.0")
+    assert [row["step"] for row in log_of(tmp_path)][:2] == ["100", "300"]
+
+
 def test_patches_must_suit_the_network(data: Path, tmp_path: Path) -> None:
     pooled = recipe(data, "network={name='pooled', features=4}", "data.patch=12")
     with pytest.raises(TrainingError, match=r"data.patch 12: pooled needs a multiple of 8"):
@@ -418,6 +469,26 @@ def test_starting_from_another_model(
             warm_start(same, [path])
 
 
+def test_the_average_follows_closely_at_first_and_then_slowly(data: Path) -> None:
+    # As TensorFlow's ExponentialMovingAverage with num_updates.
+    given = recipe(data, "optimiser.ema=0.5")
+    torch.manual_seed(0)
+    network = build(given.network, 2)
+    average = copy.deepcopy(network)
+    optimisers = build_optimisers(network, given.optimiser)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    step = make_step(given, fabric, network, average, optimisers, None)
+    low, high = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)
+    for number in range(12):
+        before = copy.deepcopy(average.state_dict())
+        step(number, low, high)
+        decay = min(0.5, (1 + number) / (10 + number))
+        for name, weight in network.state_dict().items():
+            expected = decay * before[name] + (1 - decay) * weight
+            torch.testing.assert_close(average.state_dict()[name], expected)
+    assert any((before[name] != w).any() for name, w in network.state_dict().items())
+
+
 def test_denormal_numbers_do_not_slow_training_down(data: Path, tmp_path: Path) -> None:
     def tenth_of_the_smallest() -> float:
         return float(torch.tensor([torch.finfo(torch.float32).tiny]) / 10)
@@ -468,65 +539,65 @@ def test_starting_from_the_mean_of_several(tmp_path: Path, data: Path) -> None:
         warm_start(build(PlainConfig(features=8, blocks=3), 2), [models[0], larger])
 
 
+@pytest.fixture
+def teacher(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Teacher]:
+    """Makes a teacher of ``random_network``; in float32, where equal is equal."""
+    monkeypatch.setattr("upres.training.transfer.fast_in_bfloat16", lambda _: False)
+
+    def make(scale: int = 2, **options: Any) -> Teacher:
+        config = TeacherConfig(model=model_file.name, **options)
+        return Teacher(config, model_file.parent, scale, torch.device("cpu"))
+
+    return make
+
+
 @pytest.mark.parametrize("self_ensemble", [False, True])
 def test_a_teacher_gives_its_networks_output(
     random_network: Network,
-    model_file: Path,
+    teacher: Callable[..., Teacher],
+    eight_ways: Callable[[Network, Tensor], Tensor],
     self_ensemble: bool,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # In float32, where equal is equal.
-    monkeypatch.setattr("upres.training.transfer.fast_in_bfloat16", lambda _: False)
-    config = TeacherConfig(model=model_file.name, self_ensemble=self_ensemble)
-    teacher = Teacher(config, model_file.parent, 2, torch.device("cpu"))
     x = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        expected = random_network(x)
-        if self_ensemble:
-            turned = [torch.rot90(x, k, (2, 3)) for k in range(4)]
-            turned += [t.flip(3) for t in turned]
-            outputs = [random_network(t) for t in turned]
-            back = [o.flip(3) if i > 3 else o for i, o in enumerate(outputs)]
-            expected = sum(torch.rot90(o, -i % 4, (2, 3)) for i, o in enumerate(back)) / 8
-    torch.testing.assert_close(teacher(x), expected)
+        expected = eight_ways(random_network, x) if self_ensemble else random_network(x)
+    torch.testing.assert_close(teacher(self_ensemble=self_ensemble)(x), expected)
+
+
+def test_a_teacher_teaches_its_own_scale(teacher: Callable[..., Teacher]) -> None:
     with pytest.raises(TrainingError, match=r"enlarges 2 times cannot teach 3 times"):
-        Teacher(config, model_file.parent, 3, torch.device("cpu"))
+        teacher(scale=3)
 
 
-@pytest.mark.parametrize("self_ensemble", [False, True])
 def test_a_teacher_of_whole_pictures_labels_each_turned_another_way(
     random_network: Network,
-    model_file: Path,
-    self_ensemble: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    teacher: Callable[..., Teacher],
+    eight_ways: Callable[[Network, Tensor], Tensor],
 ) -> None:
-    monkeypatch.setattr("upres.training.transfer.fast_in_bfloat16", lambda _: False)
-    config = TeacherConfig(
-        model=model_file.name, self_ensemble=self_ensemble, whole=True, weight=0.25
-    )
-    teacher = Teacher(config, model_file.parent, 2, torch.device("cpu"))
     random = np.random.default_rng(8)
     low = random.integers(0, 256, (6, 9, 3), np.uint8)
     high = random.integers(0, 256, (12, 18, 3), np.uint8)
+    x = torch.from_numpy(low).permute(2, 0, 1)[None] / 255
 
-    def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255
-        with torch.no_grad():
-            return random_network(x)[0].permute(1, 2, 0).numpy()
-
-    # Mirrored left to right, and then about the diagonal: the ways are counted in pairs.
-    ways = [
-        enlarged(low),
-        enlarged(low[:, ::-1].swapaxes(0, 1)).swapaxes(0, 1)[:, ::-1],
-    ]
-    labels = [teacher.label(index, low, high) for index in (8, 13)]
-    if self_ensemble:
-        assert np.array_equal(*labels)
-        return
-    for label, way in zip(labels, ways, strict=True):
-        expected = 0.75 * high + 0.25 * 255 * way.clip(0, 1)
+    def check(label: NDArray[np.uint8], output: Tensor) -> None:
+        expected = 0.75 * high + 0.25 * 255 * output[0].permute(1, 2, 0).clamp(0, 1).numpy()
         np.testing.assert_allclose(label, expected, atol=0.51)
+
+    one_way, all_ways = (
+        teacher(self_ensemble=each, whole=True, weight=0.25) for each in (False, True)
+    )
+    # Mirrored left to right, and then about the diagonal: the ways are counted in pairs.
+    labels = [one_way.label(index, low, high) for index in (8, 13)]
+    with torch.no_grad():
+        outputs = [random_network(x), random_network(x.flip(3).mT).mT.flip(3)]
+        mean = eight_ways(random_network, x)
+    for label, output in zip(labels, outputs, strict=True):
+        check(label, output)
     assert not np.array_equal(*labels)
+    for index in (8, 13):
+        label = all_ways.label(index, low, high)
+        check(label, mean)
+        assert not any(np.array_equal(label, each) for each in labels)
 
 
 def test_a_teacher_of_whole_pictures_takes_their_place(

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from upres.cli import app
 from upres.engine import compile_window
 from upres.errors import InputError, ModelError, OutputError, TrainingError, UsageError
+from upres.evaluation.record import write_card
 from upres.model import computes_bfloat16, int8_is_native, read_model
 from upres.training.export import load_network, save_weights
 from upres.training.networks import Plain
@@ -164,6 +165,23 @@ def test_a_model_of_float16_weights_is_quantised_like_any(
     assert card.precision == "int8"
     assert difference == pytest.approx(quantised[1], rel=0.2)
     assert set(convolutions(path)) == set(convolutions(quantised[0]))
+
+
+def test_pictures_are_shown_to_a_model_in_its_own_range_of_values(
+    tmp_path: Path, model_file: Path, images: Path, quantised: tuple[Path, float]
+) -> None:
+    # The same network, for values up to 255: between its first and last layer nothing changes.
+    graph = onnx.load(model_file)
+    factors = {"head.weight": 1 / 255, "tail.weight": 255, "tail.bias": 255}
+    for tensor in graph.graph.initializer:
+        if tensor.name in factors:
+            array = numpy_helper.to_array(tensor) * np.float32(factors.pop(tensor.name))
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    assert not factors
+    write_card(graph, dataclasses.replace(read_model(model_file).card, value_range=(0, 255)))
+    onnx.save(graph, tmp_path / "255.onnx")
+    _, _, difference = to_int8(tmp_path / "255.onnx", images, tmp_path / "int8.onnx")
+    assert difference == pytest.approx(quantised[1], rel=0.02)
 
 
 def test_the_command_quantises(model_file: Path, images: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from upres.engine import ORIENTATIONS
 from upres.model import Model
+from upres.tiles import round_up
 
 if TYPE_CHECKING:
     import openvino
@@ -58,9 +59,8 @@ def for_output(count: Callable[[int, int], int], *, scale: int, multiple_of: int
     Where 1280x720 is not ``scale`` times a size whose sides are a multiple of ``multiple_of``,
     the next larger one is counted, and its share taken.
     """
-    height, width = (
-        -(-side // (scale * multiple_of)) * multiple_of for side in (OUTPUT_HEIGHT, OUTPUT_WIDTH)
-    )
+    unit = scale * multiple_of
+    height, width = (round_up(side, unit) // scale for side in (OUTPUT_HEIGHT, OUTPUT_WIDTH))
     total = count(height, width)
     return round(total * OUTPUT_HEIGHT * OUTPUT_WIDTH / (height * width * scale**2))
 

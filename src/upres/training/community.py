@@ -12,6 +12,7 @@ from torch import nn
 
 from upres.errors import MissingExtraError, ModelError, TrainingError
 from upres.model import ModelCard
+from upres.tiles import round_up
 from upres.training.export import onnx_graph, write_checked
 
 if TYPE_CHECKING:
@@ -70,12 +71,14 @@ def _read(path: Path) -> dict[str, Any]:
     """The weights in a checkpoint, perhaps inside further dicts."""
     try:
         if path.suffix.lower() == ".safetensors":
+            path.open("rb").close()  # safetensors does not say what keeps it from reading
             return safetensors.torch.load_file(path)
         # Not by spandrel's own reader, which takes TorchScript, too: that is a program.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        reason = error.strerror or "no such file"
-        raise ModelError(f"{path}: cannot read this checkpoint: {reason}") from None
+        raise ModelError(
+            f"{path}: cannot read this checkpoint: {error.strerror or error}"
+        ) from None
     except SafetensorError:
         raise ModelError(f"{path}: not a .safetensors file, or a damaged one") from None
     except Exception:  # torch raises whatever its reader met
@@ -114,7 +117,7 @@ def _recognise(path: Path, weights: dict[str, Any]) -> ImageModelDescriptor[Any]
 def _require_plain_call(path: Path, found: ImageModelDescriptor[Any]) -> None:
     """Some need more than the picture, such as a strength, which the export would leave out."""
     size = found.size_requirements
-    side = _round_up(max(32, size.minimum), size.multiple_of)
+    side = round_up(max(32, size.minimum), size.multiple_of)
     x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
@@ -140,9 +143,9 @@ def receptive_field(
     height and width that the network takes.
     """
     network.requires_grad_(False)  # only the input's gradient is asked for
-    narrow = _round_up(max(16, minimum), multiple_of)
+    narrow = round_up(max(16, minimum), multiple_of)
     for length in (128, 1024):
-        long = _round_up(length, multiple_of)
+        long = round_up(length, multiple_of)
         reaches = [
             _reach(network, shape, scale, multiple_of) for shape in ((narrow, long), (long, narrow))
         ]
@@ -167,7 +170,3 @@ def _reach(network: nn.Module, shape: tuple[int, int], scale: int, multiple_of: 
     if low == 0 or high == shape[axis] - 1:
         return None
     return max(0, first - low, high - (first + multiple_of - 1))
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

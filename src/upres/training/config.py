@@ -25,11 +25,9 @@ from upres.training.degradations import DegradationName
 from upres.training.losses import LossName
 from upres.training.mistakes import explain
 from upres.training.networks import NetworkConfig, PlainConfig
+from upres.training.networks.parts import STRICT, PositiveInt
 from upres.training.sources import Source
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
-
-PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
@@ -37,7 +35,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 class Stage:
     """Another size of patches and batches, from a step on."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     step: PositiveInt
     patch: PositiveInt
@@ -48,7 +46,7 @@ class Stage:
 class DataConfig:
     """Where the pictures are, what degrades them, and how patches are drawn from them."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     train: Annotated[list[Source], Field(min_length=1)]
     """Relative to the data folder. A tar shard or a folder of high-resolution pictures,
@@ -94,7 +92,7 @@ class DataConfig:
 class OptimiserConfig:
     """The optimiser, and the learning rate's course."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     steps: PositiveInt
     name: Literal["adam", "adamw", "muon"] = "adam"
@@ -131,7 +129,7 @@ class TeacherConfig:
     image super-resolution", ICIP 2020: its teacher supervision.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     model: str
     """A model file, ``.safetensors`` or checkpoint of upres, relative to the recipe."""
@@ -171,7 +169,7 @@ def _listed(given: Any) -> Any:
 class Recipe:
     """One training run, completely."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     name: Annotated[str, AfterValidator(_file_name)]
     """Of the model, and so of its files."""

@@ -22,6 +22,7 @@ from upres.errors import ModelError, OutputError, RecipeError, TrainingError, Us
 from upres.evaluation.record import write_card
 from upres.files import replacing
 from upres.model import CARD_KEY, ModelCard, read_model
+from upres.tiles import round_up
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, recipe_from
 from upres.training.half import restore_from_half
@@ -118,7 +119,7 @@ def write_checked(graph: onnx.ModelProto, card: ModelCard, network: nn.Module, p
 
 
 def _example(channels: int, height: int, width: int, multiple_of: int) -> Tensor:
-    height, width = (-(-side // multiple_of) * multiple_of for side in (height, width))
+    height, width = (round_up(side, multiple_of) for side in (height, width))
     if height == width:  # or a swap of the two would not show
         width += multiple_of
     seed = torch.Generator().manual_seed(height)
@@ -155,8 +156,7 @@ def load_network(path: Path) -> tuple[Network, ModelCard]:
         else:
             raise TrainingError(f"{path}: not a .safetensors, .pt or .onnx file of upres")
     except OSError as error:
-        reason = error.strerror or "no such file"  # safetensors' own has no strerror
-        raise TrainingError(f"{path}: cannot read this file: {reason}") from None
+        raise TrainingError(f"{path}: cannot read this file: {error.strerror or error}") from None
     return network.eval(), card
 
 
@@ -165,6 +165,7 @@ def read_safetensors_card(path: Path) -> str | None:
 
     Raises ``OSError`` or ``TrainingError`` if it cannot be read.
     """
+    path.open("rb").close()  # safetensors does not say what keeps it from reading
     try:
         with safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get(CARD_KEY)

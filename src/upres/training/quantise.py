@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -88,7 +88,9 @@ def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[M
     outer = _outermost_convolutions(graph.graph)
     with replacing(target) as temporary:
         try:
-            _insert_quantisers(graph, outer, windows, temporary)
+            low, high = (np.float32(end) for end in card.value_range)
+            given = (low + window * (high - low) for window in windows)
+            _insert_quantisers(graph, outer, given, temporary)
         except Exception as error:  # the library's own are of many kinds
             raise ModelError(f"{source}: cannot be quantised: {error}") from None
         quantised = onnx.load(temporary)
@@ -134,9 +136,12 @@ def _outermost_convolutions(graph: onnx.GraphProto) -> set[str]:
 
 
 def _insert_quantisers(
-    graph: onnx.ModelProto, outer: set[str], windows: Sequence[Float32Array], target: Path
+    graph: onnx.ModelProto, outer: set[str], windows: Iterable[Float32Array], target: Path
 ) -> None:
-    """Write ``graph`` to ``target``, with all convolutions but ``outer`` in int8."""
+    """Write ``graph`` to ``target``, with all convolutions but ``outer`` in int8.
+
+    ``windows`` hold values as the graph itself takes them.
+    """
     name = graph.graph.input[0].name
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -9,7 +9,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -89,7 +90,10 @@ def prepare_folder(run: Path, recipe: Recipe, *, resume: bool, needed: int) -> N
 
 
 class Folder:
-    """Writes into a run's folder; in processes other than the first, nothing."""
+    """Writes into a run's folder; in processes other than the first, nothing.
+
+    Raises ``TrainingError`` or ``OutputError`` where that cannot be written.
+    """
 
     def __init__(self, run: Path, *, writes: bool) -> None:
         self.run = run
@@ -115,21 +119,23 @@ class Folder:
 
     def say(self, text: str) -> None:
         """Print a line, and keep it in ``log.txt``."""
-        if self.writes:
-            self.console.print(text, highlight=False, soft_wrap=True)
-            with (self.run / "log.txt").open("a", encoding="utf-8") as file:
-                file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
+        if not self.writes:
+            return
+        self.console.print(text, highlight=False, soft_wrap=True)
+        with self._writing(), (self.run / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
 
     def log(self, values: dict[str, float | None]) -> None:
         """Add a row to ``log.csv`` and points to TensorBoard's curves; None is left out."""
         if not self.writes:
             return
-        with (self.run / "log.csv").open("a", newline="") as file:
-            csv.writer(file).writerow(_format(name, values[name]) for name in LOG_COLUMNS)
-        for name, value in values.items():
-            if value is not None and name != "step":
-                self.events.add_scalar(name, value, int(values["step"] or 0))
-        self.events.flush()
+        with self._writing():
+            with (self.run / "log.csv").open("a", newline="") as file:
+                csv.writer(file).writerow(_format(name, values[name]) for name in LOG_COLUMNS)
+            for name, value in values.items():
+                if value is not None and name != "step":
+                    self.events.add_scalar(name, value, int(values["step"] or 0))
+            self.events.flush()
 
     def show(self, step: int, triples: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Write a picture of validation crops: bicubic, the network, the truth.
@@ -141,14 +147,25 @@ class Folder:
         side = min(PICTURE_SIDE, *(length for low, _, _ in triples for length in low.shape[1:]))
         picture = np.concatenate([_strip(*triple, side) for triple in triples])
         path = self.run / "valid" / f"step-{step:07d}.png"
-        path.parent.mkdir(exist_ok=True)
-        pyvips.Image.new_from_array(picture).pngsave(str(path))
-        self.events.add_image("bicubic, network, truth", picture, step, dataformats="HWC")
+        with self._writing():
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(pyvips.Image.new_from_array(picture).pngsave_buffer())
+            self.events.add_image("bicubic, network, truth", picture, step, dataformats="HWC")
 
     def close(self) -> None:
         """End TensorBoard's file."""
         if self.writes:
-            self.events.close()
+            with self._writing():
+                self.events.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # of a full disk, which names no file
+            raise TrainingError(
+                f"{self.run}: cannot write the run's logs here: {error.strerror}"
+            ) from error
 
 
 def environment(commit: str | None) -> dict[str, Any]:
@@ -189,11 +206,15 @@ def commit() -> str | None:
 
 
 def _start_log(path: Path, start: int) -> None:
-    """Begin the log, or drop the rows from after the step that is resumed from."""
+    """Begin the log, or drop the rows from after the step that is resumed from.
+
+    And one that is not whole, as a full disk may leave it.
+    """
     rows: list[list[str]] = []
     if start and path.exists():
         with path.open(newline="") as file:
-            rows = [row for row in csv.reader(file) if row[0].isdigit() and int(row[0]) <= start]
+            whole = [row for row in csv.reader(file) if len(row) == len(LOG_COLUMNS)]
+        rows = [row for row in whole if row[0].isdigit() and int(row[0]) <= start]
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file).writerows([LOG_COLUMNS, *rows])
 

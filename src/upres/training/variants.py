@@ -17,6 +17,7 @@ from upres.evaluation.record import write_card
 from upres.files import replacing
 from upres.model import Model, ModelCard, read_model
 from upres.pixels import Float32Array
+from upres.tiles import round_up
 from upres.training.export import check_target, to_onnx
 from upres.training.half import restore_from_half, store_in_half
 
@@ -48,7 +49,7 @@ def to_half(
         store_in_half(graph.graph)
         card = dataclasses.replace(model.card, scores=(), protocol=None)
         write_card(graph, card)
-        side = -(-NOISE_SIDE // card.multiple_of) * card.multiple_of
+        side = round_up(NOISE_SIDE, card.multiple_of)
         shape = (1, card.channels, side, side)
         noise = np.random.default_rng(0).random(shape, np.float32)
         with replacing(target) as temporary:
