@@ -17,8 +17,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = len(_SIGNATURE) + 12 + 13
 """Where the first chunk, IHDR, ends: all others may follow there."""
 
-_COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
-_BESIDE_PROFILE = (b"cICP",)
+_COLOUR = (b"cICP", b"mDCV", b"cLLI", b"sRGB", b"gAMA", b"cHRM")
+_BESIDE_PROFILE = (b"cICP", b"mDCV", b"cLLI")
 """What counts although there is an ICC profile, which libvips sees to."""
 
 _SIZE = b"pHYs"
@@ -28,14 +28,19 @@ _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
 _XMP = b"XML:com.adobe.xmp\0"
 """Begins the text that is XMP, which libvips sees to."""
 
+_ORIENTATION = b"exif:orientation\0"
+"""Begins, in small letters, the copy that ImageMagick and GraphicsMagick make of EXIF's, and heed
+themselves."""
+
 _LONGEST = 2**24
 """Bytes of a chunk; a longer one is passed over."""
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, *, turned: bool = False) -> bytes:
     """A PNG file's chunks on colour, proportions and text, as they stand; of others, nothing.
 
-    libvips would write text without its language, and lose what is not ASCII.
+    libvips would write text without its language, and lose what is not ASCII. Text that says how
+    to turn the picture is left out if that has been ``turned`` upright.
     """
     colour: dict[bytes, bytes] = {}
     text, size = [], b""
@@ -43,7 +48,8 @@ def read(path: Path) -> bytes:
         for kind, length in chunks(file):
             if kind in _TEXT and length < _LONGEST:
                 chunk = _whole(file, kind, length)
-                if not chunk.startswith(_XMP, 8):
+                old = turned and chunk[8:].lower().startswith(_ORIENTATION)
+                if not old and not chunk.startswith(_XMP, 8):
                     text.append(chunk)
             elif kind in _COLOUR and length < _LONGEST:
                 colour[kind] = _whole(file, kind, length)
