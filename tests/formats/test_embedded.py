@@ -189,6 +189,23 @@ def test_a_resolution_that_nobody_told_is_not_made_up(tmp_path: Path, enlarge: A
     assert b"pHYs" not in enlarge("none.png", "out.png").read_bytes()
 
 
+def test_a_resolution_that_exif_tells_is_the_target_s_own(tmp_path: Path, enlarge: Any) -> None:
+    # By the inch, by the inch without a word, and by the centimetre.
+    for number, (unit, across, down) in enumerate([(2, 300, 150), (None, 96, 96), (3, 120, 60)]):
+        exif = PIL.Image.Exif()
+        exif[282], exif[283] = float(across), float(down)
+        if unit is not None:
+            exif[296] = unit
+        inch = 2.54 if unit == 3 else 1
+        expected = pytest.approx((across * inch, down * inch), abs=0.02)
+        for suffix in ("webp", "avif"):
+            source = f"{number}.{suffix}"
+            picture().save(tmp_path / source, exif=exif)
+            for target in ("out.png", "out.tif"):
+                with PIL.Image.open(enlarge(source, target)) as after:
+                    assert after.info["dpi"] == expected, (source, target)
+
+
 def test_animated_avif_and_tiff_of_other_colours_are_refused(tmp_path: Path, enlarge: Any) -> None:
     other = picture().transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
     picture().save(tmp_path / "in.avif", save_all=True, append_images=[other], duration=100)
