@@ -206,6 +206,20 @@ def test_a_resolution_that_exif_tells_is_the_target_s_own(tmp_path: Path, enlarg
                     assert after.info["dpi"] == expected, (source, target)
 
 
+def test_of_a_resolution_alone_no_more_is_made_than_exif_of_it(
+    tmp_path: Path, enlarge: Any
+) -> None:
+    picture().save(tmp_path / "in.jpg", dpi=(300, 150))
+    picture().save(tmp_path / "in.png", dpi=(300, 150))
+    for source in ("in.jpg", "in.png"):
+        for suffix in ("jpg", "png", "webp", "avif"):
+            with PIL.Image.open(enlarge(source, f"out.{suffix}")) as after:
+                exif = after.getexif()
+                # Nothing of colours, which have no profile, being other than sRGB's.
+                assert set(exif) == {282, 283, 296}, (source, suffix)
+                assert [exif[tag] for tag in (282, 283)] == pytest.approx([300, 150], abs=0.02)
+
+
 def test_animated_avif_and_tiff_of_other_colours_are_refused(tmp_path: Path, enlarge: Any) -> None:
     other = picture().transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
     picture().save(tmp_path / "in.avif", save_all=True, append_images=[other], duration=100)
