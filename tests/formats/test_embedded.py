@@ -19,7 +19,7 @@ import tifffile
 
 from upres.errors import InputError, OutputError
 from upres.formats import Options, enlarge_file, gif, iptc
-from upres.formats.jpeg import jpeg_segments
+from upres.formats.jpeg import jpeg_quality, jpeg_segments
 from upres.formats.opening import open_photo, read_rgb8
 
 ARTIST, ORIENTATION, DESCRIPTION, EXIF, USER_COMMENT = 315, 274, 270, 34665, 37510
@@ -218,6 +218,19 @@ def test_of_a_resolution_alone_no_more_is_made_than_exif_of_it(
                 # Nothing of colours, which have no profile, being other than sRGB's.
                 assert set(exif) == {282, 283, 296}, (source, suffix)
                 assert [exif[tag] for tag in (282, 283)] == pytest.approx([300, 150], abs=0.02)
+
+
+def test_bytes_that_fill_up_before_markers_are_passed_over(tmp_path: Path, enlarge: Any) -> None:
+    file = io.BytesIO()
+    picture().save(file, "JPEG", dpi=(300, 300), quality=80, subsampling="4:2:0")
+    whole = file.getvalue()
+    # ITU-T T.81, section B.1.1.2: any marker may be preceded by bytes of 255.
+    filled = whole[:2] + b"\xff" + segment(0xFE, b"A comment") + b"\xff\xff\xff" + whole[2:]
+    (tmp_path / "in.jpg").write_bytes(filled)
+    assert jpeg_quality(tmp_path / "in.jpg") == 80
+    with PIL.Image.open(enlarge("in.jpg", "out.jpg")) as after:
+        assert after.info["comment"] == b"A comment"
+        assert after.info["dpi"] == (300, 300)
 
 
 def test_animated_avif_and_tiff_of_other_colours_are_refused(tmp_path: Path, enlarge: Any) -> None:

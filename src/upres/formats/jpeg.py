@@ -125,6 +125,9 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     if file.read(2) != b"\xff\xd8":
         return
     while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
+        if head[1] == 0xFF:  # any number of which may stand before a marker
+            file.seek(-3, 1)
+            continue
         yield head[1], file.read(max(0, int.from_bytes(head[2:], "big") - 2))
 
 
