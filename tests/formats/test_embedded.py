@@ -233,6 +233,22 @@ def test_bytes_that_fill_up_before_markers_are_passed_over(tmp_path: Path, enlar
         assert after.info["dpi"] == (300, 300)
 
 
+def test_tiff_of_other_compressions_and_layouts_is_not_called_damaged(
+    tmp_path: Path, enlarge: Any
+) -> None:
+    planes = np.moveaxis(np.asarray(picture()), 2, 0)
+    tifffile.imwrite(
+        tmp_path / "in.tif", planes, photometric="rgb", planarconfig="separate", tile=(16, 16)
+    )
+    with pytest.raises(InputError, match=r"planes of tiles, which upres does not read: convert"):
+        enlarge("in.tif", "out.tif")
+    picture().save(tmp_path / "in.tif")
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as opened:
+        opened.pages[0].tags[259].overwrite(34933)  # type: ignore[union-attr]
+    with pytest.raises(InputError, match=r"compression is one, which upres does not read: convert"):
+        enlarge("in.tif", "out.tif")
+
+
 def test_animated_avif_and_tiff_of_other_colours_are_refused(tmp_path: Path, enlarge: Any) -> None:
     other = picture().transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
     picture().save(tmp_path / "in.avif", save_all=True, append_images=[other], duration=100)
