@@ -62,15 +62,6 @@ def test_quality_of_tables_of_two_bytes_a_value(tmp_path: Path) -> None:
     assert jpeg_quality(jpeg_segments(tmp_path / "x.jpg")) == 10
 
 
-def test_quality_behind_bytes_that_fill_up(tmp_path: Path) -> None:
-    """Any number of them may come before a marker."""
-    PIL.Image.new("L", (8, 8)).save(tmp_path / "x.jpg", quality=50)
-    content = (tmp_path / "x.jpg").read_bytes()
-    (tmp_path / "x.jpg").write_bytes(content.replace(b"\xff\xdb", b"\xff\xff\xff\xdb"))
-    PIL.Image.open(tmp_path / "x.jpg").load()
-    assert jpeg_quality(jpeg_segments(tmp_path / "x.jpg")) == 50
-
-
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\xff\xd8\xff\xdb\x00\x43\x00\x10\x0b"])
 def test_no_quality_of_damaged_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(content)

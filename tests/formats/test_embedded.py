@@ -20,7 +20,7 @@ import tifffile
 from upres.errors import InputError, OutputError
 from upres.files import splice
 from upres.formats import Options, enlarge_file, gif, iptc
-from upres.formats.jpeg import jpeg_segments
+from upres.formats.jpeg import jpeg_quality, jpeg_segments
 from upres.formats.opening import open_photo, read_rgb8
 
 ARTIST, ORIENTATION, DESCRIPTION, EXIF, USER_COMMENT = 315, 274, 270, 34665, 37510
@@ -188,6 +188,66 @@ def test_a_resolution_that_nobody_told_is_not_made_up(tmp_path: Path, enlarge: A
                 assert 282 not in after.getexif() or after.getexif()[296] == 1, (source, suffix)
     assert chunk(b"pHYs", proportions) in enlarge("unit.png", "out.png").read_bytes()
     assert b"pHYs" not in enlarge("none.png", "out.png").read_bytes()
+
+
+def test_a_resolution_that_exif_tells_is_the_target_s_own(tmp_path: Path, enlarge: Any) -> None:
+    # By the inch, by the inch without a word, and by the centimetre.
+    for number, (unit, across, down) in enumerate([(2, 300, 150), (None, 96, 96), (3, 120, 60)]):
+        exif = PIL.Image.Exif()
+        exif[282], exif[283] = float(across), float(down)
+        if unit is not None:
+            exif[296] = unit
+        inch = 2.54 if unit == 3 else 1
+        expected = pytest.approx((across * inch, down * inch), abs=0.02)
+        for suffix in ("webp", "avif"):
+            source = f"{number}.{suffix}"
+            picture().save(tmp_path / source, exif=exif)
+            for target in ("out.png", "out.tif"):
+                with PIL.Image.open(enlarge(source, target)) as after:
+                    assert after.info["dpi"] == expected, (source, target)
+
+
+def test_of_a_resolution_alone_no_more_is_made_than_exif_of_it(
+    tmp_path: Path, enlarge: Any
+) -> None:
+    picture().save(tmp_path / "in.jpg", dpi=(300, 150))
+    picture().save(tmp_path / "in.png", dpi=(300, 150))
+    for source in ("in.jpg", "in.png"):
+        for suffix in ("jpg", "png", "webp", "avif"):
+            with PIL.Image.open(enlarge(source, f"out.{suffix}")) as after:
+                exif = after.getexif()
+                # Nothing of colours, which have no profile, being other than sRGB's.
+                assert set(exif) == {282, 283, 296}, (source, suffix)
+                assert [exif[tag] for tag in (282, 283)] == pytest.approx([300, 150], abs=0.02)
+
+
+def test_bytes_that_fill_up_before_markers_are_passed_over(tmp_path: Path, enlarge: Any) -> None:
+    file = io.BytesIO()
+    picture().save(file, "JPEG", dpi=(300, 300), quality=80, subsampling="4:2:0")
+    whole = file.getvalue()
+    # ITU-T T.81, section B.1.1.2: any marker may be preceded by bytes of 255.
+    filled = whole[:2] + b"\xff" + segment(0xFE, b"A comment") + b"\xff\xff\xff" + whole[2:]
+    (tmp_path / "in.jpg").write_bytes(filled)
+    assert jpeg_quality(jpeg_segments(tmp_path / "in.jpg")) == 80
+    with PIL.Image.open(enlarge("in.jpg", "out.jpg")) as after:
+        assert after.info["comment"] == b"A comment"
+        assert after.info["dpi"] == (300, 300)
+
+
+def test_tiff_of_other_compressions_and_layouts_is_not_called_damaged(
+    tmp_path: Path, enlarge: Any
+) -> None:
+    planes = np.moveaxis(np.asarray(picture()), 2, 0)
+    tifffile.imwrite(
+        tmp_path / "in.tif", planes, photometric="rgb", planarconfig="separate", tile=(16, 16)
+    )
+    with pytest.raises(InputError, match=r"planes of tiles, which upres does not read: convert"):
+        enlarge("in.tif", "out.tif")
+    picture().save(tmp_path / "in.tif")
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as opened:
+        opened.pages[0].tags[259].overwrite(34933)  # type: ignore[union-attr]
+    with pytest.raises(InputError, match=r"compression is one, which upres does not read: convert"):
+        enlarge("in.tif", "out.tif")
 
 
 def test_animated_avif_and_tiff_of_other_colours_are_refused(tmp_path: Path, enlarge: Any) -> None:

@@ -140,6 +140,27 @@ def test_text_chunks_of_png_are_kept(tmp_path: Path, model_file: Path) -> None:
         assert after.text["Comment"] == "A long text"
 
 
+def test_text_that_says_how_to_turn_is_left_out_with_the_turn(
+    tmp_path: Path, model_file: Path
+) -> None:
+    info = PIL.PngImagePlugin.PngInfo()
+    info.add_text("EXIF:Orientation", "6")  # GraphicsMagick's, beside the block of EXIF
+    info.add_text("Title", "Harbour")
+    exif = PIL.Image.Exif()
+    exif[274] = 6
+    options = Options(model=str(model_file))
+    for name, block in (("turned", exif), ("plain", None)):
+        PIL.Image.new("RGB", (8, 4)).save(tmp_path / f"{name}.png", pnginfo=info, exif=block)
+        enlarge_file(tmp_path / f"{name}.png", tmp_path / f"{name}-2.png", options)
+    with PIL.Image.open(tmp_path / "turned-2.png") as after:
+        assert isinstance(after, PIL.PngImagePlugin.PngImageFile)
+        assert (after.size, after.text) == ((8, 16), {"Title": "Harbour"})
+    with PIL.Image.open(tmp_path / "plain-2.png") as after:
+        assert isinstance(after, PIL.PngImagePlugin.PngImageFile)
+        assert after.size == (16, 8)
+        assert after.text == {"EXIF:Orientation": "6", "Title": "Harbour"}
+
+
 def test_text_chunks_that_are_not_ascii_are_kept(tmp_path: Path, model_file: Path) -> None:
     info = PIL.PngImagePlugin.PngInfo()
     info.add_text("Author", "Zo\xeb")  # as Latin-1
@@ -248,9 +269,12 @@ def test_webp_stays_lossless_or_lossy(tmp_path: Path, model_file: Path, lossless
 def test_png_says_what_its_colours_mean_as_before(
     tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch, profile: bool
 ) -> None:
-    # Linear light, the primaries of BT.2020, the transfer function of BT.2100's PQ.
+    # Linear light, the primaries of BT.2020, the transfer function of BT.2100's PQ, and the screen
+    # and light that it was made for.
     said = {
         b"cICP": bytes([9, 16, 0, 1]),
+        b"mDCV": bytes(range(24)),
+        b"cLLI": struct.pack(">II", 10_000_000, 4_000_000),
         b"gAMA": struct.pack(">I", 100_000),
         b"cHRM": struct.pack(">8I", 31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600),
     }
@@ -260,6 +284,13 @@ def test_png_says_what_its_colours_mean_as_before(
     picture = PIL.Image.effect_noise((40, 30), 50).convert("RGB")
     srgb = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
     picture.save(tmp_path / "in.png", pnginfo=info, icc_profile=srgb if profile else None)
+    content = (tmp_path / "in.png").read_bytes()
+    for kind in (b"mDCV", b"cLLI"):  # which Pillow does not write
+        assert kind not in content
+        body = kind + said[kind]
+        chunk = len(said[kind]).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+        content = content[:33] + chunk + content[33:]
+    (tmp_path / "in.png").write_bytes(content)
     # In many small steps, as with a file of many megabytes.
     monkeypatch.setattr("upres.files.SPLICE_BLOCK", 1000)
     options = Options(model=str(model_file))
@@ -268,7 +299,7 @@ def test_png_says_what_its_colours_mean_as_before(
     kinds = [kind for kind, _ in found]
     for kind, value in said.items():
         # A profile says more than gamma and primaries, and libvips brings it along.
-        expected = [value] if kind == b"cICP" or not profile else []
+        expected = [] if profile and kind in (b"gAMA", b"cHRM") else [value]
         assert [content for name, content in found if name == kind] == expected
         assert not expected or kinds.index(kind) < kinds.index(b"IDAT")
     assert (b"iCCP" in kinds) == profile

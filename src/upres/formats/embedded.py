@@ -14,7 +14,7 @@ from upres.formats import gif, iptc, jpeg, png_chunks, tiff_exif
 from upres.formats.exif import PREFIX
 from upres.formats.jpeg import Segment
 from upres.formats.png_chunks import Chunk
-from upres.formats.tiff import has_resolution, read_numbers
+from upres.formats.tiff import has_resolution, read_numbers, read_resolution
 
 _ORIENTATION = 274
 
@@ -52,6 +52,12 @@ def completed(
             # libvips sees the first segment.
             if captions := iptc.whole(segments):
                 image = _with(image, "iptc-data", captions)
+        case "webpload" | "heifload" if image.get_typeof("exif-data"):
+            # libvips does not look for it there.
+            with suppress(struct.error):
+                directories = BytesIO(image.get("exif-data").removeprefix(PREFIX))
+                if resolution := read_resolution(directories):
+                    image = image.copy(xres=resolution[0], yres=resolution[1])
     for name, block in found.items():
         if block and not image.get_typeof(name):
             image = _with(image, name, block)

@@ -18,6 +18,9 @@ _NOT_FIELDS = ("vips-", "heif-", "tile-", "exif-ifd1-", "png-comment-", "gif-com
 ``comments``)."""
 
 
+_EMPTY_EXIF = b"II*\0\x08\0\0\0" + bytes(6)
+
+
 def with_metadata(
     image: pyvips.Image, photo: Photo, *, interpretation: str, suffix: str
 ) -> tuple[pyvips.Image, bytes]:
@@ -67,6 +70,12 @@ def with_metadata(
             if not value:
                 continue
         image.set_type(kind, name, value)
+    if dots and not source.get_typeof("exif-data"):
+        # Left to libvips, it would tell more than is known: that colours are not calibrated, say.
+        whole = exif.PREFIX + exif.fitting(
+            _EMPTY_EXIF, height=height, width=image.width, dots_per_inch=dots
+        )
+        image.set_type(pyvips.GValue.blob_type, "exif-data", whole)
     if image.get_typeof("exif-data"):
         # The pixels are upright already, but the EXIF block still says how to turn them.
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)

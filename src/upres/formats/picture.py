@@ -35,6 +35,8 @@ _NOT_READ = {
     "samples out of range": "its samples are of more than 32 bits",
     "bad labq format": "its colours are CIELAB of 8 bits",
     "compression support is not configured": "its compression is one",
+    "decoding is not implemented": "its compression is one",
+    "tiled separate planes": "its samples are in planes of tiles",
     "not a whole number of bytes": "its samples are no whole bytes",
     "unsupported tiff image type": "its samples are of a kind",
     "Unsupported JPEG data precision": "its samples are of another depth than 8 bits",

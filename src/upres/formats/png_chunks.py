@@ -19,8 +19,8 @@ _BYTES_AROUND = 12
 _HEADER_END = len(_SIGNATURE) + _BYTES_AROUND + 13
 """Where the first chunk, IHDR, ends: all others may follow there."""
 
-_COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
-_BESIDE_PROFILE = (b"cICP",)
+_COLOUR = (b"cICP", b"mDCV", b"cLLI", b"sRGB", b"gAMA", b"cHRM")
+_BESIDE_PROFILE = (b"cICP", b"mDCV", b"cLLI")
 """What counts although there is an ICC profile, which libvips sees to."""
 
 _SIZE = b"pHYs"
@@ -31,6 +31,11 @@ _XMP = b"XML:com.adobe.xmp\0"
 """Begins the text that is XMP, which libvips sees to."""
 
 _READ = (*_COLOUR, *_TEXT, _SIZE, b"eXIf")
+
+_ORIENTATION = b"exif:orientation\0"
+"""Begins, in small letters, the copy that ImageMagick and GraphicsMagick make of EXIF's, and heed
+themselves."""
+
 _LONGEST = 2**24
 """Bytes of a chunk's content; that of a longer one is passed over."""
 
@@ -67,10 +72,11 @@ def read(path: Path) -> Iterator[Chunk]:
             start = file.seek(chunk.end)
 
 
-def kept(chunks: Iterable[Chunk]) -> bytes:
+def kept(chunks: Iterable[Chunk], *, turned: bool = False) -> bytes:
     """The chunks on colour, proportions and text, as they stand.
 
-    libvips would write text without its language, and lose what is not ASCII.
+    libvips would write text without its language, and lose what is not ASCII. Text that says how
+    to turn the picture is left out if that has been ``turned`` upright.
     """
     colour: dict[bytes, bytes] = {}
     text, size = [], b""
@@ -81,8 +87,10 @@ def kept(chunks: Iterable[Chunk]) -> bytes:
             colour[kind] = b""
         elif content is None:
             continue
-        elif kind in _TEXT and not content.startswith(_XMP):
-            text.append(packed(kind, content))
+        elif kind in _TEXT:
+            old = turned and content.lower().startswith(_ORIENTATION)
+            if not old and not content.startswith(_XMP):
+                text.append(packed(kind, content))
         elif kind == _SIZE and content[8:] == b"\0":  # of another unit libvips sees to it
             size = packed(kind, content)
     kinds = _BESIDE_PROFILE if b"iCCP" in colour else _COLOUR

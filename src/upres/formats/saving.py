@@ -158,7 +158,8 @@ def save(
             case ".png":
                 if not photo.has_resolution:
                     png_chunks.remove_size(path)
-                png_chunks.add(path, png_chunks.kept(photo.chunks), said, photo.meaning)
+                own = png_chunks.kept(photo.chunks, turned=photo.orientation != 1)
+                png_chunks.add(path, own, said, photo.meaning)
             case ".gif":
                 gif.add(path, said, packet)
         if suffix in TIFF and (tags or captions or not photo.has_resolution):

@@ -15,7 +15,9 @@ DIRECTORIES = (EXIF, GPS, INTEROPERABILITY)
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
-_RESOLUTION, RESOLUTION_UNIT, NO_UNIT = 282, 296, 1
+_RESOLUTION, _Y_RESOLUTION, RESOLUTION_UNIT, NO_UNIT = 282, 283, 296, 1
+_MILLIMETRES = {2: 25.4, 3: 10.0}
+"""Of a unit of resolution: an inch, which is what it is without a word, or a centimetre."""
 _INTEGERS, _RATIONALS = (3, 4), (5, 10)
 _FARTHEST = 2**62
 """A damaged file may point farther than any file system goes, which ``seek`` refuses."""
@@ -58,6 +60,26 @@ def read_numbers(file: BinaryIO, directory: int | None = None) -> dict[int, int]
 def has_resolution(tags: dict[int, int]) -> bool:
     """Whether a page's ``tags`` say how many pixels go into an inch or centimetre."""
     return _RESOLUTION in tags and tags.get(RESOLUTION_UNIT) != NO_UNIT
+
+
+def read_resolution(file: BinaryIO) -> tuple[float, float] | None:
+    """How many pixels go into a millimetre, horizontally and vertically, by the first directory.
+
+    ``None`` if it does not say. Raises ``struct.error`` if the file is damaged.
+    """
+    endian, big, start = read_header(file)
+    found = {
+        tag: values
+        for tag, kind, _, values in read_entries(file, endian, big, start, depth=0, largest=9)
+        if isinstance(values, bytes) and (tag == RESOLUTION_UNIT or kind == _RATIONALS[0])
+    }
+    unit = _MILLIMETRES.get(int.from_bytes(found.get(RESOLUTION_UNIT, b"\2"), "little"))
+    if unit is None or not {_RESOLUTION, _Y_RESOLUTION} <= found.keys():
+        return None
+    across, over, down, under = struct.unpack("<4I", found[_RESOLUTION] + found[_Y_RESOLUTION])
+    if not (across and over and down and under):
+        return None
+    return across / over / unit, down / under / unit
 
 
 def read_starts(file: BinaryIO) -> list[int]:
