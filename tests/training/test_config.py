@@ -64,6 +64,11 @@ def test_every_recipe_of_the_repository_is_valid() -> None:
         ("optimiser.weight_decay=0.1", "optimiser: weight_decay goes with name = 'adamw'"),
         ("optimiser.milestones=[10]", "optimiser: milestones go with schedule = 'step'"),
         ("optimiser.schedule='step'", "optimiser: milestones go with schedule = 'step'"),
+        ("optimiser.decay=0.1", "optimiser: decay does not go with schedule = 'cosine'"),
+        (
+            "optimiser={steps=9, schedule='step', milestones=[3], final_learning_rate=1e-9}",
+            "optimiser: final_learning_rate does not go with schedule = 'step'",
+        ),
         ("optimiser=3", "optimiser: "),
         ("name=a/b", "name: 'a/b' cannot name the model's files: give one part of a path"),
         ("name=a\\b", r"name: 'a\\\\b' cannot name the model's files"),

@@ -26,6 +26,7 @@ from upres.training.export import (
     to_onnx,
 )
 from upres.training.networks import Network, Plain, build, deployed, parameter_count
+from upres.training.sources import PairedSource
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,6 +101,16 @@ def test_the_engine_refuses_what_is_no_multiple(exported: Path) -> None:
     assert model.card.multiple_of == 4
     with pytest.raises(ModelError, match="cannot run this model on 22x24 pixels"):
         compile_window(model, 24, 22)
+
+
+def test_how_given_low_resolution_was_made_is_unknown() -> None:
+    drawn = recipe("plain")
+    pair = PairedSource(hr="hr", lr="lr")
+    given = replace(drawn, data=replace(drawn.data, train=["train", pair]))
+    degradations = [
+        make_card(each, network("plain"), None, None).degradation for each in (drawn, given)
+    ]
+    assert degradations == ["bicubic", "unknown"]
 
 
 @each

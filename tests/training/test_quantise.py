@@ -184,6 +184,17 @@ def test_pictures_are_shown_to_a_model_in_its_own_range_of_values(
     assert difference == pytest.approx(quantised[1], rel=0.02)
 
 
+def test_pictures_are_shown_in_a_size_that_the_model_takes(
+    tmp_path: Path, model_file: Path, images: Path
+) -> None:
+    graph = onnx.load(model_file)
+    write_card(graph, dataclasses.replace(read_model(model_file).card, multiple_of=6))
+    onnx.save(graph, tmp_path / "6.onnx")
+    # 66 is the first that is not smaller than 64; these pictures have 130.
+    with pytest.raises(InputError, match="no picture in it has 132 pixels a side"):
+        to_int8(tmp_path / "6.onnx", images, tmp_path / "int8.onnx")
+
+
 def test_the_command_quantises(model_file: Path, images: Path, tmp_path: Path) -> None:
     target = tmp_path / "new.onnx"
     command = ["export", str(model_file), "--int8", "--images", str(images), "-o", str(target)]

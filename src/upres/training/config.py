@@ -119,6 +119,9 @@ class OptimiserConfig:
             raise ValueError("milestones go with schedule = 'step', and it needs them")
         if self.weight_decay and self.name != "adamw":
             raise ValueError(f"weight_decay goes with name = 'adamw', not {self.name!r}")
+        unused = "final_learning_rate" if self.schedule == "step" else "decay"
+        if getattr(self, unused) != getattr(OptimiserConfig, unused):
+            raise ValueError(f"{unused} does not go with schedule = {self.schedule!r}")
 
 
 @dataclass(frozen=True)

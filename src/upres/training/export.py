@@ -27,6 +27,7 @@ from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, recipe_from
 from upres.training.half import restore_from_half
 from upres.training.networks import Network, NetworkConfig, build, deployed, parameter_count
+from upres.training.sources import PairedSource
 
 TOLERANCE = 1e-4
 """Largest difference allowed between torch and the engine, of values in [0, 1]: a
@@ -38,6 +39,8 @@ def make_card(
 ) -> ModelCard:
     """The card of a network that this recipe trained, as yet without scores."""
     structure = dataclasses.asdict(recipe.network)
+    # How low resolution was made that files give, only they know.
+    given = any(isinstance(source, PairedSource) for source in recipe.data.train)
     return ModelCard(
         name=recipe.name,
         scale=recipe.scale,
@@ -46,7 +49,7 @@ def make_card(
         network_parameters=structure,
         parameter_count=parameter_count(deployed(network)),
         multiple_of=network.multiple_of,
-        degradation=recipe.data.degradation,
+        degradation="unknown" if given else recipe.data.degradation,
         data=recipe.data.licence,
         recipe=recipe_file,
         commit=commit,

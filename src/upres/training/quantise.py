@@ -29,6 +29,7 @@ from upres.files import replacing
 from upres.model import INT8, Model, ModelCard, read_model
 from upres.pixels import Float32Array
 from upres.resize import bicubic
+from upres.tiles import round_up
 from upres.training.export import check_target
 from upres.training.half import restore_from_half
 from upres.training.sources import read_pictures
@@ -76,10 +77,11 @@ def to_int8(
 
 def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[ModelCard, float]:
     card = model.card
-    windows = list(islice(_calibration_windows(images, card.scale), PICTURES))
+    side = round_up(SIDE, card.multiple_of)
+    windows = list(islice(_calibration_windows(images, card.scale, side), PICTURES))
     if not windows:
         raise InputError(
-            f"{images}: no picture in it has {SIDE * card.scale} pixels a side, as quantising needs"
+            f"{images}: no picture in it has {side * card.scale} pixels a side, as quantising needs"
         )
     graph = onnx.load(model.path)
     restore_from_half(graph.graph)
@@ -109,14 +111,14 @@ def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[M
     return card, difference
 
 
-def _calibration_windows(images: Path, scale: int) -> Iterator[Float32Array]:
-    """Middles of pictures that were shrunk ``scale`` times: 1 x 3 x SIDE x SIDE, in [0, 1]."""
-    full = SIDE * scale
+def _calibration_windows(images: Path, scale: int, side: int) -> Iterator[Float32Array]:
+    """Middles of pictures that were shrunk ``scale`` times: 1 x 3 x side x side, in [0, 1]."""
+    full = side * scale
     for _, image in read_pictures([images]):
-        top, left = ((side - full) // 2 for side in image.shape[:2])
+        top, left = ((length - full) // 2 for length in image.shape[:2])
         if min(top, left) >= 0:
             middle = image[top : top + full, left : left + full]
-            low = bicubic(middle, size=(SIDE, SIDE)).transpose(2, 0, 1)
+            low = bicubic(middle, size=(side, side)).transpose(2, 0, 1)
             yield low[None].astype(np.float32) / np.float32(255)
 
 
