@@ -284,7 +284,8 @@ def test_a_signal_stops_it_cleanly(tmp_path: Path, model_file: Path, number: int
     arguments = ["in", "--recursive", "--model", model_file, "--output", "out"]
     process = start(*arguments, cwd=tmp_path)
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("wrote ")
+    # What a busy machine tells before is how long it will take.
+    assert any(line.startswith("wrote ") for line in process.stderr)
     asked = time.monotonic()
     process.send_signal(number)
     rest = process.communicate(timeout=60)[1]
