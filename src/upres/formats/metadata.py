@@ -17,8 +17,8 @@ _NOT_FIELDS = ("vips-", "heif-", "tile-", "exif-ifd1-", "png-comment-", "gif-com
 """What fields begin with that tell the same, or that files get otherwise (``png_chunks``,
 ``comments``)."""
 
-
 _EMPTY_EXIF = b"II*\0\x08\0\0\0" + bytes(6)
+"""A directory without entries, and none after it."""
 
 
 def with_metadata(
