@@ -52,11 +52,10 @@ def completed(
             # libvips sees the first segment.
             if captions := iptc.whole(segments):
                 image = _with(image, "iptc-data", captions)
-        case "webpload" | "heifload" if image.get_typeof("exif-data"):
+        case "webpload" | "heifload":
             # libvips does not look for it there.
             with suppress(struct.error):
-                directories = BytesIO(image.get("exif-data").removeprefix(PREFIX))
-                if resolution := read_resolution(directories):
+                if resolution := read_resolution(_exif(image)):
                     image = image.copy(xres=resolution[0], yres=resolution[1])
     for name, block in found.items():
         if block and not image.get_typeof(name):
@@ -78,7 +77,12 @@ def _with(image: pyvips.Image, name: str, block: bytes) -> pyvips.Image:
 
 def _tags(image: pyvips.Image) -> dict[int, int]:
     """Of the image's EXIF: among libvips' fields are some that the block does not have."""
-    if image.get_typeof("exif-data"):
-        with suppress(struct.error):
-            return read_numbers(BytesIO(image.get("exif-data").removeprefix(PREFIX)))
+    with suppress(struct.error):
+        return read_numbers(_exif(image))
     return {}
+
+
+def _exif(image: pyvips.Image) -> BytesIO:
+    """The image's block of EXIF, without ``PREFIX``; nothing if it has none."""
+    block = image.get("exif-data") if image.get_typeof("exif-data") else b""
+    return BytesIO(block.removeprefix(PREFIX))

@@ -17,9 +17,6 @@ _NOT_FIELDS = ("vips-", "heif-", "tile-", "exif-ifd1-", "png-comment-", "gif-com
 """What fields begin with that tell the same, or that files get otherwise (``png_chunks``,
 ``comments``)."""
 
-_EMPTY_EXIF = b"II*\0\x08\0\0\0" + bytes(6)
-"""A directory without entries, and none after it."""
-
 
 def with_metadata(
     image: pyvips.Image, photo: Photo, *, interpretation: str, suffix: str
@@ -73,7 +70,7 @@ def with_metadata(
     if dots and not source.get_typeof("exif-data"):
         # Left to libvips, it would tell more than is known: that colours are not calibrated, say.
         whole = exif.PREFIX + exif.fitting(
-            _EMPTY_EXIF, height=height, width=image.width, dots_per_inch=dots
+            tiff_exif.packed([]), height=height, width=image.width, dots_per_inch=dots
         )
         image.set_type(pyvips.GValue.blob_type, "exif-data", whole)
     if image.get_typeof("exif-data"):

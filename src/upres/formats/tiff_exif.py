@@ -64,7 +64,7 @@ def read(path: Path, directory: int | None) -> bytes | None:
         return None  # damaged: what reads the pixels will say so
     if not entries:
         return None
-    return _packed(entries)
+    return packed(entries)
 
 
 def for_jpeg(exif: bytes) -> bytes:
@@ -80,7 +80,7 @@ def for_jpeg(exif: bytes) -> bytes:
     while len(exif) > LONGEST_SEGMENT:
         _, number, directory = max(_lengths(entries), key=lambda each: each[0])
         del directory[number]
-        exif = _packed(entries)
+        exif = packed(entries)
     return exif
 
 
@@ -93,7 +93,8 @@ def _lengths(entries: list[Entry]) -> Iterator[tuple[int, int, list[Entry]]]:
             yield len(values), number, entries
 
 
-def _packed(entries: list[Entry]) -> bytes:
+def packed(entries: list[Entry]) -> bytes:
+    """A block of EXIF of those entries, with ``PREFIX``."""
     content, start = pack(entries, 8, big=False)
     return PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
 
