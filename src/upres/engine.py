@@ -143,11 +143,11 @@ def _request_of_this_thread(compiled: openvino.CompiledModel) -> openvino.InferR
 @lru_cache(maxsize=4)
 def _compile(model: Model, height: int, width: int) -> openvino.CompiledModel:
     graph = model.graph.clone()
+    if model.bfloat16:
+        _repeat_exactly(graph)
     channels, scale = model.card.channels, model.card.scale
     try:
         graph.reshape([1, channels, height, width])
-        if model.bfloat16:
-            _add_picture_in_float32(graph)
         hint = "THROUGHPUT" if height * width <= SMALL_PIXELS else "LATENCY"
         compiled = core().compile_model(
             graph,
@@ -172,14 +172,12 @@ def _compile(model: Model, height: int, width: int) -> openvino.CompiledModel:
     return compiled
 
 
-def _add_picture_in_float32(graph: openvino.Model) -> None:
+def _repeat_exactly(graph: openvino.Model) -> None:
     """Let the picture that a network adds at its end stay in float32 where all else does not.
 
-    The file has it as a convolution that repeats each of the input's channels, and convolutions
-    are what the engine computes in bfloat16, of whose 8 bits a picture would show. To add a
-    channel to all that it would be repeated for needs no convolution. That is done plane by plane,
-    so the engine shuffles planes, too: together, with AMX, in half of the time that repeating and
-    shuffling take in the layout of convolutions, pixel by pixel.
+    The file has it as a convolution that only repeats the input's channels, and convolutions
+    are what the engine computes in bfloat16, of whose 8 bits a picture would show. What follows
+    the last convolution it leaves in float32: so this makes a choice of channels of it.
     """
     import openvino.opset13 as operations
 
@@ -189,21 +187,13 @@ def _add_picture_in_float32(graph: openvino.Model) -> None:
         given, weights = node.input_value(0), _constant(node.input_value(1).get_node())
         if given.get_node().get_type_name() != "Parameter" or weights is None:
             continue
-        _, channels, height, width = given.shape
-        times = len(weights) // channels
-        if not np.array_equal(weights, np.eye(channels).repeat(times, 0)[:, :, None, None]):
+        # One input's value, as it is, for each of what comes out.
+        if weights.shape[2:] != (1, 1) or not (np.sort(weights[:, :, 0, 0]) == [0, 0, 1]).all():
             continue
+        channels = weights[:, :, 0, 0].argmax(1).astype(np.int32)
+        repeated = operations.gather(given, channels, np.int32(1))
         for reader in node.output(0).get_target_inputs():
-            total = reader.get_node()
-            if total.get_type_name() != "Add":
-                continue
-            residual = total.input_value(1 - reader.get_index())
-            planes = operations.reshape(residual, [1, channels, times, height, width], False)
-            picture = operations.reshape(given, [1, channels, 1, height, width], False)
-            added = operations.add(planes, picture)
-            joined = operations.reshape(added, [1, channels * times, height, width], False)
-            for after in total.output(0).get_target_inputs():
-                after.replace_source_output(joined.output(0))
+            reader.replace_source_output(repeated.output(0))
 
 
 def _constant(node: openvino.Node) -> NDArray[Any] | None:
