@@ -1,6 +1,11 @@
 """The command's first step, and so that ``python -m upres`` is the command, too."""
 
+import os
 import signal
+
+# NumPy's products of matrices, small ones here, on the thread that asks for them: others would
+# spin afterwards, in case there is another, on the cores that the engine wants.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def main() -> None:

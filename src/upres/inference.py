@@ -27,7 +27,6 @@ from upres.model import (
 )
 from upres.pixels import (
     FILL_RADIUS,
-    LUMA,
     NEUTRAL_RADIUS,
     Float32Array,
     copy_planes,
@@ -35,6 +34,7 @@ from upres.pixels import (
     from_float,
     keep_in_range,
     keep_neutral,
+    luma,
     to_float,
 )
 from upres.resize import apply_taps, bicubic_taps
@@ -281,7 +281,7 @@ def _run(engine: Engine, window: Float32Array, alpha: bool) -> Float32Array:
         parts.append(keep_neutral(engine(colour[None])[0], colour))
     for channel in range(3 if colours >= 3 else 0, window.shape[2]):
         grey = np.repeat(window[None, None, :, :, channel], 3, axis=1)
-        parts.append(np.tensordot(LUMA, engine(grey)[0], 1)[None])
+        parts.append(luma(engine(grey)[0])[None])
     if colours == 4:
         planes = np.concatenate(parts)
         for plane, given in zip(planes, np.moveaxis(window, 2, 0), strict=True):
