@@ -1,7 +1,9 @@
-"""The benchmark's arithmetic; what it times is not tested."""
+"""The benchmark's arithmetic, and that it runs; what it times is not tested."""
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -50,3 +52,14 @@ def test_peak_memory_is_the_commands_own(measuring: ModuleType, tmp_path: Path) 
     used = measuring.peak_memory([sys.executable, "-c", script], tmp_path)
     assert held.nbytes / 2**20 > used
     assert 35 < used - bare < 60
+
+
+def test_the_benchmark_of_speed_runs(model_file: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "bench.py"
+    if not script.is_file():
+        pytest.skip("needs benchmarks/, which a source distribution does not have")
+    target = tmp_path / "speed.md"
+    options = ["--quick", "--rounds", "1", "--model", str(model_file), "--output", str(target)]
+    subprocess.run([sys.executable, str(script), *options], check=True, capture_output=True)
+    assert "mean nothing" in target.read_text("utf-8")
+    assert model_file.stem in json.loads((tmp_path / "speed.json").read_text("utf-8"))["models"]

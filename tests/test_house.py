@@ -94,6 +94,21 @@ def test_the_command_imports_the_heavy_layers_inside_functions_only() -> None:
     assert set(imported_layers(tree)) & HEAVY, "else this test sees nothing"
 
 
+def test_no_matrix_library_is_asked_beside_the_engine() -> None:
+    # Its threads spin for 50 ms after each product, on the cores that the engine wants.
+    products = {"dot", "einsum", "matmul", "tensordot", "vdot", "inner"}
+    for name in ("pixels", "engine", "tiles", "inference"):
+        for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))):
+            assert not isinstance(node, ast.MatMult), name
+            assert not (isinstance(node, ast.Attribute) and node.attr in products), name
+    # Of the command, where pictures are reduced by such products, it has one thread.
+    code = "import upres.__main__, sys, os; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    bare = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    command = [sys.executable, "-c", code + "; assert 'numpy' not in sys.modules"]
+    result = subprocess.run(command, env=bare, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "1"
+
+
 def test_modules_are_short_enough_to_read() -> None:
     lengths = {
         str(p.relative_to(PACKAGE)): len(p.read_text("utf-8").splitlines()) for p in modules()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,36 @@ def test_the_engine_takes_windows_whose_memory_is_in_any_order(model_file: Path,
         view = pixels.transpose(2, 0, 1)[None]
         assert not view.flags.c_contiguous
         np.testing.assert_array_equal(engine(view), engine(np.ascontiguousarray(view)))
+
+
+@pytest.mark.parametrize("side", [24, 200])  # beside each other, and one at a time
+def test_results_share_memory_only_with_those_that_nobody_has(model_file: Path, side: int) -> None:
+    engine = compile_window(load_model(model_file), side, side)
+    windows = np.random.default_rng(0).random((3, 1, 3, side, side), np.float32)
+    expected = [engine(window).copy() for window in windows]
+    view = np.moveaxis(engine(windows[0])[0, :, 3:], 0, 2)
+    place = view.__array_interface__["data"][0]
+    samples = memoryview(view)
+    again = engine(windows[1])
+    assert np.array_equal(view, np.moveaxis(expected[0][0, :, 3:], 0, 2))
+    del view
+    engine(windows[2])
+    assert np.array_equal(again, expected[1])
+    later = engine(windows[2])[0, :, 3:]
+    assert later.__array_interface__["data"][0] != place  # that samples show still
+    del samples, again, later
+    results = [engine(windows[0]) for _ in range(3)]
+    assert place in [r[0, :, 3:].__array_interface__["data"][0] for r in results]
+
+
+@pytest.mark.parametrize("side", [24, 200])
+def test_threads_may_share_an_engine(model_file: Path, side: int) -> None:
+    engine = compile_window(load_model(model_file), side, side)
+    windows = np.random.default_rng(0).random((40, 1, 3, side, side), np.float32)
+    expected = [engine(window) for window in windows]
+    with ThreadPoolExecutor(4) as threads:
+        for result, right in zip(threads.map(engine, windows), expected, strict=True):
+            assert np.array_equal(result, right)
 
 
 def test_a_halo_too_small_would_show(model_file: Path) -> None:
