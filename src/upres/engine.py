@@ -210,37 +210,52 @@ def _compile(model: Model, height: int, width: int) -> openvino.CompiledModel:
 def _add_picture_in_float32(graph: openvino.Model) -> None:
     """Let the picture that a network adds at its end stay in float32 where all else does not.
 
-    The file has it as a convolution that repeats each of the input's channels, and convolutions
-    are what the engine computes in bfloat16, of whose 8 bits a picture would show. To add a
-    channel to all that it would be repeated for needs no convolution. That is done plane by plane,
-    so the engine shuffles planes, too: faster than where the channels come last.
+    The file has it as a convolution that repeats each of the input's channels, which is added to
+    the last convolution, and the sum is shuffled. Convolutions are what the engine computes in
+    bfloat16, of whose 8 bits a picture would show. So the picture is added after the shuffle, each
+    row to all that come of it. And the shuffle becomes one transposition, of what has its channels
+    last, as convolutions give it: otherwise the engine reorders it before, and as slowly.
     """
-    import openvino.opset13 as operations
+    import openvino.opset13 as ops
 
-    for node in graph.get_ordered_ops():
-        if node.get_type_name() != "Convolution":
+    for shuffle in graph.get_ordered_ops():
+        if shuffle.get_type_name() != "DepthToSpace":
             continue
-        given, weights = node.input_value(0), _constant(node.input_value(1).get_node())
-        if given.get_node().get_type_name() != "Parameter" or weights is None:
+        total, scale = shuffle.input_value(0).get_node(), shuffle.get_attributes()["block_size"]
+        if total.get_type_name() != "Add" or shuffle.get_attributes()["mode"] != "depth_first":
             continue
-        _, channels, height, width = given.shape
-        times = len(weights) // channels
-        if not np.array_equal(weights, np.eye(channels).repeat(times, 0)[:, :, None, None]):
+        for index in (0, 1):
+            picture = _repeated(total.input_value(index).get_node(), scale**2)
+            if picture is not None:
+                break
+        else:
             continue
-        for reader in node.output(0).get_target_inputs():
-            total = reader.get_node()
-            if total.get_type_name() != "Add":
-                continue
-            # Bounds that nothing meets are computed together with the last convolution, which then
-            # gives float32, and not bfloat16 to what follows: that would cost up to half a level.
-            bound = np.finfo(np.float32).max
-            residual = operations.clamp(total.input_value(1 - reader.get_index()), -bound, bound)
-            planes = operations.reshape(residual, [1, channels, times, height, width], False)
-            picture = operations.reshape(given, [1, channels, 1, height, width], False)
-            added = operations.add(planes, picture)
-            joined = operations.reshape(added, [1, channels * times, height, width], False)
-            for after in total.output(0).get_target_inputs():
-                after.replace_source_output(joined.output(0))
+        _, channels, height, width = picture.shape
+        # Bounds that nothing meets are computed together with the last convolution, which then
+        # gives float32, and not bfloat16 to what follows: that would cost up to half a level.
+        bound = np.finfo(np.float32).max
+        last = ops.transpose(ops.clamp(total.input_value(1 - index), -bound, bound), [0, 2, 3, 1])
+        squares = ops.reshape(last, [height, width, channels, scale, scale], False)
+        rows = ops.transpose(squares, [2, 0, 3, 1, 4])
+        rows = ops.reshape(rows, [channels, height, scale, width * scale], False)
+        columns = np.arange(width, dtype=np.int32).repeat(scale)
+        wide = ops.gather(ops.reshape(picture, [channels, height, 1, width], False), columns, 3)
+        whole = ops.reshape(
+            ops.add(rows, wide), [1, channels, height * scale, width * scale], False
+        )
+        for reader in shuffle.output(0).get_target_inputs():
+            reader.replace_source_output(whole.output(0))
+
+
+def _repeated(node: openvino.Node, times: int) -> openvino.Output | None:
+    """The graph's input, if ``node`` is a convolution that only repeats its channels."""
+    if node.get_type_name() != "Convolution":
+        return None
+    given, weights = node.input_value(0), _constant(node.input_value(1).get_node())
+    if given.get_node().get_type_name() != "Parameter" or weights is None:
+        return None
+    repeat = np.eye(given.shape[1]).repeat(times, 0)[:, :, None, None]
+    return given if np.array_equal(weights, repeat) else None
 
 
 def _constant(node: openvino.Node) -> NDArray[Any] | None:
