@@ -30,6 +30,11 @@ ORIENTATIONS = [(flips, turned) for flips in ((), (2,), (3,), (2, 3)) for turned
 """The eight ways to flip a picture, N x C x H x W, along axes, and then to swap the last two."""
 
 
+KEPT_BYTES = 2**24
+"""Windows whose result takes at most this many leave their memory to the next picture's. Of larger
+ones, whose pictures take longer anyway, it may be wanted for other things meanwhile."""
+
+
 AMX_WIDTH = 16
 """With AMX, windows whose width is a multiple of this are up to four times as fast as others, as
 processors take as many pixels of a row at once. Measured: benchmarks/WIDTHS.md."""
@@ -111,13 +116,14 @@ def _self_ensembled(upright: Engine, turned: Engine) -> Engine:
 
 def _compile_network(model: Model, height: int, width: int) -> Engine:
     compiled = _compile(model, height, width)
-    if height * width > SMALL_PIXELS:
-        return _latest_request(compiled)
-    return lambda window: _request_of_this_thread(compiled)(window)
+    if height * width <= SMALL_PIXELS:
+        return lambda window: _request_of_this_thread(compiled)(window)
+    result_bytes = 4 * math.prod(compiled.output(0).shape)
+    return _latest_request(compiled) if result_bytes <= KEPT_BYTES else _Request(compiled)
 
 
 class _Request:
-    """Runs a compiled model, a window at a time, in memory that is kept for the next one.
+    """Runs a compiled model, a window at a time, in memory that it keeps for the next one.
 
     To fetch new memory from the system takes time: for the results of ``fast`` x4 in int8 up to
     10 ms beside 17 of computing, where the system is a virtual one, and for what is between its
@@ -159,8 +165,8 @@ class _Request:
 
 @lru_cache(maxsize=1)
 def _latest_request(compiled: openvino.CompiledModel) -> _Request:
-    """The one for large windows. Another beside it would take memory, more than 100 MB, and gain
-    nothing, as one takes all cores.
+    """The one for windows that are not small. Another beside it would gain nothing, as one takes
+    all cores.
     """
     return _Request(compiled)
 

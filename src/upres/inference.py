@@ -112,6 +112,7 @@ def enlarge(
         rows, columns, kept = block.shape
         place = result[top : top + rows, left : left + columns, :kept]
         copy_planes(place, from_float(block, image.dtype))
+        del block  # its memory is for the next one
     return result if image.ndim == 3 else result[:, :, 0]
 
 
@@ -238,6 +239,7 @@ def enlarge_windows(
             if size != full:
                 np.clip(window, 0, 1, out=window)
             yield y, x, np.moveaxis(window, 0, 2)
+            del window  # its memory is for the next one
             done += 1
             if progress:
                 progress(done / total)

@@ -266,6 +266,7 @@ def _enlarge_frame(
                 progress=partial(_share, progress, done, share) if progress else None,
             ):
                 (store if last else spool.write)(top, left, block)
+                del block  # its memory is for the next one
             if not last:
                 height, width = shape[:2]
                 rows = spool.blocks()
