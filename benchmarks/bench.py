@@ -35,7 +35,7 @@ from measuring import (
     write_picture,
 )
 from upres import tiles
-from upres.engine import compile_window, fast_multiples
+from upres.engine import SMALL_PIXELS, compile_window, fast_multiples
 from upres.errors import ModelError, TrainingError
 from upres.evaluation.complexity import graph_multiply_adds, multiply_adds_at
 from upres.formats.opening import read_rgb8
@@ -104,8 +104,10 @@ def chain(
     result = ops.slice(result, np.array([0]), np.array([1]), np.array([1]), np.array([1]))
     graph = openvino.Model([result], [picture])
     gflop = 2e-9 * graph_multiply_adds(graph, (1, channels, side, side))
-    hint = "bf16" if precision == "bf16" else "f32"
-    settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "PERFORMANCE_HINT": "THROUGHPUT" if side * side <= SMALL_PIXELS else "LATENCY",
+    }
     request = core().compile_model(graph, "CPU", settings).create_infer_request()
     window = rng.random((1, channels, side, side), np.float32)
 
