@@ -35,7 +35,7 @@ from measuring import (
     write_picture,
 )
 from upres import tiles
-from upres.engine import SMALL_PIXELS, compile_window, fast_multiples
+from upres.engine import compile_settings, compile_window, fast_multiples
 from upres.errors import ModelError, TrainingError
 from upres.evaluation.complexity import graph_multiply_adds, multiply_adds_at
 from upres.formats.opening import read_rgb8
@@ -104,10 +104,7 @@ def chain(
     result = ops.slice(result, np.array([0]), np.array([1]), np.array([1]), np.array([1]))
     graph = openvino.Model([result], [picture])
     gflop = 2e-9 * graph_multiply_adds(graph, (1, channels, side, side))
-    settings = {
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-        "PERFORMANCE_HINT": "THROUGHPUT" if side * side <= SMALL_PIXELS else "LATENCY",
-    }
+    settings = compile_settings(side, side, bfloat16=precision == "bf16")
     request = core().compile_model(graph, "CPU", settings).create_infer_request()
     window = rng.random((1, channels, side, side), np.float32)
 

@@ -181,6 +181,14 @@ def _request_of_this_thread(compiled: openvino.CompiledModel) -> _Request:
     return request
 
 
+def compile_settings(height: int, width: int, *, bfloat16: bool) -> dict[str, str]:
+    """What OpenVINO is told of a graph for windows of ``height`` x ``width``."""
+    return {
+        "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
+        "PERFORMANCE_HINT": "THROUGHPUT" if height * width <= SMALL_PIXELS else "LATENCY",
+    }
+
+
 @lru_cache(maxsize=4)
 def _compile(model: Model, height: int, width: int) -> openvino.CompiledModel:
     graph = model.graph.clone()
@@ -189,15 +197,8 @@ def _compile(model: Model, height: int, width: int) -> openvino.CompiledModel:
         graph.reshape([1, channels, height, width])
         if model.bfloat16:
             _add_picture_in_float32(graph)
-        hint = "THROUGHPUT" if height * width <= SMALL_PIXELS else "LATENCY"
-        compiled = core().compile_model(
-            graph,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": "bf16" if model.bfloat16 else "f32",
-                "PERFORMANCE_HINT": hint,
-            },
-        )
+        settings = compile_settings(height, width, bfloat16=model.bfloat16)
+        compiled = core().compile_model(graph, "CPU", settings)
     except RuntimeError as error:
         raise ModelError(
             f"{model.path}: the engine cannot run this model on {width}x{height} pixels"
