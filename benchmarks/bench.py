@@ -34,12 +34,13 @@ from measuring import (
     table,
     write_picture,
 )
-from upres import tiles
-from upres.engine import compile_settings, compile_window, fast_multiples
+from upres.engine.machine import bfloat16_is_native
+from upres.engine.openvino import compile_settings, compile_window, fast_multiples
+from upres.enlarging import tiles
 from upres.errors import ModelError, TrainingError
 from upres.evaluation.complexity import graph_multiply_adds, multiply_adds_at
-from upres.formats.opening import read_rgb8
-from upres.model import (
+from upres.formats.image.opening import read_rgb8
+from upres.models import (
     DEFAULT_MODEL,
     INT8,
     Model,
@@ -48,8 +49,7 @@ from upres.model import (
     load_model,
     shipped_models,
 )
-from upres.processor import bfloat16_is_native
-from upres.resize import bicubic
+from upres.raster.resize import bicubic
 
 HELP_LIMIT = 0.5
 PHOTOGRAPH = Path(__file__).parents[1] / "demo" / "chelsea.png"
@@ -263,7 +263,7 @@ def speed_sections(subjects: Sequence[Subject], rates: Rates, times: Times) -> s
         table(network_header, networks),
         "## Enlarging a picture",
         "`upres.enlarge`: 8-bit array in, 8-bit array out, conversions and windows included, "
-        "the model loaded and compiled before. Bicubic: `upres.resize.bicubic` of the same "
+        "the model loaded and compiled before. Bicubic: `upres.raster.resize.bicubic` of the same "
         "array. PyTorch: the same network alone, always in float32, not compiled; `-` where "
         "PyTorch is not installed, the network is not one that upres builds, or the model is "
         "self-ensembled.",

@@ -23,8 +23,8 @@ import numpy as np
 import pyvips
 
 from measuring import Item, machine, measure, peak_memory, ratios, spread, table
-from upres.engine import compile_window
-from upres.model import DEFAULT_MODEL, Precision, at_precision, load_model
+from upres.engine.openvino import compile_window
+from upres.models import DEFAULT_MODEL, Precision, at_precision, load_model
 
 LIMIT = 2.0
 """How many times the network's own time the folder may take."""

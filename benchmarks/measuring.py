@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upres.resize import bicubic
+from upres.raster.resize import bicubic
 
 LEAST_SECONDS = 0.2
 """What takes less is run several times over per round."""

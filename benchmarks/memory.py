@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from measuring import machine, peak_memory, table, write_picture
-from upres.model import DEFAULT_MODEL, load_model
+from upres.models import DEFAULT_MODEL, load_model
 
 LIMIT = 700
 """MiB that the process may hold, whatever the size of the picture."""

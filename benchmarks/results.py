@@ -25,9 +25,9 @@ from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Rgb8, find_pairs, read_pair
 from upres.evaluation.plots import Point, scatter
 from upres.evaluation.tables import short_number
-from upres.metrics import PROTOCOL
-from upres.model import INT8, ModelCard, SetScore, load_model, shipped_models
-from upres.resize import bicubic
+from upres.models import INT8, ModelCard, SetScore, load_model, shipped_models
+from upres.raster.metrics import PROTOCOL
+from upres.raster.resize import bicubic
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "results.md"

@@ -14,9 +14,9 @@ from statistics import median
 import numpy as np
 
 from measuring import Item, machine, measure, spread, table
-from upres.engine import AMX_WIDTH, compile_window
-from upres.model import INT8, Precision, computed_in, load_model
-from upres.processor import bfloat16_is_native
+from upres.engine.machine import bfloat16_is_native
+from upres.engine.openvino import AMX_WIDTH, compile_window
+from upres.models import INT8, Precision, computed_in, load_model
 
 HEIGHT = 240
 WIDTHS = range(352, 433)

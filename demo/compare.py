@@ -8,9 +8,10 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from upres.formats import Options, enlarge_file
-from upres.formats.opening import read_rgb8
-from upres.resize import bicubic
+from upres.enlarging.files import enlarge_file
+from upres.enlarging.options import Options
+from upres.formats.image.opening import read_rgb8
+from upres.raster.resize import bicubic
 
 HERE = Path(__file__).parent
 PHOTO = HERE / "chelsea.png"

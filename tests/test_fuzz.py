@@ -23,8 +23,8 @@ import tifffile
 from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 
-from upres.batch import UNEXPECTED
-from upres.formats import OUTPUT_SUFFIXES
+from upres.formats.registry import OUTPUT_SUFFIXES
+from upres.runs.batch import UNEXPECTED
 
 DEFAULT_CASES = 200
 CASES = int(os.environ.get("UPRES_FUZZ_CASES", DEFAULT_CASES))
@@ -38,7 +38,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data" / "inputs" / "photo"
 
 WORKER = """
 import contextlib, io, json, sys, traceback
-from upres.cli import main
+from upres.cli.main import main
 for line in sys.stdin:
     sys.argv = ["upres", "enlarge", *json.loads(line)]
     code, errors = None, io.StringIO()

@@ -15,31 +15,20 @@ import upres
 
 PACKAGE = Path(upres.__file__).parent
 
-# A module may import from those before it only.
-LAYERS = [
-    "errors",
-    "resize",
-    "metrics",
-    "pixels",
-    "processor",
-    "card_rules",
-    "probing",
-    "model",
-    "engine",
-    "tiles",
-    "inference",
-    "files",
-    "formats",
-    "jobs",
-    "journal",
-    "streams",
-    "batch",
-    "console",
-    "cli_enlarge",
-    "cli",
-    "evaluation",
-    "training",
-    "web",
+# The rooms, from the ground up. A file may import from its own room and from those before it only.
+ROOMS = [
+    {"errors"},
+    {"signals", "files", "card"},
+    {"raster"},
+    {"engine"},
+    {"formats"},
+    {"models"},
+    {"enlarging"},
+    {"fusing"},
+    {"runs"},
+    {"training", "evaluation"},  # side by side: neither imports from the other
+    {"cli"},
+    {"service"},
 ]
 HEAVY = {"evaluation", "training", "web"}
 EXTRAS = {"torch", "onnx", "onnxscript", "skimage", "matplotlib", "onnxruntime"}
@@ -49,55 +38,83 @@ def modules() -> list[Path]:
     return sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem[:2] != "__")
 
 
-def layer(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def name_of(path: Path) -> str:
+    """``upres.raster.resize``; of a package's ``__init__``, the package's."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_layers(tree: ast.AST) -> Iterator[str]:
+NAMES = {name_of(path) for path in modules()}
+
+
+def imported_modules(tree: ast.AST) -> Iterator[str]:
+    """Of upres, each module that is imported, wherever in the file."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
-            if node.module == "upres":
-                names = [f"upres.{alias.name}" for alias in node.names]
+            base = node.module or ""
+            # ``from upres.raster import resize`` imports a module, not a name of a package.
+            names = [f"{base}.{alias.name}" for alias in node.names]
+            names = [name if name in NAMES else base for name in names]
         else:
             continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "upres" and len(parts) > 1 and parts[1] in LAYERS:
-                yield parts[1]
+        yield from (name for name in names if name in NAMES)
+
+
+def imported_rooms(tree: ast.AST) -> set[str]:
+    return {name.split(".")[1] for name in imported_modules(tree)}
+
+
+def level(name: str) -> int:
+    return next(i for i, rooms in enumerate(ROOMS) if name.split(".")[1] in rooms)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_from_those_above_it(path: Path) -> None:
-    own = LAYERS.index(layer(path))
-    for other in imported_layers(ast.parse(path.read_text("utf-8"))):
-        if layer(path) == "cli" and other in HEAVY:
-            continue  # inside functions only: the next test
-        assert LAYERS.index(other) <= own, f"{path.name} must not import upres.{other}"
+def test_a_file_imports_only_from_its_room_and_those_below(path: Path) -> None:
+    own = name_of(path)
+    for other in imported_modules(ast.parse(path.read_text("utf-8"))):
+        same_room = other.split(".")[1] == own.split(".")[1]
+        assert same_room or level(other) < level(own), f"{own} must not import {other}"
+
+
+def at_import(tree: ast.Module) -> ast.Module:
+    """What runs when a file is imported: no functions, and nothing for type checkers alone."""
+
+    class Only(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:  # noqa: N802
+            return None
+
+        def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802
+            return None if ast.unparse(node.test) == "TYPE_CHECKING" else node
+
+    return Only().visit(tree)  # type: ignore[no-any-return]
+
+
+def test_there_are_no_circles_within_rooms_either() -> None:
+    # By all imports, inside functions, too: a circle there is one that waits.
+    needs = {
+        name_of(path): {*imported_modules(ast.parse(path.read_text("utf-8")))} - {name_of(path)}
+        for path in modules()
+    }
+    # A package's own ``__init__`` and the files in it may name each other.
+    done: set[str] = set()
+    while len(done) < len(needs):
+        free = {name for name, others in needs.items() if name not in done and others <= done}
+        assert free, "circle among " + ", ".join(sorted(set(needs) - done))
+        done |= free
 
 
 def test_the_command_imports_the_heavy_layers_inside_functions_only() -> None:
-    tree = ast.parse((PACKAGE / "cli.py").read_text("utf-8"))
-    typing_only = "TYPE_CHECKING"
-    top_level = ast.Module(
-        [
-            node
-            for node in tree.body
-            if not isinstance(node, ast.FunctionDef)
-            and not (isinstance(node, ast.If) and ast.unparse(node.test) == typing_only)
-        ],
-        [],
-    )
-    assert not set(imported_layers(top_level)) & HEAVY
-    assert set(imported_layers(tree)) & HEAVY, "else this test sees nothing"
+    tree = ast.parse((PACKAGE / "cli" / "main.py").read_text("utf-8"))
+    assert imported_rooms(tree) & HEAVY, "else this test sees nothing"
+    assert not imported_rooms(at_import(tree)) & HEAVY
 
 
 def test_no_matrix_library_is_asked_beside_the_engine() -> None:
     # Its threads spin for 50 ms after each product, on the cores that the engine wants.
     products = {"dot", "einsum", "matmul", "tensordot", "vdot", "inner"}
-    for name in ("pixels", "engine", "tiles", "inference"):
+    for name in ("raster/pixels", "engine/openvino", "enlarging/tiles", "enlarging/windows"):
         for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))):
             assert not isinstance(node, ast.MatMult), name
             assert not (isinstance(node, ast.Attribute) and node.attr in products), name
@@ -165,7 +182,7 @@ def loaded_modules(code: str, *arguments: str, **environment: str) -> set[str]:
 
 RUN_COMMAND = """
 import sys
-from upres.cli import main
+from upres.cli.main import main
 try:
     main()
 except SystemExit as end:

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from upres.metrics import PROTOCOL
-from upres.model import ModelCard, SetScore
+from upres.models import ModelCard, SetScore
+from upres.raster.metrics import PROTOCOL
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

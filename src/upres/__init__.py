@@ -17,26 +17,26 @@ from typing import TYPE_CHECKING, Any
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
+    from upres.enlarging.windows import enlarge as enlarge
     from upres.errors import InputError as InputError
     from upres.errors import ModelError as ModelError
     from upres.errors import OutputError as OutputError
     from upres.errors import UpresError as UpresError
-    from upres.inference import enlarge as enlarge
-    from upres.model import Model as Model
-    from upres.model import ModelCard as ModelCard
-    from upres.model import load_model as load_model
+    from upres.models import Model as Model
+    from upres.models import ModelCard as ModelCard
+    from upres.models import load_model as load_model
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "InputError": "upres.errors",
-    "Model": "upres.model",
-    "ModelCard": "upres.model",
+    "Model": "upres.models",
+    "ModelCard": "upres.models",
     "ModelError": "upres.errors",
     "OutputError": "upres.errors",
     "UpresError": "upres.errors",
-    "enlarge": "upres.inference",
-    "load_model": "upres.model",
+    "enlarge": "upres.enlarging.windows",
+    "load_model": "upres.models",
 }
 
 __all__ = ["__version__", *_HOMES]

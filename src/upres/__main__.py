@@ -14,7 +14,7 @@ def main() -> None:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from upres.cli import main
+    from upres.cli.main import main
 
     signal.signal(signal.SIGINT, before)
     main()

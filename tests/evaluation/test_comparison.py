@@ -270,7 +270,7 @@ def test_without_the_pages_packages(
 def test_the_command_needs_no_torch(tmp_path: Path, write_run: WriteRun) -> None:
     for name, features in (("a", 32), ("b", 64)):
         write_run(tmp_path / name, features=features)
-    code = "import sys; sys.modules['torch'] = None; from upres.cli import main; main()"
+    code = "import sys; sys.modules['torch'] = None; from upres.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "compare", "a", "b", "--output", "out"],
         cwd=tmp_path,

@@ -23,9 +23,9 @@ from upres.evaluation.compression import Jpeg, through_jpeg
 from upres.evaluation.datasets import find_pairs, read_pair
 from upres.evaluation.record import record_scores, write_card
 from upres.evaluation.report import write_report
-from upres.metrics import PROTOCOL, score
-from upres.model import Model, ModelCard, read_model
-from upres.resize import bicubic
+from upres.models import Model, ModelCard, read_model
+from upres.raster.metrics import PROTOCOL, score
+from upres.raster.resize import bicubic
 
 Rgb8 = NDArray[np.uint8]
 
@@ -222,7 +222,7 @@ def test_bad_tar_files(tmp_path: Path, model_file: Path) -> None:
 
 def command(folder: Path, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", f"{code}\nfrom upres.cli import main\nmain()"]
+        [sys.executable, "-c", f"{code}\nfrom upres.cli.main import main\nmain()"]
         + [str(argument) for argument in arguments],
         cwd=folder,
         capture_output=True,
@@ -278,7 +278,7 @@ def test_models_says_which_protocol_is_whose(tmp_path: Path, model_file: Path) -
         proto = onnx.load(model_file)
         write_card(proto, ModelCard(name=name, scale=2, halo=6, protocol=protocol))
         onnx.save(proto, tmp_path / f"{name}-x2.onnx")
-    code = f"import pathlib, upres.model; upres.model.SHIPPED = pathlib.Path({str(tmp_path)!r})"
+    code = f"import pathlib, upres.models; upres.models.SHIPPED = pathlib.Path({str(tmp_path)!r})"
     lines = command(tmp_path, code, "models").stdout.splitlines()
     assert [line for line in lines if "PSNR in dB" in line] == [
         "PSNR in dB and SSIM of clean x2, smooth x2: protocol A.",

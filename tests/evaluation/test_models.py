@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from upres.cli import _export_checkpoint
+from upres.cli.main import _export_checkpoint
+from upres.enlarging.windows import enlarge
 from upres.errors import MissingExtraError, ModelError, UsageError
 from upres.evaluation.models import load_models, tell_apart
-from upres.inference import enlarge
 
 
 def never(source: Path, target: Path) -> None:

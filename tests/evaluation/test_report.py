@@ -20,9 +20,9 @@ from upres.evaluation import outputs, pictures, plots
 from upres.evaluation.benchmark import Enlarger, Evaluation, ImageResult, MethodResult, SetResult
 from upres.evaluation.report import check_shown, write_report
 from upres.evaluation.tables import file_stem, short_number
-from upres.formats.opening import read_rgb8
-from upres.metrics import Scores, psnr
-from upres.model import Model
+from upres.formats.image.opening import read_rgb8
+from upres.models import Model
+from upres.raster.metrics import Scores, psnr
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,14 @@ import pytest
 import pyvips
 import tifffile
 
+from upres.enlarging.files import enlarge_file
+from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError
 from upres.files import splice
-from upres.formats import Options, enlarge_file, gif, iptc
-from upres.formats.jpeg import jpeg_quality, jpeg_segments
-from upres.formats.opening import open_photo, read_rgb8
+from upres.formats.image import gif
+from upres.formats.image.jpeg import jpeg_quality, jpeg_segments
+from upres.formats.image.opening import open_photo, read_rgb8
+from upres.formats.metadata import iptc
 
 ARTIST, ORIENTATION, DESCRIPTION, EXIF, USER_COMMENT = 315, 274, 270, 34665, 37510
 XMP = (

@@ -7,8 +7,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from upres.formats import Options, enlarge_file, exif
-from upres.formats.tiff import Entry, pack
+from upres.enlarging.files import enlarge_file
+from upres.enlarging.options import Options
+from upres.formats.image.tiff_tags import Entry, pack
+from upres.formats.metadata import exif
 
 RATING, DESCRIPTION, MAKER_NOTE, UNKNOWN = 18246, 270, 37500, 61234
 

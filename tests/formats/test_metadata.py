@@ -15,10 +15,13 @@ import PIL.PngImagePlugin
 import pytest
 import pyvips
 
+from upres.enlarging.files import enlarge_file
+from upres.enlarging.options import Options
 from upres.errors import OutputError
-from upres.formats import Options, enlarge_file, iptc, png_chunks, xmp
-from upres.formats.jpeg import jpeg_quality, jpeg_segments
-from upres.formats.saving import is_lossless_webp
+from upres.formats.image import png_chunks
+from upres.formats.image.jpeg import jpeg_quality, jpeg_segments
+from upres.formats.image.saving import is_lossless_webp
+from upres.formats.metadata import iptc, xmp
 
 KEPT = {
     "IFD0:Artist": "A. Photographer",

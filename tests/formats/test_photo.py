@@ -17,10 +17,13 @@ import tifffile
 from numpy.typing import NDArray
 
 import upres
+from upres.enlarging.files import enlarge_file, open_file
+from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError
-from upres.formats import Options, enlarge_file, open_file, saving, spool
-from upres.formats.opening import open_photo, read_rgb8
-from upres.formats.tiff_pages import full_pages
+from upres.formats.image import saving
+from upres.formats.image.opening import open_photo, read_rgb8
+from upres.formats.image.tiff_pages import full_pages
+from upres.raster import spool
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
@@ -329,7 +332,7 @@ def test_pages_of_a_tiff_may_differ_in_size_and_kind_and_keep_their_own_tags(
             # A preview, which is no page of its own.
             writer.write(array[::2, ::2], subfiletype=1, metadata=None)
     content = sum(4 * array.nbytes for array, _ in pages)
-    monkeypatch.setattr("upres.formats.saving._BIGTIFF_BYTES", content - bigtiff)
+    monkeypatch.setattr("upres.formats.image.saving._BIGTIFF_BYTES", content - bigtiff)
     job = open_file(source, ask())
     assert job.estimate.pages == 3
     assert job.estimate.pixels == sum(4 * array.shape[0] * array.shape[1] for array, _ in pages)
@@ -405,7 +408,7 @@ def test_tiled_tiff_stays_tiled_and_a_large_one_becomes_bigtiff(
     with tifffile.TiffFile(tmp_path / "out.tif") as after:
         assert (after.pages[0].tilelength, after.pages[0].tilewidth) == (32, 16)
         assert not after.is_bigtiff
-    monkeypatch.setattr("upres.formats.saving._BIGTIFF_BYTES", 80 * 100 * 3 - 1)
+    monkeypatch.setattr("upres.formats.image.saving._BIGTIFF_BYTES", 80 * 100 * 3 - 1)
     enlarge_file(tmp_path / "in.tif", tmp_path / "big.tif", ask())
     with tifffile.TiffFile(tmp_path / "big.tif") as big:
         assert big.is_bigtiff

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from upres.resize import bicubic
+from upres.raster.resize import bicubic
 from upres.training.networks import Network
 from upres.training.quantise import to_int8
 

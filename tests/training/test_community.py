@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from upres.enlarging.windows import enlarge
 from upres.errors import MissingExtraError, ModelError, TrainingError
-from upres.inference import enlarge
-from upres.model import load_model, read_model
+from upres.models import load_model, read_model
 from upres.training.community import receptive_field
 from upres.training.export import to_onnx
 from upres.training.networks import (

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from upres.errors import InputError, OutputError
-from upres.resize import bicubic
+from upres.raster.resize import bicubic
 from upres.training import cache, degradations, sources
 from upres.training.data import Pairs, Patches, load_pairs, pair
 from upres.training.degradations import DegradationName

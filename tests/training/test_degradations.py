@@ -9,8 +9,8 @@ import pyvips
 import torch
 from numpy.typing import NDArray
 
-from upres.formats.opening import read_rgb8
-from upres.resize import bicubic
+from upres.formats.image.opening import read_rgb8
+from upres.raster.resize import bicubic
 from upres.training import degradations
 from upres.training.degradations import compressed, gaussian_blur, photo
 from upres.training.jpeg import jpeg

@@ -12,10 +12,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from upres.cli import app
-from upres.engine import compile_window
+from upres.cli.main import app
+from upres.engine.openvino import compile_window
 from upres.errors import ModelError, OutputError, TrainingError, UsageError
-from upres.model import CARD_KEY, ModelCard, read_model
+from upres.models import CARD_KEY, ModelCard, read_model
 from upres.training.checkpoint import Progress, save_checkpoint
 from upres.training.config import Recipe, recipe_from
 from upres.training.export import (

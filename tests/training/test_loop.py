@@ -25,11 +25,11 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
-from upres import metrics
 from upres.errors import InputError, TrainingError
 from upres.evaluation.complexity import multiply_adds
-from upres.model import read_model
-from upres.resize import bicubic
+from upres.models import read_model
+from upres.raster import metrics
+from upres.raster.resize import bicubic
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
 from upres.training.data import Patches, pair

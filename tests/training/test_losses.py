@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from upres import metrics
+from upres.raster import metrics
 from upres.training.losses import LOSSES, LossName, mixture
 
 ESTIMATE = torch.tensor([[[[0.0, 0.5], [1.0, 0.25]]]])

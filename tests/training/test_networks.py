@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upres.tiles import cut
+from upres.enlarging.tiles import cut
 from upres.training.networks import (
     EdsrConfig,
     Network,

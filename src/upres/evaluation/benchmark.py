@@ -3,7 +3,7 @@
 One warning for whoever compares with published tables. Set14's ``bridge`` is a grey
 picture. The early papers, which the customary bicubic, SRCNN, FSRCNN and VDSR rows come
 from, compared its grey levels; EDSR's and RCAN's evaluation code compares its luma as an
-RGB picture, as ``upres.metrics.luma`` does. Luma spans 219 levels where grey spans 255,
+RGB picture, as ``upres.raster.metrics.luma`` does. Luma spans 219 levels where grey spans 255,
 so that gives ``20 log10(255 / 219) / 14 = 0.09`` dB more on Set14, for every method.
 Hence Set14 is reported both ways.
 """
@@ -25,9 +25,9 @@ from upres.evaluation.complexity import multiply_adds, parameter_count
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair, set_name
 from upres.evaluation.models import tell_apart
-from upres.metrics import PROTOCOL, Scores, lr_consistency, score
-from upres.model import Model
-from upres.resize import bicubic
+from upres.models import Model
+from upres.raster.metrics import PROTOCOL, Scores, lr_consistency, score
+from upres.raster.resize import bicubic
 
 Enlarger = Callable[[Rgb8, Model], Rgb8]
 
@@ -48,7 +48,7 @@ class ImageResult:
     image: str
     scores: Scores
     lr_psnr: float
-    """LR-consistency in decibels; see ``upres.metrics.lr_consistency``."""
+    """LR-consistency in decibels; see ``upres.raster.metrics.lr_consistency``."""
     seconds: float | None
     """Wall-clock time to enlarge it, without compiling the engine where that matters
     (``TIME_AGAIN_BELOW``); None for bicubic, which is there for its quality only."""
@@ -175,7 +175,7 @@ def evaluate(
 def enlarge_rgb8(image: Rgb8, model: Model) -> Rgb8:
     """``upres.enlarge`` for uint8 RGB, height x width x 3."""
     # Imported late: it brings the engine, which a caller with its own does not need.
-    from upres.inference import enlarge
+    from upres.enlarging.windows import enlarge
 
     result: Rgb8 = enlarge(image, model=model)
     return result

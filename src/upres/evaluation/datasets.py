@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from upres.errors import InputError
 from upres.evaluation.compression import Jpeg, through_jpeg
-from upres.formats import SUFFIXES
 from upres.formats.archives import read_tar
-from upres.formats.opening import read_rgb8
-from upres.resize import bicubic
+from upres.formats.image.opening import read_rgb8
+from upres.formats.registry import SUFFIXES
+from upres.raster.resize import bicubic
 
 Rgb8 = NDArray[np.uint8]
 

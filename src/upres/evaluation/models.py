@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from upres.errors import ModelError, UsageError
-from upres.model import Model, load_model, read_model
+from upres.models import Model, load_model, read_model
 
 CHECKPOINT_SUFFIXES = (".pt", ".safetensors")
 

@@ -10,7 +10,7 @@ from upres.evaluation import benchmark, tables
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.runs import Run, read_runs
 from upres.files import make_folder
-from upres.model import Model
+from upres.models import Model
 
 
 def evaluate_into(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from upres.evaluation.benchmark import SetResult
 from upres.evaluation.datasets import Rgb8
-from upres.metrics import luma, psnr
+from upres.raster.metrics import luma, psnr
 
 Errors = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import find_pairs, read_pair
 from upres.evaluation.pages import write_page
 from upres.evaluation.tables import COST_NOTE, LR_NOTE, figures, seconds_text, short_number
-from upres.model import Model
-from upres.resize import bicubic
+from upres.models import Model
+from upres.raster.resize import bicubic
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from upres.errors import InputError, UsageError
 from upres.evaluation.complexity import multiply_adds, parameter_count
 from upres.evaluation.models import tell_apart
-from upres.model import read_model
+from upres.models import read_model
 
 SMOOTHING = 0.05
 """The part of a run's log rows that a smoothed loss is the mean of."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from upres.errors import InputError
-from upres.formats import SUFFIXES
+from upres.formats.registry import SUFFIXES
 
 
 def read_tar(path: Path) -> Iterator[tuple[str, bytes]]:

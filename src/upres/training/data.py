@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from upres.errors import InputError
-from upres.resize import bicubic
+from upres.raster.resize import bicubic
 from upres.training.cache import Row, cached, flat
 from upres.training.degradations import DegradationName, compressed, photo
 from upres.training.sources import (

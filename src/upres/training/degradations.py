@@ -1,6 +1,6 @@
 """How training pictures lose their resolution: as the web has them, on any device.
 
-The field's own way, bicubic alone, is in ``upres.resize``.
+The field's own way, bicubic alone, is in ``upres.raster.resize``.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
-from upres.batch import stop_on_signals
 from upres.errors import TrainingError, TrainingInterrupted
+from upres.signals import stop_on_signals
 from upres.training import run as runs
 from upres.training.checkpoint import (
     Progress,

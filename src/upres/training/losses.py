@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upres.pixels import LUMA
+from upres.raster.pixels import LUMA
 
 LossName = Literal["mse", "l1", "charbonnier", "fft", "luma", "luma_rmse"]
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -23,13 +23,13 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from upres.enlarging.tiles import round_up
 from upres.errors import InputError, ModelError, TrainingError
 from upres.evaluation.record import write_card
 from upres.files import replacing
-from upres.model import INT8, Model, ModelCard, read_model
-from upres.pixels import Float32Array
-from upres.resize import bicubic
-from upres.tiles import round_up
+from upres.models import INT8, Model, ModelCard, read_model
+from upres.raster.pixels import Float32Array
+from upres.raster.resize import bicubic
 from upres.training.export import check_target
 from upres.training.half import restore_from_half
 from upres.training.sources import read_pictures

@@ -27,7 +27,7 @@ from torch import Tensor
 import upres
 from upres.errors import TrainingError
 from upres.files import replacing
-from upres.resize import bicubic
+from upres.raster.resize import bicubic
 from upres.training.config import Recipe, recipe_values
 
 LOG_COLUMNS = ("step", "learning_rate", "loss", "it_per_s", "valid_psnr", "seconds", "skipped")

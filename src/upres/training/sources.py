@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Discriminator, Tag
 
 from upres.errors import InputError
-from upres.formats import SUFFIXES
 from upres.formats.archives import read_tar
-from upres.formats.opening import read_rgb8
+from upres.formats.image.opening import read_rgb8
+from upres.formats.registry import SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from upres import metrics
 from upres.errors import InputError
+from upres.raster import metrics
 from upres.training.data import Pairs
 from upres.training.networks import Network, enlarge_whole
 from upres.training.run import PICTURES

@@ -1,0 +1,1 @@
+"""The command: a short file for each of its parts."""

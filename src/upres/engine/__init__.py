@@ -1,0 +1,1 @@
+"""Runs networks: each engine behind one protocol, and what this machine has."""

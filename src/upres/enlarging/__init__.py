@@ -1,0 +1,1 @@
+"""From a raster to a larger one: options, plan, windows, steps."""

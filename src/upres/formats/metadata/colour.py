@@ -1,0 +1,56 @@
+"""What a file's colours mean where it says so by numbers, and has no profile.
+
+libvips reads neither AVIF's nor PNG's numbers. Source: ITU-T H.273 (CICP), tables 2 and 3;
+ISO/IEC 23000-22 (MIAF), section 7.3.6.4 (colr nclx).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyvips
+
+from upres.formats.image import png_chunks
+from upres.formats.image.png_chunks import Chunk
+
+_PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
+"""Of BT.709 or not known, and of sRGB, of television or not known: all are shown as sRGB."""
+
+_P3 = (12, 13)
+"""Display P3: its primaries, and the transfer function of sRGB."""
+
+_HEAD_BYTES = 2**16
+"""Within which an AVIF file tells of its items' properties, in practice."""
+
+
+def with_meaning(
+    image: pyvips.Image, path: Path, loader: str, chunks: Iterable[Chunk]
+) -> tuple[pyvips.Image, bytes]:
+    """``image``, and what its colours mean, as the content of PNG's chunk cICP.
+
+    That is nothing where it has a profile, or where they are as in sRGB; of Display P3, the image
+    gets the profile.
+    """
+    if loader == "heifload":
+        primaries, transfer = _of_avif(path)
+    else:
+        primaries, transfer = png_chunks.colour_numbers(chunks)
+    plain = primaries in _PLAIN_PRIMARIES and transfer in _PLAIN_TRANSFERS
+    if plain or image.get_typeof("icc-profile-data"):
+        return image, b""
+    if (primaries, transfer) == _P3:
+        image = image.copy()
+        profile = pyvips.Operation.call("profile_load", "p3")
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        return image, b""
+    # Of RGB, in the full range.
+    return image, bytes([primaries, transfer, 0, 1])
+
+
+def _of_avif(path: Path) -> tuple[int, int]:
+    with path.open("rb") as file:
+        _, found, numbers = file.read(_HEAD_BYTES).partition(b"colrnclx")
+    if not found or len(numbers) < 4:
+        return 2, 2
+    return numbers[1], numbers[3]  # two bytes each, of which the first is 0

@@ -1,0 +1,89 @@
+"""Blocks of EXIF, XMP and IPTC in a picture's file that libvips does not find, or not whole."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+import pyvips
+
+from upres.formats.image import gif, jpeg, png_chunks
+from upres.formats.image.jpeg import Segment
+from upres.formats.image.png_chunks import Chunk
+from upres.formats.image.tiff_tags import has_resolution, read_numbers, read_resolution
+from upres.formats.metadata import iptc, tiff_exif
+from upres.formats.metadata.exif import PREFIX
+
+_ORIENTATION = 274
+
+
+def completed(
+    image: pyvips.Image,
+    path: Path,
+    loader: str,
+    *,
+    directory: int | None,
+    segments: Sequence[Segment],
+    chunks: Sequence[Chunk],
+) -> pyvips.Image:
+    """``image``, which ``loader`` has opened from ``path``, with the blocks that it lacks.
+
+    ``directory`` is where the page's is in a file of several, or ``None``; ``segments`` are a JPEG
+    file's, and ``chunks`` a PNG file's.
+    """
+    found: dict[str, bytes | None] = {}
+    told = False
+    match loader:
+        case "tiffload":
+            found = {"exif-data": tiff_exif.read(path, directory)}
+            with suppress(OSError, struct.error), path.open("rb") as file:
+                told = has_resolution(read_numbers(file, directory))
+        case "pngload":
+            # libvips sees what comes before the pixels.
+            exif, packet = png_chunks.embedded(chunks)
+            found = {"exif-data": exif and PREFIX + exif, "xmp-data": packet}
+            told = png_chunks.has_size(chunks)
+        case "gifload":
+            found = {"xmp-data": gif.read(path)[1]}
+        case "jpegload":
+            told = jpeg.has_resolution(segments)
+            # libvips sees the first segment.
+            if captions := iptc.whole(segments):
+                image = _with(image, "iptc-data", captions)
+        case "webpload" | "heifload":
+            # libvips does not look for it there.
+            with suppress(struct.error):
+                if resolution := read_resolution(_exif(image)):
+                    image = image.copy(xres=resolution[0], yres=resolution[1])
+    for name, block in found.items():
+        if block and not image.get_typeof(name):
+            image = _with(image, name, block)
+            if name == "exif-data" and not image.get_typeof("orientation"):
+                upright = _tags(image).get(_ORIENTATION, 1)
+                image.set_type(pyvips.GValue.gint_type, "orientation", upright)
+    # libvips takes a resolution without a unit for one by the millimetre, and none for 72 dpi.
+    told = told or (loader != "tiffload" and has_resolution(_tags(image)))
+    return image if told else image.copy(xres=1, yres=1)
+
+
+def _with(image: pyvips.Image, name: str, block: bytes) -> pyvips.Image:
+    # A copy, as metadata of an image that libvips may share must not change.
+    image = image.copy()
+    image.set_type(pyvips.GValue.blob_type, name, block)
+    return image
+
+
+def _tags(image: pyvips.Image) -> dict[int, int]:
+    """Of the image's EXIF: among libvips' fields are some that the block does not have."""
+    with suppress(struct.error):
+        return read_numbers(_exif(image))
+    return {}
+
+
+def _exif(image: pyvips.Image) -> BytesIO:
+    """The image's block of EXIF, without ``PREFIX``; nothing if it has none."""
+    block = image.get("exif-data") if image.get_typeof("exif-data") else b""
+    return BytesIO(block.removeprefix(PREFIX))

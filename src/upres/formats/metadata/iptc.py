@@ -1,0 +1,63 @@
+"""IPTC of an enlarged picture, among Photoshop's blocks as JPEG files have it, or bare.
+
+Source: Photoshop File Formats Specification (Adobe, 2019), image resources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from upres.formats.image.jpeg import APP13, LONGEST_SEGMENT, Segment
+
+_PHOTOSHOP = b"Photoshop 3.0\0"
+"""What a segment of Photoshop's blocks begins with; IPTC is one of them."""
+
+_IPTC_BLOCK, _THUMBNAIL_BLOCKS = 0x0404, (0x0409, 0x040C)
+
+
+def fitting(iptc: bytes, *, tiff: bool) -> bytes:
+    """IPTC as TIFF holds it, bare, or as JPEG does, among Photoshop's blocks.
+
+    Photoshop's preview of the small picture is left out.
+    """
+    if not iptc.startswith(_PHOTOSHOP):
+        return iptc if tiff else _PHOTOSHOP + _block(_IPTC_BLOCK, b"\0\0", iptc)
+    blocks = list(_blocks(iptc))
+    if tiff:
+        return b"".join(content for kind, _, content in blocks if kind == _IPTC_BLOCK)
+    kept = (_block(*block) for block in blocks if block[0] not in _THUMBNAIL_BLOCKS)
+    return _PHOTOSHOP + b"".join(kept)
+
+
+def whole(segments: Iterable[Segment]) -> bytes:
+    """The Photoshop blocks of a JPEG file that has several segments of them; else nothing."""
+    parts = [
+        content.removeprefix(_PHOTOSHOP)
+        for _, marker, content in segments
+        if marker == APP13 and content.startswith(_PHOTOSHOP)
+    ]
+    return _PHOTOSHOP + b"".join(parts) if len(parts) > 1 else b""
+
+
+def split(blocks: bytes) -> list[tuple[int, bytes]]:
+    """Photoshop's blocks as segments: where the next begins is no border of a block."""
+    size = LONGEST_SEGMENT - len(_PHOTOSHOP)
+    blocks = blocks.removeprefix(_PHOTOSHOP)
+    return [(APP13, _PHOTOSHOP + blocks[at : at + size]) for at in range(0, len(blocks), size)]
+
+
+def _blocks(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Number, name and content of Photoshop's image resource blocks."""
+    at = len(_PHOTOSHOP)
+    while content[at : at + 4] == b"8BIM" and at + 7 <= len(content):
+        kind = int.from_bytes(content[at + 4 : at + 6], "big")
+        name_end = at + 6 + (content[at + 6] // 2 + 1) * 2
+        length = int.from_bytes(content[name_end : name_end + 4], "big")
+        start = name_end + 4
+        yield kind, content[at + 6 : name_end], content[start : start + length]
+        at = start + length + length % 2
+
+
+def _block(kind: int, name: bytes, content: bytes) -> bytes:
+    head = b"8BIM" + kind.to_bytes(2, "big") + name + len(content).to_bytes(4, "big")
+    return head + content + bytes(len(content) % 2)

@@ -1,0 +1,1 @@
+"""Pixels as arrays: resizing, measures, sample types, and room for them on disk."""

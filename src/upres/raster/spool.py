@@ -1,0 +1,171 @@
+"""A picture while it is worked on: on disk if it is large, so that its size takes no memory."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from upres.files import create_locked
+from upres.formats.image.tiff_tags import Entry, pack
+from upres.raster.pixels import copy_planes
+
+ROWS_BYTES = 2**22
+"""What a block of rows that is read at once may take; at least one row is."""
+
+
+STRIP_BYTES = 2**20
+"""What a strip of the file takes; at least one row is."""
+
+MEMORY_BYTES = 2**23
+"""A picture that takes no more is kept in memory, which is faster."""
+
+
+class Spool:
+    """Samples, row by row: height x width x channels of one dtype.
+
+    A large picture is in a file, which a ``with`` statement removes at its end. It is a TIFF
+    file without compression, as libvips reads such a one strip by strip; bare samples it
+    would map into memory, all of them in the end.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+        self.path = path
+        self.shape = shape
+        self.dtype = dtype
+        self.row_bytes = shape[1] * shape[2] * dtype.itemsize
+        small = shape[0] * self.row_bytes <= MEMORY_BYTES
+        self._pixels = np.zeros(shape, dtype) if small else None
+        if not small:
+            head = _head(shape, dtype)
+            self._start = len(head)
+            self._file = create_locked(path)
+            os.write(self._file, head)
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._pixels is None:
+            os.close(self._file)
+            self.path.unlink(missing_ok=True)
+
+    def image(self) -> pyvips.Image:
+        """What has been stored, as an image to be read once from the top."""
+        if self._pixels is None:
+            return pyvips.Image.tiffload(os.fsencode(self.path), access="sequential")
+        return pyvips.Image.new_from_array(self._pixels)
+
+    def write(self, top: int, left: int, block: NDArray[Any]) -> None:
+        """Store rows x columns x channels at a place; raises ``OSError`` where disk is lacking."""
+        if self._pixels is not None:
+            copy_planes(
+                self._pixels[top : top + block.shape[0], left : left + block.shape[1]], block
+            )
+            return
+        if not block.flags.c_contiguous:
+            planes, block = block, np.empty(block.shape, self.dtype)
+            copy_planes(block, planes)
+        if block.shape[1] == self.shape[1]:
+            self._write(block, top * self.row_bytes)
+            return
+        start = top * self.row_bytes + left * self.shape[2] * self.dtype.itemsize
+        for number, row in enumerate(block):
+            self._write(row, start + number * self.row_bytes)
+
+    def _write(self, content: NDArray[Any], offset: int) -> None:
+        # Plain writes, as what is mapped into memory counts as the process's own.
+        rest = content.data.cast("B")
+        os.lseek(self._file, self._start + offset, os.SEEK_SET)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+
+    def _read(self, top: int, rows: int, left: int, columns: int) -> NDArray[Any]:
+        if self._pixels is not None:
+            return self._pixels[top : top + rows, left : left + columns]
+        result = np.empty((rows, columns, self.shape[2]), self.dtype)
+        whole = columns == self.shape[1]
+        for number, part in enumerate([result] if whole else result):
+            offset = left * self.shape[2] * self.dtype.itemsize
+            os.lseek(
+                self._file, self._start + (top + number) * self.row_bytes + offset, os.SEEK_SET
+            )
+            rest = part.data.cast("B")
+            while rest:
+                content = os.read(self._file, len(rest))
+                if not content:
+                    raise OSError(None, "a temporary file was cut short", str(self.path))
+                rest[: len(content)] = content
+                rest = rest[len(content) :]
+        return result
+
+    def blocks(self, orientation: int = 1) -> Iterator[NDArray[Any]]:
+        """The picture in blocks of rows, from the top, turned as an EXIF orientation says."""
+        # What each orientation is, after EXIF 2.3, table 6: which axes are reversed once
+        # rows and columns have changed places, or have not.
+        turned = orientation >= 5
+        up_down, left_right = {
+            1: (False, False),
+            2: (False, True),
+            3: (True, True),
+            4: (True, False),
+            5: (False, False),
+            6: (False, True),
+            7: (True, True),
+            8: (True, False),
+        }[orientation]
+        height, width, channels = self.shape
+        if turned:
+            height, width = width, height
+        rows = max(1, ROWS_BYTES // (width * channels * self.dtype.itemsize))
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            first, last = (height - bottom, height - top) if up_down else (top, bottom)
+            if turned:
+                block = self._read(0, width, first, last - first).transpose(1, 0, 2)
+            else:
+                block = self._read(first, last - first, 0, width)
+            yield block[:: -1 if up_down else 1, :: -1 if left_right else 1]
+
+
+def _head(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> bytes:
+    """What makes a (Big)TIFF file of the samples that follow it."""
+    height, width, channels = shape
+    row_bytes = width * channels * dtype.itemsize
+    rows = min(height, max(1, STRIP_BYTES // row_bytes))
+    tops = np.arange(0, height, rows)
+    counts = (np.minimum(rows, height - tops) * row_bytes).astype("<u8").tobytes()
+    kind = {"u": 1, "i": 2, "f": 3}[dtype.kind]
+
+    def short(*values: int) -> tuple[int, int, bytes]:
+        return 3, len(values), np.array(values, "<u2").tobytes()
+
+    def long(*values: int) -> tuple[int, int, bytes]:
+        return 4, len(values), np.array(values, "<u4").tobytes()
+
+    directory = b""
+    for _ in range(2):  # once for its length, on which the strips' places depend
+        places = (16 + len(directory) + tops * row_bytes).astype("<u8").tobytes()
+        entries: list[Entry] = [
+            (256, *long(width)),
+            (257, *long(height)),
+            (258, *short(*[8 * dtype.itemsize] * channels)),
+            (259, *short(1)),
+            (262, *short(1)),
+            (273, 16, len(tops), places),
+            (277, *short(channels)),
+            (278, *long(rows)),
+            (279, 16, len(tops), counts),
+            (284, *short(1)),
+            (339, *short(*[kind] * channels)),
+        ]
+        if channels > 1:
+            entries.append((338, *short(*[0] * (channels - 1))))
+        directory, start = pack(entries, 16, big=True)
+    return struct.pack("<2sHHHQ", b"II", 43, 8, 0, start) + directory

@@ -1,0 +1,1 @@
+"""Runs over many files: which, where to, what is done already."""

@@ -1,0 +1,277 @@
+"""A run over many files, which one bad file does not stop, and which can be gone on with."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from upres.enlarging.files import open_file
+from upres.enlarging.options import Options
+from upres.errors import ExistsError, InputError, OutputError, UpresError
+from upres.files import PROCESS, make_folder, remove_leftovers
+from upres.runs.jobs import Job
+from upres.runs.journal import Journal, Stamp
+
+PIXELS_AT_ONCE = 4_000_000
+"""Output pixels that are worked on at once: small pictures overlap, a large one runs alone."""
+
+PATIENCE = 0.5
+"""Seconds that work under way gets to end when the run is to stop."""
+
+INTERRUPTED = "interrupted"
+"""Why a run ended early that was asked to."""
+
+UNEXPECTED = "an error that upres did not expect, please report it"
+"""In the message of what nothing else explains; tests look for it."""
+
+LONGEST_NAME = 255
+"""Bytes that common file systems allow for a name."""
+
+Done = tuple[Stamp, str]
+"""Of a picture that is enlarged: its source's stamp, and why by which model."""
+
+Existing = Literal["refuse", "skip", "replace"]
+"""What becomes of results that are there already."""
+
+
+@dataclass
+class Summary:
+    """How a run ended."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: list[tuple[Path, UpresError]] = field(default_factory=list)
+    left: int = 0
+    """Pictures not tried, as the run was stopped."""
+    stopped_by: str | None = None
+    """Why the run ended early, if it did."""
+    still_busy: bool = False
+    """Threads are in the middle of work that cannot be stopped: end the process at once."""
+
+
+def enlarge_files(
+    jobs: Sequence[Job],
+    options: Options,
+    *,
+    existing: Existing = "refuse",
+    journal: Journal | None = None,
+    stop: threading.Event | None = None,
+    workers: int | None = None,
+    progress: Callable[[float], None] | None = None,
+    finished: Callable[[Path, str], None] | None = None,
+) -> Summary:
+    """Enlarge each picture; a failure stops no other, a full disk stops the run.
+
+    Reading, the network and writing overlap in ``workers`` threads (default: by the
+    number of processors); the results do not depend on their number. What ``journal`` has
+    as done is skipped. Setting ``stop`` ends the run within about a second.
+
+    ``progress`` is told the part of the whole that is done, ``finished`` each file that is
+    written and why by which model, in the order of ``jobs``; both in the thread that calls this.
+    """
+    run = _Run(options, existing, journal, stop or threading.Event())
+    # So many that the processors seldom wait for what holds Python's lock.
+    workers = workers or min(8, 2 * (os.cpu_count() or 1))
+    summary = Summary()
+    pending: deque[tuple[Job, Future[Done | None]]] = deque()
+    waiting = deque(jobs)
+    settled = 0
+
+    def tell() -> None:
+        if progress:
+            progress((settled + sum(list(run.parts.values()))) / len(jobs))
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="upres")
+    try:
+        while (waiting or pending) and summary.stopped_by is None:
+            # The first runs alone: what it loads and compiles, the others share. The engine
+            # must not be called for the first time by two threads: it may wait for ever.
+            while waiting and len(pending) < (2 * workers if summary.done else 1):
+                job = waiting.popleft()
+                pending.append((job, pool.submit(run.enlarge, job)))
+            job, future = pending[0]
+            if not _wait(future, run.stop, tell, journal):
+                summary.stopped_by = INTERRUPTED
+                break
+            pending.popleft()
+            settled += 1
+            _settle(job, future, summary, journal, finished)
+            if journal:
+                journal.commit()
+            tell()
+    except OutputError as error:  # of the journal
+        summary.stopped_by = str(error)
+    finally:
+        run.stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+    wait([future for _, future in pending], timeout=PATIENCE)
+    for job, future in pending:
+        if future.done():
+            _settle(job, future, summary, journal, finished)
+        else:
+            summary.left += 1
+            summary.still_busy = True
+    summary.left += len(waiting)
+    if summary.still_busy:
+        remove_leftovers({job.target.parent for job, _ in pending}, of_process=PROCESS)
+    if journal:
+        with suppress(OutputError):
+            journal.commit(at_once=True)
+        if summary.stopped_by is None or journal.is_empty:
+            journal.remove()
+    return summary
+
+
+class _Stopped(Exception):  # noqa: N818  # it is no error of anyone's
+    """Unwinds a thread's work when the run is to stop."""
+
+
+class _Run:
+    """What the threads of a run share."""
+
+    def __init__(
+        self, options: Options, existing: Existing, journal: Journal | None, stop: threading.Event
+    ) -> None:
+        self.stop = stop
+        self.parts: dict[Job, float] = {}
+        """Of each picture that is being worked on, the part that is done."""
+        self._options = options
+        self._existing = existing
+        self._journal = journal
+        self._free = PIXELS_AT_ONCE
+        self._changed = threading.Condition()
+        self._turn = threading.Lock()
+
+    def enlarge(self, job: Job) -> Done | None:
+        """Enlarge one picture; None if it is skipped."""
+        try:
+            return self._enlarge(job)
+        except ExistsError:
+            if self._existing == "skip":
+                return None
+            raise
+
+    def _enlarge(self, job: Job) -> Done | None:
+        try:
+            if len(os.fsencode(job.target.name)) > LONGEST_NAME:
+                raise OutputError(f"{job.target}: this name is too long: choose one with --output")
+            stamp = Stamp.of(job.source) if job.source.exists() else Stamp(0, 0)
+            if self._journal and self._journal.has_done(job.source, stamp, job.target):
+                return None
+            made = self._journal is not None and self._journal.has_made(job.source, job.target)
+            replace = made or self._existing == "replace"
+            if not replace and os.path.lexists(job.target):
+                raise ExistsError(job.target)
+        except OSError as error:
+            raise InputError(f"{job.source}: cannot look at this file: {error.strerror}") from error
+        picture = open_file(job.source, self._options)
+        with self._room(picture.estimate.pixels):
+            self._check_stop()
+            make_folder(job.target.parent)
+            try:
+                picture.write(job.target, replace=replace, progress=partial(self._tell, job))
+            finally:
+                self.parts.pop(job, None)
+        return stamp, picture.why
+
+    def _tell(self, job: Job, part: float) -> None:
+        self._check_stop()
+        self.parts[job] = part
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise _Stopped
+
+    @contextmanager
+    def _room(self, pixels: int) -> Iterator[None]:
+        """Wait until so many more pixels may be worked on."""
+        pixels = min(pixels, PIXELS_AT_ONCE)
+        with self._turn, self._changed:  # in turn, so that a large picture gets room, too
+            while self._free < pixels:
+                self._check_stop()
+                self._changed.wait(0.1)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+def _wait(
+    future: Future[Done | None],
+    stop: threading.Event,
+    tell: Callable[[], None],
+    journal: Journal | None,
+) -> bool:
+    """Wait for one picture; whether it ended before the run was to stop."""
+    while not stop.is_set():
+        if wait([future], timeout=0.1).done:
+            return True
+        tell()
+        if journal:
+            journal.commit()
+    return False
+
+
+def _settle(
+    job: Job,
+    future: Future[Done | None],
+    summary: Summary,
+    journal: Journal | None,
+    finished: Callable[[Path, str], None] | None,
+) -> None:
+    """Count, note and tell how one picture ended."""
+    try:
+        done = future.result()
+    except (_Stopped, CancelledError):
+        summary.left += 1
+        return
+    except UpresError as error:
+        failure = error
+    except MemoryError:
+        failure = InputError(f"{job.source}: there is not enough memory for this picture")
+    except Exception as error:  # one picture's trouble, of whatever kind, stops no other
+        failure = UpresError(f"{job.source}: {UNEXPECTED}: {type(error).__name__}: {error}")
+    else:
+        if done is None:
+            summary.skipped += 1
+            return
+        stamp, why = done
+        summary.done += 1
+        if journal:
+            journal.done(job.source, stamp, job.target)
+        if finished:
+            finished(job.target, why)
+        return
+    if _is_full_disk(failure):
+        summary.left += 1
+        summary.stopped_by = str(failure)
+        return
+    summary.failed.append((job.source, failure))
+    if journal:
+        journal.failed(job.source, job.target, str(failure))
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Whether an error comes from a full disk, so that the next picture would fail, too."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in numbers:
+            return True
+        # libvips knows no error numbers.
+        if any(os.strerror(number) in str(cause) for number in numbers):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -1,0 +1,231 @@
+"""Which pictures are to be enlarged, what each result is called, and whether they will fit."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from upres.enlarging.files import open_file
+from upres.enlarging.options import Options
+from upres.errors import InputError, OutputError, UpresError, UsageError
+from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES
+
+BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
+"""What compressed photographs take, roughly; other formats take 2."""
+
+# What files begin with, and where; anything else is taken for a TIFF.
+_SIGNATURES = (
+    (0, b"\x89PNG", ".png"),
+    (0, b"\xff\xd8", ".jpg"),
+    (0, b"GIF8", ".gif"),
+    (8, b"WEBP", ".webp"),
+    (4, b"ftyp", ".avif"),
+)
+
+SAMPLES = 100
+"""Pictures that are looked at to estimate the disk space that all of them need."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to enlarge, and where to."""
+
+    source: Path
+    target: Path
+
+
+def find(
+    inputs: Sequence[Path], *, recursive: bool = False, leave_out: Path | None = None
+) -> tuple[list[tuple[Path, PurePath]], list[tuple[Path, UpresError]]]:
+    """The pictures that files, folders and glob patterns name, each with its relative path;
+    and which of these name none, or folders in them cannot be read, with the error that says so.
+
+    Of a folder, the pictures in it by their suffix, ``recursive``ly if asked, hidden ones
+    and those inside the folder ``leave_out`` not; relative to that folder. Of a pattern, too,
+    what is inside ``leave_out`` is left out, unless all is. A file that is named is taken
+    whatever its suffix. What is named twice is taken once.
+
+    Raises ``InputError`` if none of them names a picture, ``UsageError`` if there is nothing
+    but the folder ``leave_out`` itself, whose results would become pictures. A file that is
+    missing is taken: it fails when its turn comes, and stops no other.
+    """
+    found: dict[Path, tuple[Path, PurePath]] = {}
+    empty: list[tuple[Path, UpresError]] = []
+    left_out = leave_out and Path(os.path.realpath(leave_out))
+    for given in inputs:
+        paths = [given]
+        if glob.has_magic(str(given)) and not os.path.exists(given):
+            paths = [Path(path) for path in sorted(glob.glob(str(given), recursive=True))]
+            if not paths:
+                empty.append((given, InputError(f"{given}: no file matches this pattern")))
+            if left_out:
+                others = [path for path in paths if not _place(path).is_relative_to(left_out)]
+                paths = others or paths
+        for path in paths:
+            if os.path.isdir(path):
+                if left_out and _place(path) == left_out:
+                    continue  # the shell's patterns match it, too
+                errors = len(empty)
+                inside = list(_inside(path, recursive, left_out, empty))
+                if not inside and len(empty) == errors:
+                    hint = "" if recursive else "; --recursive looks into its folders, too"
+                    error = InputError(f"{path}: no pictures in this folder{hint}")
+                    empty.append((path, error))
+            else:
+                inside = [path]
+            for picture in inside:
+                relative = picture.relative_to(path) if picture != path else PurePath(path.name)
+                found.setdefault(_place(picture), (picture, relative))
+    if empty and not found:
+        raise empty[0][1]
+    if not found:
+        raise UsageError(f"--output {leave_out}: is the folder of the pictures itself")
+    return list(found.values()), empty
+
+
+def destinations(
+    found: Sequence[tuple[Path, PurePath]],
+    output: Path | None,
+    options: Options,
+    *,
+    folder: bool,
+    default_scale: int,
+    suffix: str | None = None,
+    again: bool = False,
+) -> list[Job]:
+    """Pair each picture with the file that it is to be enlarged to.
+
+    Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it, or what else
+    ``options`` ask for, such as ``harbour_1920x1080.jpg``. ``output`` is a ``folder`` (see
+    ``is_folder``), and folders are mirrored into it; otherwise it is the one result's file.
+    ``suffix`` replaces that of the results. When a run is made ``again``, pictures that are
+    results of others are left out: a pattern that has matched those matches both now.
+
+    Raises ``UsageError`` if several inputs are to go to one file or ``suffix`` is not that
+    of ``output``, ``OutputError`` if two pictures would get one name, or one the name of a
+    picture that is to be read.
+    """
+    if output is not None and not folder:
+        if len(found) > 1:
+            raise UsageError(f"--output {output}: {len(found)} pictures need a folder, not a file")
+        if suffix and output.suffix.lower() != suffix:
+            raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
+        return [Job(found[0][0], output)]
+    mark = _mark(options, default_scale)
+    jobs = []
+    for source, relative in found:
+        name = f"{source.stem}_{mark}{suffix or source.suffix}"
+        jobs.append(Job(source, (output / relative if output else source).with_name(name)))
+    if again:
+        results = {_place(job.target) for job in jobs}
+        jobs = [job for job in jobs if _place(job.source) not in results]
+    sources = {_place(job.source) for job in jobs}
+    taken: dict[Path, Path] = {}
+    for job in jobs:
+        source, target, place = job.source, job.target, _place(job.target)
+        if place in taken:
+            raise OutputError(f"{target}: both {taken[place]} and {source} would be written here")
+        if place in sources:
+            raise OutputError(
+                f"{target}: {source} would be written here, over another input: "
+                "name an --output folder"
+            )
+        taken[place] = source
+    return jobs
+
+
+def is_folder(output: str) -> bool:
+    """Whether ``--output`` means a folder: it is one, ends like one, or has no suffix."""
+    separators = (os.sep, os.altsep or os.sep)
+    return output.endswith(separators) or os.path.isdir(output) or Path(output).suffix == ""
+
+
+def suffix_called(name: str) -> str:
+    """The suffix of a format, such as ``.png`` of ``PNG``; raises ``UsageError`` if unknown."""
+    suffix = "." + name.lower().removeprefix(".")
+    if suffix not in OUTPUT_SUFFIXES:
+        known = ", ".join(known.removeprefix(".") for known in OUTPUT_SUFFIXES)
+        raise UsageError(f"--format {name}: not a format that upres writes: {known}")
+    return suffix
+
+
+def suffix_of(head: bytes) -> str:
+    """The suffix of the format that a file begins as."""
+    for start, signature, suffix in _SIGNATURES:
+        if head[start:].startswith(signature):
+            return suffix
+    return ".tif"
+
+
+def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
+    """A line that says so if the results will probably not fit on the disk.
+
+    At most ``SAMPLES`` pictures are looked at, evenly spaced; those that cannot be read
+    count nothing.
+    """
+    sample = jobs[:: -(-len(jobs) // SAMPLES) or 1]
+    needed = 0.0
+    for job in sample:
+        with suppress(Exception):  # it fails when its turn comes
+            pixels = open_file(job.source, options).estimate.pixels
+            needed += pixels * BYTES_PER_PIXEL.get(job.target.suffix.lower(), 2)
+    needed *= len(jobs) / max(1, len(sample))
+    for folder in jobs[0].target.absolute().parents if jobs else ():
+        if os.path.isdir(folder):
+            free = shutil.disk_usage(folder).free
+            if needed <= free:
+                return None
+            return (
+                f"{folder}: the results will need about {_megabytes(needed)}, "
+                f"and {_megabytes(free)} are free"
+            )
+    return None
+
+
+def _place(path: Path) -> Path:
+    """What is the same for all paths to a place: through links to folders, not to files."""
+    if os.path.isdir(path):
+        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path.parent), path.name)
+
+
+def _inside(
+    folder: Path, recursive: bool, left_out: Path | None, errors: list[tuple[Path, UpresError]]
+) -> Iterator[Path]:
+    """The pictures in a folder, sorted; hidden ones are none of the user's.
+
+    Folders that cannot be read are added to ``errors``.
+    """
+
+    def fail(error: OSError) -> None:
+        path = Path(error.filename)
+        errors.append((path, InputError(f"{path}: cannot read this folder: {error.strerror}")))
+
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        if left_out and Path(os.path.realpath(parent)) == left_out:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if recursive and name[0] != ".")
+        for name in sorted(files):
+            if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(parent, name)
+
+
+def _mark(options: Options, default_scale: int) -> str:
+    """What a result's name says of its size."""
+    if options.fit:
+        return f"{options.fit[0]}x{options.fit[1]}"
+    if options.width:
+        return f"w{options.width}"
+    if options.height:
+        return f"h{options.height}"
+    return f"x{options.scale or default_scale:g}"
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:,.0f} MB"

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from upres.engine.machine import bfloat16_is_native, int8_is_native
+from upres.errors import ModelError
+from upres.models import (
+    CARD_KEY,
+    FORMAT_VERSION,
+    INT8,
+    ModelCard,
+    SetScore,
+    _read_model,
+    at_precision,
+    load_model,
+    read_model,
+    shipped_models,
+)
+from upres.training.networks import Plain
+
+CARD = ModelCard(
+    name="näme",
+    scale=3,
+    halo=16,
+    network="plain",
+    network_parameters={"features": 32, "blocks": 7},
+    parameter_count=1234,
+    scores=(SetScore("Set5", 5, 33.3, 0.91),),
+)
+
+
+def graph(
+    output_channels: int = 3, *, kind: str = "Conv", side: int | str = "side"
+) -> onnx.ModelProto:
+    """A one-operation model: a 3x3 convolution, or a flattening of the picture."""
+    weight = helper.make_tensor(
+        "w", TensorProto.FLOAT, [output_channels, 3, 3, 3], np.ones(27 * output_channels) / 27
+    )
+    node = (
+        helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+        if kind == "Conv"
+        else helper.make_node("Flatten", ["x"], ["y"])
+    )
+    rank = 4 if kind == "Conv" else 2
+    return helper.make_model(
+        helper.make_graph(
+            [node],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, side, side])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * rank)],
+            [weight] if kind == "Conv" else [],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+
+
+def test_card_survives_its_json() -> None:
+    assert ModelCard.from_json(CARD.to_json()) == CARD
+
+
+def test_card_of_a_later_version_with_new_keys_is_read() -> None:
+    values = json.loads(CARD.to_json()) | {"invented_later": 1}
+    assert ModelCard.from_json(json.dumps(values)) == CARD
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": FORMAT_VERSION + 1}, "newer than"),
+        ({"format_version": None}, "format_version"),
+        ({"format_version": True}, "format_version"),
+        ({"scale": "2"}, "scale must be a whole number from 1 to 8, not '2'"),
+        ({"scale": 0}, "scale must be"),
+        ({"scale": 9}, "scale must be"),
+        ({"scale": True}, "scale must be"),
+        ({"name": None}, "name must be text, not None"),
+        ({"halo": -1}, "halo must be a whole number from 0, or null, not -1"),
+        ({"halo": 2.5}, "halo must be"),
+        ({"channels": 1}, "channels must be 3"),
+        ({"multiple_of": 0}, "multiple_of must be a whole number from 1, not 0"),
+        ({"multiple_of": None}, "multiple_of must be"),
+        ({"value_range": None}, "value_range must be two numbers, the lower first, not None"),
+        ({"value_range": [0]}, "value_range must be"),
+        ({"value_range": [1, 0]}, "value_range must be"),
+        ({"value_range": [0, float("inf")]}, "value_range must be"),
+        ({"self_ensemble": "no"}, "self_ensemble must be true or false, not 'no'"),
+        ({"network_parameters": None}, "network_parameters must be an object"),
+        ({"network_parameters": {"features": 0}}, "its features a whole number from 1"),
+        ({"network_parameters": {"features": "64"}}, "its features a whole number from 1"),
+        ({"precision": 3}, "precision must be text"),
+        ({"protocol": 5}, "protocol must be text or null"),
+        ({"scores": None}, "scores must be a list"),
+        ({"scores": [{"dataset": "Set5"}]}, "scores must be a list of dataset, images, psnr"),
+    ],
+)
+def test_cards_that_cannot_be_read(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelCard.from_json(json.dumps(json.loads(CARD.to_json()) | change))
+
+
+@pytest.mark.parametrize("key", ["name", "scale", "halo"])
+def test_cards_that_lack_what_windows_need(key: str) -> None:
+    values = json.loads(CARD.to_json())
+    del values[key]
+    with pytest.raises(ValueError, match=f"{key} is missing"):
+        ModelCard.from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, '{"format_version": 1, "name": "a"}'])
+def test_a_model_with_a_damaged_card_is_refused(
+    text: str, model_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.onnx"
+    proto = onnx.load(model_file)
+    helper.set_model_props(proto, {CARD_KEY: text})
+    onnx.save(proto, path)
+    with pytest.raises(ModelError, match=r"m.onnx: its card cannot be read: "):
+        read_model(path)
+
+
+def test_model_file_gives_back_its_card(model_file: Path, random_network: Plain) -> None:
+    card = read_model(model_file).card
+    assert (card.name, card.scale, card.halo) == ("random", 2, random_network.halo)
+
+
+def test_a_changed_file_is_read_anew(model_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    proto = onnx.load(model_file)
+    for name in ("one", "two"):
+        card = replace(ModelCard(name="", scale=2, halo=6), name=name)
+        helper.set_model_props(proto, {CARD_KEY: card.to_json()})
+        onnx.save(proto, path)
+        assert read_model(path).card.name == name
+
+
+def test_a_file_without_a_card_is_probed(
+    model_file: Path, tmp_path: Path, random_network: Plain
+) -> None:
+    proto = onnx.load(model_file)
+    del proto.metadata_props[:]
+    path = tmp_path / "bare.onnx"
+    onnx.save(proto, path)
+    card = read_model(path).card
+    assert (card.name, card.scale, card.halo) == ("bare", 2, random_network.halo)
+
+
+@pytest.mark.parametrize(
+    ("proto", "message"),
+    [
+        (graph(kind="Flatten"), "not a super-resolution model"),
+        (graph(output_channels=5), "not a super-resolution model"),
+        (graph(side=64), "one fixed size only"),
+    ],
+)
+def test_onnx_files_that_enlarge_nothing(
+    proto: onnx.ModelProto, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.onnx"
+    onnx.save(proto, path)
+    with pytest.raises(ModelError, match=f"other.onnx.*{message}"):
+        read_model(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a model", b"\x08\x07" * 50], ids=["empty", "text", "other protobuf"]
+)
+def test_files_that_are_no_onnx(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"text.onnx: not (an ONNX|a super-resolution) model"):
+        read_model(path)
+
+
+def test_missing_models(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="No such file"):
+        load_model(tmp_path / "none.onnx")
+    shipped = "balanced, balanced-int8, best, best-int8, fast, fast-int8, photo, photo-int8"
+    with pytest.raises(ModelError, match=f"no model is called 'fats': shipped are {shipped}; or"):
+        load_model("fats")
+
+
+def test_variants_are_chosen_by_precision(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for native, automatic in ((True, "fast-int8"), (False, "fast")):
+        monkeypatch.setattr("upres.models.int8_is_native", lambda native=native: native)
+        assert at_precision("fast", "auto") == automatic
+        assert at_precision("fast", "int8") == "fast-int8"
+        assert at_precision("fast", "fp32") == "fast"
+        assert at_precision("fast", "bf16") == "fast"
+        assert at_precision("fast-int8", "auto") == "fast-int8"
+        assert at_precision(model_file, "auto") == str(model_file)
+    for precision in ("fp32", "bf16"):
+        message = f"'fast-int8' is int8, and there is no {precision} of it"
+        with pytest.raises(ModelError, match=message):
+            at_precision("fast-int8", precision)
+    with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):
+        at_precision(model_file, "int8")
+
+
+@pytest.mark.parametrize(
+    ("flags", "native"),
+    [("fpu avx2 avx512f", False), ("fpu avx512_vnni", True), ("avx2 avx_vnni", True)],
+)
+def test_processors_made_for_int8(
+    flags: str, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_: f"processor: 0\nflags: {flags}\n")
+    assert int8_is_native.__wrapped__() == native
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_what_int8_leaves_is_computed_in_bfloat16_where_that_is_native(
+    native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = f"avx512_bf16 {'amx_bf16' if native else ''}"
+    monkeypatch.setattr(Path, "read_text", lambda *_: f"processor: 0\nflags: {flags}\n")
+    monkeypatch.setattr("upres.models.bfloat16_is_native", bfloat16_is_native.__wrapped__)
+    for name, expected in (("fast-int8", native), ("fast", False)):
+        path = shipped_models()[name][2]
+        assert _read_model.__wrapped__(path, ()).bfloat16 == expected
+
+
+def test_a_model_that_is_being_written_is_not_shipped_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine-x2.onnx", ".mine-x3.upres-12-0.onnx", ".mine-x4.onnx", "mine-xl.onnx"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("upres.models.SHIPPED", tmp_path)
+    assert shipped_models.__wrapped__() == {"mine": {2: tmp_path / "mine-x2.onnx"}}
+
+
+def test_every_shipped_model_is_what_its_card_says() -> None:
+    assert set(shipped_models()["fast"]) == {2, 3, 4}
+    for name in shipped_models():
+        if name.endswith(INT8):
+            assert set(shipped_models()[name]) == set(shipped_models()[name.removesuffix(INT8)])
+    for name, scales in shipped_models().items():
+        for scale, path in scales.items():
+            model = read_model(path)
+            card = model.card
+            assert (card.name, card.scale) == (name, scale)
+            weights = [op for op in model.graph.get_ops() if op.get_type_name() == "Constant"]
+            assert card.parameter_count is not None
+            assert sum(w.data.size for w in weights) >= card.parameter_count
+            assert card.precision == ("int8" if name.endswith(INT8) else "fp32")
+            if name.startswith("fast"):
+                assert card.parameter_count <= 150_000
+            assert {score.dataset for score in card.scores} >= {"Set5", "Set14", "B100"}
+            assert card.self_ensemble == name.startswith("best")
+            assert card.protocol
+            assert "free licences" in card.data
+            assert card.commit
+            assert not card.commit.endswith("-dirty")
