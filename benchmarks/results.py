@@ -21,11 +21,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import upres
 from measuring import table
 from others import EARLY, OTHERS, PUBLISHED
+from upres.card import ModelCard, SetScore
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Rgb8, find_pairs, read_pair
 from upres.evaluation.plots import Point, scatter
 from upres.evaluation.tables import short_number
-from upres.models import INT8, ModelCard, SetScore, load_model, shipped_models
+from upres.models import INT8, load_model, shipped_models
 from upres.raster.metrics import PROTOCOL
 from upres.raster.resize import bicubic
 

@@ -14,7 +14,7 @@ import torch
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from upres.models import ModelCard
+from upres.card import ModelCard
 from upres.training.export import export_onnx
 from upres.training.networks import Plain
 

@@ -82,10 +82,10 @@ def at_import(tree: ast.Module) -> ast.Module:
     """What runs when a file is imported: no functions, and nothing for type checkers alone."""
 
     class Only(ast.NodeTransformer):
-        def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:  # noqa: N802
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
             return None
 
-        def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802
+        def visit_If(self, node: ast.If) -> ast.AST | None:
             return None if ast.unparse(node.test) == "TYPE_CHECKING" else node
 
     return Only().visit(tree)  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from upres.models import ModelCard, SetScore
+from upres.card import ModelCard, SetScore
 from upres.raster.metrics import PROTOCOL
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

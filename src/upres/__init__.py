@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Any
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
+    from upres.card import Model as Model
+    from upres.card import ModelCard as ModelCard
     from upres.enlarging.windows import enlarge as enlarge
     from upres.errors import InputError as InputError
     from upres.errors import ModelError as ModelError
     from upres.errors import OutputError as OutputError
     from upres.errors import UpresError as UpresError
-    from upres.models import Model as Model
-    from upres.models import ModelCard as ModelCard
     from upres.models import load_model as load_model
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "InputError": "upres.errors",
-    "Model": "upres.models",
-    "ModelCard": "upres.models",
+    "Model": "upres.card",
+    "ModelCard": "upres.card",
     "ModelError": "upres.errors",
     "OutputError": "upres.errors",
     "UpresError": "upres.errors",

@@ -1,51 +1,110 @@
 """The exceptions that upres raises on purpose.
 
-Every message is one line, names the file or value at fault, and says what to do.
-The command prints the message alone; a program can catch ``UpresError``.
+Every message is one line, names the file or value at fault, and says what to do. A choice that
+would mend it is data, a ``Remedy``: Python's text names the keyword, the command's its flag, and a
+service can send the code. A program catches ``UpresError``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 
+@dataclass(frozen=True)
+class Remedy:
+    """A choice that would mend an error."""
+
+    option: str
+    """The name of an option, as Python's keywords have it: ``max_pixels``."""
+    effect: str
+    """A verb and its object, to follow the option's name: ``allows more``."""
+    value: str | bool | None = None
+    """The value to give the option; ``None`` where that is for the user to say."""
+
+    def in_python(self) -> str:
+        """The keyword, and its value if there is one: ``existing='replace'``."""
+        return self.option if self.value is None else f"{self.option}={self.value!r}"
+
+
 class UpresError(Exception):
-    """Base of every error that upres raises on purpose."""
+    """Base of every error that upres raises on purpose.
+
+    ``problem`` is the message without its remedies, and ``remedies`` are the choices that would
+    mend it, each enough by itself.
+    """
 
     exit_code = 1
+    code = "error"
+    """A short name for programs; each class has its own."""
+
+    def __init__(self, problem: str, *remedies: Remedy) -> None:
+        super().__init__(problem, *remedies)
+        self.problem = problem
+        self.remedies = remedies
+
+    def text(self, called: Callable[[Remedy], str] = Remedy.in_python) -> str:
+        """The message in one line; ``called`` says how a remedy's option is written."""
+        choices = ", ".join(f"{called(remedy)} {remedy.effect}" for remedy in self.remedies)
+        return f"{self.problem}: {choices}" if choices else self.problem
+
+    def __str__(self) -> str:
+        return self.text()
 
 
 class InputError(UpresError):
-    """A file that is to be read is missing, damaged or of a kind not handled."""
+    """A file or array that is to be read is missing, damaged or of a kind not handled."""
+
+    code = "input"
 
 
 class OutputError(UpresError):
     """A file or folder cannot be written, or would be overwritten."""
 
+    code = "output"
+
 
 class ExistsError(OutputError):
     """A file is there that is not to be replaced."""
 
+    code = "exists"
+
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}: exists already; --force replaces it, --skip-existing keeps it")
+        super().__init__(
+            f"{path}: exists already",
+            Remedy("existing", "replaces it", "replace"),
+            Remedy("existing", "keeps it", "skip"),
+        )
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[ExistsError], tuple[Path]]:
+        return type(self), (self.path,)  # to be pickled, which takes the parts of the message
 
 
 class ModelError(UpresError):
     """A model is missing, is not a super-resolution model, or does not fit the request."""
 
+    code = "model"
+
 
 class RecipeError(UpresError):
     """A training recipe has an unknown key, a wrong type or a value out of range."""
+
+    code = "recipe"
 
 
 class TrainingError(UpresError):
     """Training cannot start or cannot go on."""
 
+    code = "training"
+
 
 class TrainingInterrupted(TrainingError):  # noqa: N818  # it is no error of anyone's
     """Training was asked to stop, and has saved all that it needs to go on."""
+
+    code = "interrupted"
 
     exit_code = 130
 
@@ -53,12 +112,20 @@ class TrainingInterrupted(TrainingError):  # noqa: N818  # it is no error of any
 class MissingExtraError(UpresError):
     """A part of upres needs packages that its base installation does not have."""
 
+    code = "missing_extra"
+
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs more packages: pip install 'upres[{extra}]'")
+        self.feature, self.extra = feature, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), (self.feature, self.extra)
 
 
 class UsageError(UpresError):
     """The options of a command contradict each other."""
+
+    code = "usage"
 
     exit_code = 2
 

@@ -15,6 +15,7 @@ import pyvips
 import torch
 from numpy.typing import NDArray
 
+from upres.card import ModelCard
 from upres.enlarging.choice import CLEAN_QUALITY
 from upres.enlarging.files import enlarge_file, open_file
 from upres.enlarging.options import Options
@@ -22,7 +23,7 @@ from upres.enlarging.photo import PhotoEnlargement
 from upres.enlarging.windows import enlarge
 from upres.formats.image.jpeg import jpeg_quality, jpeg_segments
 from upres.formats.image.opening import read_rgb8
-from upres.models import ModelCard, read_model, shipped_models
+from upres.models import read_model, shipped_models
 from upres.raster.resize import bicubic
 from upres.training.export import export_onnx
 from upres.training.networks import Plain

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from openvino import opset13
 
 import upres
+from upres.card import ModelCard
 from upres.engine.openvino import Engine, compile_window, fast_multiples
 from upres.enlarging.windows import WINDOW_BYTES, enlarge_windows, stages
 from upres.errors import InputError, ModelError
-from upres.models import ModelCard, computed_in, computes_bfloat16, load_model
+from upres.models import computed_in, computes_bfloat16, load_model
 from upres.raster.pixels import from_float, to_float
 from upres.raster.resize import bicubic
 from upres.training.export import export_onnx

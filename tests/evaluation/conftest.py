@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import pyvips
 
+from upres.card import Model
 from upres.evaluation.benchmark import Enlarger, Evaluation, enlarge_rgb8, evaluate
 from upres.evaluation.datasets import Rgb8
 from upres.evaluation.report import write_report
-from upres.models import Model, read_model
+from upres.models import read_model
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

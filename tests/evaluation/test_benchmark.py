@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import upres
+from upres.card import CARD_KEY, Model, ModelCard, SetScore
 from upres.cli.main import main
 from upres.errors import InputError, MissingExtraError, ModelError, OutputError, UsageError
 from upres.evaluation.benchmark import (
@@ -33,7 +34,7 @@ from upres.evaluation.benchmark import (
 from upres.evaluation.datasets import Pair, find_pairs, read_pair
 from upres.evaluation.record import record_scores, write_card
 from upres.evaluation.tables import table, write_csv, write_json
-from upres.models import CARD_KEY, Model, ModelCard, SetScore, read_model
+from upres.models import read_model
 from upres.raster.metrics import PROTOCOL
 from upres.raster.resize import bicubic
 

@@ -15,13 +15,13 @@ import pytest
 from numpy.typing import NDArray
 
 from running import upres
+from upres.card import Model
 from upres.errors import InputError, MissingExtraError, OutputError, UsageError
 from upres.evaluation import outputs, pictures, plots
 from upres.evaluation.benchmark import Enlarger, Evaluation, ImageResult, MethodResult, SetResult
 from upres.evaluation.report import check_shown, write_report
 from upres.evaluation.tables import file_stem, short_number
 from upres.formats.image.opening import read_rgb8
-from upres.models import Model
 from upres.raster.metrics import Scores, psnr
 
 

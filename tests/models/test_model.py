@@ -9,20 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from upres.card import CARD_KEY, FORMAT_VERSION, ModelCard, SetScore
 from upres.engine.machine import bfloat16_is_native, int8_is_native
 from upres.errors import ModelError
-from upres.models import (
-    CARD_KEY,
-    FORMAT_VERSION,
-    INT8,
-    ModelCard,
-    SetScore,
-    _read_model,
-    at_precision,
-    load_model,
-    read_model,
-    shipped_models,
-)
+from upres.models import INT8, _read_model, at_precision, load_model, read_model, shipped_models
 from upres.training.networks import Plain
 
 CARD = ModelCard(

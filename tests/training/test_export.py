@@ -12,10 +12,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from upres.card import CARD_KEY, ModelCard
 from upres.cli.main import app
 from upres.engine.openvino import compile_window
 from upres.errors import ModelError, OutputError, TrainingError, UsageError
-from upres.models import CARD_KEY, ModelCard, read_model
+from upres.models import read_model
 from upres.training.checkpoint import Progress, save_checkpoint
 from upres.training.config import Recipe, recipe_from
 from upres.training.export import (

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from upres.errors import UpresError
+from upres.errors import Remedy, UpresError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from upres.runs.batch import Summary
+
+
+FLAGS = {
+    ("existing", "replace"): "--force",
+    ("existing", "skip"): "--skip-existing",
+}
+"""Flags that are not called as the option of a remedy is, by option and value."""
 
 
 def show_anything() -> None:
@@ -32,7 +39,16 @@ def say(line: str) -> None:
 
 def complain(error: UpresError) -> None:
     """Print an error, as one line whatever is in it."""
-    say(f"upres: {in_one_line(str(error))}")
+    say(f"upres: {in_one_line(error.text(as_flag))}")
+
+
+def as_flag(remedy: Remedy) -> str:
+    """A remedy's option as the command has it: ``--max-pixels``."""
+    flag = FLAGS.get((remedy.option, remedy.value))
+    if flag is None:
+        flag = "--" + remedy.option.replace("_", "-")
+        flag = flag if remedy.value in (None, True) else f"{flag} {remedy.value}"
+    return flag
 
 
 def in_one_line(text: str) -> str:

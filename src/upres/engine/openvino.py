@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from upres.card import Model
 from upres.engine.machine import bfloat16_is_native
 from upres.errors import ModelError
-from upres.models import Model, core
+from upres.models import core
 from upres.raster.pixels import Float32Array
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from upres.card import Model
 from upres.enlarging.options import Options
 from upres.enlarging.windows import stages
-from upres.models import DEFAULT_MODEL, Model, shipped_models
+from upres.models import DEFAULT_MODEL, shipped_models
 
 COMPRESSED_MODEL = "photo"
 """The shipped model for pictures that JPEG has changed; ``DEFAULT_MODEL`` is for clean ones."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from upres.card import Model
 from upres.enlarging.choice import choose_models
 from upres.enlarging.options import Estimate, Options, output_size
 from upres.enlarging.windows import Progress, enlarge_windows
@@ -31,7 +32,6 @@ from upres.formats.image.saving import (
     sample_type,
     save,
 )
-from upres.models import Model
 from upres.raster.pixels import Float32Array
 from upres.raster.spool import Spool
 

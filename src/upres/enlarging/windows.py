@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from upres.card import Model, ModelCard
 from upres.engine.openvino import Engine, compile_window, fast_multiples
 from upres.enlarging import tiles
 from upres.errors import InputError, ModelError
 from upres.models import (
     DEFAULT_MODEL,
-    Model,
-    ModelCard,
     Precision,
     at_precision,
     computed_in,

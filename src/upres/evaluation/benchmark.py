@@ -20,12 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from upres import __version__
+from upres.card import Model
 from upres.errors import UsageError
 from upres.evaluation.complexity import multiply_adds, parameter_count
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair, set_name
 from upres.evaluation.models import tell_apart
-from upres.models import Model
 from upres.raster.metrics import PROTOCOL, Scores, lr_consistency, score
 from upres.raster.resize import bicubic
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from upres.card import Model
 from upres.engine.openvino import ORIENTATIONS
 from upres.enlarging.tiles import round_up
-from upres.models import Model
 
 if TYPE_CHECKING:
     import openvino

@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from upres.card import Model
 from upres.errors import ModelError, UsageError
-from upres.models import Model, load_model, read_model
+from upres.models import load_model, read_model
 
 CHECKPOINT_SUFFIXES = (".pt", ".safetensors")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from upres.card import Model
 from upres.errors import UsageError, needs_extra
 from upres.evaluation import benchmark, tables
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.runs import Run, read_runs
 from upres.files import make_folder
-from upres.models import Model
 
 
 def evaluate_into(

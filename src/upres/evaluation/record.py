@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from upres.card import CARD_KEY, ModelCard, SetScore
 from upres.errors import InputError, MissingExtraError, ModelError
 from upres.evaluation.benchmark import Evaluation
 from upres.files import replacing
-from upres.models import CARD_KEY, ModelCard, SetScore
 
 if TYPE_CHECKING:
     import onnx

@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from upres.card import Model
 from upres.errors import InputError
 from upres.evaluation import pictures, plots
 from upres.evaluation.benchmark import Enlarger, Evaluation, SetResult, enlarge_rgb8
@@ -18,7 +19,6 @@ from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import find_pairs, read_pair
 from upres.evaluation.pages import write_page
 from upres.evaluation.tables import COST_NOTE, LR_NOTE, figures, seconds_text, short_number
-from upres.models import Model
 from upres.raster.resize import bicubic
 
 

@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from upres.card import check_card, is_whole
+from upres.card import CARD_KEY, Model, ModelCard
 from upres.engine.machine import bfloat16_is_native, int8_is_native
 from upres.engine.probing import in_float32, probe
 from upres.errors import ModelError
 
 if TYPE_CHECKING:
     import openvino
-
-CARD_KEY = "upres"
-"""The entry of the ONNX file's metadata that holds the card, as JSON."""
-
-FORMAT_VERSION = 1
 
 SHIPPED = Path(__file__).parent
 
@@ -35,106 +30,6 @@ INT8 = "-int8"
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 """Which of a shipped model's variants, and how it is computed: ``auto`` is int8 where the processor
 is made for it, else fp32; ``bf16`` is the one in fp32, computed in bfloat16."""
-
-
-@dataclass(frozen=True)
-class SetScore:
-    """Means over one benchmark set, by the card's protocol."""
-
-    dataset: str
-    images: int
-    psnr: float
-    ssim: float
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a model is, how to feed it, what trained it and how well it does."""
-
-    name: str
-    scale: int
-    halo: int | None
-    """Receptive-field radius: how many input pixels around one influence its output. None
-    is the whole picture, as global pooling makes it: then there can be no tiles."""
-    network: str = "unknown"
-    network_parameters: dict[str, int | float | bool] = field(default_factory=dict)
-    """The structure's parameters, such as ``{"features": 32, "blocks": 7}``."""
-    parameter_count: int | None = None
-    channels: int = 3
-    value_range: tuple[float, float] = (0.0, 1.0)
-    multiple_of: int = 1
-    """The input's height and width must be multiples of this."""
-    precision: str = "fp32"
-    self_ensemble: bool = False
-    """Whether the engine takes the mean of what the network gives for the eight ways to flip
-    and turn its input. Source: Timofte, Rothe and Van Gool, "Seven ways to improve
-    example-based single image super resolution", CVPR 2016, section 3.6."""
-    degradation: str = "unknown"
-    """What the model undoes: ``bicubic`` (clean pictures), or what else it saw."""
-    data: str = "unknown"
-    """What pictures trained it, and their licence."""
-    recipe: str | None = None
-    commit: str | None = None
-    """The commit of upres that trained it."""
-    protocol: str | None = None
-    scores: tuple[SetScore, ...] = ()
-    format_version: int = FORMAT_VERSION
-
-    def to_json(self) -> str:
-        """The card as it is stored in the model file."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> ModelCard:
-        """Read a card; keys that a later version added are passed over.
-
-        Raises ``ValueError`` if it is not a card that this version can read.
-        """
-        try:
-            values = json.loads(text)
-        except RecursionError:
-            raise ValueError("its JSON is nested too deeply") from None
-        if not isinstance(values, dict) or not is_whole(values.get("format_version"), 1):
-            raise ValueError("the card is not a JSON object with a format_version")
-        if values["format_version"] > FORMAT_VERSION:
-            raise ValueError(
-                f"the card's format is {values['format_version']}, newer than the "
-                f"{FORMAT_VERSION} that this upres reads: update upres"
-            )
-        for key in ("name", "scale", "halo"):
-            if key not in values:
-                raise ValueError(f"{key} is missing")
-        check_card(values)
-        known = {f.name for f in dataclasses.fields(cls)}
-        values = {key: value for key, value in values.items() if key in known}
-        values["scores"] = tuple(SetScore(**score) for score in values.get("scores", ()))
-        values["value_range"] = tuple(values.get("value_range", (0.0, 1.0)))
-        return cls(**values)
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A model file and its card."""
-
-    path: Path
-    card: ModelCard
-    graph: openvino.Model = field(repr=False)
-    """As read from the file, not compiled."""
-    bfloat16: bool = False
-    """Whether what the file has in floating point is computed in bfloat16, but for the picture
-    that is added at the end: what int8 leaves, where the processor is made for it."""
-
-    @property
-    def label(self) -> str:
-        """Such as ``fast x2``."""
-        return f"{self.card.name} x{self.card.scale}"
-
-    def require_scale(self, scale: int) -> None:
-        """Raise ``ModelError`` if the model does not enlarge ``scale`` times."""
-        if self.card.scale != scale:
-            raise ModelError(
-                f"{self.path}: this model enlarges {self.card.scale} times, not {scale} times"
-            )
 
 
 _FIRST = threading.Lock()

@@ -10,9 +10,9 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from upres.card import ModelCard
 from upres.enlarging.tiles import round_up
 from upres.errors import MissingExtraError, ModelError, TrainingError
-from upres.models import ModelCard
 from upres.training.export import onnx_graph, write_checked
 
 if TYPE_CHECKING:

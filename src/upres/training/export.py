@@ -17,12 +17,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from upres.card import CARD_KEY, ModelCard
 from upres.engine.openvino import compile_window
 from upres.enlarging.tiles import round_up
 from upres.errors import ModelError, OutputError, RecipeError, TrainingError, UsageError
 from upres.evaluation.record import write_card
 from upres.files import replacing
-from upres.models import CARD_KEY, ModelCard, read_model
+from upres.models import read_model
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, recipe_from
 from upres.training.half import restore_from_half

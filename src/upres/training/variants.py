@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from upres.card import Model, ModelCard
 from upres.engine.openvino import compile_window
 from upres.enlarging.tiles import round_up
 from upres.errors import ModelError, TrainingError
 from upres.evaluation.record import write_card
 from upres.files import replacing
-from upres.models import Model, ModelCard, read_model
+from upres.models import read_model
 from upres.raster.pixels import Float32Array
 from upres.training.export import check_target, to_onnx
 from upres.training.half import restore_from_half, store_in_half

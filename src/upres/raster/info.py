@@ -1,0 +1,134 @@
+"""A raster as upres sees it: its size, and what each of its bands means. No pixels, no file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+Role = Literal["red", "green", "blue", "grey", "alpha", "ink", "index", "other"]
+"""What a band's samples are: ``ink`` is a plate of CMYK and the like, ``index`` a number of a
+palette or class, which has no values in between, and ``other`` anything measured."""
+
+Colours = Literal["srgb", "linear", "none"]
+"""How the samples of colours are to be understood: ``srgb`` are gamma-encoded, as photographs are
+(a profile may say how exactly), ``linear`` are proportional to light, ``none`` are no colours."""
+
+SAMPLE_TYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float16", "float32", "float64")
+"""NumPy's names of the types that samples may have."""
+
+ROLES = get_args(Role)
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of a raster, and the values that its samples take."""
+
+    role: Role
+    low: float | None = 0.0
+    """The sample that is 0 to a network; ``None`` where only the samples can tell the range."""
+    high: float | None = 1.0
+    """The sample that is 1 to a network."""
+    name: str = ""
+    constant: bool = False
+    """Every sample is ``high``: found out of alpha by looking. Such a band is not enlarged, and
+    blocks that a sink is given do not have it."""
+
+
+@dataclass(frozen=True)
+class RasterInfo:
+    """What a raster is: an array, a picture, a slice of a volume, the frames of a film."""
+
+    height: int
+    """Of a frame, upright, in pixels."""
+    width: int
+    bands: tuple[Band, ...]
+    dtype: np.dtype[Any]
+    """Of the samples as they are stored; one of ``SAMPLE_TYPES``."""
+    name: str = "array"
+    """Names the raster in messages: a file's path."""
+    frames: int | None = 1
+    """How many; ``None`` if that is known at the end only."""
+    nodata: float | None = None
+    """The sample that means that there is none. NaN is written as itself."""
+    spacing: tuple[float, float] | None = None
+    """Height and width of a pixel in the world, in the file's own unit."""
+    transform: tuple[float, float, float, float, float, float] | None = None
+    """From columns and rows to places, x = a column + b row + c and y = d column + e row + f."""
+    colours: Colours = "srgb"
+    jpeg_quality: int | None = None
+    """By libjpeg's scale, where the samples come from a JPEG file."""
+
+    @property
+    def pixels(self) -> int:
+        """Of a frame."""
+        return self.height * self.width
+
+    @property
+    def frame_bytes(self) -> int:
+        """What the samples of a frame take, constant bands included."""
+        return self.pixels * len(self.bands) * self.dtype.itemsize
+
+    @property
+    def alpha(self) -> int | None:
+        """The number of the band that says what shows through, unless nothing does."""
+        return next((i for i, b in enumerate(self.varying) if b.role == "alpha"), None)
+
+    @property
+    def varying(self) -> tuple[Band, ...]:
+        """The bands that are enlarged, in the order in which blocks have them."""
+        return tuple(band for band in self.bands if not band.constant)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the range of every band is known."""
+        return all(b.low is not None and b.high is not None for b in self.bands)
+
+    def find(self, *roles: Role) -> tuple[int, ...]:
+        """The numbers of the bands that vary and have one of these roles."""
+        return tuple(i for i, band in enumerate(self.varying) if band.role in roles)
+
+    @property
+    def colour_bands(self) -> tuple[int, int, int] | None:
+        """The numbers of red, green and blue; ``None`` if one is missing, or there twice."""
+        found = [self.find(role) for role in ("red", "green", "blue")]
+        if any(len(numbers) != 1 for numbers in found):
+            return None
+        return found[0][0], found[1][0], found[2][0]
+
+    def resized(self, height: int, width: int) -> RasterInfo:
+        """The same raster with another number of pixels on the same ground.
+
+        Spacing and transform are divided by the exact ratio of each axis, so bounds stay.
+        """
+        rows, columns = height / self.height, width / self.width
+        spacing, transform = self.spacing, self.transform
+        if spacing is not None:
+            spacing = (spacing[0] / rows, spacing[1] / columns)
+        if transform is not None:
+            a, b, c, d, e, f = transform
+            transform = (a / columns, b / rows, c, d / columns, e / rows, f)
+        return dataclasses.replace(
+            self, height=height, width=width, spacing=spacing, transform=transform
+        )
+
+
+def bands_of(
+    roles: Iterable[Role], low: float | None = 0.0, high: float | None = 1.0
+) -> tuple[Band, ...]:
+    """A band for each role, all with one range of values."""
+    return tuple(Band(role, low, high) for role in roles)
+
+
+def usual_roles(count: int) -> tuple[Role, ...] | None:
+    """The roles of so many channels of a picture; ``None`` where they cannot be guessed."""
+    usual: dict[int, tuple[Role, ...]] = {
+        1: ("grey",),
+        2: ("grey", "alpha"),
+        3: ("red", "green", "blue"),
+        4: ("red", "green", "blue", "alpha"),
+    }
+    return usual.get(count)
