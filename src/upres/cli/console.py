@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from upres.runs.batch import Summary
 
 
-FLAGS = {
+FLAGS: dict[tuple[str, object], str] = {
     ("existing", "replace"): "--force",
     ("existing", "skip"): "--skip-existing",
 }

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import threading
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
