@@ -211,7 +211,7 @@ def test_existing_files_are_kept_skipped_or_replaced(jobs: list[Job], options: O
     summary = enlarge_files(jobs[:3], options)
     assert summary.done == 2
     assert failures(summary) == [
-        f"{target}: exists already: existing replaces it, --skip-existing keeps it"
+        f"{target}: exists already: existing='replace' replaces it, existing='skip' keeps it"
     ]
     assert enlarge_files(jobs[:3], options, existing="skip") == Summary(skipped=3)
     assert target.read_text() == "precious"
@@ -247,7 +247,10 @@ def test_a_file_that_appears_during_the_work_is_not_replaced(
     monkeypatch.setattr(batch._Run, "_tell", appear)
     job = Job(source, target)
     (failure,) = failures(enlarge_files([job], options))
-    assert failure == f"{target}: exists already: existing replaces it, --skip-existing keeps it"
+    assert (
+        failure
+        == f"{target}: exists already: existing='replace' replaces it, existing='skip' keeps it"
+    )
     target.unlink()
     assert enlarge_files([job], options, existing="skip") == Summary(skipped=1)
     assert contents(tmp_path).keys() == {source.name, target.name}
@@ -587,7 +590,7 @@ def test_resuming_takes_no_result_for_that_of_another_picture_of_its_name(
     summary = run_with_journal(others, options, resume=True)
     assert (summary.done, summary.skipped, summary.left) == (first.left, 0, 0)
     assert failures(summary) == [
-        f"{target}: exists already: existing replaces it, --skip-existing keeps it"
+        f"{target}: exists already: existing='replace' replaces it, existing='skip' keeps it"
         for target in made
     ]
     results.pop(NAME)
