@@ -8,9 +8,9 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from upres.enlarging.files import enlarge_file
+from upres.enlarging.files import enlarge_to
 from upres.enlarging.options import Options
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 from upres.raster.resize import bicubic
 
 HERE = Path(__file__).parent
@@ -40,7 +40,7 @@ def main() -> None:
     """Write the enlarged photograph and the comparison, and name them."""
     OUT.mkdir(exist_ok=True)
     enlarged = OUT / f"{PHOTO.stem}_x{SCALE}.png"
-    enlarge_file(PHOTO, enlarged, Options(scale=SCALE))
+    enlarge_to(PHOTO, enlarged, Options(scale=SCALE))
     photo = read_rgb8(PHOTO)
     columns = [
         panels(photo, 1),

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -83,11 +83,20 @@ def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
         with temporary(path, path.suffix) as name:
             written = True
             yield name
-            if replace or not _link(name, path):
-                os.replace(name, path)
+            publish(name, path, replace=replace)
     except OSError as error:
         what = "this file" if written else "here"
         raise OutputError(f"{path}: cannot write {what}: {error.strerror}") from None
+
+
+def publish(name: Path, path: Path, *, replace: bool) -> None:
+    """Make the file that is called ``name`` be called ``path``, at once.
+
+    Raises ``ExistsError`` if ``path`` is there and is not to be ``replace``d, ``OSError`` if it
+    cannot be.
+    """
+    if replace or not _link(name, path):
+        os.replace(name, path)
 
 
 def _link(name: Path, path: Path) -> bool:
@@ -186,6 +195,24 @@ def splice(path: Path, start: int, end: int, content: bytes) -> None:
         file.seek(start)
         file.write(content)
         file.truncate(size + shift)
+
+
+def splice_all(path: Path, edits: Sequence[tuple[int, int, bytes]]) -> None:
+    """``splice`` several places, start, end and content of each, in order and near each other.
+
+    What follows the last is moved once.
+    """
+    if not edits:
+        return
+    first, last = edits[0][0], edits[-1][1]
+    with path.open("rb") as file:
+        file.seek(first)
+        content = file.read(last - first)
+    parts, at = [], first
+    for start, end, new in edits:
+        parts += [content[at - first : start - first], new]
+        at = end
+    splice(path, first, last, b"".join(parts))
 
 
 if sys.platform == "win32":

@@ -14,15 +14,15 @@ import pytest
 import pyvips
 import torch
 from numpy.typing import NDArray
+from upres.enlarging.choice import CLEAN_QUALITY
+from upres.enlarging.photo import PhotoEnlargement
+from upres.formats.image.vips import read_rgb8
 
 from upres.card import ModelCard
-from upres.enlarging.choice import CLEAN_QUALITY
-from upres.enlarging.files import enlarge_file, open_file
+from upres.enlarging.files import enlarge_to, open_file
 from upres.enlarging.options import Options
-from upres.enlarging.photo import PhotoEnlargement
-from upres.enlarging.windows import enlarge
-from upres.formats.image.jpeg import jpeg_quality, jpeg_segments
-from upres.formats.image.opening import read_rgb8
+from upres.enlarging.api import enlarge
+from upres.formats.metadata.jpeg_segments import jpeg_quality, jpeg_segments
 from upres.models import read_model, shipped_models
 from upres.raster.resize import bicubic
 from upres.training.export import export_onnx
@@ -198,7 +198,7 @@ def test_without_photo_all_is_fast_s(
     path = save(tmp_path, 30, picture)
     assert labels(path, Options(scale=5)) == ["fast x2", "fast x3"]
     assert open_file(path, Options()).why == ""
-    enlarge_file(path, tmp_path / "out.png", Options(scale=2))
+    enlarge_to(path, tmp_path / "out.png", Options(scale=2))
     np.testing.assert_array_equal(
         read_rgb8(tmp_path / "out.png"), enlarge(read_rgb8(path), scale=2)
     )
@@ -216,7 +216,7 @@ def test_the_size_is_fast_s_largest(
 
 def test_x3_is_x4_reduced(tmp_path: Path, with_photo: Path, picture: NDArray[np.uint8]) -> None:
     path = save(tmp_path, 62, picture)
-    enlarge_file(path, tmp_path / "out.png", Options(scale=3))
+    enlarge_to(path, tmp_path / "out.png", Options(scale=3))
     height, width = picture.shape[:2]
     floats = read_rgb8(path).astype(np.float32) / 255
     large = enlarge(floats, model=read_model(with_photo / "photo-x4.onnx"))

@@ -21,7 +21,7 @@ from upres.evaluation import outputs, pictures, plots
 from upres.evaluation.benchmark import Enlarger, Evaluation, ImageResult, MethodResult, SetResult
 from upres.evaluation.report import check_shown, write_report
 from upres.evaluation.tables import file_stem, short_number
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 from upres.raster.metrics import Scores, psnr
 
 

@@ -9,10 +9,10 @@ import pytest
 import pyvips
 import tifffile
 
-from upres.enlarging.files import enlarge_file, open_file
+from upres.enlarging.files import enlarge_to, open_file
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, UsageError
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 from upres.formats.registry import SUFFIXES
 
 
@@ -75,7 +75,7 @@ def test_bad_files_are_named_and_nothing_is_written(
     target.parent.mkdir()
     target.write_text("precious")
     with pytest.raises(InputError, match=message) as caught:
-        enlarge_file(path, target, Options(model=str(model_file)))
+        enlarge_to(path, target, Options(model=str(model_file)))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [entry.name for entry in target.parent.iterdir()] == ["x.png"]
@@ -90,7 +90,7 @@ def test_truncation_is_found_in_every_format(tmp_path: Path, model_file: Path, s
     ).read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(InputError, match=r"damaged or truncated|not a picture"):
-        enlarge_file(path, tmp_path / "out.png", Options(model=str(model_file)))
+        enlarge_to(path, tmp_path / "out.png", Options(model=str(model_file)))
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
@@ -110,7 +110,7 @@ def test_what_a_format_cannot_hold_is_refused(
 ) -> None:
     source = save(tmp_path / "in.png", np.zeros((1, size, channels), np.uint8))
     with pytest.raises(OutputError, match=message) as caught:
-        enlarge_file(source, tmp_path / name, Options(model=str(model_file)))
+        enlarge_to(source, tmp_path / name, Options(model=str(model_file)))
     assert name in str(caught.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["in.png"]
 
@@ -119,18 +119,18 @@ def test_a_folder_that_is_missing_or_read_only(tmp_path: Path, model_file: Path)
     source = save(tmp_path / "in.png", np.zeros((3, 3, 3), np.uint8))
     options = Options(model=str(model_file))
     with pytest.raises(OutputError, match=r"none/out.png: cannot write here: No such file"):
-        enlarge_file(source, tmp_path / "none" / "out.png", options)
+        enlarge_to(source, tmp_path / "none" / "out.png", options)
     if os.geteuid() == 0:
         return  # to root, every folder is writable
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
     with pytest.raises(OutputError, match=r"locked/out.png: cannot write here: Permission denied"):
-        enlarge_file(source, locked / "out.png", options)
+        enlarge_to(source, locked / "out.png", options)
 
 
 def test_written_files_have_the_usual_permissions(tmp_path: Path, model_file: Path) -> None:
     source = save(tmp_path / "in.png", np.zeros((3, 3, 3), np.uint8))
-    enlarge_file(source, tmp_path / "out.png", Options(model=str(model_file)))
+    enlarge_to(source, tmp_path / "out.png", Options(model=str(model_file)))
     assert (tmp_path / "out.png").stat().st_mode == source.stat().st_mode
 
 
@@ -181,7 +181,7 @@ def test_an_animated_png_is_refused(tmp_path: Path) -> None:
     frames = [PIL.Image.new("RGB", (8, 8), (n, 0, 0)) for n in range(3)]
     frames[0].save(tmp_path / "in.png", save_all=True, append_images=frames[1:])
     with pytest.raises(InputError, match=r"in.png: an animated PNG, .* convert it to .webp"):
-        enlarge_file(tmp_path / "in.png", tmp_path / "out.png", Options())
+        enlarge_to(tmp_path / "in.png", tmp_path / "out.png", Options())
     assert not (tmp_path / "out.png").exists()
 
 
@@ -192,19 +192,19 @@ def test_what_can_only_be_decoded_whole_may_not_take_most_of_the_memory(
     noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     whole = save(tmp_path / f"whole.{suffix}", noise, interlace=True)
     options = Options(model=str(model_file))
-    enlarge_file(whole, tmp_path / f"large.{suffix}", options)
+    enlarge_to(whole, tmp_path / f"large.{suffix}", options)
     monkeypatch.setattr("upres.formats.image.opening.machine_memory", lambda: 2 * 40 * 50 * 3 - 2)
     with pytest.raises(InputError, match=rf"whole.{suffix}: .*{kind}.*, whose 50x40 pixels take"):
-        enlarge_file(whole, tmp_path / f"out.{suffix}", options)
+        enlarge_to(whole, tmp_path / f"out.{suffix}", options)
     plain = save(tmp_path / f"plain.{suffix}", noise)
-    enlarge_file(plain, tmp_path / f"out.{suffix}", options)
+    enlarge_to(plain, tmp_path / f"out.{suffix}", options)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
 def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(InputError, match="pipe can be read once only: give it as standard input"):
-        enlarge_file(tmp_path / "pipe.png", tmp_path / "out.png", Options())
+        enlarge_to(tmp_path / "pipe.png", tmp_path / "out.png", Options())
 
 
 def test_samples_of_64_bits_are_not_called_damage(tmp_path: Path) -> None:

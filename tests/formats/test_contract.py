@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import pyvips
 from numpy.typing import NDArray
+from upres.formats.image.opening import examined, open_photo
 
 from upres.card import ModelCard
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
-from upres.formats.image.jpeg import is_420, jpeg_quality, jpeg_segments
-from upres.formats.image.opening import examined, open_photo
-from upres.formats.image.picture import Photo
+from upres.formats.image.vips import Photo
+from upres.formats.metadata.jpeg_segments import is_420, jpeg_quality, jpeg_segments
 from upres.training.export import export_onnx
 from upres.training.networks import Plain
 

@@ -16,15 +16,15 @@ import PIL.TiffImagePlugin
 import pytest
 import pyvips
 import tifffile
+from upres.formats.image.opening import open_photo, read_rgb8
 
-from upres.enlarging.files import enlarge_file
+from upres.enlarging.files import enlarge_to
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError
 from upres.files import splice
-from upres.formats.image import gif
-from upres.formats.image.jpeg import jpeg_quality, jpeg_segments
-from upres.formats.image.opening import open_photo, read_rgb8
+from upres.formats.metadata import gif_blocks as gif
 from upres.formats.metadata import iptc
+from upres.formats.metadata.jpeg_segments import jpeg_quality, jpeg_segments
 
 ARTIST, ORIENTATION, DESCRIPTION, EXIF, USER_COMMENT = 315, 274, 270, 34665, 37510
 XMP = (
@@ -39,7 +39,7 @@ def enlarge(tmp_path: Path, model_file: Path) -> Any:
     """Enlarges a file twofold, to the one of that name."""
 
     def run(source: str, target: str) -> Path:
-        enlarge_file(tmp_path / source, tmp_path / target, Options(model=str(model_file)))
+        enlarge_to(tmp_path / source, tmp_path / target, Options(model=str(model_file)))
         return tmp_path / target
 
     return run

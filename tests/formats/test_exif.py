@@ -7,10 +7,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from upres.enlarging.files import enlarge_file
+from upres.enlarging.files import enlarge_to
 from upres.enlarging.options import Options
-from upres.formats.image.tiff_tags import Entry, pack
 from upres.formats.metadata import exif
+from upres.formats.metadata.tiff_tags import Entry, pack
 
 RATING, DESCRIPTION, MAKER_NOTE, UNKNOWN = 18246, 270, 37500, 61234
 
@@ -49,7 +49,7 @@ def test_tags_that_libvips_does_not_know_are_kept(
     preview = b"\xff\xd8 a small picture"
     picture.save(tmp_path / f"in.{suffix}", exif=exif.PREFIX + block(thumbnail=preview))
     target = tmp_path / f"out.{to}"
-    enlarge_file(tmp_path / f"in.{suffix}", target, Options(model=str(model_file)))
+    enlarge_to(tmp_path / f"in.{suffix}", target, Options(model=str(model_file)))
     with PIL.Image.open(target) as after:
         after.load()
         assert after.size == (48, 32)
@@ -70,7 +70,7 @@ def test_an_animation_s_height_is_that_of_a_frame(tmp_path: Path, model_file: Pa
         append_images=frames[1:],
         exif=exif.PREFIX + block(),
     )
-    enlarge_file(tmp_path / "in.webp", tmp_path / "out.webp", Options(model=str(model_file)))
+    enlarge_to(tmp_path / "in.webp", tmp_path / "out.webp", Options(model=str(model_file)))
     with PIL.Image.open(tmp_path / "out.webp") as after:
         assert after.n_frames == 3
         inner = after.getexif().get_ifd(34665)
@@ -94,7 +94,7 @@ def test_resolution_is_added_where_the_block_has_none(
 ) -> None:
     picture = PIL.Image.effect_noise((24, 16), 50).convert("RGB")
     picture.save(tmp_path / "in.png", exif=block(), dpi=(240, 120))
-    enlarge_file(tmp_path / "in.png", tmp_path / f"out.{to}", Options(model=str(model_file)))
+    enlarge_to(tmp_path / "in.png", tmp_path / f"out.{to}", Options(model=str(model_file)))
     with PIL.Image.open(tmp_path / f"out.{to}") as after:
         tags = after.getexif()
     resolution = [float(tags[tag]) for tag in (282, 283)]
@@ -119,7 +119,7 @@ def test_what_a_damaged_block_still_says_is_kept(tmp_path: Path, model_file: Pat
     content, start = pack(entries, 8, big=False)
     tags = exif.PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
     PIL.Image.effect_noise((24, 16), 50).convert("RGB").save(tmp_path / "in.jpg", exif=tags)
-    enlarge_file(tmp_path / "in.jpg", tmp_path / f"out.{to}", Options(model=str(model_file)))
+    enlarge_to(tmp_path / "in.jpg", tmp_path / f"out.{to}", Options(model=str(model_file)))
     with PIL.Image.open(tmp_path / f"out.{to}") as after:
         assert after.size == (32, 48)
         assert after.getexif()[274] == 1
@@ -133,9 +133,9 @@ def test_a_block_too_long_for_jpeg_is_what_libvips_makes_of_it(
     tags = block()
     picture = PIL.Image.effect_noise((24, 16), 50).convert("RGB")
     picture.save(tmp_path / "in.png", exif=tags + bytes(70_000))
-    enlarge_file(tmp_path / "in.png", tmp_path / "out.jpg", Options(model=str(model_file)))
+    enlarge_to(tmp_path / "in.png", tmp_path / "out.jpg", Options(model=str(model_file)))
     with PIL.Image.open(tmp_path / "out.jpg") as after:
         assert after.getexif()[DESCRIPTION] == "harbour"
-    enlarge_file(tmp_path / "in.png", tmp_path / "out.webp", Options(model=str(model_file)))
+    enlarge_to(tmp_path / "in.png", tmp_path / "out.webp", Options(model=str(model_file)))
     with PIL.Image.open(tmp_path / "out.webp") as after:
         assert after.getexif()[RATING] == 4

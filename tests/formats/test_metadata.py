@@ -15,13 +15,12 @@ import PIL.PngImagePlugin
 import pytest
 import pyvips
 
-from upres.enlarging.files import enlarge_file
+from upres.enlarging.files import enlarge_to
 from upres.enlarging.options import Options
 from upres.errors import OutputError
-from upres.formats.image import png_chunks
-from upres.formats.image.jpeg import jpeg_quality, jpeg_segments
-from upres.formats.image.saving import is_lossless_webp
-from upres.formats.metadata import iptc, xmp
+from upres.formats.image.vips_sink import is_lossless_webp
+from upres.formats.metadata import iptc, png_chunks, xmp
+from upres.formats.metadata.jpeg_segments import jpeg_quality, jpeg_segments
 
 KEPT = {
     "IFD0:Artist": "A. Photographer",
@@ -72,7 +71,7 @@ def test_who_when_and_where_are_kept(
     exiftool: str, tmp_path: Path, model_file: Path, suffix: str, to: str
 ) -> None:
     source = tagged(exiftool, tmp_path / f"in.{suffix}")
-    enlarge_file(source, tmp_path / f"out.{to}", Options(model=str(model_file)))
+    enlarge_to(source, tmp_path / f"out.{to}", Options(model=str(model_file)))
     before, after = tags(exiftool, source), tags(exiftool, tmp_path / f"out.{to}")
     for name, value in KEPT.items():
         assert before[name] == pytest.approx(value), f"{name} is not even in the input"
@@ -89,7 +88,7 @@ def test_who_when_and_where_are_kept(
 def test_resolution_is_kept(exiftool: str, tmp_path: Path, model_file: Path, suffix: str) -> None:
     image = pyvips.Image.black(8, 8).copy(xres=240 / 25.4, yres=240 / 25.4)
     image.write_to_file(str(tmp_path / f"in.{suffix}"))
-    enlarge_file(
+    enlarge_to(
         tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}", Options(model=str(model_file))
     )
     with PIL.Image.open(tmp_path / f"out.{suffix}") as after:
@@ -101,7 +100,7 @@ def test_a_turned_photo_is_told_to_be_upright_everywhere(
 ) -> None:
     source = tagged(exiftool, tmp_path / "in.jpg", "-IFD0:Orientation=6", "-XMP-tiff:Orientation=6")
     for to in ("jpg", "tif", "png"):
-        enlarge_file(source, tmp_path / f"out.{to}", Options(model=str(model_file)))
+        enlarge_to(source, tmp_path / f"out.{to}", Options(model=str(model_file)))
         after = tags(exiftool, tmp_path / f"out.{to}")
         assert after.get("IFD0:Orientation", 1) == 1
         assert after["XMP-tiff:Orientation"] == 1
@@ -116,7 +115,7 @@ def test_a_camera_s_tags_are_kept_but_its_preview(
     small = pyvips.Image.new_from_file(str(source)).crop(0, 0, 40, 30)
     small.jpegsave(str(tmp_path / "small.jpg"), Q=90)
     for to in ("jpg", "tif"):
-        enlarge_file(tmp_path / "small.jpg", tmp_path / f"out.{to}", Options(model=str(model_file)))
+        enlarge_to(tmp_path / "small.jpg", tmp_path / f"out.{to}", Options(model=str(model_file)))
         before = tags(exiftool, tmp_path / "small.jpg")
         after = tags(exiftool, tmp_path / f"out.{to}")
         groups = ("ExifIFD:", "GPS:", "IFD0:", "IPTC:")
@@ -136,7 +135,7 @@ def test_text_chunks_of_png_are_kept(tmp_path: Path, model_file: Path) -> None:
     info.add_text("Title", "Harbour")
     info.add_text("Comment", "A long text", zip=True)
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "in.png", pnginfo=info)
-    enlarge_file(tmp_path / "in.png", tmp_path / "out.png", Options(model=str(model_file)))
+    enlarge_to(tmp_path / "in.png", tmp_path / "out.png", Options(model=str(model_file)))
     with PIL.Image.open(tmp_path / "out.png") as after:
         assert isinstance(after, PIL.PngImagePlugin.PngImageFile)
         assert after.text["Title"] == "Harbour"
@@ -154,7 +153,7 @@ def test_text_that_says_how_to_turn_is_left_out_with_the_turn(
     options = Options(model=str(model_file))
     for name, block in (("turned", exif), ("plain", None)):
         PIL.Image.new("RGB", (8, 4)).save(tmp_path / f"{name}.png", pnginfo=info, exif=block)
-        enlarge_file(tmp_path / f"{name}.png", tmp_path / f"{name}-2.png", options)
+        enlarge_to(tmp_path / f"{name}.png", tmp_path / f"{name}-2.png", options)
     with PIL.Image.open(tmp_path / "turned-2.png") as after:
         assert isinstance(after, PIL.PngImagePlugin.PngImageFile)
         assert (after.size, after.text) == ((8, 16), {"Title": "Harbour"})
@@ -170,7 +169,7 @@ def test_text_chunks_that_are_not_ascii_are_kept(tmp_path: Path, model_file: Pat
     info.add_itxt("Title", "日本 🐈", lang="ja", tkey="題")
     info.add_text("Harmless", "abc")
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "in.png", pnginfo=info)
-    enlarge_file(tmp_path / "in.png", tmp_path / "out.png", Options(model=str(model_file)))
+    enlarge_to(tmp_path / "in.png", tmp_path / "out.png", Options(model=str(model_file)))
     with PIL.Image.open(tmp_path / "out.png") as after:
         assert isinstance(after, PIL.PngImagePlugin.PngImageFile)
         assert after.text == {"Author": "Zo\xeb", "Title": "日本 🐈", "Harmless": "abc"}
@@ -190,7 +189,7 @@ def test_comments_are_kept(tmp_path: Path, model_file: Path, suffix: str, longes
     picture = PIL.Image.effect_noise((40, 30), 50).convert("RGB")
     picture.save(tmp_path / f"in.{suffix}", comment=comment)
     target = tmp_path / f"out.{suffix}"
-    enlarge_file(tmp_path / f"in.{suffix}", target, Options(model=str(model_file)))
+    enlarge_to(tmp_path / f"in.{suffix}", target, Options(model=str(model_file)))
     with PIL.Image.open(target) as after:
         after.load()
         assert after.info["comment"] == comment
@@ -222,7 +221,7 @@ def test_xmp_beyond_64_kilobytes_is_kept(exiftool: str, tmp_path: Path, model_fi
     PIL.Image.effect_noise((24, 16), 50).convert("RGB").save(tmp_path / "in.png", pnginfo=info)
     # What one segment of a JPEG has no room for goes into several, and from there to the next.
     for source, target in (("in.png", "out.jpg"), ("out.jpg", "again.jpg")):
-        enlarge_file(tmp_path / source, tmp_path / target, Options(model=str(model_file)))
+        enlarge_to(tmp_path / source, tmp_path / target, Options(model=str(model_file)))
         assert tags(exiftool, tmp_path / target)["XMP-photoshop:Headline"] == long, target
 
 
@@ -251,7 +250,7 @@ def test_jpeg_is_written_as_it_was(
     picture = PIL.Image.new("RGB", (40, 40), (10, 200, 90))
     picture.save(tmp_path / "in.jpg", quality=quality, subsampling=subsampling)
     options = Options(model=str(model_file), quality=asked)
-    enlarge_file(tmp_path / "in.jpg", tmp_path / "out.jpg", options)
+    enlarge_to(tmp_path / "in.jpg", tmp_path / "out.jpg", options)
     assert jpeg_quality(jpeg_segments(tmp_path / "out.jpg")) == expected
     after = pyvips.Image.new_from_file(str(tmp_path / "out.jpg"))
     # Never coarser: libvips cannot write 4:2:2.
@@ -263,7 +262,7 @@ def test_jpeg_is_written_as_it_was(
 def test_webp_stays_lossless_or_lossy(tmp_path: Path, model_file: Path, lossless: bool) -> None:
     picture = PIL.Image.new("RGBA", (20, 20), (10, 200, 90, 128))
     picture.save(tmp_path / "in.webp", lossless=lossless)
-    enlarge_file(tmp_path / "in.webp", tmp_path / "out.webp", Options(model=str(model_file)))
+    enlarge_to(tmp_path / "in.webp", tmp_path / "out.webp", Options(model=str(model_file)))
     assert is_lossless_webp(tmp_path / "in.webp") == lossless
     assert is_lossless_webp(tmp_path / "out.webp") == lossless
 
@@ -297,7 +296,7 @@ def test_png_says_what_its_colours_mean_as_before(
     # In many small steps, as with a file of many megabytes.
     monkeypatch.setattr("upres.files.SPLICE_BLOCK", 1000)
     options = Options(model=str(model_file))
-    enlarge_file(tmp_path / "in.png", tmp_path / "out.png", options)
+    enlarge_to(tmp_path / "in.png", tmp_path / "out.png", options)
     found = chunks(tmp_path / "out.png")
     kinds = [kind for kind, _ in found]
     for kind, value in said.items():
@@ -310,10 +309,10 @@ def test_png_says_what_its_colours_mean_as_before(
         after.load()
         assert after.size == (80, 60)
     if profile:
-        enlarge_file(tmp_path / "in.png", tmp_path / "out.webp", options)
+        enlarge_to(tmp_path / "in.png", tmp_path / "out.webp", options)
     else:
         with pytest.raises(OutputError, match=r"which are no sRGB .* \(CICP 9, 16\): choose .png"):
-            enlarge_file(tmp_path / "in.png", tmp_path / "out.webp", options)
+            enlarge_to(tmp_path / "in.png", tmp_path / "out.webp", options)
 
 
 def chunks(path: Path) -> list[tuple[bytes, bytes]]:

@@ -15,13 +15,13 @@ import pytest
 import pyvips
 import tifffile
 from numpy.typing import NDArray
+from upres.formats.image.opening import open_photo, read_rgb8
 
 import upres
-from upres.enlarging.files import enlarge_file, open_file
+from upres.enlarging.files import enlarge_to, open_file
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError
-from upres.formats.image import saving
-from upres.formats.image.opening import open_photo, read_rgb8
+from upres.formats.image import vips_sink as saving
 from upres.formats.image.tiff_pages import full_pages
 from upres.raster import spool
 
@@ -59,7 +59,7 @@ def opened(path: Path, **options: Any) -> pyvips.Image:
 
 
 def enlarged(source: Path, target: Path, options: Options) -> pyvips.Image:
-    enlarge_file(source, target, options)
+    enlarge_to(source, target, options)
     beside = {path.name for path in target.parent.iterdir()}
     assert not [name for name in beside if ".upres-" in name]
     return opened(target)
@@ -97,7 +97,7 @@ def test_float_tiff_stays_float(tmp_path: Path, ask: Any, channels: int) -> None
     extra = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
     kind = "minisblack" if channels == 1 else "rgb"
     tifffile.imwrite(tmp_path / "in.tif", array.squeeze(), photometric=kind, **extra)
-    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask())
+    enlarge_to(tmp_path / "in.tif", tmp_path / "out.tif", ask())
     after = tifffile.imread(tmp_path / "out.tif")
     assert after.dtype == np.float32
     assert after.shape == (40, 60, *array.squeeze().shape[2:])
@@ -110,13 +110,13 @@ def test_samples_of_any_range_keep_it(tmp_path: Path, dtype: type) -> None:
     height_map = smooth(24, 24, 1)[:, :, 0] * 12 + (0 if dtype == np.uint32 else -500)
     height_map = height_map.astype(dtype)
     tifffile.imwrite(tmp_path / "in.tif", height_map)
-    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", Options(scale=2))
+    enlarge_to(tmp_path / "in.tif", tmp_path / "out.tif", Options(scale=2))
     after = tifffile.imread(tmp_path / "out.tif")
     assert after.dtype == dtype
     assert abs(after.mean() - height_map.mean()) < 5
     assert after.max() > 0.98 * height_map.max()
     with pytest.raises(OutputError, match=r"cannot hold samples from .* to .*: choose .tif"):
-        enlarge_file(tmp_path / "in.tif", tmp_path / "out.png", Options(scale=2))
+        enlarge_to(tmp_path / "in.tif", tmp_path / "out.png", Options(scale=2))
 
 
 def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, ask: Any) -> None:
@@ -124,7 +124,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, ask: Any) -> No
     array[4, 4] = np.nan
     tifffile.imwrite(tmp_path / "in.tif", array)
     with pytest.raises(InputError, match=r"in.tif: some samples are infinite or not numbers"):
-        enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask())
+        enlarge_to(tmp_path / "in.tif", tmp_path / "out.tif", ask())
 
 
 def test_one_bit_becomes_grey_and_palette_becomes_colour(tmp_path: Path, ask: Any) -> None:
@@ -156,7 +156,7 @@ def test_cmyk_becomes_rgb_by_its_profile_or_stays(shared_data: Path, tmp_path: P
         means = [kept[band].avg() - opened(source)[band].avg() for band in range(4)]
         assert np.abs(means).max() < 0.5
     with pytest.raises(OutputError, match=r"out.png: .png cannot hold CMYK: choose .jpg or .tif"):
-        enlarge_file(source, tmp_path / "out.png", Options(scale=2, cmyk=True))
+        enlarge_to(source, tmp_path / "out.png", Options(scale=2, cmyk=True))
 
 
 def test_cmyk_of_16_bit_stays_deep(tmp_path: Path, ask: Any) -> None:
@@ -175,7 +175,7 @@ def test_a_cut_out_has_no_fringe_over_any_background(tmp_path: Path, factor: flo
     y, x = np.mgrid[:40, :40]
     array[(y - 20) ** 2 + (x - 20) ** 2 < 200] = (*colour, 255)
     target = tmp_path / "out.png"
-    enlarge_file(save(tmp_path / "in.png", array), target, Options(scale=factor))
+    enlarge_to(save(tmp_path / "in.png", array), target, Options(scale=factor))
     after = opened(target).numpy().astype(float)
     alpha = after[:, :, 3:] / 255
     for background in (0.0, 255.0):
@@ -253,7 +253,7 @@ def test_orientation_is_applied_once(tmp_path: Path, ask: Any, orientation: int)
     upright = PIL.ImageOps.exif_transpose(picture := PIL.Image.open(tmp_path / "in.png"))
     expected = upres.enlarge(np.asarray(upright), model=ask().model)
     for suffix in ("png", "tif"):
-        enlarge_file(tmp_path / "in.png", tmp_path / f"out.{suffix}", ask())
+        enlarge_to(tmp_path / "in.png", tmp_path / f"out.{suffix}", ask())
         after = PIL.Image.open(tmp_path / f"out.{suffix}")
         assert after.getexif().get(0x0112, 1) == 1
         np.testing.assert_allclose(np.asarray(after).astype(int), expected, atol=1)
@@ -269,7 +269,7 @@ def test_a_turned_avif_is_upright_once(shared_data: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "avif", "gif"])
 def test_lossy_formats_stay_close(tmp_path: Path, suffix: str) -> None:
     array = smooth(32, 40, 3).astype(np.uint8)
-    enlarge_file(save(tmp_path / "in.png", array), tmp_path / f"out.{suffix}", Options(scale=2))
+    enlarge_to(save(tmp_path / "in.png", array), tmp_path / f"out.{suffix}", Options(scale=2))
     expected = upres.enlarge(array, scale=2)
     difference = read_rgb8(tmp_path / f"out.{suffix}").astype(int) - expected
     assert np.abs(difference).mean() < (6 if suffix == "gif" else 2)
@@ -288,7 +288,7 @@ def test_animations_keep_frames_timing_and_loops(
         source, save_all=True, append_images=pictures[1:], duration=times, loop=3, lossless=True
     )
     assert open_file(source, ask()).estimate.pages == 4
-    enlarge_file(source, tmp_path / f"out.{to}", ask())
+    enlarge_to(source, tmp_path / f"out.{to}", ask())
     after = opened(tmp_path / f"out.{to}", n=-1)
     before = opened(source, n=-1)
     assert (after.get("n-pages"), after.get("page-height")) == (4, 24)
@@ -298,13 +298,13 @@ def test_animations_keep_frames_timing_and_loops(
     close = np.abs(after[:3].numpy()[72:96].astype(int) - expected)
     assert close.mean() < 12
     with pytest.raises(OutputError, match=r"still.png: .png cannot hold the picture's 4 frames"):
-        enlarge_file(source, tmp_path / "still.png", ask())
+        enlarge_to(source, tmp_path / "still.png", ask())
 
 
 def test_every_page_of_a_tiff_is_enlarged(tmp_path: Path, ask: Any) -> None:
     pages = np.stack([smooth(14, 10, 3) * (number + 1) / 3 for number in range(3)])
     tifffile.imwrite(tmp_path / "in.tif", pages.astype(np.uint16), photometric="rgb")
-    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask())
+    enlarge_to(tmp_path / "in.tif", tmp_path / "out.tif", ask())
     with tifffile.TiffFile(tmp_path / "out.tif") as after:
         assert len(after.pages) == 3
         # What the library had noted of the small pages' shape is gone.
@@ -313,7 +313,7 @@ def test_every_page_of_a_tiff_is_enlarged(tmp_path: Path, ask: Any) -> None:
             expected = upres.enlarge(before.astype(np.uint16), model=ask().model)
             assert np.abs(page.asarray().astype(int) - expected).max() <= 1
     with pytest.raises(OutputError, match=r"out.png: .png cannot hold the file's 3 pages"):
-        enlarge_file(tmp_path / "in.tif", tmp_path / "out.png", ask())
+        enlarge_to(tmp_path / "in.tif", tmp_path / "out.png", ask())
 
 
 @pytest.mark.parametrize("bigtiff", [False, True])
@@ -332,7 +332,7 @@ def test_pages_of_a_tiff_may_differ_in_size_and_kind_and_keep_their_own_tags(
             # A preview, which is no page of its own.
             writer.write(array[::2, ::2], subfiletype=1, metadata=None)
     content = sum(4 * array.nbytes for array, _ in pages)
-    monkeypatch.setattr("upres.formats.image.saving._BIGTIFF_BYTES", content - bigtiff)
+    monkeypatch.setattr("upres.formats.image.vips_sink._BIGTIFF_BYTES", content - bigtiff)
     job = open_file(source, ask())
     assert job.estimate.pages == 3
     assert job.estimate.pixels == sum(4 * array.shape[0] * array.shape[1] for array, _ in pages)
@@ -378,9 +378,9 @@ def test_a_page_is_opened_without_a_walk_past_the_others(
 def test_pages_leave_no_file_open(tmp_path: Path, ask: Any) -> None:
     pages = np.stack([smooth(14, 10, 3).astype(np.uint8)] * 20)
     tifffile.imwrite(tmp_path / "in.tif", pages, photometric="rgb")
-    enlarge_file(tmp_path / "in.tif", tmp_path / "warm.tif", ask())
+    enlarge_to(tmp_path / "in.tif", tmp_path / "warm.tif", ask())
     before = len(os.listdir("/proc/self/fd"))
-    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask())
+    enlarge_to(tmp_path / "in.tif", tmp_path / "out.tif", ask())
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= before
 
@@ -393,7 +393,7 @@ def test_of_a_tiff_with_overviews_only_the_picture_itself_is_enlarged(
         writer.write(array[::2, ::2], photometric="rgb", subfiletype=1)
         writer.write(array, photometric="rgb")
         writer.write(array[::4, ::4], photometric="rgb", subfiletype=1)
-    enlarge_file(tmp_path / "in.tif", tmp_path / "out.png", ask())
+    enlarge_to(tmp_path / "in.tif", tmp_path / "out.png", ask())
     expected = upres.enlarge(array, model=ask().model)
     after = opened(tmp_path / "out.png").numpy().astype(int)
     assert np.abs(after - expected).max() <= 1
@@ -404,12 +404,12 @@ def test_tiled_tiff_stays_tiled_and_a_large_one_becomes_bigtiff(
 ) -> None:
     array = smooth(40, 50, 3).astype(np.uint8)
     tifffile.imwrite(tmp_path / "in.tif", array, photometric="rgb", tile=(32, 16))
-    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask())
+    enlarge_to(tmp_path / "in.tif", tmp_path / "out.tif", ask())
     with tifffile.TiffFile(tmp_path / "out.tif") as after:
         assert (after.pages[0].tilelength, after.pages[0].tilewidth) == (32, 16)
         assert not after.is_bigtiff
-    monkeypatch.setattr("upres.formats.image.saving._BIGTIFF_BYTES", 80 * 100 * 3 - 1)
-    enlarge_file(tmp_path / "in.tif", tmp_path / "big.tif", ask())
+    monkeypatch.setattr("upres.formats.image.vips_sink._BIGTIFF_BYTES", 80 * 100 * 3 - 1)
+    enlarge_to(tmp_path / "in.tif", tmp_path / "big.tif", ask())
     with tifffile.TiffFile(tmp_path / "big.tif") as big:
         assert big.is_bigtiff
         np.testing.assert_array_equal(big.asarray(), tifffile.imread(tmp_path / "out.tif"))
@@ -447,7 +447,7 @@ def test_a_reduced_result_shows_the_same_picture(tmp_path: Path) -> None:
     array = smooth(30, 40, 3).astype(np.uint8)
     source = save(tmp_path / "in.png", array)
     for factor in (1.5, 2.6, 6):
-        enlarge_file(source, tmp_path / "out.png", Options(scale=factor))
+        enlarge_to(source, tmp_path / "out.png", Options(scale=factor))
         after = read_rgb8(tmp_path / "out.png").astype(float)
         # The wave that it was made of, sampled where the result's pixels lie.
         y, x = (np.mgrid[: after.shape[0], : after.shape[1]] + 0.5) / factor - 0.5
@@ -461,7 +461,7 @@ def test_a_reduced_result_shows_the_same_picture(tmp_path: Path) -> None:
 def test_a_picture_that_is_larger_already_is_named(tmp_path: Path, ask: Any) -> None:
     source = save(tmp_path / "in.png", np.zeros((20, 30, 3), np.uint8))
     with pytest.raises(InputError, match=r"in.png: the picture, 30x20, is larger already"):
-        enlarge_file(source, tmp_path / "out.png", ask(width=29))
+        enlarge_to(source, tmp_path / "out.png", ask(width=29))
 
 
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (1, 1)])
@@ -498,12 +498,12 @@ def test_on_disk_or_in_memory_it_comes_out_the_same(
         image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     source = tmp_path / f"in{suffix}"
     image.write_to_file(str(source))
-    enlarge_file(source, tmp_path / f"memory{suffix}", ask(scale=scale))
+    enlarge_to(source, tmp_path / f"memory{suffix}", ask(scale=scale))
     monkeypatch.setattr(spool, "MEMORY_BYTES", 0)
     on_disk: list[Path] = []
     head = spool._head
     monkeypatch.setattr(spool, "_head", lambda *given: (on_disk.append(tmp_path), head(*given))[1])
-    enlarge_file(source, tmp_path / f"disk{suffix}", ask(scale=scale))
+    enlarge_to(source, tmp_path / f"disk{suffix}", ask(scale=scale))
     assert len(on_disk) == {2: 1, 2.5: 2, 5: 3, 7: 3}[scale] + (orientation > 1)
     memory, disk = ((tmp_path / f"{where}{suffix}").read_bytes() for where in ("memory", "disk"))
     assert memory == disk
@@ -513,7 +513,7 @@ def test_on_disk_or_in_memory_it_comes_out_the_same(
 def test_progress_ends_at_one_through_pages_and_models(tmp_path: Path, ask: Any) -> None:
     tifffile.imwrite(tmp_path / "in.tif", np.zeros((2, 9, 9, 3), np.uint8), photometric="rgb")
     parts: list[float] = []
-    enlarge_file(tmp_path / "in.tif", tmp_path / "out.tif", ask(scale=7), progress=parts.append)
+    enlarge_to(tmp_path / "in.tif", tmp_path / "out.tif", ask(scale=7), progress=parts.append)
     assert parts == sorted(parts)
     assert parts[-1] == pytest.approx(1)
     assert len(parts) == 2 * 3
@@ -527,10 +527,10 @@ def test_what_takes_more_memory_than_there_is_is_refused_before_the_work(
     monkeypatch.setattr(saving, "machine_memory", lambda: 2 * 40 * 60 * bytes_needed - 1)
     message = rf"out.{suffix}: to write 60x40 pixels as .{suffix} takes about .*: choose .png"
     with pytest.raises(OutputError, match=message):
-        enlarge_file(source, tmp_path / f"out.{suffix}", ask())
-    enlarge_file(source, tmp_path / "out.png", ask())
+        enlarge_to(source, tmp_path / f"out.{suffix}", ask())
+    enlarge_to(source, tmp_path / "out.png", ask())
     monkeypatch.setattr(saving, "machine_memory", lambda: None)
-    enlarge_file(source, tmp_path / f"out.{suffix}", ask())
+    enlarge_to(source, tmp_path / f"out.{suffix}", ask())
 
 
 def test_a_disk_that_is_too_full_is_found_before_the_work(
@@ -543,9 +543,9 @@ def test_a_disk_that_is_too_full_is_found_before_the_work(
     usage = type(shutil.disk_usage(tmp_path))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(total, used, needed - 1))
     with pytest.raises(OutputError, match=rf"takes {needed:,} bytes of disk, and {needed - 1:,}"):
-        enlarge_file(source, tmp_path / "out.png", ask())
+        enlarge_to(source, tmp_path / "out.png", ask())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(total, used, needed))
-    enlarge_file(source, tmp_path / "out.png", ask())
+    enlarge_to(source, tmp_path / "out.png", ask())
 
 
 def test_bombs_are_refused_by_their_header(tmp_path: Path, ask: Any) -> None:
@@ -553,7 +553,7 @@ def test_bombs_are_refused_by_their_header(tmp_path: Path, ask: Any) -> None:
     bomb = tmp_path / "bomb.png"
     pyvips.Image.black(30_000, 30_000).pngsave(str(bomb), bitdepth=1)
     with pytest.raises(InputError, match=r"60000x60000 pixels, more than the 1,073,741,824"):
-        enlarge_file(bomb, tmp_path / "out.png", ask())
+        enlarge_to(bomb, tmp_path / "out.png", ask())
     with pytest.raises(InputError, match="--max-pixels"):
         open_file(bomb, ask())
     assert open_file(bomb, ask(max_pixels=60_000**2)).estimate.pixels == 60_000**2
@@ -585,7 +585,7 @@ def test_alpha_has_a_range_of_its_own(
     pixels[:, :, 3] = np.linspace(0, 1, 30) > 0.5
     source, target = tmp_path / "in.tif", tmp_path / "out.tif"
     tifffile.imwrite(source, pixels, photometric="rgb", extrasamples=["unassalpha"], metadata=None)
-    enlarge_file(source, target, ask())
+    enlarge_to(source, target, ask())
     result = tifffile.imread(target)
     assert result.dtype == np.float32
     expected = upres.enlarge(pixels[:, :, 3], model=str(model_file))

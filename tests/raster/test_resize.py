@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 from upres.raster.resize import bicubic, bicubic_taps, cubic
 
 

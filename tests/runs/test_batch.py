@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 import pyvips
+from upres.enlarging.photo import PhotoEnlargement
+from upres.formats.image.vips import read_rgb8
 
 from upres.enlarging.options import Options
-from upres.enlarging.photo import PhotoEnlargement
-from upres.enlarging.windows import enlarge
+from upres.enlarging.api import enlarge
 from upres.errors import InputError, OutputError, UsageError
 from upres.files import (
     PROCESS,
@@ -30,7 +31,6 @@ from upres.files import (
     temporary,
     temporary_name,
 )
-from upres.formats.image.opening import read_rgb8
 from upres.runs import batch
 from upres.runs.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files
 from upres.runs.jobs import Job, space_warning
@@ -391,7 +391,7 @@ def test_a_disk_is_full_even_if_libvips_does_not_say_so(
         raise pyvips.Error("unable to call pngsave", "write error")
 
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(free[0]))
-    monkeypatch.setattr("upres.formats.image.saving._save", fill_up)
+    monkeypatch.setattr("upres.formats.image.vips_sink._save", fill_up)
     summary = enlarge_files(jobs, options)
     message = f"{jobs[0].target}: cannot write this picture: write error"
     if left:
@@ -408,7 +408,7 @@ def test_libvips_tells_a_full_disk_by_words(
         words = f"out.png: write error\nsystem error: {os.strerror(number)}\n"
         raise pyvips.Error("unable to call pngsave", words)
 
-    monkeypatch.setattr("upres.formats.image.saving._save", fail)
+    monkeypatch.setattr("upres.formats.image.vips_sink._save", fail)
     summary = enlarge_files(jobs, options)
     assert (summary.failed, summary.left) == ([], 10)
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upres.enlarging.windows import enlarge
+from upres.enlarging.api import enlarge
 from upres.errors import MissingExtraError, ModelError, TrainingError
 from upres.models import load_model, read_model
 from upres.training.community import receptive_field

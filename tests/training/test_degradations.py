@@ -9,7 +9,7 @@ import pyvips
 import torch
 from numpy.typing import NDArray
 
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 from upres.raster.resize import bicubic
 from upres.training import degradations
 from upres.training.degradations import compressed, gaussian_blur, photo

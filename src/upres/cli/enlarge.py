@@ -252,7 +252,7 @@ def _enlarge_stream(
     existing: Existing,
 ) -> None:
     """Enlarge one picture from standard input, or to standard output, through files."""
-    from upres.formats.image.opening import check_readable
+    from upres.formats.registry import read_head
     from upres.runs import streams
     from upres.runs.jobs import Job, suffix_of
 

@@ -1,62 +1,156 @@
-"""Adapters between files and arrays, one module a kind of file."""
+"""From file to file: what is to become of one, and its making."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-from upres.enlarging.options import Estimate as Estimate
-from upres.enlarging.options import Options as Options
+from upres.engine.protocol import Backend
+from upres.enlarging import pipeline
+from upres.enlarging.options import Options
+from upres.enlarging.plan import Plan, check_pixels, plan
+from upres.errors import OutputError, Remedy
+from upres.files import full_disk
+from upres.formats.registry import check_output, create_sink, open_pages
+from upres.raster.info import RasterInfo
+from upres.raster.source import Source
 
 
-class Enlargement(Protocol):
-    """A file that is open, and what is to become of it."""
+@dataclass(frozen=True)
+class FileEnlargement:
+    """A file that is open, and what is to become of it: a plan for each of its pages."""
 
-    @property
-    def estimate(self) -> Estimate:
-        """What this will make and need, told without decoding pixels."""
+    path: Path
+    pages: Sequence[Source]
+    plans: tuple[Plan, ...]
+    options: Options
 
     @property
     def why(self) -> str:
         """Which model was chosen and why, where the file decided; else empty."""
+        return self.plans[0].why if len(self.plans) == 1 else ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the result; of its largest page."""
+        return max(((plan.width, plan.height) for plan in self.plans), key=math.prod)
+
+    @property
+    def pixels(self) -> int:
+        """Of the result, all pages and frames together."""
+        return sum(plan.pixels for plan in self.plans)
+
+    @property
+    def content_bytes(self) -> int:
+        """What the result's samples take, not compressed."""
+        return sum(plan.content_bytes for plan in self.plans)
+
+    @property
+    def disk(self) -> int:
+        """Bytes of free disk needed beside the result while it is made, itself included, at most.
+
+        Of several pages, each is made by itself and then put to the others.
+        """
+        most = max(plan.disk for plan in self.plans)
+        return most if len(self.plans) == 1 else most + self.content_bytes
 
     def write(
         self,
         target: Path,
         *,
         replace: bool = True,
+        backend: Backend | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Make the result, and write it to ``target``, whose suffix decides its format.
 
         ``target`` is replaced at once and whole, or stays as it was; its folder must exist.
         Without ``replace``, a file that is there by the end stays: ``ExistsError``.
-        ``progress`` is told the part that is done, from 0 to 1. Only once.
+        ``progress`` is told the part that is done, from 0 to 1.
 
-        Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if
-        ``target`` cannot be written or cannot hold the result.
+        Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
+        cannot be written or cannot hold the result.
         """
+        for each in self.plans:
+            check_output(target, _without_alpha(each), pages=len(self.plans))
+        _check_disk(target, self.disk)
+        sink = create_sink(
+            target,
+            quality=self.options.quality,
+            pages=len(self.plans),
+            content_bytes=self.content_bytes,
+        )
+        done = 0
+        with _storing(target), sink:
+            for source, each in zip(self.pages, self.plans, strict=True):
+                start, part = done / self.pixels, each.pixels / self.pixels
+                pipeline.run(
+                    source,
+                    each,
+                    sink,
+                    beside=target,
+                    backend=backend,
+                    progress=partial(pipeline.share, progress, start, part) if progress else None,
+                )
+                done += each.pixels
+            sink.commit(replace=replace)
 
 
-def open_file(source: Path, options: Options) -> Enlargement:
-    """Open a picture's file to be enlarged.
+def open_file(source: Path, options: Options) -> FileEnlargement:
+    """Open a file to be enlarged, and plan what is to become of it; no pixels are decoded.
 
     Raises ``InputError`` if ``source`` cannot be read or is too small or large for what is
     asked, ``ModelError`` if there is no such model.
     """
-    # Here, so that asking for the options alone loads neither libvips nor the engine.
-    from upres.enlarging import photo
+    pages = open_pages(source, keep_cmyk=options.cmyk)
+    plans = tuple(plan(page.info, options) for page in pages)
+    opened = FileEnlargement(source, pages, plans, options)
+    if len(plans) > 1:
+        whole = dataclasses.replace(plans[0].info, page=None)
+        check_pixels(whole.problem, *opened.size, len(plans), options, pixels=opened.pixels)
+    return opened
 
-    return photo.open_file(source, options)
 
-
-def enlarge_file(
+def enlarge_to(
     source: Path,
     target: Path,
     options: Options,
     *,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Enlarge a picture file to another: ``open_file``, then its ``write``."""
+    """Enlarge a file to another: ``open_file``, then its ``write``."""
     open_file(source, options).write(target, progress=progress)
+
+
+def _without_alpha(plan: Plan) -> RasterInfo:
+    """The result's info; whether its alpha is opaque throughout, only its samples tell."""
+    info = plan.info.resized(plan.height, plan.width)
+    return dataclasses.replace(info, bands=tuple(b for b in info.bands if b.role != "alpha"))
+
+
+@contextmanager
+def _storing(target: Path) -> Iterator[None]:
+    """Raise ``OutputError`` where temporary files beside ``target`` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write this file: {error.strerror}") from error
+
+
+def _check_disk(target: Path, needed: int) -> None:
+    try:
+        free = shutil.disk_usage(target.parent).free
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write here: {error.strerror}") from None
+    if free < needed:
+        raise OutputError(
+            f"{target}: making this takes {needed:,} bytes of disk, and {free:,} are free: "
+            "make room",
+            Remedy("output", "names another disk"),
+        ) from full_disk(target.parent)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
+from upres.card import Model
 from upres.errors import InputError, UsageError
-from upres.models import DEFAULT_MODEL, Precision, at_precision, load_model
+from upres.models import Precision
 
 MAX_PIXELS = 2**30
 """Largest result that is made without being asked for by ``max_pixels``."""
@@ -20,14 +22,14 @@ class Options:
     Raises ``UsageError`` for values out of range or that contradict each other.
     """
 
-    model: str | None = None
-    """A shipped model's name, or the path of an .onnx file; ``None`` lets the picture's file
-    decide, see ``upres.enlarging.choice``."""
+    model: Model | str | Path | None = None
+    """A shipped model's name, the path of an .onnx file, or a model that is open; ``None`` lets
+    the raster decide, see ``upres.enlarging.plan``."""
     precision: Precision = "auto"
     """Of a shipped model: int8 where the processor is made for it, or one of the two."""
     scale: float | None = None
     """Factor, at least 1, not necessarily whole. At most one of ``scale``, ``width``,
-    ``height`` and ``fit`` is given; without any, it is ``default_scale``."""
+    ``height`` and ``fit`` is given; without any, it is the model's largest."""
     width: int | None = None
     """Width of the result in pixels; its height follows from the proportions."""
     height: int | None = None
@@ -57,35 +59,14 @@ class Options:
         if self.max_pixels < 1:
             raise UsageError(f"max_pixels must be at least 1, not {self.max_pixels}")
 
-    @property
-    def default_scale(self) -> int:
-        """The model's largest scale, whatever models the file may decide for.
-
-        Raises ``ModelError`` if there is no such model or precision.
-        """
-        return load_model(at_precision(self.model or DEFAULT_MODEL, self.precision)).card.scale
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What an enlargement will make and need, known before any pixel is decoded."""
-
-    width: int
-    height: int
-    """Of the result; of its largest page, or of a frame, if it has several."""
-    pages: int
-    pixels: int
-    """Of the result, all pages or frames together."""
-    disk_bytes: int
-    """Free disk needed beside the result while it is made, itself included, at most."""
-
 
 def output_size(
     options: Options, height: int, width: int, *, default_scale: int
 ) -> tuple[int, int, float]:
     """Height and width of the result for an input of ``height`` x ``width``, and the factor.
 
-    Halves round up. Raises ``InputError`` if that is smaller than the input.
+    Halves round up. ``default_scale`` is the factor where none is asked for. Raises ``InputError``
+    if the result is smaller than the input.
     """
     if options.fit is not None:
         factor = min(Fraction(options.fit[0], width), Fraction(options.fit[1], height))

@@ -12,7 +12,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from upres.errors import UsageError
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 
 
 @dataclass(frozen=True)

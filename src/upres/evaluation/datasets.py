@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from upres.errors import InputError
 from upres.evaluation.compression import Jpeg, through_jpeg
 from upres.formats.archives import read_tar
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 from upres.formats.registry import SUFFIXES
 from upres.raster.resize import bicubic
 

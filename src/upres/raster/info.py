@@ -50,6 +50,8 @@ class RasterInfo:
     """Of the samples as they are stored; one of ``SAMPLE_TYPES``."""
     name: str = "array"
     """Names the raster in messages: a file's path."""
+    page: int | None = None
+    """Its number in a file of several pages, from 1."""
     frames: int | None = 1
     """How many; ``None`` if that is known at the end only."""
     nodata: float | None = None
@@ -59,6 +61,8 @@ class RasterInfo:
     transform: tuple[float, float, float, float, float, float] | None = None
     """From columns and rows to places, x = a column + b row + c and y = d column + e row + f."""
     colours: Colours = "srgb"
+    scratch_bytes: int = 0
+    """Disk that is taken while it is read, as by the copy of a picture that has to be turned."""
     jpeg_quality: int | None = None
     """By libjpeg's scale, where the samples come from a JPEG file."""
 
@@ -98,6 +102,10 @@ class RasterInfo:
         if any(len(numbers) != 1 for numbers in found):
             return None
         return found[0][0], found[1][0], found[2][0]
+
+    def problem(self, text: str) -> str:
+        """A message about it, which names it, and its page if it is one of several."""
+        return f"{self.name}: {text}" + (f" (page {self.page})" if self.page else "")
 
     def resized(self, height: int, width: int) -> RasterInfo:
         """The same raster with another number of pixels on the same ground.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
@@ -25,11 +26,13 @@ class Source(Protocol):
     def carried(self) -> object:
         """What only a sink of its own kind understands: metadata, sound, tags."""
 
-    def frames(self) -> Iterator[Iterator[Rows]]:
+    def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
         """Each frame in turn, upright, in blocks of rows from the top.
 
-        A frame's blocks must be taken before the next frame's. It may be called again, and then
-        starts anew: what has to be looked at before it is enlarged is read twice.
+        A copy that does not fit into memory is kept under a temporary name beside the file
+        ``beside``, see ``upres.files.temporary_name``. A frame's blocks must be taken before the
+        next frame's. It may be called again, and then starts anew: a raster that has to be looked
+        at before it is enlarged is read twice.
 
         Raises ``InputError`` where the raster turns out to be damaged or truncated.
         """

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyvips
 from numpy.typing import NDArray
 
 from upres.files import create_locked
-from upres.formats.image.tiff_tags import Entry, pack
 from upres.raster.pixels import copy_planes
 
 ROWS_BYTES = 2**22
 """What a block of rows that is read at once may take; at least one row is."""
 
-
-STRIP_BYTES = 2**20
-"""What a strip of the file takes; at least one row is."""
 
 MEMORY_BYTES = 2**23
 """A picture that takes no more is kept in memory, which is faster."""
@@ -30,12 +24,13 @@ MEMORY_BYTES = 2**23
 class Spool:
     """Samples, row by row: height x width x channels of one dtype.
 
-    A large picture is in a file, which a ``with`` statement removes at its end. It is a TIFF
-    file without compression, as libvips reads such a one strip by strip; bare samples it
-    would map into memory, all of them in the end.
+    A large picture is in a file, which a ``with`` statement removes at its end. ``head`` is what
+    that file begins with, before the samples, which follow without compression.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any], *, head: bytes = b""
+    ) -> None:
         self.path = path
         self.shape = shape
         self.dtype = dtype
@@ -43,7 +38,6 @@ class Spool:
         small = shape[0] * self.row_bytes <= MEMORY_BYTES
         self._pixels = np.zeros(shape, dtype) if small else None
         if not small:
-            head = _head(shape, dtype)
             self._start = len(head)
             self._file = create_locked(path)
             os.write(self._file, head)
@@ -56,11 +50,24 @@ class Spool:
             os.close(self._file)
             self.path.unlink(missing_ok=True)
 
-    def image(self) -> pyvips.Image:
-        """What has been stored, as an image to be read once from the top."""
-        if self._pixels is None:
-            return pyvips.Image.tiffload(os.fsencode(self.path), access="sequential")
-        return pyvips.Image.new_from_array(self._pixels)
+    @property
+    def pixels(self) -> NDArray[Any] | None:
+        """All samples, if they are in memory; ``None`` if they are in the file."""
+        return self._pixels
+
+    def fill(self, rows: Iterable[NDArray[Any]]) -> None:
+        """Store blocks of rows, from the top."""
+        top = 0
+        for block in rows:
+            self.write(top, 0, block)
+            top += len(block)
+
+    def read(self, start: int, count: int) -> bytes:
+        """At most ``count`` bytes of the samples, as they follow each other."""
+        if self._pixels is not None:
+            return bytes(self._pixels.data.cast("B")[start : start + count])
+        os.lseek(self._file, self._start + start, os.SEEK_SET)
+        return os.read(self._file, count)
 
     def write(self, top: int, left: int, block: NDArray[Any]) -> None:
         """Store rows x columns x channels at a place; raises ``OSError`` where disk is lacking."""
@@ -132,40 +139,3 @@ class Spool:
             else:
                 block = self._read(first, last - first, 0, width)
             yield block[:: -1 if up_down else 1, :: -1 if left_right else 1]
-
-
-def _head(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> bytes:
-    """What makes a (Big)TIFF file of the samples that follow it."""
-    height, width, channels = shape
-    row_bytes = width * channels * dtype.itemsize
-    rows = min(height, max(1, STRIP_BYTES // row_bytes))
-    tops = np.arange(0, height, rows)
-    counts = (np.minimum(rows, height - tops) * row_bytes).astype("<u8").tobytes()
-    kind = {"u": 1, "i": 2, "f": 3}[dtype.kind]
-
-    def short(*values: int) -> tuple[int, int, bytes]:
-        return 3, len(values), np.array(values, "<u2").tobytes()
-
-    def long(*values: int) -> tuple[int, int, bytes]:
-        return 4, len(values), np.array(values, "<u4").tobytes()
-
-    directory = b""
-    for _ in range(2):  # once for its length, on which the strips' places depend
-        places = (16 + len(directory) + tops * row_bytes).astype("<u8").tobytes()
-        entries: list[Entry] = [
-            (256, *long(width)),
-            (257, *long(height)),
-            (258, *short(*[8 * dtype.itemsize] * channels)),
-            (259, *short(1)),
-            (262, *short(1)),
-            (273, 16, len(tops), places),
-            (277, *short(channels)),
-            (278, *long(rows)),
-            (279, 16, len(tops), counts),
-            (284, *short(1)),
-            (339, *short(*[kind] * channels)),
-        ]
-        if channels > 1:
-            entries.append((338, *short(*[0] * (channels - 1))))
-        directory, start = pack(entries, 16, big=True)
-    return struct.pack("<2sHHHQ", b"II", 43, 8, 0, start) + directory

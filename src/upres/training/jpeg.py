@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upres.formats.image.jpeg import CHROMINANCE, LUMINANCE, scaled_tables
+from upres.formats.metadata.jpeg_segments import CHROMINANCE, LUMINANCE, scaled_tables
 
 # JFIF: rows make Y, Cb and Cr of R, G and B.
 _TO_YCBCR = (

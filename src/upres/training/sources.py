@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Discriminator, Tag
 
 from upres.errors import InputError
 from upres.formats.archives import read_tar
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 from upres.formats.registry import SUFFIXES
 
 

@@ -1,166 +1,68 @@
-"""What a JPEG file tells of its compression, without decoding it."""
+"""JPEG, with all that its segments say, and the gain map of an Ultra HDR photograph."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from io import BytesIO
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from upres.formats.image.vips import LOADERS, VipsSource
+from upres.formats.image.vips_sink import LEAST_QUALITY, Picture, VipsSink
+from upres.formats.metadata import comments, gain_map, iptc, tiff_exif, xmp
+from upres.formats.metadata.carried import Carried, nothing_carried
+from upres.formats.metadata.exif import PREFIX
+from upres.formats.metadata.jpeg_segments import LONGEST_SEGMENT, is_420, jpeg_segments, rewrite
+from upres.raster.source import Sink, Source
 
-from upres.files import splice
-
-APP0, APP1, APP2, APP13 = 0xE0, 0xE1, 0xE2, 0xED
-LONGEST_SEGMENT = 2**16 - 3
-"""Bytes of a segment's content."""
-
-_APPLICATION = range(0xE0, 0xF0)
-_JFIF = b"JFIF\0" + bytes([1, 2, 0, 0, 1, 0, 1, 0, 0])
-"""Version 1.02, no unit, 1 by 1, no thumbnail (ITU-T T.871, section 10.1)."""
-
-# ITU-T T.81, tables K.1 (luminance) and K.2 (chrominance): the steps of an 8x8 block's
-# coefficients that nearly all encoders scale by their quality.
-# fmt: off
-LUMINANCE = np.array([
-    [16, 11, 10, 16, 24, 40, 51, 61],
-    [12, 12, 14, 19, 26, 58, 60, 55],
-    [14, 13, 16, 24, 40, 57, 69, 56],
-    [14, 17, 22, 29, 51, 87, 80, 62],
-    [18, 22, 37, 56, 68, 109, 103, 77],
-    [24, 35, 55, 64, 81, 104, 113, 92],
-    [49, 64, 78, 87, 103, 121, 120, 101],
-    [72, 92, 95, 98, 112, 100, 103, 99],
-])
-CHROMINANCE = np.array([
-    [17, 18, 24, 47, 99, 99, 99, 99],
-    [18, 21, 26, 66, 99, 99, 99, 99],
-    [24, 26, 56, 99, 99, 99, 99, 99],
-    [47, 66, 99, 99, 99, 99, 99, 99],
-    *[[99] * 8] * 4,
-])
-# fmt: on
+_OPTIMISED_PIXELS = 2**24
+"""Above that, the memory that optimal Huffman tables take is not worth it."""
 
 
-class Segment(NamedTuple):
-    """A part of a JPEG file before its pixels."""
-
-    start: int
-    """Where it is in the file: its marker's first byte."""
-    marker: int
-    content: bytes
-
-    @property
-    def end(self) -> int:
-        """Where the next one is."""
-        return self.start + 4 + len(self.content)
+def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
+    """Open a JPEG file; see ``upres.formats.registry``."""
+    segments = tuple(jpeg_segments(path))
+    facts = Carried(
+        nothing_carried().image, comments=tuple(comments.of_segments(segments)), segments=segments
+    )
+    return [VipsSource(path, LOADERS["jpeg"], keep_cmyk=keep_cmyk, facts=facts)]
 
 
-def scaled_tables(table: NDArray[np.int_]) -> NDArray[np.int_]:
-    """``table`` at qualities from 1 to 100, 100 x 8 x 8, as libjpeg scales it."""
-    # jpeg_quality_scaling, then jpeg_add_quant_table held to a byte.
-    percent = np.array([5000 // q if q < 50 else 200 - 2 * q for q in range(1, 101)])
-    scaled: NDArray[np.int_] = (table * percent[:, None, None] + 50) // 100
-    return scaled.clip(1, 255)
+def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
+    """A sink of a JPEG file; see ``upres.formats.registry``."""
+    return VipsSink(path, _encode, quality=quality)
 
 
-def _diagonally(at: int) -> tuple[int, int]:
-    """Sorts the places of an 8x8 table as files have them: by diagonals, up and down in turns."""
-    row, column = divmod(at, 8)
-    diagonal = row + column
-    return diagonal, row if diagonal % 2 else column
-
-
-_IN_FILES = scaled_tables(LUMINANCE).reshape(100, 64)[:, sorted(range(64), key=_diagonally)]
-
-
-def jpeg_quality(segments: Iterable[Segment]) -> int | None:
-    """Quality that a JPEG file was saved with, by libjpeg's scale; ``None`` if it is no JPEG.
-
-    It is that at which the customary luminance table, scaled as libjpeg scales it, is
-    nearest to the file's own.
-    """
-    for segment in segments:
-        if segment.marker != 0xDB:
-            continue
-        for number, table in _quantisation_tables(segment.content):
-            if number == 0:  # luminance
-                # Of equals the last, which is the best quality.
-                return 100 - int(np.abs(_IN_FILES[::-1] - table).sum(axis=1).argmin())
-    return None
-
-
-def is_420(segments: Iterable[Segment]) -> bool:
-    """Whether a JPEG file has half the chroma resolution along both axes, and no coarser.
-
-    libvips calls 4:2:2 so, too.
-    """
-    for _, marker, content in segments:
-        # SOF0 to SOF15, among which the numbers of DHT, JPG and DAC are none.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return len(content) == 15 and content[7::3] == b"\x22\x11\x11"
-    return False
-
-
-def has_resolution(segments: Iterable[Segment]) -> bool:
-    """Whether a JPEG file's header of JFIF says how many pixels go into an inch or centimetre."""
-    for _, marker, content in segments:
-        if marker == APP0 and content.startswith(_JFIF[:5]):
-            return content[7:8] in (b"\1", b"\2")
-    return False
-
-
-def _quantisation_tables(content: bytes) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Number and 64 values, at most 255, of each table in a segment of them."""
-    while content:
-        wide, number = divmod(content[0], 16)
-        # Some encoders take two bytes a value rather than stop at 255.
-        end = 1 + (128 if wide else 64)
-        if len(content) < end:
-            return
-        table = np.frombuffer(content[1:end], ">u2" if wide else np.uint8)
-        yield number, np.minimum(table, 255).astype(float)
-        content = content[end:]
-
-
-def jpeg_segments(path: Path) -> Iterator[Segment]:
-    """A JPEG file's segments, up to its pixels; of another file, none."""
-    with path.open("rb") as file:
-        yield from _segments(file)
-
-
-def segments_of(content: bytes) -> Iterator[Segment]:
-    """The same of a file's content."""
-    return _segments(BytesIO(content))
-
-
-def _segments(file: BinaryIO) -> Iterator[Segment]:
-    if file.read(2) != b"\xff\xd8":
-        return
-    while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != 0xDA:
-        start = file.tell() - 4
-        if head[1] == 0xFF:  # a byte that fills up (section B.1.1.2)
-            file.seek(start + 1)
-            continue
-        yield Segment(start, head[1], file.read(max(0, int.from_bytes(head[2:], "big") - 2)))
-
-
-def add_header(path: Path) -> None:
-    """Put the header of JFIF into a JPEG file that has none: square pixels of unknown size."""
-    splice(path, 2, 2, packed([(APP0, _JFIF)]))
-
-
-def add_segments(path: Path, segments: list[tuple[int, bytes]]) -> None:
-    """Put segments, marker and content of each, behind those of applications in a JPEG file."""
-    at = 2
-    for segment in jpeg_segments(path):
-        if segment.marker not in _APPLICATION:
-            break
-        at = segment.end
-    splice(path, at, at, packed(segments))
-
-
-def packed(segments: list[tuple[int, bytes]]) -> bytes:
-    """Segments, marker and content of each, as a file has them."""
-    return b"".join(b"\xff%c" % m + (len(c) + 2).to_bytes(2, "big") + c for m, c in segments)
+def _encode(picture: Picture, path: Path) -> None:
+    carried, packet = picture.carried, picture.field("xmp-data")
+    light = None
+    if carried.path is not None:
+        light = gain_map.read(carried.path, carried.segments, carried.orientation)
+    if light and packet:
+        packet = light.fitting_xmp(packet)
+        picture = picture.with_field("xmp-data", packet)
+    captions = picture.field("iptc-data")
+    segments = xmp.extended(carried.segments) + comments.to_segments(carried.comments)
+    # What libvips would leave out, or write a part of.
+    if len(packet) > xmp.LONGEST:
+        picture = picture.without("xmp-data")
+        segments += xmp.split(packet)
+    if len(captions) > LONGEST_SEGMENT:
+        picture = picture.without("iptc-data")
+        segments += iptc.split(captions)
+    image = picture.image
+    image.jpegsave(
+        os.fsencode(path),  # pyvips takes str for UTF-8
+        keep=picture.keep,
+        Q=picture.quality or max(LEAST_QUALITY, carried.jpeg_quality or 0),
+        subsample_mode="on" if is_420(carried.segments) else "off",
+        optimize_coding=image.width * image.height <= _OPTIMISED_PIXELS,
+    )
+    cmyk = bool(picture.info.find("ink"))
+    block = tiff_exif.for_jpeg(picture.exif).removeprefix(PREFIX) if picture.exif else b""
+    rewrite(
+        path,
+        header=picture.keep != "all" and not cmyk,
+        exif=PREFIX + block if block else b"",
+        segments=segments,
+        second=light and (light.segments, light.content),
+    )

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import pyvips
 
 from upres.errors import InputError
-from upres.formats.image.tiff_tags import (
+from upres.formats.metadata.tiff_tags import (
     Entry,
     next_pointer,
     pack,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pyvips
 
-from upres.formats.image import png_chunks
-from upres.formats.image.png_chunks import Chunk
+from upres.formats.metadata import png_chunks
+from upres.formats.metadata.png_chunks import Chunk
 
 _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 """Of BT.709 or not known, and of sRGB, of television or not known: all are shown as sRGB."""

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pyvips
 
-from upres.formats.image import gif, jpeg, png_chunks
-from upres.formats.image.jpeg import Segment
-from upres.formats.image.png_chunks import Chunk
-from upres.formats.image.tiff_tags import has_resolution, read_numbers, read_resolution
-from upres.formats.metadata import iptc, tiff_exif
+from upres.formats.metadata import gif_blocks as gif
+from upres.formats.metadata import iptc, png_chunks, tiff_exif
+from upres.formats.metadata import jpeg_segments as jpeg
 from upres.formats.metadata.exif import PREFIX
+from upres.formats.metadata.jpeg_segments import Segment
+from upres.formats.metadata.png_chunks import Chunk
+from upres.formats.metadata.tiff_tags import has_resolution, read_numbers, read_resolution
 
 _ORIENTATION = 274
 

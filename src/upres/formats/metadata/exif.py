@@ -15,9 +15,7 @@ from io import BytesIO
 from pathlib import Path
 
 from upres.files import splice
-from upres.formats.image import png_chunks
-from upres.formats.image.jpeg import APP1, LONGEST_SEGMENT, jpeg_segments, packed
-from upres.formats.image.tiff_tags import EXIF, INTEROPERABILITY, read_header
+from upres.formats.metadata.tiff_tags import EXIF, INTEROPERABILITY, read_header
 
 PREFIX = b"Exif\0\0"
 """What a block begins with in JPEG files."""
@@ -87,35 +85,8 @@ def fitting(
     return bytes(block)
 
 
-def replace(path: Path, block: bytes) -> None:
-    """Put ``block``, which has no ``PREFIX``, in the place of the EXIF that libvips wrote.
-
-    A JPEG that cannot hold so long a block stays as it is, and so does a file without EXIF or of
-    a format that is not JPEG, PNG, WebP or AVIF. Raises ``OSError`` if it cannot be written.
-    """
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head.startswith(b"\xff\xd8"):
-        _replace_in_jpeg(path, block)
-    elif head.startswith(b"\x89PNG"):
-        png_chunks.replace_exif(path, block)
-    elif head.startswith(b"RIFF"):
-        _replace_in_webp(path, block)
-    elif head[4:8] == b"ftyp":
-        _replace_in_avif(path, block)
-
-
-def _replace_in_jpeg(path: Path, block: bytes) -> None:
-    content = PREFIX + block
-    if len(content) > LONGEST_SEGMENT:
-        return
-    for segment in jpeg_segments(path):
-        if segment.marker == APP1 and segment.content.startswith(PREFIX):
-            splice(path, segment.start, segment.end, packed([(APP1, content)]))
-            return
-
-
-def _replace_in_webp(path: Path, block: bytes) -> None:
+def replace_in_webp(path: Path, block: bytes) -> None:
+    """Put ``block``, which has no ``PREFIX``, in the place of a WebP file's EXIF, if it has any."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8)[4:], "little")
         at = 12
@@ -134,8 +105,11 @@ def _replace_in_webp(path: Path, block: bytes) -> None:
     splice(path, 4, 8, struct.pack("<I", size + len(new) - 8 - length))
 
 
-def _replace_in_avif(path: Path, block: bytes) -> None:
-    """In the old one's place, or at the file's end and told so where it tells of its items."""
+def replace_in_avif(path: Path, block: bytes) -> None:
+    """Put ``block``, which has no ``PREFIX``, in the place of an AVIF file's EXIF, if it has any.
+
+    If it is longer, it stands at the file's end, and the file's list of items tells so.
+    """
     with path.open("r+b") as file:
         end = file.seek(0, 2)
         file.seek(0)

@@ -15,26 +15,20 @@ from pathlib import Path
 
 import pyvips
 
-from upres.files import splice
-from upres.formats.image.jpeg import (
+from upres.errors import InputError
+from upres.formats.metadata.jpeg_segments import (
     APP1,
     APP2,
+    MPF,
+    MPF_ENTRIES,
     Segment,
-    add_segments,
-    jpeg_segments,
     packed,
     segments_of,
 )
-from upres.formats.image.picture import damaged
 
-_MPF = b"MPF\0"
 _ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 _MARKS = (_ISO, b"http://ns.adobe.com/hdr-gain-map/", b"urn:com:apple:photo:2020:aux:hdrgainmap")
 """What a gain map says of itself: by ISO, by Adobe and Google, and by Apple."""
-
-_ENTRIES = 0xB002
-_PRIMARY = 0x030000
-"""Attribute of the picture itself; of a gain map it is 0, not defined."""
 
 _QUALITY = 95
 
@@ -63,10 +57,12 @@ def read(path: Path, segments: Iterable[Segment], orientation: int) -> GainMap |
     own = []
     places: list[tuple[int, int]] = []
     for start, marker, content in segments:
-        if marker == APP2 and content.startswith(_MPF):
-            places = _others(content.removeprefix(_MPF), start + 4 + len(_MPF))
+        if marker == APP2 and content.startswith(MPF):
+            places = _others(content.removeprefix(MPF), start + 4 + len(MPF))
         elif marker == APP2 and content.startswith(_ISO):
             own.append((marker, content))
+    if not places:
+        return None
     with path.open("rb") as file:
         for start, size in places:
             file.seek(start)
@@ -85,32 +81,9 @@ def _turned(content: bytes, path: Path, orientation: int) -> bytes:
         image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
         pixels = image.autorot().jpegsave_buffer(Q=_QUALITY, keep="none", subsample_mode="off")
     except pyvips.Error as error:
-        raise damaged(path, error) from None
+        raise InputError(f"{path}: its gain map is damaged: {error.message}") from None
     told = [(m, c) for _, m, c in segments_of(content) if m in (APP1, APP2)]
     return bytes(pixels[:2] + packed(told) + pixels[2:])
-
-
-def add(path: Path, gain_map: GainMap) -> None:
-    """Put a gain map behind the picture of a JPEG file, and tell of it."""
-    add_segments(path, [*gain_map.segments, (APP2, _MPF + _index(0, 0, 0))])
-    size = path.stat().st_size
-    for start, marker, content in jpeg_segments(path):
-        if marker == APP2 and content.startswith(_MPF):
-            at = start + 4 + len(_MPF)
-            index = _index(size, len(gain_map.content), size - at)
-            splice(path, at, at + len(index), index)
-    with path.open("ab") as file:
-        file.write(gain_map.content)
-
-
-def _index(first_size: int, second_size: int, second_at: int) -> bytes:
-    """MPF's index of two pictures: bytes of both, and of the second where it is from here."""
-    head = struct.pack(">2sHIH", b"MM", 42, 8, 3)
-    head += struct.pack(">HHI4s", 0xB000, 7, 4, b"0100")
-    head += struct.pack(">HHII", 0xB001, 4, 1, 2)
-    head += struct.pack(">HHIII", _ENTRIES, 7, 32, len(head) + 16, 0)
-    head += struct.pack(">IIIHH", _PRIMARY, first_size, 0, 0, 0)
-    return head + struct.pack(">IIIHH", 0, second_size, second_at, 0, 0)
 
 
 def _others(index: bytes, start: int) -> list[tuple[int, int]]:
@@ -122,7 +95,7 @@ def _others(index: bytes, start: int) -> list[tuple[int, int]]:
         (count,) = struct.unpack_from(endian + "H", index, at)
         for entry in range(at + 2, at + 2 + 12 * count, 12):
             tag, _, length, place = struct.unpack_from(endian + "HHII", index, entry)
-            if tag == _ENTRIES:
+            if tag == MPF_ENTRIES:
                 for each in range(place + 16, place + length, 16):
                     _, size, offset = struct.unpack_from(endian + "III", index, each)
                     found.append((start + offset, size))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from upres.formats.image.jpeg import APP13, LONGEST_SEGMENT, Segment
+from upres.formats.metadata.jpeg_segments import APP13, LONGEST_SEGMENT, Segment
 
 _PHOTOSHOP = b"Photoshop 3.0\0"
 """What a segment of Photoshop's blocks begins with; IPTC is one of them."""

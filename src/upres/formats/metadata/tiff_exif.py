@@ -14,8 +14,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from upres.formats.image.jpeg import LONGEST_SEGMENT
-from upres.formats.image.tiff_tags import (
+from upres.formats.metadata.exif import PREFIX
+from upres.formats.metadata.jpeg_segments import LONGEST_SEGMENT
+from upres.formats.metadata.tiff_tags import (
     DIRECTORIES,
     NO_UNIT,
     RESOLUTION_UNIT,
@@ -24,7 +25,6 @@ from upres.formats.image.tiff_tags import (
     read_entries,
     read_header,
 )
-from upres.formats.metadata.exif import PREFIX
 
 _IPTC = 33723
 

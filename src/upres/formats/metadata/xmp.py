@@ -10,7 +10,7 @@ import re
 import struct
 from collections.abc import Iterable
 
-from upres.formats.image.jpeg import APP1, LONGEST_SEGMENT, Segment
+from upres.formats.metadata.jpeg_segments import APP1, LONGEST_SEGMENT, Segment
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"

@@ -7,11 +7,12 @@ third edition (W3C, 2025), sections 11.3.2 (colour), 11.3.3 (text), 11.3.4 (pHYs
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from upres.files import splice
+from upres.files import splice_all
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BYTES_AROUND = 12
@@ -144,37 +145,37 @@ def is_animated(chunks: Iterable[Chunk]) -> bool:
     return first == b"acTL"
 
 
-def remove_size(path: Path) -> None:
-    """Remove what a PNG file says of the size of its pixels."""
-    for chunk in read(path):
-        if chunk.kind == _SIZE:
-            splice(path, chunk.start, chunk.end, b"")
-            return
+def rewrite(
+    path: Path,
+    *,
+    added: bytes = b"",
+    comments: Iterable[bytes] = (),
+    meaning: bytes = b"",
+    exif: bytes = b"",
+    size: bool = True,
+) -> None:
+    """Change what a PNG file says of itself, once for all, behind its header.
 
-
-def replace_exif(path: Path, block: bytes) -> None:
-    """Put ``block`` in the place of a PNG file's EXIF, if it has any."""
-    for chunk in read(path):
-        if chunk.kind == b"eXIf":
-            splice(path, chunk.start, chunk.end, packed(b"eXIf", block))
-            return
-
-
-def add(path: Path, chunks: bytes, comments: Sequence[bytes] = (), meaning: bytes = b"") -> None:
-    """Put chunks, and comments as chunks of text, into a PNG file, behind its header.
-
-    And ``meaning``, of its colours, as a chunk cICP if there is none.
+    Chunks are ``added``, and ``comments`` as chunks of text. ``meaning`` of its colours becomes a
+    chunk cICP if none is added. Its EXIF becomes ``exif``, if it has any. Without ``size``, it says
+    nothing of the size of its pixels.
     """
-    if meaning and b"cICP" not in chunks:
-        chunks = packed(b"cICP", meaning) + chunks
+    if meaning and b"cICP" not in added:
+        added = packed(b"cICP", meaning) + added
     for comment in comments:
         try:
             text = comment.decode()
         except UnicodeDecodeError:
             text = comment.decode("latin-1")
         # Not compressed, and of no language.
-        chunks += packed(b"iTXt", b"Comment" + bytes(5) + text.replace("\0", "").encode())
-    splice(path, _HEADER_END, _HEADER_END, chunks)
+        added += packed(b"iTXt", b"Comment" + bytes(5) + text.replace("\0", "").encode())
+    edits = [(_HEADER_END, _HEADER_END, added)]
+    for chunk in takewhile(lambda chunk: chunk.kind != b"IDAT", read(path)):
+        if chunk.kind == _SIZE and not size:
+            edits.append((chunk.start, chunk.end, b""))
+        elif chunk.kind == b"eXIf" and exif:
+            edits.append((chunk.start, chunk.end, packed(b"eXIf", exif)))
+    splice_all(path, [edit for edit in edits if edit[0] != edit[1] or edit[2]])
 
 
 def packed(kind: bytes, content: bytes) -> bytes:

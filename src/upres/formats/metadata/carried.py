@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyvips
 
-from upres.formats.image.picture import Photo
 from upres.formats.metadata import exif, iptc, tiff_exif, xmp
+from upres.formats.metadata.jpeg_segments import Segment
+from upres.formats.metadata.png_chunks import Chunk
 
 _OF_THE_FILE = ("n-pages", "page-height", "bits-per-sample", "palette", "orientation")
 """Fields that tell how the input was stored, not what it shows."""
@@ -18,10 +21,47 @@ _NOT_FIELDS = ("vips-", "heif-", "tile-", "exif-ifd1-", "png-comment-", "gif-com
 ``comments``)."""
 
 
+@dataclass(frozen=True)
+class Carried:
+    """What goes from a picture's file to its result's beside the pixels, whatever their formats."""
+
+    image: pyvips.Image
+    """Its fields are the metadata, by libvips' names; its pixels are not looked at."""
+    path: Path | None = None
+    """Where the file is, for what is read when it is written."""
+    frames: int = 1
+    orientation: int = 1
+    """By EXIF; how the picture was turned to be upright."""
+    meaning: bytes = b""
+    """What its colours mean, where that is unlike sRGB and in no profile: see ``colour``."""
+    comments: tuple[bytes, ...] = ()
+    lossless: bool = False
+    """Whether a format that may lose something has lost nothing of it."""
+    jpeg_quality: int | None = None
+    segments: tuple[Segment, ...] = field(default=(), repr=False)
+    """Of a JPEG file, before its pixels."""
+    chunks: tuple[Chunk, ...] = field(default=(), repr=False)
+    """Of a PNG file."""
+
+    @property
+    def has_resolution(self) -> bool:
+        """Whether the file tells how many pixels go into an inch."""
+        return (self.image.xres, self.image.yres) != (1, 1)  # what libvips takes for nothing
+
+    def find(self, name: str) -> object:
+        """A field of the metadata by libvips' name; ``None`` if there is none."""
+        return self.image.get(name) if self.image.get_typeof(name) else None
+
+
+def nothing_carried() -> Carried:
+    """Of a raster that says nothing about itself, such as an array."""
+    return Carried(pyvips.Image.black(1, 1))
+
+
 def with_metadata(
-    image: pyvips.Image, photo: Photo, *, interpretation: str, suffix: str
+    image: pyvips.Image, carried: Carried, *, interpretation: str, suffix: str
 ) -> tuple[pyvips.Image, bytes]:
-    """``image`` with the profile, EXIF, XMP, IPTC, text, resolution and timing of ``photo``.
+    """``image`` with the carried profile, EXIF, XMP, IPTC, text, resolution and timing.
 
     And its EXIF, of which the image has no more than a JPEG file has room for, as libvips takes
     no more; nothing if it has none.
@@ -30,10 +70,10 @@ def with_metadata(
     small picture are left out, and where EXIF and XMP tell size and orientation these become
     those of ``image``.
     """
-    source = photo.image
-    height = image.height // photo.frames
+    source = carried.image
+    height = image.height // carried.frames
     dots = None
-    if photo.has_resolution:
+    if carried.has_resolution:
         dots = (source.xres * 25.4, source.yres * 25.4)
     # A copy, as metadata of an image that libvips may share must not change.
     image = image.copy(xres=source.xres, yres=source.yres, interpretation=interpretation)
@@ -58,7 +98,7 @@ def with_metadata(
                 continue
         elif name == "xmp-data":
             if suffix not in (".jpg", ".jpeg"):
-                value = xmp.whole(value, photo.segments)
+                value = xmp.whole(value, carried.segments)
             value = xmp.fitting(value, height=height, width=image.width)
         elif name == "image-description" and str(value).startswith(tiff_exif.SHAPE_NOTE):
             continue
@@ -76,7 +116,7 @@ def with_metadata(
     if image.get_typeof("exif-data"):
         # The pixels are upright already, but the EXIF block still says how to turn them.
         image.set_type(pyvips.GValue.gint_type, "orientation", 1)
-    if photo.frames > 1:
+    if carried.frames > 1:
         image.set_type(pyvips.GValue.gint_type, "page-height", height)
     return image, whole
 

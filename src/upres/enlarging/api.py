@@ -1,0 +1,146 @@
+"""The library's two verbs: enlarge an array, enlarge a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from upres.card import Model
+from upres.engine.backends import Device, default_backend
+from upres.enlarging import pipeline
+from upres.enlarging.files import open_file
+from upres.enlarging.options import MAX_PIXELS, Options
+from upres.enlarging.plan import plan
+from upres.enlarging.windows import Progress
+from upres.errors import ExistsError
+from upres.models import Precision
+from upres.raster.arrays import ArraySink, ArraySource
+from upres.raster.info import Role
+
+
+def enlarge(
+    image: object,
+    *,
+    scale: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    fit: tuple[int, int] | None = None,
+    model: Model | str | Path | None = None,
+    precision: Precision = "auto",
+    device: Device = "auto",
+    bands: Sequence[Role] | None = None,
+    value_range: tuple[float, float] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+) -> NDArray[Any]:
+    """Enlarge a picture that is in memory.
+
+    ``image`` is a NumPy array, or anything that offers itself as one through the array interface
+    or ``__array__``, such as a PIL image or a tensor on the CPU: height x width (grey), or height x
+    width x bands. One band is grey, two are grey and alpha, three RGB, four RGB and alpha (not
+    premultiplied); ``bands`` says otherwise, and must for more, band by band: ``red``, ``green``,
+    ``blue``, ``grey``, ``alpha``, ``ink``, ``index`` (classes, which have nothing in between) or
+    ``other``. Red, green and blue go through the network together, each other band by itself.
+
+    Samples are uint8, uint16, uint32, int16, int32, float16, float32 or float64, and gamma-encoded
+    as in photographs. Those of uint8 and uint16 range over all values of their type, those of
+    floats over [0, 1]; of other integers the range is measured. ``value_range`` says otherwise, for
+    all bands but alpha; a sample beyond it is clipped.
+
+    The result is a NumPy array of the same axes, bands and type. Its size is ``scale`` times as
+    large, any number of at least 1 (default: the model's largest), or follows from ``width``,
+    ``height`` or ``fit`` (width and height within which it fits); halves of pixels round up.
+
+    ``model`` is the name of a shipped model, the path of an .onnx file, or a model from
+    ``upres.open_model`` (default: ``fast``). Models are applied one after another as often as the
+    factor asks for; a result between whole factors is an antialiased bicubic reduction.
+    ``precision`` chooses a shipped model's variant: float32, int8 (default where the processor is
+    made for it), or float32 computed in bfloat16. ``device`` is ``cpu`` or ``gpu``; ``auto`` takes
+    a GPU that ONNX Runtime can use.
+
+    ``progress`` is told the part that is done, from 0 to 1.
+
+    Raises ``InputError`` for an object that is no array, for another shape or type, samples out of
+    range, or a result of more than ``max_pixels``; ``UsageError`` for options that contradict each
+    other; ``ModelError`` if there is no such model, scale or precision, and in a process that was
+    forked from one that has enlarged already: spawn it instead.
+    """
+    options = Options(
+        model=model,
+        precision=precision,
+        scale=scale,
+        width=width,
+        height=height,
+        fit=fit,
+        max_pixels=max_pixels,
+    )
+    source = ArraySource(image, bands=bands, value_range=value_range)
+    with ArraySink(flat=source.flat) as sink:
+        pipeline.run(
+            source,
+            plan(source.info, options),
+            sink,
+            beside=Path(tempfile.gettempdir(), "array"),
+            backend=default_backend(device),
+            progress=progress,
+        )
+        sink.commit()
+        return sink.result
+
+
+def enlarge_file(
+    source: str | Path,
+    target: str | Path,
+    *,
+    scale: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    fit: tuple[int, int] | None = None,
+    model: Model | str | Path | None = None,
+    precision: Precision = "auto",
+    device: Device = "auto",
+    quality: int | None = None,
+    keep_cmyk: bool = False,
+    existing: Literal["refuse", "replace"] = "refuse",
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+) -> None:
+    """Enlarge a file to another, with all that it says of itself.
+
+    ``target``'s suffix decides its format. ``scale``, ``width``, ``height``, ``fit``, ``model``,
+    ``precision``, ``device`` and ``progress`` are those of ``enlarge``; without ``model``, a JPEG
+    file of low quality goes through ``photo``, and any other through ``fast``. ``quality`` is that
+    of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least; AVIF: 90).
+    ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB.
+
+    ``target`` is written at once and whole, or not at all; one that exists is refused, or replaced
+    if ``existing`` says so.
+
+    Raises ``InputError`` if ``source`` cannot be read, ``OutputError`` if ``target`` cannot be
+    written or cannot hold the result, ``ExistsError`` if it exists, ``UsageError`` for options that
+    contradict each other, ``ModelError`` if there is no such model, scale or precision,
+    ``MissingExtraError`` if a format needs an extra.
+    """
+    options = Options(
+        model=model,
+        precision=precision,
+        scale=scale,
+        width=width,
+        height=height,
+        fit=fit,
+        quality=quality,
+        cmyk=keep_cmyk,
+        max_pixels=max_pixels,
+    )
+    target = Path(target)
+    replace = existing == "replace"
+    if not replace and os.path.lexists(target):
+        raise ExistsError(target)
+    open_file(Path(source), options).write(
+        target, replace=replace, backend=default_backend(device), progress=progress
+    )

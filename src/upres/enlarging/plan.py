@@ -1,0 +1,248 @@
+"""What is to become of a raster, decided before any of its samples is looked at."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from upres.card import Model, ModelCard
+from upres.engine.machine import flops_per_second
+from upres.enlarging.options import Options, output_size
+from upres.errors import InputError, ModelError, Remedy
+from upres.models import (
+    DEFAULT_MODEL,
+    Precision,
+    at_precision,
+    computed_in,
+    load_model,
+    read_model,
+    shipped_models,
+)
+from upres.raster.info import RasterInfo
+
+COMPRESSED_MODEL = "photo"
+"""The shipped model for pictures that JPEG has changed; ``DEFAULT_MODEL`` is for clean ones."""
+
+CLEAN_QUALITY = {2: 92, 4: 97}
+"""By ``photo``'s scale: JPEG of this quality or better counts as clean. On valid.tar, ``photo`` x2
+and ``fast`` give the same PSNR at a quality of 92, between what was measured at 90 (``photo``
+0.46 dB better) and at 95 (0.52 worse); x4, which is a larger network, at 97 (95: 0.25 better)."""
+
+BASE_BYTES = 200 * 2**20
+"""What the process takes beside a picture: Python, the engine, libvips."""
+
+SECONDS_PER_SAMPLE = 12e-9
+"""What reading, putting together and encoding take for a sample of the result, about."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of a raster: by which models, how large, and what that will take."""
+
+    info: RasterInfo
+    models: tuple[Model, ...]
+    """One after another."""
+    why: str
+    """A short text for the user, such as ``model photo: JPEG of quality 62``; empty where there
+    was nothing to choose."""
+    height: int
+    """Of a frame of the result, in pixels."""
+    width: int
+    memory: int
+    """Bytes that the process will take, about, beside what an encoder wants."""
+    disk: int
+    """Bytes of free disk needed while the result is made, itself included, at most."""
+    seconds: float
+    """On this machine, about: within a factor of three."""
+
+    @property
+    def pixels(self) -> int:
+        """Of the result, all frames together."""
+        return (self.info.frames or 1) * self.height * self.width
+
+    @property
+    def content_bytes(self) -> int:
+        """What the result's samples take, not compressed, of the raster's own type."""
+        return self.pixels * len(self.info.bands) * self.info.dtype.itemsize
+
+
+def plan(info: RasterInfo, options: Options) -> Plan:
+    """Decide what is to become of a raster: the same for an array, a file, a request.
+
+    Raises ``InputError`` if the raster is too small or large for what is asked, ``ModelError`` if
+    there is no such model, or it does not enlarge.
+    """
+    try:
+        height, width, factor = output_size(
+            options, info.height, info.width, default_scale=default_scale(options)
+        )
+    except InputError as error:
+        raise InputError(info.problem(error.problem), *error.remedies) from None
+    check_pixels(info.problem, width, height, info.frames or 1, options)
+    models, why = choose_models(options, factor, info.jpeg_quality)
+    return Plan(
+        info=info,
+        models=models,
+        why=why,
+        height=height,
+        width=width,
+        memory=_memory(info, models, height, width),
+        disk=_disk(info, models, height, width),
+        seconds=_seconds(info, models, height, width),
+    )
+
+
+def default_scale(options: Options) -> int:
+    """The model's largest scale, whatever models the raster may decide for.
+
+    Raises ``ModelError`` if there is no such model or precision.
+    """
+    if isinstance(options.model, Model):
+        return options.model.card.scale
+    return load_model(at_precision(options.model or DEFAULT_MODEL, options.precision)).card.scale
+
+
+def check_pixels(
+    problem: Callable[[str], str],
+    width: int,
+    height: int,
+    count: int,
+    options: Options,
+    *,
+    pixels: int | None = None,
+) -> None:
+    """Raise ``InputError`` if a result has more pixels than allowed; ``problem`` names the input.
+
+    It has ``count`` frames or pages, the largest of ``width`` x ``height``; all together they have
+    ``pixels``, if they are not alike.
+    """
+    if (count * width * height if pixels is None else pixels) > options.max_pixels:
+        several = f" times {count}" if count > 1 else ""
+        raise InputError(
+            problem(
+                f"would become {width}x{height} pixels{several}, more than the "
+                f"{options.max_pixels:,} pixels that are allowed"
+            ),
+            Remedy("max_pixels", "allows more"),
+        )
+
+
+def choose_models(
+    options: Options, factor: float, quality: int | None
+) -> tuple[tuple[Model, ...], str]:
+    """The models that enlarge a raster ``factor`` times, one after another, and why.
+
+    ``quality`` is that of its JPEG file, ``None`` of another raster.
+
+    Raises ``ModelError`` if there is no such model, or it does not enlarge.
+    """
+    if options.model is not None:
+        return stages(options.model, factor, options.precision), ""
+    clean = stages(DEFAULT_MODEL, factor, options.precision)
+    if quality is None or COMPRESSED_MODEL not in shipped_models():
+        return clean, ""
+    why = f"JPEG of quality {quality}"
+    if quality >= max(CLEAN_QUALITY.values()):
+        return clean, f"model {DEFAULT_MODEL}: {why}"  # without loading the other
+    # Only the first: what it has made of the picture is clean.
+    models = stages(DEFAULT_MODEL, factor, options.precision, first=COMPRESSED_MODEL)
+    if quality >= CLEAN_QUALITY.get(models[0].card.scale, min(CLEAN_QUALITY.values())):
+        return clean, f"model {DEFAULT_MODEL}: {why}"
+    if models[0].path == clean[0].path:
+        return clean, f"model {DEFAULT_MODEL}: {why}, but {COMPRESSED_MODEL} has no scale for this"
+    return models, f"model {COMPRESSED_MODEL}: {why}"
+
+
+def stages(
+    model: str | Path | Model,
+    factor: float | None,
+    precision: Precision = "auto",
+    *,
+    first: str | None = None,
+) -> tuple[Model, ...]:
+    """The models that one after another enlarge at least ``factor`` times.
+
+    Of a shipped model's scales, as few as do it, and of those the smallest product; a model that
+    is given by path, or open, has one scale, and is repeated. ``None`` is the model's largest
+    scale. The largest scale comes last: what is before it works on fewer pixels.
+
+    ``first`` is a shipped model for the first of them, if one of its scales serves: all others see
+    what the first has made of the picture.
+
+    Raises ``ModelError`` if there is no such model or precision, or it does not enlarge.
+    """
+    if isinstance(model, Model):
+        largest, scales = model, {model.card.scale: model.path}
+    else:
+        name = at_precision(model, precision)
+        largest = load_model(name)
+        scales = shipped_models().get(name, {largest.card.scale: largest.path})
+    factor = largest.card.scale if factor is None else factor
+    if largest.card.scale < 2 and factor > 1:
+        raise ModelError(f"{largest.path}: this model does not enlarge, so not {factor:g} times")
+    for count in itertools.count(1):
+        if largest.card.scale**count >= factor:
+            break
+    opens = shipped_models()[at_precision(first, precision)] if first else {}
+    for opening in (opens, scales):
+        fitting = [
+            (start, *rest)
+            for start in sorted(opening)
+            for rest in itertools.combinations_with_replacement(sorted(scales), count - 1)
+            if start * math.prod(rest) >= factor
+        ]
+        if fitting:
+            break
+    # Of equals the first, which begins with the smallest scale.
+    start, *rest = min(fitting, key=math.prod)
+    if isinstance(model, Model):
+        return (computed_in(model, precision),) * count
+    paths = [opening[start], *(scales[scale] for scale in rest)]
+    return tuple(computed_in(read_model(path), precision) for path in paths)
+
+
+def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> int:
+    """A frame before it is encoded, the encoded result, and what lies between models."""
+    frame = height * width * len(info.bands) * info.dtype.itemsize
+    # Encoded, it may be as large; metadata and the like are small beside this.
+    needed = frame * (1 + (info.frames or 1)) + 2**20 + info.scratch_bytes
+    pixels = info.pixels * len(info.bands)
+    for model in models[:-1]:
+        pixels *= model.card.scale**2
+        needed += 4 * pixels
+    return needed
+
+
+def _memory(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> int:
+    """The window that takes most, and the rows of it that are kept."""
+    most = 0
+    pixels, columns = info.pixels, info.width
+    for model in models:
+        window = pixels if model.card.halo is None else min(pixels, 512 * 512)
+        most = max(most, window * _bytes_per_pixel(model.card))
+        most = max(most, 4 * columns * len(info.bands) * (2 * (model.card.halo or 0) + 64))
+        pixels, columns = pixels * model.card.scale**2, columns * model.card.scale
+    return BASE_BYTES + most
+
+
+def _bytes_per_pixel(card: ModelCard) -> int:
+    features = int(card.network_parameters.get("features", 64))
+    return 4 * (4 * features + 3 * 3 * card.scale**2)
+
+
+def _seconds(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> float:
+    # A band that is no part of RGB goes through the network by itself.
+    passes = 1 if info.colour_bands else 0
+    passes += len(info.varying) - (3 if info.colour_bands else 0)
+    pixels, operations = info.pixels, 0.0
+    seconds = 0.0
+    for model in models:
+        turns = 8 if model.card.self_ensemble else 1
+        operations = 2.0 * (model.card.parameter_count or 1_000_000) * pixels * turns * passes
+        seconds += operations / flops_per_second(model.card.precision, model.compute)
+        pixels *= model.card.scale**2
+    seconds += SECONDS_PER_SAMPLE * height * width * len(info.bands)
+    return seconds * (info.frames or 1)

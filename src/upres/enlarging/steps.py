@@ -1,0 +1,236 @@
+"""What is done to a window, as a list of named steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from upres.card import ModelCard
+from upres.engine.protocol import Engine
+from upres.enlarging.pieces import Piece
+from upres.raster.info import RasterInfo
+from upres.raster.pixels import CACHED_BYTES, Float32Array, luma
+
+FILL_RADIUS = 4
+"""How far, in input pixels, visible colour is continued under what is transparent."""
+
+NEUTRAL_RADIUS = 2
+"""How far around it, in input pixels, colour lets a pixel of the result have colour."""
+
+RANGE_RADIUS = 1
+"""How far around it, in input pixels, an ink's samples bound those of the result."""
+
+NEUTRAL_RANGE = 4 / 255
+"""Difference between the channels above which a network's colour is taken as it is."""
+
+
+_ROUNDING = 1e-6
+
+
+@dataclass
+class Window:
+    """A window on its way: what it was cut from the raster, and what has become of it."""
+
+    given: Float32Array
+    """Rows x columns x bands that vary, 0 to 1."""
+    engine: Engine
+    pieces: tuple[Piece, Piece]
+    """Which rows and columns of the result are to be kept of it."""
+    colour: Float32Array | None = None
+    """3 x rows x columns: the network's input, where three bands go through it together."""
+    planes: Float32Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+    """The result so far: bands that vary x rows x columns."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A named thing that is done to a window."""
+
+    name: str
+    reach: int
+    """How many input pixels further it looks than the steps before it do."""
+    run: Callable[[Window], None]
+
+
+def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[Step]:
+    """What a model's windows of such a raster go through, to a result of ``size``.
+
+    The halo that windows need is the sum of the steps' reaches.
+    """
+    together, alpha = bands_together(info), info.alpha
+    inks, numbers = info.find("ink"), info.find("index")
+    halo = card.halo or 0
+    steps = []
+    if alpha is not None and len(info.varying) > 1:
+        steps.append(Step("fill transparent", FILL_RADIUS, lambda w: fill_transparent(w, alpha)))
+    steps.append(Step("network", halo, lambda w: run_network(w, together, numbers)))
+    # The next two look at the network's input, not at its result: they add to the halo only where
+    # they look further than it does.
+    if together is not None:
+        reach = max(0, NEUTRAL_RADIUS - halo)
+        steps.append(Step("keep neutrals", reach, lambda w: keep_neutrals(w, together)))
+    if inks:
+        reach = max(0, RANGE_RADIUS - halo)
+        steps.append(Step("keep inks in range", reach, lambda w: keep_inks_in_range(w, inks)))
+    steps.append(Step("clip", 0, clip))
+    full = (info.height * card.scale, info.width * card.scale)
+    reach = 0
+    if size != full:
+        # A sample of the result may lie half of its own width off a window's border.
+        reductions = [reduced / whole for reduced, whole in zip(size, full, strict=True)]
+        reach = math.ceil((2.5 / min(1, *reductions) + 1) / card.scale)
+    steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers)))
+    return steps
+
+
+def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
+    """The bands that a network for RGB is given together; each other one goes alone, as grey.
+
+    Cyan, magenta and yellow are the complement of RGB.
+    """
+    inks = info.find("ink")
+    return (inks[0], inks[1], inks[2]) if len(inks) == 4 else info.colour_bands
+
+
+def fill_transparent(window: Window, alpha: int) -> None:
+    """Put visible neighbours' colour where alpha is zero.
+
+    What a file stores there is arbitrary, often black, and would bleed into the edge. The
+    fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
+    """
+    shown = window.given[:, :, alpha : alpha + 1]
+    colours = [i for i in range(window.given.shape[2]) if i != alpha]
+    colour = window.given[:, :, colours]
+    weighted = np.concatenate([colour * shown, shown], axis=2)
+    for axis in (0, 1):
+        margin = [(FILL_RADIUS, FILL_RADIUS) if axis == i else (0, 0) for i in range(3)]
+        padded = np.pad(weighted, margin)
+        weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * FILL_RADIUS + 1, axis)
+        weighted = weighted.sum(axis=-1)
+    fill = weighted[:, :, :-1] / np.maximum(weighted[:, :, -1:], 1e-6)
+    filled = window.given.copy()
+    filled[:, :, colours] = np.where(shown > 0, colour, fill)
+    window.given = filled
+
+
+def run_network(
+    window: Window, together: tuple[int, int, int] | None, numbers: tuple[int, ...]
+) -> None:
+    """Enlarge the bands: three ``together``, and each other alone, as grey, of which luma is kept.
+
+    Of ``numbers``, which have nothing in between, each sample is repeated.
+    """
+    count, first_three = window.given.shape[2], together == (0, 1, 2)
+    if together is not None:
+        colour = window.given[:, :, :3] if first_three else window.given[:, :, together]
+        window.colour = np.ascontiguousarray(colour.transpose(2, 0, 1))
+        enlarged = window.engine(window.colour[None])[0]
+        if first_three and count == 3:
+            window.planes = enlarged
+            return
+        window.planes = np.empty((count, *enlarged.shape[1:]), np.float32)
+        window.planes[list(together)] = enlarged
+    for band in (i for i in range(count) if together is None or i not in together):
+        grey = np.repeat(window.given[None, None, :, :, band], 3, axis=1)
+        enlarged = window.engine(grey)[0]
+        if not window.planes.size:
+            window.planes = np.empty((count, *enlarged.shape[1:]), np.float32)
+        if band in numbers:
+            scale = enlarged.shape[1] // grey.shape[2]
+            window.planes[band] = grey[0, 0].repeat(scale, 0).repeat(scale, 1)
+        else:
+            window.planes[band] = luma(enlarged)
+
+
+def keep_neutrals(window: Window, together: tuple[int, int, int]) -> None:
+    """Take from the result the colour that a network gave to what had none."""
+    assert window.colour is not None
+    if together == (0, 1, 2):
+        keep_neutral(window.planes[:3], window.colour)
+    else:
+        window.planes[list(together)] = keep_neutral(window.planes[list(together)], window.colour)
+
+
+def keep_inks_in_range(window: Window, inks: tuple[int, ...]) -> None:
+    """Keep each ink within what the input holds of it ``RANGE_RADIUS`` around."""
+    for band in inks:
+        window.planes[band] = keep_in_range(window.planes[band], window.given[:, :, band])
+
+
+def clip(window: Window) -> None:
+    """No sample below 0 or above 1."""
+    np.clip(window.planes, 0, 1, out=window.planes)
+
+
+def take_piece(window: Window, numbers: tuple[int, ...]) -> None:
+    """Keep the window's piece of the result, reduced by antialiased bicubic if that is smaller."""
+    rows, columns = window.pieces
+    planes = rows.reduced(window.planes, 1)
+    planes = columns.reduced(planes, 2)
+    if rows.is_reduced or columns.is_reduced:
+        np.clip(planes, 0, 1, out=planes)
+        for band in numbers:
+            planes[band] = columns.nearest(rows.nearest(window.planes[band], 0), 1)
+    window.planes = planes
+
+
+def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
+    """Take from an enlarged RGB window the colour that a network gave to what had none.
+
+    Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; where it is
+    faintly coloured, the result's colour is in part its own, pixels repeated. That is less the
+    more colour there is, and nothing from ``NEUTRAL_RANGE`` on. Luma (BT.601) stays as it was.
+    ``output`` itself is changed.
+    """
+    red, green, blue = colour
+    saturation = np.maximum(np.maximum(red, green), blue)
+    saturation -= np.minimum(np.minimum(red, green), blue)
+    if saturation.min() >= NEUTRAL_RANGE:
+        return output
+    weight = np.minimum(_largest_around(saturation, NEUTRAL_RADIUS) / np.float32(NEUTRAL_RANGE), 1)
+    if weight.min() == 1:
+        return output
+    scale = output.shape[1] // colour.shape[1]
+    own = colour - luma(colour)
+    own *= 1 - weight
+    # In blocks that stay in the processor's cache, and only where there is something to do.
+    rows = max(1, CACHED_BYTES // (output[0, 0].nbytes * scale * 5))
+    for top in range(0, len(weight), rows):
+        part = weight[top : top + rows]
+        if part.min() == 1:
+            continue
+        block = output[:, top * scale : (top + rows) * scale]
+        grey = luma(block)
+        block -= grey
+        block *= part.repeat(scale, 0).repeat(scale, 1)
+        block += grey
+        tint = own[:, top : top + rows]
+        # Of grey pictures there is none; what rounding leaves is far below a level.
+        if np.abs(tint).max() > _ROUNDING:
+            block += tint.repeat(scale, 1).repeat(scale, 2)
+    return output
+
+
+def keep_in_range(output: Float32Array, plane: Float32Array) -> Float32Array:
+    """An enlarged plane, no sample beyond what the plane holds ``RANGE_RADIUS`` around it.
+
+    For inks: of a plate that is almost empty, a network's ripples below zero are cut off,
+    and those above would darken the whole.
+    """
+    scale = output.shape[0] // plane.shape[0]
+    highest = _largest_around(plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
+    lowest = -_largest_around(-plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
+    return np.clip(output, lowest, highest)
+
+
+def _largest_around(plane: Float32Array, radius: int) -> Float32Array:
+    for _ in range(2):  # along one axis and then the other
+        around = plane.T.copy()
+        for distance in range(1, radius + 1):
+            np.maximum(around[distance:], plane.T[:-distance], out=around[distance:])
+            np.maximum(around[:-distance], plane.T[distance:], out=around[:-distance])
+        plane = around
+    return plane

@@ -1,0 +1,53 @@
+"""AVIF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from upres.errors import InputError
+from upres.formats.image.vips import LOADERS, VipsSource, load
+from upres.formats.image.vips_sink import Picture, VipsSink
+from upres.formats.metadata import exif
+from upres.raster.source import Sink, Source
+
+_QUALITY = 90
+_MOST_BITS = 12
+
+
+def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
+    """Open an AVIF file; see ``upres.formats.registry``."""
+    with path.open("rb") as file:
+        animated = file.read(12)[4:] == b"ftypavis"
+    if animated:
+        raise InputError(
+            f"{path}: an animated AVIF, which upres does not read: convert it to .webp or .gif"
+        )
+    first = load(path, LOADERS["avif"])
+    count = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
+    if count > 1:
+        raise InputError(f"{path}: has {count} pictures; upres takes files of one such")
+    return [VipsSource(path, LOADERS["avif"])]
+
+
+def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
+    """A sink of an AVIF file; see ``upres.formats.registry``."""
+    return VipsSink(path, _encode, quality=quality)
+
+
+def _encode(picture: Picture, path: Path) -> None:
+    if picture.field("icc-profile-data") and picture.image.bands < 3:
+        picture = picture.to_srgb()  # it has no profiles of grey
+    deep = picture.image.format == "ushort"
+    bits = int(picture.find("bits-per-sample", _MOST_BITS)) if deep else 8
+    picture.image.heifsave(
+        os.fsencode(path),  # pyvips takes str for UTF-8
+        keep=picture.keep,
+        compression="av1",
+        Q=picture.quality or _QUALITY,
+        bitdepth=min(bits, _MOST_BITS),
+        effort=3,  # the default, 4, takes eight times as long for as large a file
+    )
+    if picture.exif:
+        exif.replace_in_avif(path, picture.exif_block)

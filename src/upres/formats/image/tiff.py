@@ -1,0 +1,135 @@
+"""TIFF, with all of its pages, each of its own size, kind and tags."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from upres.errors import InputError
+from upres.files import publish, temporary
+from upres.formats.image import tiff_pages
+from upres.formats.image.vips import LOADERS, VipsSource
+from upres.formats.image.vips_sink import Picture, VipsSink
+from upres.formats.metadata import tiff_exif
+from upres.raster.info import RasterInfo
+from upres.raster.pixels import Float32Array
+from upres.raster.source import Sink, Source
+
+_BIGTIFF_BYTES = 2**32 - 2**24
+"""TIFF's addresses end at 4 GiB; some room is left for what is not pixels."""
+
+
+def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
+    """Open a TIFF file; see ``upres.formats.registry``. Smaller copies of pages are left out."""
+    tiff_pages.check_colours(path, None)
+    pages = tiff_pages.full_pages(path)
+    if list(pages) in ([], [0]):
+        return [VipsSource(path, LOADERS["tiff"], keep_cmyk=keep_cmyk)]
+    return _Pages(path, pages, keep_cmyk)
+
+
+class _Pages(Sequence[Source]):
+    """The pages of a file, by their numbers in it, from 0: where their directories are."""
+
+    def __init__(self, path: Path, pages: dict[int, int], keep_cmyk: bool) -> None:
+        self._path, self._pages, self._keep_cmyk = path, list(pages.items()), keep_cmyk
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def __getitem__(self, index: int) -> Source:  # type: ignore[override]
+        number, directory = self._pages[index]
+        try:
+            tiff_pages.check_colours(self._path, directory)
+            return VipsSource(
+                self._path,
+                LOADERS["tiff"],
+                keep_cmyk=self._keep_cmyk,
+                directory=directory,
+                page=number + 1,
+            )
+        except InputError as error:
+            raise InputError(f"{error.problem} (page {number + 1})", *error.remedies) from None
+
+
+def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
+    """A sink of a TIFF file; see ``upres.formats.registry``."""
+    bigtiff = needs_bigtiff(content_bytes)
+    if pages > 1:
+        return _PagesSink(path, pages, bigtiff=bigtiff)
+    return VipsSink(path, partial(_encode, bigtiff))
+
+
+def needs_bigtiff(content: int) -> bool:
+    """Whether a TIFF file with so many bytes of samples, not compressed, has to be a BigTIFF."""
+    return content > _BIGTIFF_BYTES
+
+
+class _PagesSink:
+    """A sink of several pages, which is begun for each; see ``upres.raster.source.Sink``."""
+
+    def __init__(self, target: Path, count: int, *, bigtiff: bool) -> None:
+        self._target, self._count, self._bigtiff = target, count, bigtiff
+        self._stack = ExitStack()
+        self._page: VipsSink | None = None
+        self._number = 0
+
+    def begin(self, info: RasterInfo, carried: object) -> None:
+        if self._page is None:
+            self._path = self._stack.enter_context(temporary(self._target, self._target.suffix))
+            self._file = self._stack.enter_context(self._path.open("r+b"))
+            self._pointer = tiff_pages.begin(self._file, big=self._bigtiff)
+        else:
+            self._append()
+        self._page = VipsSink(self._target, partial(_encode, self._bigtiff))
+        self._page.begin(info, carried)
+
+    def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
+        assert self._page is not None
+        self._page.write(frame, top, left, block)
+
+    def commit(self, *, replace: bool) -> None:
+        self._append()
+        self._file.flush()
+        publish(self._path, self._target, replace=replace)
+
+    def _append(self) -> None:
+        """Put the page that has been written to the others."""
+        assert self._page is not None
+        with self._page as page:
+            self._pointer = tiff_pages.append(
+                self._file, page.encoded(), self._pointer, number=self._number, count=self._count
+            )
+        self._number += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._page is not None:
+            self._page.__exit__(*exception)
+        self._stack.close()
+
+
+def _encode(bigtiff: bool, picture: Picture, path: Path) -> None:
+    captions = picture.field("iptc-data")
+    if captions:  # which libvips would leave out
+        picture = picture.without("iptc-data")
+    tile = [int(picture.find(f"tile-{side}", 0)) for side in ("width", "height")]
+    tiles = {"tile": True, "tile_width": tile[0], "tile_height": tile[1]} if all(tile) else {}
+    picture.image.tiffsave(
+        os.fsencode(path),  # pyvips takes str for UTF-8
+        keep=picture.keep,
+        compression="deflate",
+        # Few programs read the predictor that there is for floating point.
+        predictor="none" if picture.image.format == "float" else "horizontal",
+        bigtiff=bigtiff,
+        **tiles,
+    )
+    resolution = picture.carried.has_resolution
+    if picture.exif or captions or not resolution:
+        tiff_exif.add(path, picture.exif, captions, unit=resolution)

@@ -1,0 +1,307 @@
+"""Pictures that libvips reads: what they are, and their pixels in blocks of rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from upres.engine.machine import machine_memory
+from upres.errors import InputError
+from upres.files import temporary_name
+from upres.formats.metadata.carried import Carried
+from upres.formats.metadata.colour import with_meaning
+from upres.formats.metadata.embedded import completed
+from upres.formats.metadata.jpeg_segments import jpeg_quality
+from upres.formats.registry import HEAD_BYTES, read_head, recognised
+from upres.raster.info import Band, RasterInfo, Role
+from upres.raster.source import Rows
+from upres.raster.spool import Spool
+
+LOADERS = {
+    "avif": "heifload",
+    "gif": "gifload",
+    "jpeg": "jpegload",
+    "png": "pngload",
+    "tiff": "tiffload",
+    "webp": "webpload",
+}
+"""libvips' operations by format. A file is given to the one that its first bytes ask for, so that
+none is ever opened by a loader that is not made for files from strangers."""
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "uchar": np.dtype(np.uint8),
+    "ushort": np.dtype(np.uint16),
+    "short": np.dtype(np.int16),
+    "uint": np.dtype(np.uint32),
+    "int": np.dtype(np.int32),
+    "float": np.dtype(np.float32),
+}
+"""libvips' names of the kinds of samples."""
+
+_PLAIN = ("b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "cmyk")
+
+_BLOCK_BYTES = 2**22
+
+_NOT_READ = {
+    "samples out of range": "its samples are of more than 32 bits",
+    "bad labq format": "its colours are CIELAB of 8 bits",
+    "compression support is not configured": "its compression is one",
+    "decoding is not implemented": "its compression is one",
+    "tiled separate planes": "its samples are in planes of tiles",
+    "not a whole number of bytes": "its samples are no whole bytes",
+    "unsupported tiff image type": "its samples are of a kind",
+    "Unsupported JPEG data precision": "its samples are of another depth than 8 bits",
+}
+"""What libvips says, as of damage, of files of kinds that it does not read."""
+
+
+class VipsSource:
+    """A picture, a page of a file, or an animation; see ``upres.raster.source``.
+
+    ``loader`` is libvips' operation, and ``directory`` where the directory of a TIFF file's page
+    is, if that is not the first. ``facts`` are what libvips does not tell of the file.
+
+    Raises ``InputError`` if the file is damaged, or of a kind that could not be written back whole.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        loader: str,
+        *,
+        keep_cmyk: bool = False,
+        animated: bool = False,
+        source: pyvips.Source | None = None,
+        directory: int | None = None,
+        page: int | None = None,
+        facts: Carried | None = None,
+    ) -> None:
+        self.path = path
+        self._loader, self._directory, self._keep_cmyk = loader, directory, keep_cmyk
+        self._source = source
+        self._animated = animated
+        self._facts = facts
+        self._image, self.carried = self._open()
+        self.info = self._told(self._image, page)
+
+    def _open(self) -> tuple[pyvips.Image, Carried]:
+        """The picture, to be read once from the top, and what it says of itself."""
+        options = {"n": -1} if self._animated else {}
+        loaded = load(self.path, self._loader, source=self._source, **options)
+        _check_memory(self.path, loaded, self._loader)
+        facts = self._facts or Carried(loaded)
+        image = completed(
+            loaded,
+            self.path,
+            self._loader,
+            directory=self._directory,
+            segments=facts.segments,
+            chunks=facts.chunks,
+        )
+        orientation = int(image.get("orientation")) if image.get_typeof("orientation") else 1
+        try:
+            image, meaning = with_meaning(image, self.path, self._loader, facts.chunks)
+            image = normalised(image, self._keep_cmyk)
+        except pyvips.Error as error:
+            raise damaged(self.path, error) from None
+        frames = int(image.get("n-pages")) if self._animated else 1
+        carried = replace(
+            facts,
+            image=image,
+            path=self.path,
+            frames=frames,
+            orientation=orientation if orientation in range(1, 9) else 1,
+            meaning=meaning,
+            jpeg_quality=jpeg_quality(facts.segments),
+        )
+        return image, carried
+
+    def _told(self, image: pyvips.Image, page: int | None) -> RasterInfo:
+        carried = self.carried
+        if image.format not in DTYPES:
+            raise InputError(
+                f"{self.path}: its samples are {image.format}, which upres does not take: convert "
+                "them to 8 or 16 bits"
+            )
+        dtype = DTYPES[image.format]
+        alpha, count = bool(image.hasalpha()), image.bands
+        cmyk = image.interpretation == "cmyk"
+        if count - alpha not in ((4,) if cmyk else (1, 3)):
+            raise InputError(
+                f"{self.path}: has {count} channels; upres takes grey, RGB and CMYK: split it into "
+                "such"
+            )
+        height = int(image.get("page-height")) if carried.frames > 1 else image.height
+        width = image.width
+        if carried.orientation >= 5:
+            height, width = width, height
+        roles: list[Role] = (
+            ["ink"] * 4
+            if cmyk
+            else ["grey"]
+            if count - alpha == 1
+            else [
+                "red",
+                "green",
+                "blue",
+            ]
+        )
+        roles += ["alpha"] * alpha
+        whole = dtype.kind == "u" and dtype.itemsize < 4
+        low, high = (0.0, float(np.iinfo(dtype).max)) if whole else (None, None)
+        turned = carried.orientation != 1
+        return RasterInfo(
+            height=height,
+            width=width,
+            bands=tuple(Band(role, low, high) for role in roles),
+            dtype=dtype,
+            name=str(self.path),
+            page=page,
+            frames=carried.frames,
+            scratch_bytes=height * width * count * dtype.itemsize if turned else 0,
+            jpeg_quality=carried.jpeg_quality,
+        )
+
+    def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
+        """Each frame in turn, upright, in blocks of rows from the top."""
+        image, self._image = self._image, None
+        if image is None:  # a sequential picture can be read once only
+            image, _ = self._open()
+        region = pyvips.Region.new(image)
+        height, width = self.info.height, self.info.width
+        if self.carried.orientation >= 5:
+            height, width = width, height
+        for frame in range(self.info.frames or 1):
+            rows = self._rows(region, frame * height, height, width)
+            if self.carried.orientation == 1:
+                yield rows
+                continue
+            shape = (height, width, len(self.info.bands))
+            with Spool(temporary_name(beside, ".raw"), shape, self.info.dtype) as spool:
+                spool.fill(rows)
+                yield spool.blocks(self.carried.orientation)
+
+    def _rows(self, region: Any, start: int, height: int, width: int) -> Iterator[Rows]:
+        bands, dtype = len(self.info.bands), self.info.dtype
+        count = min(64, max(1, _BLOCK_BYTES // (width * bands * dtype.itemsize)))
+        for top in range(0, height, count):
+            rows = min(count, height - top)
+            try:
+                content = region.fetch(0, start + top, width, rows)
+            except pyvips.Error as error:
+                raise damaged(self.path, error) from None
+            yield np.frombuffer(content, dtype).reshape(rows, width, bands)
+
+
+def load(
+    path: Path, loader: str, *, source: pyvips.Source | None = None, **options: Any
+) -> pyvips.Image:
+    """Open a file, or what ``source`` makes of it, for one pass from the top.
+
+    Raises ``InputError`` if it is damaged, or cannot be read.
+    """
+    # What it said about the file before must not be taken for this one's.
+    pyvips.vips_lib.vips_error_clear()
+    try:
+        # By a descriptor, as pyvips takes no name that is not UTF-8.
+        source = source or _opened(path)
+        # Lenient loading would fill what a truncated file lacks with grey.
+        image: pyvips.Image = pyvips.Operation.call(
+            f"{loader}_source", source, access="sequential", fail_on="error", **options
+        )
+    except pyvips.Error as error:
+        raise damaged(path, error) from None
+    return image
+
+
+def _opened(path: Path) -> pyvips.Source:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read this picture: {error.strerror}") from None
+    try:
+        return pyvips.Source.new_from_descriptor(descriptor)  # which keeps a copy of it
+    finally:
+        os.close(descriptor)
+
+
+def _check_memory(path: Path, image: pyvips.Image, loader: str) -> None:
+    """Refuse what can only be decoded as a whole, and takes more than half of the memory."""
+    if not image.get_typeof("interlaced"):
+        return
+    # Of progressive JPEG all coefficients, two bytes each; of interlaced PNG all samples.
+    jpeg = loader == "jpegload"
+    needed = (
+        image.height * image.width * image.bands * (2 if jpeg or image.format != "uchar" else 1)
+    )
+    memory = machine_memory()
+    if memory is not None and needed > memory // 2:
+        kind = "a progressive JPEG" if jpeg else "an interlaced PNG"
+        raise InputError(
+            f"{path}: {kind}, whose {image.width}x{image.height} pixels take {needed:,} bytes to "
+            f"decode, more than half of this machine's {memory:,}: convert it to one that is not"
+        )
+
+
+def normalised(image: pyvips.Image, keep_cmyk: bool = False) -> pyvips.Image:
+    """Grey, RGB, or CMYK where that is kept, perhaps with alpha."""
+    interpretation = image.interpretation
+    if interpretation == "cmyk" and not keep_cmyk:
+        # By the embedded profile where there is one, else by a common press profile.
+        return image.icc_transform(
+            "srgb", embedded=True, input_profile="cmyk", depth=16 if image.format == "ushort" else 8
+        )
+    if interpretation not in _PLAIN:
+        return image.colourspace("srgb" if image.format == "uchar" else "rgb16")
+    return image
+
+
+def read_rgb8(source: Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:
+    """A picture as height x width x 3, uint8, alpha dropped and grey repeated.
+
+    ``source`` is a file, or its content (``name`` then names it in errors). No colour
+    profile is applied. Raises ``InputError`` if it cannot be read.
+    """
+    path = Path(name or "picture") if isinstance(source, bytes) else source
+    head = source if isinstance(source, bytes) else read_head(source)
+    row = recognised(head[:HEAD_BYTES])
+    if row is None or row.name not in LOADERS:
+        known = ", ".join(sorted(LOADERS))
+        raise InputError(f"{path}: not a picture in a format that is read here: {known}")
+    content = pyvips.Source.new_from_memory(source) if isinstance(source, bytes) else None
+    try:
+        image = normalised(load(path, LOADERS[row.name], source=content))
+        if image.format != "uchar" or image.interpretation != "srgb":
+            image = image.colourspace("srgb")
+        pixels: NDArray[np.uint8] = image[:3].numpy()
+    except pyvips.Error as error:
+        raise damaged(path, error) from None
+    return pixels
+
+
+def damaged(path: Path, error: pyvips.Error) -> InputError:
+    """What to raise where libvips cannot go on reading ``path``."""
+    line = first_line(error)
+    for said, kind in _NOT_READ.items():
+        if said in line:
+            return InputError(
+                f"{path}: {kind}, which upres does not read: convert it to PNG, or to TIFF of 8 or "
+                "16 bits, or of floating point of 32"
+            )
+    # libvips has one place for what all threads have to say: a word on another file is none on
+    # this one, and that something was not done is known.
+    told = "" if '"' in line or line.startswith("unable to") else f": {line}"
+    return InputError(f"{path}: this picture is damaged or truncated{told}")
+
+
+def first_line(error: pyvips.Error) -> str:
+    """What libvips says, in one line."""
+    lines = [line for line in str(error.detail).splitlines() if line.strip()]
+    return lines[0].strip() if lines else str(error.message)

@@ -1,0 +1,211 @@
+"""Puts an enlarged picture together, and has libvips write it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyvips
+
+from upres.errors import OutputError
+from upres.files import full_disk, publish, temporary, temporary_name
+from upres.formats.image.frame_stream import FrameStream
+from upres.formats.image.spooled import as_image, head_of
+from upres.formats.image.vips import DTYPES, first_line
+from upres.formats.metadata.carried import Carried, nothing_carried, with_metadata
+from upres.formats.metadata.exif import PREFIX
+from upres.formats.registry import check_output, output_format, sample_type
+from upres.raster.info import RasterInfo
+from upres.raster.pixels import Float32Array, from_bands
+from upres.raster.spool import Spool
+
+LEAST_QUALITY = 95
+"""Of what may lose something, where none is asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An enlarged picture that is to be encoded."""
+
+    image: pyvips.Image
+    """With its metadata; of an animation, the frames are one below the other."""
+    exif: bytes
+    """All of it: the image has no more than a JPEG file has room for."""
+    carried: Carried
+    info: RasterInfo
+    quality: int | None
+
+    def find(self, name: str, default: Any) -> Any:
+        """A field of the source's metadata by libvips' name."""
+        found = self.carried.find(name)
+        return default if found is None else found
+
+    def field(self, name: str) -> Any:
+        """A field of the image's own metadata, which may be bytes or nothing."""
+        return self.image.get(name) if self.image.get_typeof(name) else b""
+
+    def with_field(self, name: str, value: bytes) -> Picture:
+        """The same with a field of bytes in its image."""
+        image = self.image.copy()
+        image.set_type(pyvips.GValue.blob_type, name, value)
+        return dataclasses.replace(self, image=image)
+
+    def without(self, *names: str) -> Picture:
+        """The same without some fields of its image, which libvips would write."""
+        image = self.image.copy()
+        for name in names:
+            image.remove(name)
+        return dataclasses.replace(self, image=image)
+
+    @property
+    def exif_block(self) -> bytes:
+        """All of its EXIF, without a prefix."""
+        return self.exif.removeprefix(PREFIX)
+
+    def to_srgb(self) -> Picture:
+        """The same, its colours converted by its profile, which its format cannot hold."""
+        depth = 16 if self.image.format == "ushort" else 8
+        image = self.image.icc_transform("srgb", embedded=True, depth=depth)
+        return dataclasses.replace(self, image=image)
+
+    @property
+    def keep(self) -> str:
+        """The metadata that libvips writes: all, or all but an EXIF block of its own making.
+
+        Where a picture has none, libvips makes one, with a resolution that nobody has told.
+        """
+        known = self.carried.find("exif-data") is not None or self.carried.has_resolution
+        return "all" if known else "xmp:iptc:icc:other"
+
+
+Encode = Callable[[Picture, Path], None]
+"""Writes a picture to a file of that name, which is new and empty; raises ``pyvips.Error``."""
+
+
+class VipsSink:
+    """A sink of one picture or animation, which ``encode`` writes.
+
+    ``any_colours`` says that the format can hold colours that are told by numbers (CICP).
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        encode: Encode,
+        *,
+        quality: int | None = None,
+        any_colours: bool = False,
+    ) -> None:
+        self.target = target
+        self._any_colours = any_colours
+        self._encode, self._quality = encode, quality
+        self._stack = ExitStack()
+        self._row = output_format(target)
+
+    def begin(self, info: RasterInfo, carried: object) -> None:
+        """See ``upres.raster.source.Sink``."""
+        check_output(self.target, info)
+        self._carried = carried if isinstance(carried, Carried) else nothing_carried()
+        if self._carried.frames != (info.frames or 1):
+            self._carried = dataclasses.replace(self._carried, frames=info.frames or 1)
+        meaning = self._carried.meaning
+        if meaning and not self._any_colours:
+            raise OutputError(
+                f"{self.target}: {self.target.suffix.lower()} cannot hold the picture's colours, "
+                f"which are no sRGB and have no profile (CICP {meaning[0]}, {meaning[1]}): choose "
+                ".png"
+            )
+        self._info = info
+        dtype = sample_type(self._row, info)
+        self._bands = info.varying
+        if dtype != info.dtype:
+            most = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
+            self._bands = tuple(dataclasses.replace(b, low=0.0, high=most) for b in self._bands)
+        shape = (info.height, info.width, len(self._bands))
+        head = head_of(shape, dtype)
+        name = temporary_name(self.target, ".raw")
+        self._spool = self._stack.enter_context(Spool(name, shape, dtype, head=head))
+        self._path = self._stack.enter_context(temporary(self.target, self.target.suffix))
+        self._stream = None
+        if (info.frames or 1) > 1:
+            self._stream = self._stack.enter_context(
+                FrameStream(self._spool, info.frames or 1, self._write)
+            )
+        self._missing = info.pixels
+
+    def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
+        """See ``upres.raster.source.Sink``."""
+        rows, columns, _ = block.shape
+        self._spool.write(top, left, from_bands(block, self._bands, self._spool.dtype))
+        self._missing -= rows * columns
+        if not self._missing and self._stream:
+            with self._telling():
+                self._stream.next_frame()
+            self._missing = self._info.pixels
+
+    def encoded(self) -> Path:
+        """The file, which is there until the sink is left."""
+        with self._telling():
+            if self._stream:
+                self._stream.finish()
+            else:
+                self._write(as_image(self._spool))
+        return self._path
+
+    def commit(self, *, replace: bool) -> None:
+        """See ``upres.raster.source.Sink``."""
+        publish(self.encoded(), self.target, replace=replace)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def _write(self, image: pyvips.Image) -> None:
+        image = self._with_constants(image)
+        image, exif = with_metadata(
+            image,
+            self._carried,
+            interpretation=_interpretation(self._info, self._spool.dtype),
+            suffix=self.target.suffix.lower(),
+        )
+        picture = Picture(image, exif, self._carried, self._info, self._quality)
+        self._encode(picture, self._path)
+
+    def _with_constants(self, image: pyvips.Image) -> pyvips.Image:
+        """With the alpha that is opaque throughout, where the format has such."""
+        constant = next((band for band in self._info.bands if band.constant), None)
+        if constant is None or not self._row.alpha:
+            return image
+        dtype = self._spool.dtype
+        kind = next(name for name, known in DTYPES.items() if known == dtype)
+        own = dtype == self._info.dtype or dtype.kind != "u"
+        return image.bandjoin_const([constant.high if own else np.iinfo(dtype).max]).cast(kind)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Raise ``OutputError`` for what libvips says when it cannot write."""
+        try:
+            yield
+        except pyvips.Error as error:
+            # Its words may lack that the disk is full: there is one place for those of all threads.
+            cause = full_disk(self.target.parent) or error
+            line = first_line(error)
+            raise OutputError(f"{self.target}: cannot write this picture: {line}") from cause
+
+
+def _interpretation(info: RasterInfo, dtype: np.dtype[Any]) -> str:
+    """What libvips calls the colours, as samples of ``dtype``."""
+    deep = dtype == np.uint16
+    if info.find("ink"):
+        return "cmyk"
+    if not info.colour_bands:
+        return "grey16" if deep else "b-w"
+    if dtype == np.float32:
+        return "scrgb"
+    return "rgb16" if deep else "srgb"

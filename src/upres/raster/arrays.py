@@ -1,0 +1,167 @@
+"""Arrays as rasters: NumPy's, and all that offer themselves as such."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upres.errors import InputError, Remedy
+from upres.raster.info import SAMPLE_TYPES, Band, RasterInfo, Role, usual_roles
+from upres.raster.pixels import Float32Array, copy_planes, from_bands
+from upres.raster.source import Rows
+
+MANY = 16
+"""More bands than this are likelier to be a picture's width, its axes in another order."""
+
+
+class ArraySource:
+    """A picture in memory; see ``upres.enlarge`` for which arrays there may be.
+
+    Raises ``InputError`` for what is no array, or one of another shape or sample type.
+    """
+
+    def __init__(
+        self,
+        image: object,
+        *,
+        bands: Sequence[Role] | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> None:
+        self.pixels = _as_array(image)
+        self.flat = self.pixels.ndim == 2
+        if self.flat:
+            self.pixels = self.pixels[:, :, None]
+        height, width, _ = self.pixels.shape
+        roles = _roles(bands, self.pixels.shape)
+        low, high = _range(self.pixels, value_range)
+        own = _alpha_range(self.pixels.dtype)
+        self.info = RasterInfo(
+            height=height,
+            width=width,
+            bands=tuple(Band(r, *(own if r == "alpha" else (low, high))) for r in roles),
+            dtype=self.pixels.dtype,
+        )
+        self.carried: object = None
+
+    def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
+        """The array itself, as one block."""
+        yield iter([self.pixels])
+
+
+class ArraySink:
+    """Puts windows together to ``result``: height x width x bands, or without bands if ``flat``."""
+
+    def __init__(self, *, flat: bool = False) -> None:
+        self.flat = flat
+
+    def begin(self, info: RasterInfo, carried: object) -> None:
+        self.info = info
+        self._array = np.empty((info.height, info.width, len(info.bands)), info.dtype)
+        self._places = [i for i, band in enumerate(info.bands) if not band.constant]
+        for number, band in enumerate(info.bands):
+            if band.constant:
+                self._array[:, :, number] = band.high
+
+    def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
+        rows, columns, count = block.shape
+        place = self._array[top : top + rows, left : left + columns]
+        samples = from_bands(block, self.info.varying, self.info.dtype)
+        if self._places == list(range(count)):
+            copy_planes(place[:, :, :count], samples)
+        else:
+            for number, band in enumerate(self._places):
+                place[:, :, band] = samples[:, :, number]
+
+    def commit(self, *, replace: bool = True) -> None:
+        self.result: NDArray[Any] = self._array[:, :, 0] if self.flat else self._array
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+def _as_array(image: object) -> NDArray[Any]:
+    """NumPy's view of an array, a PIL image, a tensor on the CPU: all that says that it is one."""
+    kind = type(image).__name__
+    if not isinstance(image, np.ndarray) and not any(
+        hasattr(image, name) for name in ("__array_interface__", "__array__")
+    ):
+        raise InputError(f"expected an array, got {kind}: numpy.asarray(picture) makes one")
+    try:
+        # Not a subclass, whose indexing and arithmetic may differ: numpy.matrix stays of two
+        # axes, and what a masked array hides would be checked by nobody.
+        array = np.asarray(image)
+    except (TypeError, ValueError, RuntimeError) as error:
+        # Such as a tensor on a GPU, or one that needs its gradient.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"this {kind} cannot be seen as an array: {reason}") from None
+    if array.ndim == 4:
+        raise InputError(
+            f"expected one picture, got a batch of shape {array.shape}: take them one by one, "
+            "[upres.enlarge(picture) for picture in batch]"
+        )
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise InputError(f"expected a picture of height x width [x bands], got shape {array.shape}")
+    if array.dtype.newbyteorder("=").name not in SAMPLE_TYPES:
+        known = ", ".join(SAMPLE_TYPES)
+        raise InputError(f"expected samples of {known}, got {array.dtype}")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _roles(bands: Sequence[Role] | None, shape: tuple[int, ...]) -> tuple[Role, ...]:
+    count = shape[2]
+    if bands is None:
+        roles = usual_roles(count)
+        if roles is None:
+            if shape[0] <= MANY < count:
+                raise InputError(
+                    f"expected height x width x bands, got shape {shape}: if bands come first, "
+                    "numpy.moveaxis(picture, 0, -1) puts them last"
+                )
+            raise InputError(
+                f"a picture of {count} bands may be anything",
+                Remedy("bands", "says what each is, such as ['red', 'green', 'blue', 'other']"),
+            )
+        return roles
+    if isinstance(bands, str) or not set(bands) <= set(get_args(Role)):
+        known = ", ".join(get_args(Role))
+        raise InputError(f"bands={bands!r}: expected a sequence of {known}")
+    if len(bands) != count:
+        raise InputError(f"bands={list(bands)!r}: the picture has {count} bands, not {len(bands)}")
+    if list(bands).count("alpha") > 1:
+        raise InputError(f"bands={list(bands)!r}: only one band can be alpha")
+    return tuple(bands)
+
+
+def _range(
+    pixels: NDArray[Any], given: tuple[float, float] | None
+) -> tuple[float | None, float | None]:
+    """The samples that are 0 and 1 to a network; ``None`` if they are to be measured."""
+    if given is not None:
+        low, high = map(float, given)
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise InputError(f"value_range={given!r}: expected two finite numbers, the less first")
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise InputError("some samples are infinite or not numbers")
+        return low, high
+    if pixels.dtype in (np.uint8, np.uint16):
+        return 0.0, float(np.iinfo(pixels.dtype).max)
+    if pixels.dtype.kind != "f":
+        return None, None
+    least, most = pixels.min(), pixels.max()
+    if not (least >= 0 and most <= 1):  # so that NaN fails, too
+        raise InputError(
+            f"floating-point samples must lie in [0, 1], got {least:g} to {most:g}",
+            Remedy("value_range", "says what they range over, such as (0, 255)"),
+        )
+    return 0.0, 1.0
+
+
+def _alpha_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    return 0.0, float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
