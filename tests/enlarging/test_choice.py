@@ -210,7 +210,7 @@ def test_the_size_is_fast_s_largest(
     (with_photo / "fast-x4.onnx").unlink()
     shipped_models.cache_clear()
     path = save(tmp_path, 62, picture)
-    assert open_file(path, Options()).estimate.height == 3 * len(picture)
+    assert open_file(path, Options()).plans[0].height == 3 * len(picture)
     assert labels(path, Options()) == ["photo x4"]
 
 

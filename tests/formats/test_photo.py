@@ -287,7 +287,7 @@ def test_animations_keep_frames_timing_and_loops(
     pictures[0].save(
         source, save_all=True, append_images=pictures[1:], duration=times, loop=3, lossless=True
     )
-    assert open_file(source, ask()).estimate.pages == 4
+    assert len(open_file(source, ask()).pages) == 4
     enlarge_to(source, tmp_path / f"out.{to}", ask())
     after = opened(tmp_path / f"out.{to}", n=-1)
     before = opened(source, n=-1)
@@ -334,8 +334,8 @@ def test_pages_of_a_tiff_may_differ_in_size_and_kind_and_keep_their_own_tags(
     content = sum(4 * array.nbytes for array, _ in pages)
     monkeypatch.setattr("upres.formats.image.vips_sink._BIGTIFF_BYTES", content - bigtiff)
     job = open_file(source, ask())
-    assert job.estimate.pages == 3
-    assert job.estimate.pixels == sum(4 * array.shape[0] * array.shape[1] for array, _ in pages)
+    assert len(job.pages) == 3
+    assert job.pixels == sum(4 * array.shape[0] * array.shape[1] for array, _ in pages)
     told: list[float] = []
     job.write(target, progress=told.append)
     assert told[-1] == pytest.approx(1)
@@ -537,7 +537,7 @@ def test_a_disk_that_is_too_full_is_found_before_the_work(
     tmp_path: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = save(tmp_path / "in.png", np.zeros((20, 30, 3), np.uint8))
-    needed = open_file(source, ask()).estimate.disk_bytes
+    needed = open_file(source, ask()).disk
     assert needed >= 2 * 40 * 60 * 3
     total, used, _ = shutil.disk_usage(tmp_path)
     usage = type(shutil.disk_usage(tmp_path))
@@ -556,7 +556,7 @@ def test_bombs_are_refused_by_their_header(tmp_path: Path, ask: Any) -> None:
         enlarge_to(bomb, tmp_path / "out.png", ask())
     with pytest.raises(InputError, match="--max-pixels"):
         open_file(bomb, ask())
-    assert open_file(bomb, ask(max_pixels=60_000**2)).estimate.pixels == 60_000**2
+    assert open_file(bomb, ask(max_pixels=60_000**2)).pixels == 60_000**2
 
 
 def test_memory_does_not_grow_with_the_result(

@@ -174,7 +174,7 @@ class _Run:
         except OSError as error:
             raise InputError(f"{job.source}: cannot look at this file: {error.strerror}") from error
         picture = open_file(job.source, self._options)
-        with self._room(picture.estimate.pixels):
+        with self._room(picture.pixels):
             self._check_stop()
             make_folder(job.target.parent)
             try:

@@ -172,7 +172,7 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
     needed = 0.0
     for job in sample:
         with suppress(Exception):  # it fails when its turn comes
-            pixels = open_file(job.source, options).estimate.pixels
+            pixels = open_file(job.source, options).pixels
             needed += pixels * BYTES_PER_PIXEL.get(job.target.suffix.lower(), 2)
     needed *= len(jobs) / max(1, len(sample))
     for folder in jobs[0].target.absolute().parents if jobs else ():
