@@ -8,13 +8,8 @@ Importing this is cheap: the engine is loaded by the first call that needs it.
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-# OpenVINO reports each time that it is imported to its makers, over the network, and keeps a
-# number for that in the user's home. Without this module, which does it, it does not.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     from upres.card import Model as Model
@@ -24,7 +19,7 @@ if TYPE_CHECKING:
     from upres.errors import ModelError as ModelError
     from upres.errors import OutputError as OutputError
     from upres.errors import UpresError as UpresError
-    from upres.models import load_model as load_model
+    from upres.models import open_model as open_model
 
 __version__ = "0.1.0"
 
@@ -36,7 +31,7 @@ _HOMES = {
     "OutputError": "upres.errors",
     "UpresError": "upres.errors",
     "enlarge": "upres.enlarging.windows",
-    "load_model": "upres.models",
+    "open_model": "upres.models",
 }
 
 __all__ = ["__version__", *_HOMES]

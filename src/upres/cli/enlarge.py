@@ -97,6 +97,7 @@ def enlarge(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Enlarge pictures; colour profile, metadata, bit depth and transparency are kept."""
+    from upres.engine.backends import default_backend
     from upres.enlarging.options import MAX_PIXELS, Options
     from upres.models import DEFAULT_MODEL, at_precision
     from upres.runs.jobs import destinations, find, is_folder, suffix_called
@@ -150,7 +151,7 @@ def enlarge(
     if folder is None:
         summary = _run(jobs, options, existing, quiet=quiet)
     else:
-        by = fingerprint(at_precision(model or DEFAULT_MODEL, precision))
+        by = fingerprint(at_precision(model or DEFAULT_MODEL, precision, default_backend()))
         if model is None:
             by = f"{by}, or what the picture decides"
         asked = {**vars(options), "model": by, "format": suffix, "upres": __version__}

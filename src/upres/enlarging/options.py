@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from upres.engine.backends import default_backend
 from upres.errors import InputError, UsageError
-from upres.models import DEFAULT_MODEL, Precision, at_precision, load_model
+from upres.models import DEFAULT_MODEL, Precision, at_precision, open_model
 
 MAX_PIXELS = 2**30
 """Largest result that is made without being asked for by ``max_pixels``."""
@@ -63,7 +64,8 @@ class Options:
 
         Raises ``ModelError`` if there is no such model or precision.
         """
-        return load_model(at_precision(self.model or DEFAULT_MODEL, self.precision)).card.scale
+        name = at_precision(self.model or DEFAULT_MODEL, self.precision, default_backend())
+        return open_model(name).card.scale
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.card import Model, ModelCard
-from upres.engine.openvino import Engine, compile_window, fast_multiples
+from upres.card import Model
+from upres.engine.backends import default_backend
+from upres.engine.protocol import Backend, Engine
+from upres.engine.wrappers import compile_window
 from upres.enlarging import tiles
 from upres.errors import InputError, ModelError
 from upres.models import (
@@ -20,7 +22,7 @@ from upres.models import (
     Precision,
     at_precision,
     computed_in,
-    load_model,
+    open_model,
     read_model,
     shipped_models,
 )
@@ -37,12 +39,6 @@ from upres.raster.pixels import (
     to_float,
 )
 from upres.raster.resize import apply_taps, bicubic_taps
-
-WINDOW_PIXELS = 512 * 512
-"""Largest window, in input pixels."""
-
-WINDOW_BYTES = 160 * 2**20
-"""What a network's work on one window may take, about."""
 
 STRIP_BYTES = 2**25
 """What the input's rows that are kept for a row of windows may take."""
@@ -84,10 +80,10 @@ def enlarge(
     # and what a masked array hides would be checked by nobody.
     image = np.asarray(image)
     if not isinstance(model, Model):
-        model = load_model(at_precision(model, precision), scale=scale)
+        model = open_model(at_precision(model, precision, default_backend()), scale=scale)
     elif scale is not None:
         model.require_scale(scale)
-    model = computed_in(model, precision)
+    model = computed_in(model, precision, default_backend())
     if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] > 4):
         raise InputError(
             f"expected a picture of height x width [x 1 to 4 channels], got shape {image.shape}"
@@ -134,8 +130,9 @@ def stages(
 
     Raises ``ModelError`` if there is no such model or precision, or it does not enlarge.
     """
-    model = at_precision(model, precision)
-    largest = load_model(model)
+    backend = default_backend()
+    model = at_precision(model, precision, backend)
+    largest = open_model(model)
     factor = largest.card.scale if factor is None else factor
     if largest.card.scale < 2 and factor > 1:
         raise ModelError(f"{largest.path}: this model does not enlarge, so not {factor:g} times")
@@ -143,7 +140,7 @@ def stages(
     for count in itertools.count(1):
         if largest.card.scale**count >= factor:
             break
-    opens = shipped_models()[at_precision(first, precision)] if first else {}
+    opens = shipped_models()[at_precision(first, precision, backend)] if first else {}
     for opening in (opens, scales):
         fitting = [
             (start, *rest)
@@ -156,7 +153,7 @@ def stages(
     # Of equals the first, which begins with the smallest scale.
     start, *rest = min(fitting, key=math.prod)
     paths = [opening[start], *(scales[scale] for scale in rest)]
-    return [computed_in(read_model(path), precision) for path in paths]
+    return [computed_in(read_model(path), precision, backend) for path in paths]
 
 
 def enlarge_windows(
@@ -168,8 +165,9 @@ def enlarge_windows(
     alpha: bool = False,
     size: tuple[int, int] | None = None,
     progress: Progress | None = None,
-    window_pixels: int = WINDOW_PIXELS,
+    window_pixels: int | None = None,
     strip_bytes: int = STRIP_BYTES,
+    backend: Backend | None = None,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a picture that comes in blocks of rows and goes in windows.
 
@@ -186,12 +184,14 @@ def enlarge_windows(
     Memory does not grow with the picture's height, nor with its width beyond the few rows
     that a window and its halo take: of the input, the rows that windows still need are
     kept, ``strip_bytes`` if the halo allows it, and windows have at most ``window_pixels``
-    (input pixels), less for models that need much memory, and more where the halo would leave
-    little of them. A model without a halo, which looks at the whole picture, gets it as one
-    window.
+    (input pixels), or less if ``backend`` says so, and more where the halo would leave little
+    of them. A model without a halo, which looks at the whole picture, gets it as one window.
 
     The result equals that of one window over the whole picture, to float32 rounding.
     """
+    backend = backend or default_backend()
+    limits = backend.limits(model)
+    most_pixels = min(window_pixels or limits.window_pixels, limits.window_pixels)
     card = model.card
     multiple = card.multiple_of
     full = (height * card.scale, width * card.scale)
@@ -207,12 +207,12 @@ def enlarge_windows(
     grid = tiles.plan(
         *padded,
         halo=max(card.halo or 0, NEUTRAL_RADIUS) + alpha * FILL_RADIUS + reach,
-        max_pixels=math.prod(padded) if whole else min(window_pixels, _affordable_pixels(card)),
+        max_pixels=math.prod(padded) if whole else most_pixels,
         max_height=None if whole else strip_bytes // (4 * padded[1] * blocks[0].shape[2]),
         multiple=multiple,
-        units=fast_multiples(model),
+        units=limits.multiples,
     )
-    engine = compile_window(model, *grid.window)
+    engine = compile_window(backend, model, *grid.window)
     lines = [_Pieces(height, size[0], card.scale), _Pieces(width, size[1], card.scale)]
     top = 0  # the picture's row that is the first of blocks
     done, total = 0, len(grid.rows) * len(grid.columns)
@@ -289,13 +289,6 @@ def _run(engine: Engine, window: Float32Array, alpha: bool) -> Float32Array:
             plane[...] = keep_in_range(plane, given)
         return planes
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _affordable_pixels(card: ModelCard) -> int:
-    """Input pixels of a window that the network's work in memory allows."""
-    features = card.network_parameters.get("features", 64)
-    # A few layers' values are held at a time, and the result a few times over.
-    return int(WINDOW_BYTES // (4 * (4 * features + 3 * 3 * card.scale**2)))
 
 
 def _padded(rows: Iterable[Float32Array], height: int, width: int) -> Iterator[Float32Array]:
