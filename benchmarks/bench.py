@@ -35,16 +35,18 @@ from measuring import (
     write_picture,
 )
 from upres.card import Model
-from upres.engine.machine import bfloat16_is_native
-from upres.engine.openvino import compile_settings, compile_window, fast_multiples
+from upres.engine.openvino import OpenVINO, compile_settings
+from upres.engine.openvino_graphs import core, import_openvino
+from upres.engine.wrappers import compile_window
 from upres.enlarging import tiles
 from upres.errors import ModelError, TrainingError
 from upres.evaluation.complexity import graph_multiply_adds, multiply_adds_at
 from upres.formats.image.vips import read_rgb8
-from upres.models import DEFAULT_MODEL, INT8, computed_in, core, load_model, shipped_models
+from upres.models import DEFAULT_MODEL, INT8, computed_in, open_model, shipped_models
 from upres.raster.resize import bicubic
 
 HELP_LIMIT = 0.5
+BACKEND = OpenVINO()
 PHOTOGRAPH = Path(__file__).parents[1] / "demo" / "chelsea.png"
 
 Times = Mapping[Hashable, Sequence[float]]
@@ -64,7 +66,7 @@ class Subject:
     def precision(self) -> str:
         """Of its convolutions, but for the few that int8 leaves."""
         own = self.model.card.precision
-        return "bf16" if self.model.bfloat16 and own == "fp32" else own
+        return self.model.compute if own == "fp32" else own
 
 
 def chain(
@@ -74,7 +76,7 @@ def chain(
 
     Compiled as upres does it, but for its check that as many channels leave as enter.
     """
-    import openvino
+    openvino = import_openvino()
     from openvino import opset13 as ops
 
     def quantised(values: Any, least: float, most: float, levels: int) -> Any:
@@ -97,7 +99,7 @@ def chain(
     result = ops.slice(result, np.array([0]), np.array([1]), np.array([1]), np.array([1]))
     graph = openvino.Model([result], [picture])
     gflop = 2e-9 * graph_multiply_adds(graph, (1, channels, side, side))
-    settings = compile_settings(side, side, bfloat16=precision == "bf16")
+    settings = compile_settings(side, side, "bf16" if precision == "bf16" else "fp32")
     request = core().compile_model(graph, "CPU", settings).create_infer_request()
     window = rng.random((1, channels, side, side), np.float32)
 
@@ -126,7 +128,7 @@ def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hash
         halo=card.halo or 0,
         max_pixels=height * width,
         multiple=card.multiple_of,
-        units=fast_multiples(model),
+        units=BACKEND.limits(model).multiples,
     )
     windows = [
         np.ascontiguousarray(noise[:, :, row.start : row.stop, column.start : column.stop])
@@ -135,7 +137,7 @@ def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hash
     ]
     # A photograph: noise has no greys, which are kept neutral at some cost.
     picture = bicubic(read_rgb8(PHOTOGRAPH), size=(height, width))
-    engine = compile_window(model, *grid.window)
+    engine = compile_window(BACKEND, model, *grid.window)
     enlarge = partial(upres.enlarge, picture, model=model)
     items: dict[Hashable, Item] = {
         ("network", key): Item(lambda: [engine(window) for window in windows]),
@@ -296,11 +298,15 @@ def startup_section(model: Model, folder: Path, rounds: int) -> str:
 
 def chosen_models(paths: Sequence[str]) -> list[Model]:
     if paths:
-        return [load_model(path) for path in paths]
+        return [computed_in(open_model(path), "auto", BACKEND) for path in paths]
     shipped = shipped_models()
     # The default first: it is what the start-up is timed with.
     names = sorted(shipped, key=lambda name: name != DEFAULT_MODEL)
-    return [load_model(name, scale=scale) for name in names for scale in sorted(shipped[name])]
+    return [
+        computed_in(open_model(name, scale=scale), "auto", BACKEND)
+        for name in names
+        for scale in sorted(shipped[name])
+    ]
 
 
 def main() -> None:
@@ -323,8 +329,8 @@ def main() -> None:
     quick = arguments.quick
     rounds, startups = arguments.rounds or (2 if quick else 7), 2 if quick else 5
     height, width = (180, 320) if quick else (720, 1280)
-    if bfloat16_is_native():
-        models += [computed_in(m, "bf16") for m in models if m.card.precision == "fp32"]
+    if BACKEND.processor.bfloat16:
+        models += [computed_in(m, "bf16", BACKEND) for m in models if m.card.precision == "fp32"]
     subjects = [subject(model, height, width) for model in models]
 
     rng = np.random.default_rng(0)

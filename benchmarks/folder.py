@@ -23,8 +23,9 @@ import numpy as np
 import pyvips
 
 from measuring import Item, machine, measure, peak_memory, ratios, spread, table
-from upres.engine.openvino import compile_window
-from upres.models import DEFAULT_MODEL, Precision, at_precision, load_model
+from upres.engine.openvino import OpenVINO
+from upres.engine.wrappers import compile_window
+from upres.models import DEFAULT_MODEL, Precision, at_precision, computed_in, open_model
 
 LIMIT = 2.0
 """How many times the network's own time the folder may take."""
@@ -47,8 +48,10 @@ def alone(
     precision: Precision, scale: int, pixels: Sequence[np.ndarray[Any, Any]]
 ) -> Callable[[], None]:
     """What runs the network, and nothing else, on all pictures: a thread for each processor."""
-    model = load_model(at_precision(DEFAULT_MODEL, precision), scale=scale)
-    engines = [compile_window(model, SIDE, SIDE) for _ in range(os.cpu_count() or 1)]
+    backend = OpenVINO()
+    model = open_model(at_precision(DEFAULT_MODEL, precision, backend), scale=scale)
+    model = computed_in(model, precision, backend)
+    engines = [compile_window(backend, model, SIDE, SIDE) for _ in range(os.cpu_count() or 1)]
     inputs = [p.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255) for p in pixels]
     inputs = [np.ascontiguousarray(array) for array in inputs]
 

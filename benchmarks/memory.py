@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from measuring import machine, peak_memory, table, write_picture
-from upres.models import DEFAULT_MODEL, load_model
+from upres.models import DEFAULT_MODEL, open_model
 
 LIMIT = 700
 """MiB that the process may hold, whatever the size of the picture."""
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("MEMORY.md"))
     arguments = parser.parse_args()
-    model = load_model(DEFAULT_MODEL)
+    model = open_model(DEFAULT_MODEL)
     scale = model.card.scale
     facts = machine()
     rows, most = [], 0.0

@@ -26,7 +26,7 @@ from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Rgb8, find_pairs, read_pair
 from upres.evaluation.plots import Point, scatter
 from upres.evaluation.tables import short_number
-from upres.models import INT8, load_model, shipped_models
+from upres.models import INT8, open_model, shipped_models
 from upres.raster.metrics import PROTOCOL
 from upres.raster.resize import bicubic
 
@@ -82,7 +82,7 @@ PHOTO_QUALITY = 40
 
 def shipped_cards() -> dict[tuple[str, int], ModelCard]:
     return {
-        (name, scale): load_model(name, scale=scale).card
+        (name, scale): open_model(name, scale=scale).card
         for name, scales in shipped_models().items()
         for scale in sorted(scales)
     }

@@ -1,6 +1,6 @@
 """Times the engine at many widths of a window, and writes the result as Markdown.
 
-It is what `engine.AMX_WIDTH` and `tiles.plan` go by.
+It is what `engine.openvino.AMX_WIDTH` and `tiles.plan` go by.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from statistics import median
 import numpy as np
 
 from measuring import Item, machine, measure, spread, table
-from upres.engine.machine import bfloat16_is_native
-from upres.engine.openvino import AMX_WIDTH, compile_window
-from upres.models import INT8, Precision, computed_in, load_model
+from upres.engine.openvino import AMX_WIDTH, OpenVINO
+from upres.engine.wrappers import compile_window
+from upres.models import INT8, Precision, computed_in, open_model
 
 HEIGHT = 240
 WIDTHS = range(352, 433)
@@ -42,15 +42,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("WIDTHS.md"))
     arguments = parser.parse_args()
     about = machine()
+    backend = OpenVINO()
     rows, slow = [], []
     for name, precision in SUBJECTS:
-        if precision == "bf16" and not bfloat16_is_native():
+        if precision == "bf16" and not backend.processor.bfloat16:
             continue
-        model = load_model(name + (INT8 if precision == "int8" else ""), scale=arguments.scale)
-        model = computed_in(model, precision)
+        model = open_model(name + (INT8 if precision == "int8" else ""), scale=arguments.scale)
+        model = computed_in(model, precision, backend)
         items: dict[Hashable, Item] = {}
         for width in WIDTHS:
-            engine = compile_window(model, HEIGHT, width)
+            engine = compile_window(backend, model, HEIGHT, width)
             items[width] = Item(partial(engine, np.zeros((1, 3, HEIGHT, width), np.float32)))
         times = measure(items, arguments.rounds)
         # Seconds a pixel, over the round's own at widths that suit.

@@ -8,35 +8,40 @@ Importing this is cheap: the engine is loaded by the first call that needs it.
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-# OpenVINO reports each time that it is imported to its makers, over the network, and keeps a
-# number for that in the user's home. Without this module, which does it, it does not.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     from upres.card import Model as Model
     from upres.card import ModelCard as ModelCard
-    from upres.enlarging.windows import enlarge as enlarge
+    from upres.enlarging.api import enlarge as enlarge
+    from upres.enlarging.api import enlarge_file as enlarge_file
+    from upres.errors import ExistsError as ExistsError
     from upres.errors import InputError as InputError
+    from upres.errors import MissingExtraError as MissingExtraError
     from upres.errors import ModelError as ModelError
     from upres.errors import OutputError as OutputError
+    from upres.errors import Remedy as Remedy
     from upres.errors import UpresError as UpresError
-    from upres.models import load_model as load_model
+    from upres.errors import UsageError as UsageError
+    from upres.models import open_model as open_model
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ExistsError": "upres.errors",
     "InputError": "upres.errors",
+    "MissingExtraError": "upres.errors",
     "Model": "upres.card",
     "ModelCard": "upres.card",
     "ModelError": "upres.errors",
     "OutputError": "upres.errors",
+    "Remedy": "upres.errors",
     "UpresError": "upres.errors",
-    "enlarge": "upres.enlarging.windows",
-    "load_model": "upres.models",
+    "UsageError": "upres.errors",
+    "enlarge": "upres.enlarging.api",
+    "enlarge_file": "upres.enlarging.api",
+    "open_model": "upres.models",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -5,20 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO, Literal
 
 from upres.errors import ModelError
-
-if TYPE_CHECKING:
-    import openvino
 
 CARD_KEY = "upres"
 """The entry of the ONNX file's metadata that holds the card, as JSON."""
 
 FORMAT_VERSION = 1
+
+Compute = Literal["fp32", "bf16", "fp16"]
+"""The numbers that a network is computed in."""
 
 Test = Callable[[Any], bool]
 
@@ -174,17 +175,19 @@ class ModelCard:
         return cls(**values)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Model:
-    """A model file and its card."""
+    """A model file, its card, and how it is computed."""
 
     path: Path
     card: ModelCard
-    graph: openvino.Model = field(repr=False)
-    """As read from the file, not compiled."""
-    bfloat16: bool = False
-    """Whether what the file has in floating point is computed in bfloat16, but for the picture
-    that is added at the end: what int8 leaves, where the processor is made for it."""
+    compute: Compute = "fp32"
+    """What the file has in floating point is computed in these numbers, but for the picture that
+    is added at the end: that stays in float32."""
+
+    def __hash__(self) -> int:
+        # Without the card, whose parameters are a dict.
+        return hash((self.path, self.compute))
 
     @property
     def label(self) -> str:
@@ -197,3 +200,108 @@ class Model:
             raise ModelError(
                 f"{self.path}: this model enlarges {self.card.scale} times, not {scale} times"
             )
+
+
+Stamp = tuple[int, ...]
+
+
+def file_stamp(path: Path) -> Stamp:
+    """A model file's identity, time of change and size: who keeps what is in one reads it anew
+    when they change.
+
+    Raises ``ModelError`` if there is no such file.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read this model file: {error.strerror}") from None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def read_card(path: Path) -> ModelCard | None:
+    """The card in a model file; ``None`` if the file has none.
+
+    No engine is needed for that: the card is an entry at the top level of an ONNX file, and the
+    network, which is another, is passed over. Source of the format: ``ModelProto`` and
+    ``StringStringEntryProto`` in ONNX's ``onnx.proto``, and Protocol Buffers' encoding.
+
+    Raises ``ModelError`` if the file cannot be read, is not an ONNX file or is damaged there, or
+    if its card is none that this version can read.
+    """
+    text = None
+    try:
+        with path.open("rb") as file:
+            has_network = False
+            for field_number, length in _fields(file, os.fstat(file.fileno()).st_size):
+                has_network |= field_number == _NETWORK
+                if field_number == _METADATA:
+                    # Of several, the last counts, as Protocol Buffers has it.
+                    text = _metadata(file, length).get(CARD_KEY, text)
+            if not has_network:
+                raise ValueError("there is no network in it")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read this model file: {error.strerror}") from None
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise ModelError(f"{path}: not an ONNX model, or a damaged one: {error}") from None
+    if text is None:
+        return None
+    try:
+        return ModelCard.from_json(text)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{path}: its card cannot be read: {error}") from None
+
+
+_NETWORK, _METADATA = 7, 14
+"""The fields of ``ModelProto`` that are called ``graph`` and ``metadata_props``."""
+
+_BYTES_OF_FIXED = {1: 8, 5: 4}
+"""How long a value of that wire type is."""
+
+
+def _metadata(file: BinaryIO, length: int) -> dict[str, str]:
+    """The entry that comes next in the file: its key and value, which are fields 1 and 2."""
+    parts = {
+        field_number: file.read(size).decode()
+        for field_number, size in _fields(file, file.tell() + length)
+    }
+    return {parts.get(1, ""): parts.get(2, "")}
+
+
+def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
+    """The fields of a message that ends at ``end`` and have a length: their number and that.
+
+    The file is then where the field's content begins. Raises ``ValueError`` for what is no
+    message.
+    """
+    while (start := file.tell()) < end:
+        field_number, wire_type = divmod(_varint(file), 8)
+        length = 0
+        if wire_type == 0:
+            _varint(file)
+        elif wire_type == 2:
+            length = _varint(file)
+        elif wire_type in _BYTES_OF_FIXED:
+            length = _BYTES_OF_FIXED[wire_type]
+        else:
+            raise ValueError(f"at byte {start} there is no field")
+        content = file.tell()
+        if field_number == 0:
+            raise ValueError(f"at byte {start} there is no field")
+        if content + length > end:
+            raise ValueError(f"the field at byte {start} is longer than what it is in")
+        if wire_type == 2:
+            yield field_number, length
+        file.seek(content + length)
+
+
+def _varint(file: BinaryIO) -> int:
+    """The whole number that comes next, of 7 bits a byte, the lowest first."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise ValueError("it ends in the middle of a number")
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    raise ValueError(f"the number before byte {file.tell()} has no end")

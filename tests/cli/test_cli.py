@@ -21,8 +21,8 @@ import typer
 from running import upres
 from upres.cli import console
 from upres.cli import enlarge as cli_enlarge
-from upres.enlarging.options import Options
 from upres.enlarging.api import enlarge
+from upres.enlarging.options import Options
 from upres.formats.image.vips import read_rgb8
 from upres.runs.batch import INTERRUPTED, Summary
 from upres.runs.jobs import Job

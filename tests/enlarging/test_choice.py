@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from upres.enlarging.choice import CLEAN_QUALITY
 from upres.enlarging.photo import PhotoEnlargement
-from upres.formats.image.vips import read_rgb8
 
 from upres.card import ModelCard
+from upres.enlarging.api import enlarge
 from upres.enlarging.files import enlarge_to, open_file
 from upres.enlarging.options import Options
-from upres.enlarging.api import enlarge
+from upres.formats.image.vips import read_rgb8
 from upres.formats.metadata.jpeg_segments import jpeg_quality, jpeg_segments
 from upres.models import read_model, shipped_models
 from upres.raster.resize import bicubic

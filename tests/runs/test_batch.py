@@ -19,10 +19,9 @@ import numpy as np
 import pytest
 import pyvips
 from upres.enlarging.photo import PhotoEnlargement
-from upres.formats.image.vips import read_rgb8
 
-from upres.enlarging.options import Options
 from upres.enlarging.api import enlarge
+from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, UsageError
 from upres.files import (
     PROCESS,
@@ -31,6 +30,7 @@ from upres.files import (
     temporary,
     temporary_name,
 )
+from upres.formats.image.vips import read_rgb8
 from upres.runs import batch
 from upres.runs.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files
 from upres.runs.jobs import Job, space_warning

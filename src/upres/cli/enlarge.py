@@ -97,7 +97,9 @@ def enlarge(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Enlarge pictures; colour profile, metadata, bit depth and transparency are kept."""
+    from upres.engine.backends import default_backend
     from upres.enlarging.options import MAX_PIXELS, Options
+    from upres.enlarging.plan import default_scale
     from upres.models import DEFAULT_MODEL, at_precision
     from upres.runs.jobs import destinations, find, is_folder, suffix_called
     from upres.runs.journal import fingerprint
@@ -129,7 +131,7 @@ def enlarge(
     folder = target if output and target != STREAM and is_folder(output) else None
     if resume and folder is None:
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
-    default = options.default_scale
+    default = default_scale(options, default_backend())
     if STREAM in paths or target == STREAM:
         if folder:
             raise UsageError(f"--output {output}: standard input and output need a file's name")
@@ -150,7 +152,7 @@ def enlarge(
     if folder is None:
         summary = _run(jobs, options, existing, quiet=quiet)
     else:
-        by = fingerprint(at_precision(model or DEFAULT_MODEL, precision))
+        by = fingerprint(at_precision(model or DEFAULT_MODEL, precision, default_backend()))
         if model is None:
             by = f"{by}, or what the picture decides"
         asked = {**vars(options), "model": by, "format": suffix, "upres": __version__}
@@ -270,7 +272,7 @@ def _enlarge_stream(
             source = Path(folder, "standard input")
             streams.read_into(source)
         else:
-            check_readable(source)
+            read_head(source)
         if to_stream or output is None:
             with source.open("rb") as file:
                 suffix = suffix or suffix_of(file.read(16))

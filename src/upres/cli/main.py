@@ -74,7 +74,7 @@ def models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from upres.models import load_model, shipped_models
+    from upres.models import open_model, shipped_models
 
     console = Console()
     table = Table("model", "scale", "parameters", "file", "precision", "trained for", "PSNR / SSIM")
@@ -82,7 +82,7 @@ def models() -> None:
     measured_by: dict[str, list[str]] = {}
     for name, scales in shipped_models().items():
         for scale, path in sorted(scales.items()):
-            card = load_model(name, scale=scale).card
+            card = open_model(name, scale=scale).card
             scores = (f"{s.dataset} {s.psnr:.2f} / {s.ssim:.4f}" for s in card.scores)
             table.add_row(
                 name,
@@ -155,7 +155,7 @@ def evaluate(
     from rich.console import Console
 
     from upres.evaluation.compression import jpeg_of_options
-    from upres.evaluation.models import is_checkpoint, load_models
+    from upres.evaluation.models import is_checkpoint, open_models
     from upres.evaluation.outputs import evaluate_into
     from upres.evaluation.record import record_scores
     from upres.evaluation.tables import table
@@ -163,14 +163,17 @@ def evaluate(
     if record and (checkpoint := next(filter(is_checkpoint, models), None)):
         raise UsageError(f"{checkpoint}: --record needs an .onnx file; export it first")
     compression = jpeg_of_options(jpeg, seed)
-    loaded = load_models(models, scale=scale, to_onnx=_export_checkpoint)
     console = Console()
-    with progress_bar(quiet=False) as progress:
+    with (
+        open_models(models, scale=scale, to_onnx=_export_checkpoint) as subjects,
+        progress_bar(quiet=False) as progress,
+    ):
         task = progress.add_task("evaluating", total=None)
         evaluation, written = evaluate_into(
             output,
-            loaded,
+            [subject.model for subject in subjects],
             data,
+            sources=[subject.source for subject in subjects],
             jpeg=compression,
             show=show or (),
             report=report,
@@ -179,9 +182,9 @@ def evaluate(
     console.print(table(evaluation))
     for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    for model in loaded if record else ():
-        record_scores(model.path, evaluation)
-        console.print(f"recorded the scores in {model.path}", soft_wrap=True)
+    for subject in subjects if record else ():
+        record_scores(subject.source, evaluation)
+        console.print(f"recorded the scores in {subject.source}", soft_wrap=True)
 
 
 def _export_checkpoint(source: Path, target: Path) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from upres.card import ModelCard
+from upres.engine.openvino_graphs import core, read_graph
 from upres.errors import ModelError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import openvino
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """Of what a model may want height and width to be multiples, and the period of its grid."""
@@ -35,45 +32,15 @@ BRIGHTER = 1.5
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
-class Probed:
-    """What a card says of how to feed a model, and of what comes out."""
-
-    scale: int
-    halo: int | None
-    multiple_of: int
-    value_range: tuple[float, float]
-
-
-def in_float32(path: Path, graph: openvino.Model) -> openvino.Model:
-    """``graph``, which may be changed, with pictures in and out in float32, as we feed it.
-
-    Raises ``ModelError`` if it takes or gives whole numbers.
-    """
-    from openvino import Type
-
-    ends = [*graph.inputs, *graph.outputs]
-    for end in ends:
-        if not end.get_element_type().is_real():
-            raise ModelError(
-                f"{path}: takes or gives values of type {end.get_element_type().get_type_name()}: "
-                "export it with pictures in floating point"
-            )
-    if len(ends) == 2 and any(end.get_element_type() != Type.f32 for end in ends):
-        from openvino.preprocess import PrePostProcessor
-
-        steps = PrePostProcessor(graph)
-        steps.input().tensor().set_element_type(Type.f32)
-        steps.output().tensor().set_element_type(Type.f32)
-        graph = steps.build()
-    return graph
-
-
-def probe(path: Path, graph: openvino.Model, core: openvino.Core) -> Probed:
+def probe(path: Path) -> ModelCard:
     """Find out how a model is fed, how much it enlarges and how far it sees.
 
-    Raises ``ModelError`` if it is not a super-resolution model.
+    OpenVINO runs it, on the processor, whatever runs it afterwards: only its graph takes pictures
+    of any size without being compiled for each.
+
+    Raises ``ModelError`` if the file cannot be read, or is not a super-resolution model.
     """
+    graph = read_graph(path)
     no_model = ModelError(
         f"{path}: not a super-resolution model: it should take and give RGB pictures, "
         "1 x 3 x height x width, enlarged 1 to 8 times"
@@ -92,7 +59,7 @@ def probe(path: Path, graph: openvino.Model, core: openvino.Core) -> Probed:
             f"{path}: takes pictures of one fixed size only; export it with free height and width"
         )
     try:
-        compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
         def run(picture: NDArray[np.float32]) -> NDArray[np.float32]:
             return np.asarray(compiled(picture)[0])
@@ -115,7 +82,9 @@ def probe(path: Path, graph: openvino.Model, core: openvino.Core) -> Probed:
         halo, multiple = _reach_and_period(run, scale, fitting, value_range[1])
     except RuntimeError:
         raise no_model from None
-    return Probed(scale, halo, multiple, value_range)
+    return ModelCard(
+        name=path.stem, scale=scale, halo=halo, multiple_of=multiple, value_range=value_range
+    )
 
 
 def _random(height: int, width: int) -> NDArray[np.float32]:

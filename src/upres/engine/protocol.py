@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from upres.card import Model, ModelCard
+from upres.card import Compute, Model, ModelCard
 from upres.raster.pixels import Float32Array
 
 
 class Engine(Protocol):
     """Takes 1 x C x H x W float32 of the one shape it was made for; gives the enlarged, in memory
-    that nothing else has.
+    that nothing else has. Threads may share it.
     """
 
     def __call__(self, window: Float32Array, /) -> Float32Array: ...
@@ -33,20 +33,25 @@ class Network(Protocol):
     def compile(self, height: int, width: int) -> Engine:
         """An engine for windows of 1 x channels x ``height`` x ``width``.
 
-        The same one, if it is asked for again.
+        What was compiled last is kept: to ask for the same again takes no time. The engine gives
+        and takes values in the card's range, and does no more than the file: see
+        ``wrappers.compile_window`` for one that takes values in [0, 1] and does what the card says.
 
         Raises ``ModelError`` if the model does not take such windows, or does not give what its
-        card says.
+        card says; or in a process that was forked from one that has compiled already.
         """
 
 
 class Backend(Protocol):
     """An engine's library on a device."""
 
-    name: str
-    """Such as ``OpenVINO``."""
-    device: str
-    """``cpu`` or ``gpu``."""
+    @property
+    def name(self) -> str:
+        """Such as ``OpenVINO``."""
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``gpu``."""
 
     def open(self, model: Model) -> Network:
         """Open a model's file; it is kept open for the next call.
@@ -61,3 +66,9 @@ class Backend(Protocol):
         """Whether a model in that precision is fast here: of a shipped model's variants, int8 is
         taken where it is, else float32.
         """
+
+    def best_compute(self, card: ModelCard) -> Compute:
+        """In which numbers a model is computed here unless one is asked for."""
+
+    def can_compute(self, compute: Compute) -> bool:
+        """Whether it computes in these numbers here, be it slower than in float32."""

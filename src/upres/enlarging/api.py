@@ -80,13 +80,14 @@ def enlarge(
         max_pixels=max_pixels,
     )
     source = ArraySource(image, bands=bands, value_range=value_range)
+    backend = default_backend(device)
     with ArraySink(flat=source.flat) as sink:
         pipeline.run(
             source,
-            plan(source.info, options),
+            plan(source.info, options, backend),
             sink,
             beside=Path(tempfile.gettempdir(), "array"),
-            backend=default_backend(device),
+            backend=backend,
             progress=progress,
         )
         sink.commit()
@@ -141,6 +142,5 @@ def enlarge_file(
     replace = existing == "replace"
     if not replace and os.path.lexists(target):
         raise ExistsError(target)
-    open_file(Path(source), options).write(
-        target, replace=replace, backend=default_backend(device), progress=progress
-    )
+    opened = open_file(Path(source), options, backend=default_backend(device))
+    opened.write(target, replace=replace, progress=progress)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.options import Options
@@ -30,6 +31,7 @@ class FileEnlargement:
     pages: Sequence[Source]
     plans: tuple[Plan, ...]
     options: Options
+    backend: Backend
 
     @property
     def why(self) -> str:
@@ -65,7 +67,6 @@ class FileEnlargement:
         target: Path,
         *,
         replace: bool = True,
-        backend: Backend | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Make the result, and write it to ``target``, whose suffix decides its format.
@@ -95,22 +96,23 @@ class FileEnlargement:
                     each,
                     sink,
                     beside=target,
-                    backend=backend,
+                    backend=self.backend,
                     progress=partial(pipeline.share, progress, start, part) if progress else None,
                 )
                 done += each.pixels
             sink.commit(replace=replace)
 
 
-def open_file(source: Path, options: Options) -> FileEnlargement:
+def open_file(source: Path, options: Options, *, backend: Backend | None = None) -> FileEnlargement:
     """Open a file to be enlarged, and plan what is to become of it; no pixels are decoded.
 
     Raises ``InputError`` if ``source`` cannot be read or is too small or large for what is
     asked, ``ModelError`` if there is no such model.
     """
+    backend = backend or default_backend()
     pages = open_pages(source, keep_cmyk=options.cmyk)
-    plans = tuple(plan(page.info, options) for page in pages)
-    opened = FileEnlargement(source, pages, plans, options)
+    plans = tuple(plan(page.info, options, backend) for page in pages)
+    opened = FileEnlargement(source, pages, plans, options, backend)
     if len(plans) > 1:
         whole = dataclasses.replace(plans[0].info, page=None)
         check_pixels(whole.problem, *opened.size, len(plans), options, pixels=opened.pixels)

@@ -36,8 +36,9 @@ class Piece:
         if self.taps is None:
             kept = slice(self.start - self.offset, self.stop - self.offset)
             return planes[:, kept] if axis == 1 else planes[:, :, kept]
-        weights, indices = (part[self.start : self.stop] for part in self.taps)
-        return apply_taps(planes, axis, weights, indices - self.offset)
+        weights, indices = self.taps
+        kept = slice(self.start, self.stop)
+        return apply_taps(planes, axis, weights[kept], indices[kept] - self.offset)
 
     def nearest(self, plane: Float32Array, axis: int) -> Float32Array:
         """The piece of one plane, each sample the one that is nearest to its centre."""

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from upres.card import Model, ModelCard
-from upres.engine.machine import flops_per_second
+from upres.card import Model
+from upres.engine.backends import default_backend
+from upres.engine.machine import operations_per_second
+from upres.engine.protocol import Backend
 from upres.enlarging.options import Options, output_size
 from upres.errors import InputError, ModelError, Remedy
 from upres.models import (
@@ -17,7 +19,7 @@ from upres.models import (
     Precision,
     at_precision,
     computed_in,
-    load_model,
+    open_model,
     read_model,
     shipped_models,
 )
@@ -33,6 +35,9 @@ and ``fast`` give the same PSNR at a quality of 92, between what was measured at
 
 BASE_BYTES = 200 * 2**20
 """What the process takes beside a picture: Python, the engine, libvips."""
+
+UNKNOWN_PARAMETERS = 1_000_000
+"""Of a model whose card does not tell."""
 
 SECONDS_PER_SAMPLE = 12e-9
 """What reading, putting together and encoding take for a sample of the result, about."""
@@ -69,40 +74,44 @@ class Plan:
         return self.pixels * len(self.info.bands) * self.info.dtype.itemsize
 
 
-def plan(info: RasterInfo, options: Options) -> Plan:
+def plan(info: RasterInfo, options: Options, backend: Backend | None = None) -> Plan:
     """Decide what is to become of a raster: the same for an array, a file, a request.
+
+    ``backend`` is asked which of a model's variants suits it (default: the processor's).
 
     Raises ``InputError`` if the raster is too small or large for what is asked, ``ModelError`` if
     there is no such model, or it does not enlarge.
     """
+    backend = backend or default_backend()
     try:
         height, width, factor = output_size(
-            options, info.height, info.width, default_scale=default_scale(options)
+            options, info.height, info.width, default_scale=default_scale(options, backend)
         )
     except InputError as error:
         raise InputError(info.problem(error.problem), *error.remedies) from None
     check_pixels(info.problem, width, height, info.frames or 1, options)
-    models, why = choose_models(options, factor, info.jpeg_quality)
+    models, why = choose_models(options, factor, info.jpeg_quality, backend)
     return Plan(
         info=info,
         models=models,
         why=why,
         height=height,
         width=width,
-        memory=_memory(info, models, height, width),
+        memory=_memory(info, models, backend),
         disk=_disk(info, models, height, width),
-        seconds=_seconds(info, models, height, width),
+        seconds=_seconds(info, models, height * width),
     )
 
 
-def default_scale(options: Options) -> int:
+def default_scale(options: Options, backend: Backend) -> int:
     """The model's largest scale, whatever models the raster may decide for.
 
     Raises ``ModelError`` if there is no such model or precision.
     """
     if isinstance(options.model, Model):
         return options.model.card.scale
-    return load_model(at_precision(options.model or DEFAULT_MODEL, options.precision)).card.scale
+    name = at_precision(options.model or DEFAULT_MODEL, options.precision, backend)
+    return open_model(name).card.scale
 
 
 def check_pixels(
@@ -131,7 +140,7 @@ def check_pixels(
 
 
 def choose_models(
-    options: Options, factor: float, quality: int | None
+    options: Options, factor: float, quality: int | None, backend: Backend
 ) -> tuple[tuple[Model, ...], str]:
     """The models that enlarge a raster ``factor`` times, one after another, and why.
 
@@ -140,15 +149,15 @@ def choose_models(
     Raises ``ModelError`` if there is no such model, or it does not enlarge.
     """
     if options.model is not None:
-        return stages(options.model, factor, options.precision), ""
-    clean = stages(DEFAULT_MODEL, factor, options.precision)
+        return stages(options.model, factor, options.precision, backend), ""
+    clean = stages(DEFAULT_MODEL, factor, options.precision, backend)
     if quality is None or COMPRESSED_MODEL not in shipped_models():
         return clean, ""
     why = f"JPEG of quality {quality}"
     if quality >= max(CLEAN_QUALITY.values()):
         return clean, f"model {DEFAULT_MODEL}: {why}"  # without loading the other
     # Only the first: what it has made of the picture is clean.
-    models = stages(DEFAULT_MODEL, factor, options.precision, first=COMPRESSED_MODEL)
+    models = stages(DEFAULT_MODEL, factor, options.precision, backend, first=COMPRESSED_MODEL)
     if quality >= CLEAN_QUALITY.get(models[0].card.scale, min(CLEAN_QUALITY.values())):
         return clean, f"model {DEFAULT_MODEL}: {why}"
     if models[0].path == clean[0].path:
@@ -159,7 +168,8 @@ def choose_models(
 def stages(
     model: str | Path | Model,
     factor: float | None,
-    precision: Precision = "auto",
+    precision: Precision,
+    backend: Backend,
     *,
     first: str | None = None,
 ) -> tuple[Model, ...]:
@@ -177,8 +187,8 @@ def stages(
     if isinstance(model, Model):
         largest, scales = model, {model.card.scale: model.path}
     else:
-        name = at_precision(model, precision)
-        largest = load_model(name)
+        name = at_precision(model, precision, backend)
+        largest = open_model(name)
         scales = shipped_models().get(name, {largest.card.scale: largest.path})
     factor = largest.card.scale if factor is None else factor
     if largest.card.scale < 2 and factor > 1:
@@ -186,7 +196,7 @@ def stages(
     for count in itertools.count(1):
         if largest.card.scale**count >= factor:
             break
-    opens = shipped_models()[at_precision(first, precision)] if first else {}
+    opens = shipped_models()[at_precision(first, precision, backend)] if first else {}
     for opening in (opens, scales):
         fitting = [
             (start, *rest)
@@ -199,9 +209,9 @@ def stages(
     # Of equals the first, which begins with the smallest scale.
     start, *rest = min(fitting, key=math.prod)
     if isinstance(model, Model):
-        return (computed_in(model, precision),) * count
+        return (computed_in(model, precision, backend),) * count
     paths = [opening[start], *(scales[scale] for scale in rest)]
-    return tuple(computed_in(read_model(path), precision) for path in paths)
+    return tuple(computed_in(read_model(path), precision, backend) for path in paths)
 
 
 def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> int:
@@ -216,33 +226,31 @@ def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) 
     return needed
 
 
-def _memory(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> int:
+def _memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend) -> int:
     """The window that takes most, and the rows of it that are kept."""
     most = 0
     pixels, columns = info.pixels, info.width
     for model in models:
-        window = pixels if model.card.halo is None else min(pixels, 512 * 512)
-        most = max(most, window * _bytes_per_pixel(model.card))
-        most = max(most, 4 * columns * len(info.bands) * (2 * (model.card.halo or 0) + 64))
-        pixels, columns = pixels * model.card.scale**2, columns * model.card.scale
+        card, limit = model.card, backend.limits(model).window_pixels
+        window = pixels if card.halo is None else min(pixels, limit)
+        features = int(card.network_parameters.get("features", 64))
+        # A few layers' values are held at a time, and the result a few times over.
+        work = window * 4 * (4 * features + 3 * 3 * card.scale**2)
+        rows = 4 * columns * len(info.varying) * (2 * (card.halo or 0) + 64)
+        most = max(most, work + rows)
+        pixels, columns = pixels * card.scale**2, columns * card.scale
     return BASE_BYTES + most
 
 
-def _bytes_per_pixel(card: ModelCard) -> int:
-    features = int(card.network_parameters.get("features", 64))
-    return 4 * (4 * features + 3 * 3 * card.scale**2)
-
-
-def _seconds(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> float:
-    # A band that is no part of RGB goes through the network by itself.
-    passes = 1 if info.colour_bands else 0
-    passes += len(info.varying) - (3 if info.colour_bands else 0)
-    pixels, operations = info.pixels, 0.0
-    seconds = 0.0
+def _seconds(info: RasterInfo, models: tuple[Model, ...], pixels_made: int) -> float:
+    # Red, green and blue go through a network together, each other band by itself.
+    passes = len(info.varying) - 2 * bool(info.colour_bands)
+    pixels, seconds = info.pixels, 0.0
     for model in models:
         turns = 8 if model.card.self_ensemble else 1
-        operations = 2.0 * (model.card.parameter_count or 1_000_000) * pixels * turns * passes
-        seconds += operations / flops_per_second(model.card.precision, model.compute)
+        # Of convolutions at the input's resolution, each parameter is used once for a pixel.
+        products = (model.card.parameter_count or UNKNOWN_PARAMETERS) * pixels * turns * passes
+        seconds += 2 * products / operations_per_second(model.card.precision, model.compute)
         pixels *= model.card.scale**2
-    seconds += SECONDS_PER_SAMPLE * height * width * len(info.bands)
+    seconds += SECONDS_PER_SAMPLE * pixels_made * len(info.bands)
     return seconds * (info.frames or 1)

@@ -127,13 +127,15 @@ def evaluate(
     models: Sequence[Model],
     folders: Sequence[Path],
     *,
+    sources: Sequence[Path] | None = None,
     jpeg: Jpeg | None = None,
     enlarge: Enlarger | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Score models, and bicubic before them, on benchmark sets.
 
-    All models must have one scale; ``folders`` are as ``find_pairs`` takes them. With
+    All models must have one scale; ``folders`` are as ``find_pairs`` takes them. ``sources``
+    are the files that name the models, by default their own. With
     ``jpeg``, all methods, bicubic too, get LR pictures that have been through such files.
     ``enlarge`` takes an LR picture (uint8 RGB, height x width x 3) and a model, and gives
     the picture ``scale`` times as large; by default it is ``upres.enlarge``. ``progress``
@@ -154,10 +156,11 @@ def evaluate(
             )
     sets = [(folder, find_pairs(folder, scale)) for folder in folders]
     run = enlarge or enlarge_rgb8
+    named = list(zip(models, sources or [model.path for model in models], strict=True))
     tell = progress or _silent
     results: list[SetResult] = []
     for folder, pairs in sets:
-        result = _evaluate_set(models, folder, pairs, jpeg, run, tell)
+        result = _evaluate_set(named, folder, pairs, jpeg, run, tell)
         results.append(result)
         if any(image.scores_as_grey for image in result.methods[0].images):
             results.append(_as_early_papers(result))
@@ -175,7 +178,7 @@ def evaluate(
 def enlarge_rgb8(image: Rgb8, model: Model) -> Rgb8:
     """``upres.enlarge`` for uint8 RGB, height x width x 3."""
     # Imported late: it brings the engine, which a caller with its own does not need.
-    from upres.enlarging.windows import enlarge
+    from upres.enlarging.api import enlarge
 
     result: Rgb8 = enlarge(image, model=model)
     return result
@@ -186,16 +189,17 @@ def _silent(text: str) -> None:
 
 
 def _evaluate_set(
-    models: Sequence[Model],
+    named: Sequence[tuple[Model, Path]],
     folder: Path,
     pairs: Sequence[Pair],
     jpeg: Jpeg | None,
     enlarge: Enlarger,
     progress: Callable[[str], None],
 ) -> SetResult:
+    models, sources = zip(*named, strict=True)
     scale = models[0].card.scale
     dataset = set_name(folder)
-    names = tell_apart([model.label for model in models], [model.path for model in models])
+    names = tell_apart([model.label for model in models], sources)
     baseline: list[ImageResult] = []
     results: list[list[ImageResult]] = [[] for _ in models]
     for number, pair in enumerate(pairs, 1):
@@ -215,9 +219,9 @@ def _evaluate_set(
             MethodResult(BICUBIC, None, None, None, tuple(baseline)),
             *(
                 MethodResult(
-                    name, model.path, parameter_count(model), multiply_adds(model), tuple(images)
+                    name, source, parameter_count(model), multiply_adds(model), tuple(images)
                 )
-                for name, model, images in zip(names, models, results, strict=True)
+                for name, (model, source), images in zip(names, named, results, strict=True)
             ),
         ),
     )

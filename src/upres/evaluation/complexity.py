@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from upres.card import Model
-from upres.engine.openvino import ORIENTATIONS
+from upres.engine.openvino_graphs import read_graph
+from upres.engine.wrappers import ORIENTATIONS
 from upres.enlarging.tiles import round_up
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def parameter_count(model: Model) -> int:
         return model.card.parameter_count
     return sum(
         math.prod(node.get_output_shape(0))
-        for node in model.graph.get_ops()
+        for node in read_graph(model.path).get_ops()
         if node.get_type_name() == "Constant"
         and node.get_element_type().get_type_name() in _WEIGHT_TYPES
     )
@@ -70,7 +71,7 @@ def multiply_adds_at(model: Model, height: int, width: int) -> int:
 
     Raises ``RuntimeError`` if the model does not take that size.
     """
-    total = graph_multiply_adds(model.graph, [1, model.card.channels, height, width])
+    total = graph_multiply_adds(read_graph(model.path), [1, model.card.channels, height, width])
     return total * (len(ORIENTATIONS) if model.card.self_ensemble else 1)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from upres.card import Model
 from upres.errors import ModelError, UsageError
-from upres.models import load_model, read_model
+from upres.models import open_model, read_model
 
 CHECKPOINT_SUFFIXES = (".pt", ".safetensors")
 
@@ -22,42 +24,52 @@ def is_checkpoint(name: str) -> bool:
     return name.endswith(CHECKPOINT_SUFFIXES)
 
 
-def load_models(
+@dataclass(frozen=True)
+class Subject:
+    """A model that is evaluated, and the file that was named."""
+
+    model: Model
+    source: Path
+    """The model's own file, or the checkpoint that it was exported from."""
+
+
+@contextlib.contextmanager
+def open_models(
     names: Sequence[str], *, scale: int | None = None, to_onnx: Exporter
-) -> list[Model]:
-    """Load models as ``load_model`` does, and checkpoints (.pt, .safetensors) beside them.
+) -> Iterator[list[Subject]]:
+    """Open models as ``open_model`` does, and checkpoints (.pt, .safetensors) beside them.
 
-    A checkpoint is exported with ``to_onnx`` to a file that is then removed; the model
-    that comes back has the checkpoint's path, and is called as its file.
+    A checkpoint is exported with ``to_onnx`` to a file that is there until the end; the model is
+    called as the checkpoint's file.
 
-    Raises ``ModelError`` as ``load_model`` does, or if there is no such checkpoint;
+    Raises ``ModelError`` as ``open_model`` does, or if there is no such checkpoint;
     ``UsageError`` if a model is given twice; what ``to_onnx`` raises passes through.
     """
-    models: list[Model] = []
-    for name in names:
-        if is_checkpoint(name):
-            model = _load_checkpoint(Path(name), to_onnx)
-            if scale is not None:
-                model.require_scale(scale)
-        else:
-            model = load_model(name, scale=scale)
-        if model.path.resolve() in (other.path.resolve() for other in models):
-            raise UsageError(f"{name}: given twice; name each model once")
-        models.append(model)
-    return models
-
-
-def _load_checkpoint(path: Path, to_onnx: Exporter) -> Model:
-    if not path.is_file():
-        raise ModelError(f"{path}: cannot read this checkpoint: no such file")
+    subjects: list[Subject] = []
     with tempfile.TemporaryDirectory(prefix="upres-") as folder:
-        target = Path(folder) / "model.onnx"
-        to_onnx(path, target)
-        model = read_model(target)
+        for number, name in enumerate(names):
+            if is_checkpoint(name):
+                subject = _export(Path(name), Path(folder) / f"{number}.onnx", to_onnx)
+                if scale is not None:
+                    dataclasses.replace(subject.model, path=subject.source).require_scale(scale)
+            else:
+                model = open_model(name, scale=scale)
+                subject = Subject(model, model.path)
+            if subject.source.resolve() in (other.source.resolve() for other in subjects):
+                raise UsageError(f"{name}: given twice; name each model once")
+            subjects.append(subject)
+        yield subjects
+
+
+def _export(checkpoint: Path, target: Path, to_onnx: Exporter) -> Subject:
+    if not checkpoint.is_file():
+        raise ModelError(f"{checkpoint}: cannot read this checkpoint: no such file")
+    to_onnx(checkpoint, target)
+    model = read_model(target)
     # Labels say the scale themselves.
-    name = path.stem.removesuffix(f"-x{model.card.scale}")
+    name = checkpoint.stem.removesuffix(f"-x{model.card.scale}")
     card = dataclasses.replace(model.card, name=name)
-    return dataclasses.replace(model, path=path, card=card)
+    return Subject(dataclasses.replace(model, card=card), checkpoint)
 
 
 def tell_apart(labels: Sequence[str], paths: Sequence[Path]) -> list[str]:

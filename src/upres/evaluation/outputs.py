@@ -18,6 +18,7 @@ def evaluate_into(
     models: Sequence[Model],
     sets: Sequence[Path],
     *,
+    sources: Sequence[Path] | None = None,
     jpeg: Jpeg | None = None,
     show: Sequence[str] = (),
     report: bool = True,
@@ -25,8 +26,8 @@ def evaluate_into(
 ) -> tuple[benchmark.Evaluation, list[Path]]:
     """Evaluate ``models`` on ``sets`` and write JSON, CSV and, with ``report``, HTML.
 
-    ``show`` names the pictures that the report shows; see ``report.write_report``. What
-    can be found wrong before the work is found then.
+    ``sources`` are as for ``benchmark.evaluate``; ``show`` names the pictures that the report
+    shows, see ``report.write_report``. What can be found wrong before the work is found then.
 
     Raises as ``benchmark.evaluate`` does; ``UsageError`` if pictures are to be shown in no
     report, ``MissingExtraError`` if the report's packages are missing, ``InputError`` if
@@ -41,7 +42,7 @@ def evaluate_into(
     elif show:
         raise UsageError("--show is for the report, which --no-report leaves out")
     make_folder(folder)
-    evaluation = benchmark.evaluate(models, sets, jpeg=jpeg, progress=progress)
+    evaluation = benchmark.evaluate(models, sets, sources=sources, jpeg=jpeg, progress=progress)
     stem = tables.file_stem([model.card.name for model in models], evaluation.scale)
     json, csv, html = (folder / f"{stem}{suffix}" for suffix in (".json", ".csv", ".html"))
     tables.write_json(evaluation, json)

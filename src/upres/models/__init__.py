@@ -1,22 +1,16 @@
-"""The model file: an ONNX file that carries a card saying what it is."""
+"""The shipped models, and any other model file: opened by name or path."""
 
 from __future__ import annotations
 
 import dataclasses
-import threading
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Literal, get_args
 
-import numpy as np
-
-from upres.card import CARD_KEY, Model, ModelCard
-from upres.engine.machine import bfloat16_is_native, int8_is_native
-from upres.engine.probing import in_float32, probe
+from upres.card import Model, ModelCard, Stamp, file_stamp, read_card
+from upres.engine.probing import probe
+from upres.engine.protocol import Backend
 from upres.errors import ModelError
-
-if TYPE_CHECKING:
-    import openvino
 
 SHIPPED = Path(__file__).parent
 
@@ -25,24 +19,9 @@ DEFAULT_MODEL = "fast"
 INT8 = "-int8"
 """Ends the name of a model that was quantised: ``fast-int8`` is made of ``fast``."""
 
-Precision = Literal["auto", "fp32", "bf16", "int8"]
-"""Which of a shipped model's variants, and how it is computed: ``auto`` is int8 where the processor
-is made for it, else fp32; ``bf16`` is the one in fp32, computed in bfloat16."""
-
-
-_FIRST = threading.Lock()
-
-
-@cache
-def core() -> openvino.Core:
-    """The process's OpenVINO core: reads model files and compiles them."""
-    import openvino
-
-    # What OpenVINO sets up when it first meets an array may wait for ever if two threads
-    # meet theirs at once: so here, one thread at a time.
-    with _FIRST:
-        openvino.Tensor(np.zeros(1, np.float32))
-    return openvino.Core()
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+"""Which of a shipped model's variants, and how it is computed: ``auto`` leaves both to the backend;
+``bf16`` and ``fp16`` are the variant in fp32, computed in bfloat16 or float16."""
 
 
 @cache
@@ -56,23 +35,23 @@ def shipped_models() -> dict[str, dict[int, Path]]:
     return models
 
 
-def load_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -> Model:
-    """Load a shipped model by name and scale, or any super-resolution .onnx by path.
+def open_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -> Model:
+    """Open a shipped model by name and scale, or any super-resolution .onnx by path.
 
     What ends in ``.onnx`` or holds a path separator is a path; anything else is a name.
-    A file without a card is probed for its scale, receptive field and range of values.
-    ``scale`` chooses among a shipped model's scales (default: its largest), and must match a
-    file's own.
+    Of the file only the card is read; one without a card is probed for its scale, receptive field
+    and range of values. ``scale`` chooses among a shipped model's scales (default: its largest),
+    and must match a file's own.
 
     Raises ``ModelError`` if there is no such model, the file is not a super-resolution
     model, or it has not the scale.
     """
     text = str(model)
     if text.endswith(".onnx") or "/" in text or "\\" in text:
-        loaded = read_model(Path(text))
+        opened = read_model(Path(text))
         if scale is not None:
-            loaded.require_scale(scale)
-        return loaded
+            opened.require_scale(scale)
+        return opened
     shipped = shipped_models()
     if text not in shipped:
         known = ", ".join(shipped) or "none"
@@ -86,19 +65,44 @@ def load_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -
     return read_model(scales[scale])
 
 
-def at_precision(model: str | Path, precision: Precision) -> str:
+def at_precision(model: str | Path, precision: Precision, backend: Backend) -> str:
     """The name of ``model``'s variant of that precision, or its path, if it is one.
+
+    ``auto`` is int8 where that suits ``backend``.
 
     Raises ``ModelError`` if there is no such model, variant or precision.
     """
     _require_known(precision)
     name = str(model)
-    shipped = shipped_models()
-    if precision in ("auto", "int8") and name + INT8 in shipped:
-        return name + INT8 if precision == "int8" or int8_is_native() else name
+    quantised = name + INT8
+    if precision in ("auto", "int8") and quantised in shipped_models():
+        suits = precision == "int8" or backend.suits(open_model(quantised).card)
+        return quantised if suits else name
     if precision != "auto":
-        _require_own(load_model(name), precision, name)
+        _require_own(open_model(name), precision, name)
     return name
+
+
+def computed_in(model: Model, precision: Precision, backend: Backend) -> Model:
+    """``model``, to be computed by ``backend`` in that precision.
+
+    ``auto`` and ``int8`` leave to it in which numbers it computes, unless ``model`` says it.
+
+    Raises ``ModelError`` if there is no such precision, the model is of another, or the backend
+    cannot do that here.
+    """
+    _require_known(precision)
+    _require_own(model, precision, str(model.path))
+    compute = model.compute
+    if precision != "auto" and precision != "int8":
+        compute = precision
+    elif compute == "fp32":
+        compute = backend.best_compute(model.card)
+    if not backend.can_compute(compute):
+        raise ModelError(
+            f"precision {compute}: {backend.name} cannot compute so here: choose fp32 or int8"
+        )
+    return dataclasses.replace(model, compute=compute)
 
 
 def _require_known(precision: str) -> None:
@@ -113,66 +117,16 @@ def _require_own(model: Model, precision: Precision, name: str) -> None:
         raise ModelError(f"model {name!r} is {own}, and there is no {precision} of it")
 
 
-def computed_in(model: Model, precision: Precision) -> Model:
-    """``model``, computed in bfloat16 if that is the precision; else as it is.
-
-    Raises ``ModelError`` if there is no such precision, the model is of another, or the engine
-    cannot do that here.
-    """
-    _require_known(precision)
-    _require_own(model, precision, str(model.path))
-    if precision != "bf16":
-        return model
-    if not computes_bfloat16():
-        raise ModelError("precision bf16: this processor cannot compute so: choose fp32 or int8")
-    return _in_bfloat16(model)
-
-
-def computes_bfloat16() -> bool:
-    """Whether the engine can compute in bfloat16 here, be it slower than in float32."""
-    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-@lru_cache(maxsize=16)
-def _in_bfloat16(model: Model) -> Model:
-    # Cached, as what is compiled of it is cached by what it is.
-    return dataclasses.replace(model, bfloat16=True)
-
-
 def read_model(path: Path) -> Model:
-    """Read a model file and its card; probe a file that has none.
+    """Read a model file's card; probe a file that has none.
 
     Raises ``ModelError`` if it cannot be read or is not a super-resolution model.
     """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read this model file: {error.strerror}") from None
-    return _read_model(path, (status.st_ino, status.st_mtime_ns, status.st_size))
+    return Model(path, _card(path, file_stamp(path)))
 
 
-@lru_cache(maxsize=16)
-def _read_model(path: Path, stamp: tuple[int, ...]) -> Model:
-    # Cached, as reading costs more than enlarging a thumbnail; by the file's identity and
-    # time of change, too, so that a file that is replaced is read anew.
-    from openvino.frontend import FrontEndManager
-
-    # Asked for any kind of model, OpenVINO tries all its readers, and they log to the screen.
-    reader = FrontEndManager().load_by_framework("onnx")
-    try:
-        graph = reader.convert(reader.load(str(path)))
-    except Exception:  # OpenVINO's own have no public class in common
-        raise ModelError(f"{path}: not an ONNX model that can be read") from None
-    graph = in_float32(path, graph)
-    # OpenVINO hands the file's metadata on under this key, if there is any.
-    info = graph.get_rt_info()
-    # Not a dict: it has no get().
-    metadata: Any = info["framework"] if "framework" in info else {}  # noqa: SIM401
-    if CARD_KEY not in metadata:
-        found = vars(probe(path, graph, core()))
-        return Model(path, ModelCard(name=path.stem, **found), graph)
-    try:
-        card = ModelCard.from_json(metadata[CARD_KEY].astype(str))
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"{path}: its card cannot be read: {error}") from None
-    return Model(path, card, graph, card.precision == "int8" and bfloat16_is_native())
+@lru_cache(maxsize=64)
+def _card(path: Path, stamp: Stamp) -> ModelCard:
+    # Cached, as probing takes seconds; by the file's identity and time of change, too, so that a
+    # file that is replaced is read anew.
+    return read_card(path) or probe(path)

@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from upres.card import CARD_KEY, ModelCard
-from upres.engine.openvino import compile_window
+from upres.engine.openvino import OpenVINO
+from upres.engine.wrappers import compile_window
 from upres.enlarging.tiles import round_up
 from upres.errors import ModelError, OutputError, RecipeError, TrainingError, UsageError
 from upres.evaluation.record import write_card
@@ -112,7 +113,7 @@ def write_checked(graph: onnx.ModelProto, card: ModelCard, network: nn.Module, p
         expected = network(x).numpy()
     with replacing(path) as temporary:
         onnx.save(graph, temporary)
-        engine = compile_window(read_model(temporary), *x.shape[2:])
+        engine = compile_window(OpenVINO(), read_model(temporary), *x.shape[2:])
         difference = float(np.abs(expected - engine(x.numpy())).max())
         if not difference <= TOLERANCE:  # nor if it is no number
             raise TrainingError(

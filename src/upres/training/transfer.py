@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from upres.engine.openvino import ORIENTATIONS
+from upres.engine.wrappers import ORIENTATIONS
 from upres.errors import TrainingError
 from upres.training.config import TeacherConfig
 from upres.training.export import load_network

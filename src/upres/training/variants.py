@@ -12,12 +12,13 @@ import numpy as np
 import onnx
 
 from upres.card import Model, ModelCard
-from upres.engine.openvino import compile_window
+from upres.engine.openvino import OpenVINO
+from upres.engine.wrappers import compile_window
 from upres.enlarging.tiles import round_up
 from upres.errors import ModelError, TrainingError
 from upres.evaluation.record import write_card
 from upres.files import replacing
-from upres.models import read_model
+from upres.models import computed_in, read_model
 from upres.raster.pixels import Float32Array
 from upres.training.export import check_target, to_onnx
 from upres.training.half import restore_from_half, store_in_half
@@ -130,5 +131,9 @@ def in_float32(source: Path, scale: int | None) -> Iterator[Model]:
 
 def difference_between(one: Model, other: Model, windows: Sequence[Float32Array]) -> float:
     """The root of the mean squared difference between what two models make of ``windows``."""
-    first, second = (compile_window(model, *windows[0].shape[2:]) for model in (one, other))
+    backend, shape = OpenVINO(), windows[0].shape[2:]
+    first, second = (
+        compile_window(backend, computed_in(model, "auto", backend), *shape)
+        for model in (one, other)
+    )
     return float(np.sqrt(np.mean([np.mean((first(w) - second(w)) ** 2) for w in windows])))

@@ -64,5 +64,5 @@ def _encode(picture: Picture, path: Path) -> None:
         header=picture.keep != "all" and not cmyk,
         exif=PREFIX + block if block else b"",
         segments=segments,
-        second=light and (light.segments, light.content),
+        second=(light.segments, light.content) if light else None,
     )

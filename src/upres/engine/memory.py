@@ -1,0 +1,34 @@
+"""Memory for an engine's results, which is kept for the next ones."""
+
+from __future__ import annotations
+
+import math
+import weakref
+
+import numpy as np
+
+from upres.raster.pixels import Float32Array
+
+
+class ResultMemory:
+    """Gives arrays of one shape, in memory of earlier ones that nobody has any more.
+
+    To fetch new memory from the system takes time: for the results of ``fast`` x4 in int8 up to
+    10 ms beside 17 of computing, where the system is a virtual one.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self._free: list[Float32Array] = []
+
+    def new(self) -> Float32Array:
+        """An array, whose values are whatever was there before."""
+        try:
+            memory = self._free.pop()
+        except IndexError:  # another thread may have taken the last one
+            memory = np.empty(math.prod(self.shape), np.float32)
+        # An array that is not simply a view of the memory, whose own views would keep that alone:
+        # of this one all keep it, and it goes with the last of them.
+        owner = np.frombuffer(memory.data, np.float32)
+        weakref.finalize(owner, self._free.append, memory).atexit = False
+        return owner.reshape(self.shape)
