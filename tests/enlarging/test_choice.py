@@ -14,13 +14,12 @@ import pytest
 import pyvips
 import torch
 from numpy.typing import NDArray
-from upres.enlarging.choice import CLEAN_QUALITY
-from upres.enlarging.photo import PhotoEnlargement
 
 from upres.card import ModelCard
 from upres.enlarging.api import enlarge
 from upres.enlarging.files import enlarge_to, open_file
 from upres.enlarging.options import Options
+from upres.enlarging.plan import CLEAN_QUALITY
 from upres.formats.image.vips import read_rgb8
 from upres.formats.metadata.jpeg_segments import jpeg_quality, jpeg_segments
 from upres.models import read_model, shipped_models
@@ -121,8 +120,7 @@ def save(folder: Path, quality: int | None, picture: NDArray[np.uint8]) -> Path:
 
 def labels(path: Path, options: Options) -> list[str]:
     opened = open_file(path, options)
-    assert isinstance(opened, PhotoEnlargement)
-    return [model.label for model in opened.models]
+    return [model.label for model in opened.plans[0].models]
 
 
 LOW, HIGH = min(CLEAN_QUALITY.values()) - 1, max(CLEAN_QUALITY.values())

@@ -3,26 +3,25 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
-import PIL.Image
 import pytest
 import torch
 from numpy.typing import NDArray
-from openvino import opset13
 
 import upres
 from upres.card import ModelCard
-from upres.engine.openvino import Engine, compile_window, fast_multiples
-from upres.enlarging.windows import WINDOW_BYTES, enlarge_windows, stages
-from upres.errors import InputError, ModelError
-from upres.models import computed_in, computes_bfloat16, load_model
-from upres.raster.pixels import from_float, to_float
+from upres.engine.backends import default_backend
+from upres.engine.openvino import OpenVINO
+from upres.engine.protocol import Backend, Limits
+from upres.engine.protocol import Network as Opened
+from upres.enlarging.windows import enlarge_windows
+from upres.errors import ModelError
+from upres.models import computed_in, open_model
+from upres.raster.info import RasterInfo, bands_of, usual_roles
 from upres.raster.resize import bicubic
 from upres.training.export import export_onnx
 from upres.training.networks import Network, Plain, RcanConfig, build
@@ -36,15 +35,47 @@ def by_torch(network: Network, picture: NDArray[np.float32]) -> NDArray[np.float
     return output[0].clamp(0, 1).permute(1, 2, 0).numpy()
 
 
+class Limited(OpenVINO):
+    """OpenVINO, with limits of a test's own; it remembers which windows it was asked for."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self.own = limits
+        self.shapes: list[tuple[int, int]] = []
+
+    def limits(self, model: upres.Model) -> Limits:
+        return self.own
+
+    def open(self, model: upres.Model) -> Opened:
+        shapes, opened = self.shapes, super().open(model)
+
+        class Remembering:
+            def compile(self, height: int, width: int) -> Any:
+                shapes.append((height, width))
+                return opened.compile(height, width)
+
+        return Remembering()
+
+
+def info_of(picture: NDArray[np.float32]) -> RasterInfo:
+    height, width, count = picture.shape
+    roles = usual_roles(count)
+    assert roles is not None
+    return RasterInfo(height, width, bands_of(roles), picture.dtype)
+
+
 def by_windows(
-    model: upres.Model, picture: NDArray[np.float32], **options: Any
+    model: upres.Model,
+    picture: NDArray[np.float32],
+    backend: Backend | None = None,
+    **options: Any,
 ) -> NDArray[np.float32]:
     height, width, channels = picture.shape
     blocks = (picture[top : top + 5] for top in range(0, height, 5))
     size = options.get("size", (height * model.card.scale, width * model.card.scale))
     result = np.full((*size, channels), np.nan, np.float32)
     for top, left, block in enlarge_windows(
-        blocks, height=height, width=width, model=model, **options
+        blocks, info_of(picture), model, backend or default_backend(), **options
     ):
         part = result[top : top + block.shape[0], left : left + block.shape[1]]
         assert np.isnan(part).all(), "windows overlap"
@@ -61,7 +92,7 @@ def by_windows(
 def test_tiled_equals_whole(
     model_file: Path, random_network: Plain, size: tuple[int, int], window_pixels: int
 ) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
     tiled = by_windows(model, picture, window_pixels=window_pixels)
     whole = by_windows(model, picture)
@@ -72,32 +103,19 @@ def test_tiled_equals_whole(
 
 @pytest.mark.parametrize("size", [(45, 61), (64, 64), (13, 90), (1, 50)])
 def test_windows_of_fast_sizes_change_nothing(
-    model_file: Path, random_network: Plain, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    model_file: Path, random_network: Plain, size: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr("upres.enlarging.windows.fast_multiples", lambda _: (8, 16))
+    backend = Limited(Limits(40 * 40, multiples=(8, 16)))
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
-    tiled = by_windows(load_model(model_file), picture, window_pixels=40 * 40)
+    tiled = by_windows(open_model(model_file), picture, backend)
     np.testing.assert_allclose(tiled, by_torch(random_network, picture), rtol=0, atol=2e-6)
-
-
-def test_amx_wants_widths_of_its_own_and_ensembles_heights_too(
-    model_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = load_model(model_file)
-    int8 = replace(model, card=replace(model.card, precision="int8"))
-    ensemble = replace(model, bfloat16=True, card=replace(model.card, self_ensemble=True))
-    for has_amx, wanted in ((True, [(1, 1), (1, 16), (16, 16)]), (False, [(1, 1)] * 3)):
-        monkeypatch.setattr(
-            "upres.engine.openvino.bfloat16_is_native", lambda has_amx=has_amx: has_amx
-        )
-        assert [fast_multiples(m) for m in (model, int8, ensemble)] == wanted
 
 
 def test_what_looks_at_the_whole_picture_gets_it_whole(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build(RcanConfig(features=4, groups=1, blocks=1, reduction=2), 2).eval()
     export_onnx(network, ModelCard(name="rcan", scale=2, halo=None), tmp_path / "rcan.onnx")
-    model = load_model(tmp_path / "rcan.onnx")
+    model = open_model(tmp_path / "rcan.onnx")
     assert model.card.halo is None
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
     got = by_windows(model, picture, window_pixels=20 * 20, strip_bytes=1)
@@ -105,21 +123,35 @@ def test_what_looks_at_the_whole_picture_gets_it_whole(tmp_path: Path) -> None:
 
 
 def test_tiled_equals_whole_where_a_model_sees_less_far_than_neutral_colours() -> None:
-    x = opset13.parameter([1, 3, -1, -1], np.float32)
-    tint = opset13.constant(np.array([1.1, 1, 0.9], np.float32).reshape(1, 3, 1, 1))
-    graph = openvino.Model([opset13.multiply(x, tint)], [x])
-    model = upres.Model(Path("tint.onnx"), ModelCard(name="tint", scale=1, halo=0), graph)
+    tint = np.array([1.1, 1, 0.9], np.float32).reshape(1, 3, 1, 1)
+
+    class Tinting:
+        """An engine that sees one pixel at a time, and colours it."""
+
+        name, device = "Tinting", "cpu"
+
+        def open(self, model: upres.Model) -> Any:
+            return self
+
+        def compile(self, height: int, width: int) -> Any:
+            return lambda window: window * tint
+
+        def limits(self, model: upres.Model) -> Limits:
+            return Limits(1)
+
+    model = upres.Model(Path("tint.onnx"), ModelCard(name="tint", scale=1, halo=0))
     picture = np.full((45, 61, 3), 0.5, np.float32)
     picture[::7, ::7, 0] = 0.51
-    whole = by_windows(model, picture)
+    backend: Any = Tinting()
+    whole = by_windows(model, picture, backend, window_pixels=45 * 61)
     assert len(np.unique(whole.reshape(-1, 3), axis=0)) > 2
-    tiled = by_windows(model, picture, window_pixels=1)
+    tiled = by_windows(model, picture, backend)
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_tiled_equals_whole_with_the_shipped_models(scale: int) -> None:
-    model = load_model(scale=scale)
+    model = open_model(scale=scale)
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
     tiled = by_windows(model, picture, window_pixels=45 * 45)
     np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
@@ -127,7 +159,7 @@ def test_tiled_equals_whole_with_the_shipped_models(scale: int) -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_tiled_equals_whole_in_int8(scale: int) -> None:
-    model = load_model("fast-int8", scale=scale)
+    model = open_model("fast-int8", scale=scale)
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
     tiled = by_windows(model, picture, window_pixels=45 * 45)
     whole = by_windows(model, picture)
@@ -136,7 +168,7 @@ def test_tiled_equals_whole_in_int8(scale: int) -> None:
 
 
 needs_bfloat16 = pytest.mark.skipif(
-    not computes_bfloat16(), reason="needs a processor that computes in bfloat16"
+    not default_backend().can_compute("bf16"), reason="needs a processor that computes in bfloat16"
 )
 
 
@@ -164,40 +196,26 @@ def test_bfloat16_is_near_float32(scale: int, picture: Picture) -> None:
     assert np.square(near - exact).mean() < (0.2 / 255) ** 2
 
 
-def test_bfloat16_is_refused_where_it_cannot_be(
-    picture: Picture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("upres.models.computes_bfloat16", lambda: False)
-    with pytest.raises(ModelError, match="precision bf16: this processor cannot compute so"):
-        upres.enlarge(picture, precision="bf16")
-
-
-def test_a_loaded_model_is_of_one_precision(
-    model_file: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = load_model(model_file)
+def test_a_model_of_one_precision_has_no_other(model_file: Path, picture: Picture) -> None:
+    model = open_model(model_file)
     int8 = replace(model, card=replace(model.card, precision="int8"))
     with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):
         upres.enlarge(picture, model=model, precision="int8")
     with pytest.raises(ModelError, match=r"random-x2.onnx' is int8, and there is no fp32 of it"):
         upres.enlarge(picture, model=int8, precision="fp32")
-    # What is asked for reaches the engine.
-    monkeypatch.setattr("upres.models.computes_bfloat16", lambda: False)
-    with pytest.raises(ModelError, match="precision bf16: this processor cannot compute so"):
-        upres.enlarge(picture, model=model, precision="bf16")
 
 
 @pytest.mark.parametrize("loaded", [False, True])
 def test_precisions_that_there_are_not(model_file: Path, picture: Picture, loaded: bool) -> None:
-    model = load_model(model_file) if loaded else model_file
-    wrong: Any = "fp16"
-    with pytest.raises(ModelError, match="no precision is called 'fp16': there are auto, fp32, bf"):
+    model = open_model(model_file) if loaded else model_file
+    wrong: Any = "fp8"
+    with pytest.raises(ModelError, match="no precision is called 'fp8': there are auto, fp32, bf"):
         upres.enlarge(picture, model=model, precision=wrong)
 
 
 @needs_bfloat16
 def test_tiled_equals_whole_in_bfloat16() -> None:
-    model = computed_in(load_model(scale=2), "bf16")
+    model = computed_in(open_model(scale=2), "bf16", default_backend())
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
     tiled = by_windows(model, picture, window_pixels=45 * 45)
     np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
@@ -205,14 +223,13 @@ def test_tiled_equals_whole_in_bfloat16() -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_tiled_equals_whole_with_grey_and_alpha(model_file: Path, channels: int) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     random = np.random.default_rng(4)
     picture = random.random((45, 61, channels), np.float32)
     if channels > 1:
         picture[:, :, -1] *= random.random((45, 61)) > 0.6
-    alpha = channels != 1
-    tiled = by_windows(model, picture, window_pixels=35 * 35, alpha=alpha)
-    np.testing.assert_allclose(tiled, by_windows(model, picture, alpha=alpha), rtol=0, atol=2e-6)
+    tiled = by_windows(model, picture, window_pixels=35 * 35)
+    np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
 
 
 # Wide and low, as what is kept of a strip is; the halo of 6 needs 13 rows at least.
@@ -220,31 +237,20 @@ def test_tiled_equals_whole_with_grey_and_alpha(model_file: Path, channels: int)
 def test_strips_bound_what_is_kept_and_change_nothing(
     model_file: Path, size: tuple[int, int]
 ) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
     tiled = by_windows(model, picture, strip_bytes=12 * size[1] * 20)
     np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
 
 
-def test_windows_are_smaller_where_the_network_needs_more_memory(
-    model_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = load_model(model_file)
-    shapes: list[tuple[int, int]] = []
-
-    def compiled(model: upres.Model, height: int, width: int) -> Engine:
-        shapes.append((height, width))
-        return compile_window(model, height, width)
-
-    monkeypatch.setattr("upres.enlarging.windows.compile_window", compiled)
+def test_windows_are_as_large_as_the_engine_says(model_file: Path) -> None:
+    model = open_model(model_file)
     picture = np.random.default_rng(3).random((120, 150, 3), np.float32)
-    wide = replace(model, card=replace(model.card, network_parameters={"features": 2048}))
-    results = [by_windows(each, picture) for each in (model, wide)]
+    large, small = Limited(Limits(512 * 512)), Limited(Limits(60 * 60))
+    results = [by_windows(model, picture, backend) for backend in (large, small)]
     np.testing.assert_allclose(*results, rtol=0, atol=2e-6)
-    whole, (height, width) = shapes
-    assert whole == (120, 150)
-    # Four layers' values, in float32.
-    assert 4 * 4 * 2048 * height * width <= WINDOW_BYTES
+    assert large.shapes == [(120, 150)]
+    assert [height * width <= 60 * 60 for height, width in small.shapes] == [True]
 
 
 def test_of_the_input_only_what_windows_need_is_taken_ahead(model_file: Path) -> None:
@@ -256,8 +262,9 @@ def test_of_the_input_only_what_windows_need_is_taken_ahead(model_file: Path) ->
             taken += 1
             yield np.zeros((1, 50, 3), np.float32)
 
+    info = RasterInfo(1000, 50, bands_of(("red", "green", "blue")), np.dtype(np.float32))
     windows = enlarge_windows(
-        rows(), height=1000, width=50, model=load_model(model_file), strip_bytes=12 * 50 * 40
+        rows(), info, open_model(model_file), default_backend(), strip_bytes=12 * 50 * 40
     )
     for top, _, block in windows:
         assert taken <= (top + block.shape[0]) / 2 + 2 * 6
@@ -267,7 +274,7 @@ def test_of_the_input_only_what_windows_need_is_taken_ahead(model_file: Path) ->
 
 @pytest.mark.parametrize("size", [(79, 97), (90, 61), (45, 122), (46, 62), (89, 121)])
 def test_a_reduced_result_equals_the_whole_reduced(model_file: Path, size: tuple[int, int]) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     picture = np.random.default_rng(6).random((45, 61, 3), np.float32)
     whole = by_windows(model, picture)
     # Another implementation, tap by tap, of the same published filter.
@@ -277,70 +284,9 @@ def test_a_reduced_result_equals_the_whole_reduced(model_file: Path, size: tuple
         np.testing.assert_allclose(reduced, expected, rtol=0, atol=5e-6)
 
 
-def test_stages_are_few_and_no_larger_than_needed() -> None:
-    def scales(factor: float | None) -> list[int]:
-        return [model.card.scale for model in stages("fast", factor)]
-
-    assert scales(None) == [4]
-    assert scales(1) == scales(1.2) == scales(2) == [2]
-    assert scales(2.5) == scales(3) == [3]
-    assert scales(3.01) == [4]
-    assert scales(4.5) == scales(6) == [2, 3]
-    assert scales(7) == scales(8) == [2, 4]
-    assert scales(9) == [3, 3]
-    assert scales(16) == [4, 4]
-    assert scales(17) == [2, 3, 3]
-
-
-def test_a_model_by_path_is_repeated(model_file: Path) -> None:
-    assert [m.path for m in stages(model_file, 5)] == [model_file] * 3
-    assert [m.path for m in stages(model_file, 1.5)] == [model_file]
-
-
-@pytest.mark.parametrize("side", [64, 160])
-def test_the_engine_takes_windows_whose_memory_is_in_any_order(model_file: Path, side: int) -> None:
-    """64: with a request for each thread, 160: with one of its own."""
-    engine = compile_window(load_model(model_file), side, side)
-    windows = np.random.default_rng(5).random((8, side, side, 3), np.float32)
-    for pixels in windows:
-        view = pixels.transpose(2, 0, 1)[None]
-        assert not view.flags.c_contiguous
-        np.testing.assert_array_equal(engine(view), engine(np.ascontiguousarray(view)))
-
-
-@pytest.mark.parametrize("side", [24, 200])  # beside each other, and one at a time
-def test_results_share_memory_only_with_those_that_nobody_has(model_file: Path, side: int) -> None:
-    engine = compile_window(load_model(model_file), side, side)
-    windows = np.random.default_rng(0).random((3, 1, 3, side, side), np.float32)
-    expected = [engine(window).copy() for window in windows]
-    view = np.moveaxis(engine(windows[0])[0, :, 3:], 0, 2)
-    place = view.__array_interface__["data"][0]
-    samples = memoryview(view)
-    again = engine(windows[1])
-    assert np.array_equal(view, np.moveaxis(expected[0][0, :, 3:], 0, 2))
-    del view
-    engine(windows[2])
-    assert np.array_equal(again, expected[1])
-    later = engine(windows[2])[0, :, 3:]
-    assert later.__array_interface__["data"][0] != place  # that samples show still
-    del samples, again, later
-    results = [engine(windows[0]) for _ in range(3)]
-    assert place in [r[0, :, 3:].__array_interface__["data"][0] for r in results]
-
-
-@pytest.mark.parametrize("side", [24, 200])
-def test_threads_may_share_an_engine(model_file: Path, side: int) -> None:
-    engine = compile_window(load_model(model_file), side, side)
-    windows = np.random.default_rng(0).random((40, 1, 3, side, side), np.float32)
-    expected = [engine(window) for window in windows]
-    with ThreadPoolExecutor(4) as threads:
-        for result, right in zip(threads.map(engine, windows), expected, strict=True):
-            assert np.array_equal(result, right)
-
-
 def test_a_halo_too_small_would_show(model_file: Path) -> None:
-    model = load_model(model_file)
-    narrow = upres.Model(model.path, upres.ModelCard(name="n", scale=2, halo=4), model.graph)
+    model = open_model(model_file)
+    narrow = upres.Model(model.path, upres.ModelCard(name="n", scale=2, halo=4))
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
     tiled = by_windows(narrow, picture, window_pixels=400)
     assert np.abs(tiled - by_windows(model, picture)).max() > 1e-4
@@ -351,34 +297,22 @@ def test_a_card_that_says_another_size_is_refused(
     model_file: Path, picture: Picture, scale: int, shapes: str
 ) -> None:
     """Else what lay in memory would be taken for a part of the picture."""
-    model = load_model(model_file)
+    model = open_model(model_file)
     wrong = replace(model, card=replace(model.card, scale=scale))
     with pytest.raises(ModelError, match=rf"random-x2.onnx: of 61x45 pixels .* makes .*{shapes}"):
         upres.enlarge(picture, model=wrong)
 
 
 def test_a_model_that_needs_multiples_gets_them(model_file: Path) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     card = upres.ModelCard(name="n", scale=2, halo=model.card.halo, multiple_of=4)
-    strict = upres.Model(model.path, card, model.graph)
+    strict = upres.Model(model.path, card)
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
     tiled = by_windows(strict, picture, window_pixels=30 * 30)
     assert tiled.shape == (90, 122, 3)
     # Away from the padded border, padding makes no difference.
     inner = np.s_[: 2 * (45 - card.halo), : 2 * (61 - card.halo)]
     np.testing.assert_allclose(tiled[inner], by_windows(model, picture)[inner], rtol=0, atol=2e-6)
-
-
-@pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "f4", ">f4", "f8"])
-@pytest.mark.parametrize("channels", [None, 1, 2, 3, 4])
-def test_axes_channels_and_dtype_come_out_as_they_went_in(
-    model_file: Path, picture: Picture, dtype: str, channels: int | None
-) -> None:
-    image = from_float(to_float(picture), np.dtype(dtype))
-    image = image[:, :, 0] if channels is None else np.resize(image, (45, 61, channels))
-    result = upres.enlarge(image, model=model_file)
-    assert result.dtype == image.dtype
-    assert result.shape == (90, 122, *image.shape[2:])
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -448,7 +382,7 @@ def child():
         os._exit(0)
     os.waitpid(number, 0)
 
-model, grey = upres.load_model(sys.argv[1]), np.zeros((8, 9), np.uint8)
+model, grey = upres.open_model(sys.argv[1]), np.zeros((8, 9), np.uint8)
 child()
 upres.enlarge(grey, model=model)
 child()
@@ -466,50 +400,3 @@ def test_a_fork_of_a_process_that_used_the_engine_is_told_instead_of_waiting(
     assert str(model_file) in after
     assert "forked" in after
     assert "spawn" in after
-
-
-def test_progress_ends_at_one(model_file: Path, picture: Picture) -> None:
-    parts: list[float] = []
-    upres.enlarge(picture, model=model_file, progress=parts.append)
-    assert parts[-1] == 1
-    assert parts == sorted(parts)
-
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (np.zeros((4, 4, 5), np.uint8), r"got shape \(4, 4, 5\)"),
-        (np.zeros((0, 4, 3), np.uint8), r"got shape \(0, 4, 3\)"),
-        (np.zeros(4, np.uint8), r"got shape \(4,\)"),
-        (np.zeros((4, 4), np.int32), "got int32"),
-        (np.full((4, 4), 2.0), "got 2 to 2"),
-        (np.full((4, 4), np.nan), "got nan to nan"),
-        (np.ma.masked_invalid(np.full((4, 4), np.nan)), "got nan to nan"),
-        ([[0, 1], [2, 3]], r"expected a NumPy array, got list: numpy\.asarray"),
-        (PIL.Image.new("RGB", (4, 4)), r"expected a NumPy array, got Image: numpy\.asarray"),
-        (torch.zeros(4, 4), r"expected a NumPy array, got Tensor: numpy\.asarray"),
-    ],
-)
-def test_what_is_no_picture(image: Any, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        upres.enlarge(image, scale=2)
-
-
-def test_subclasses_of_arrays_are_taken_for_arrays(model_file: Path, picture: Picture) -> None:
-    grey = picture[:, :, 0]
-    expected = upres.enlarge(grey, model=model_file)
-    matrix = grey.view(np.matrix)  # whose every slice has two axes
-    masked = np.ma.masked_array(grey, mask=grey > 99)
-    for subclass in (matrix, masked):
-        result = upres.enlarge(subclass, model=model_file)
-        assert type(result) is np.ndarray
-        np.testing.assert_array_equal(result, expected)
-
-
-def test_scale_that_the_model_has_not(model_file: Path, picture: Picture) -> None:
-    with pytest.raises(ModelError, match="enlarges 2 times, not 3 times"):
-        upres.enlarge(picture, scale=3, model=model_file)
-    with pytest.raises(ModelError, match="enlarges 2 times, not 4 times"):
-        upres.enlarge(picture, scale=4, model=load_model(model_file))
-    with pytest.raises(ModelError, match="'fast' has no scale 5: it has 2, 3, 4"):
-        upres.enlarge(picture, scale=5, precision="fp32")

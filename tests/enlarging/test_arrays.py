@@ -1,0 +1,209 @@
+"""``upres.enlarge``: which arrays it takes, and what becomes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import upres
+from upres.raster.resize import bicubic
+
+Picture = NDArray[np.uint8]
+
+DTYPES = ["u1", "u2", ">u2", "u4", "i2", "i4", "f2", "f4", ">f4", "f8"]
+
+
+def as_type(picture: Picture, dtype: str) -> NDArray[Any]:
+    """The same picture in another type, over all of [0, 1] or of the type's whole numbers."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return (picture / 255).astype(kind)
+    least, most = np.iinfo(kind).min, np.iinfo(kind).max
+    return (least + picture / 255 * (most - least)).round().astype(kind)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [None, 1, 2, 3, 4])
+def test_axes_channels_and_type_come_out_as_they_went_in(
+    model_file: Path, picture: Picture, dtype: str, channels: int | None
+) -> None:
+    image = as_type(picture, dtype)
+    image = image[:, :, 0] if channels is None else np.resize(image, (45, 61, channels))
+    result = upres.enlarge(image, model=model_file)
+    assert result.dtype == image.dtype.newbyteorder("=")
+    assert result.shape == (90, 122, *image.shape[2:])
+
+
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if dtype != "u1"])
+def test_a_picture_is_the_same_in_every_type(picture: Picture, dtype: str) -> None:
+    picture[-1, :2] = [[0], [255]]  # so that ranges that are measured are whole ones
+    exact = upres.enlarge(picture / np.float32(255), scale=2, precision="fp32")
+    result = upres.enlarge(as_type(picture, dtype), scale=2, precision="fp32").astype(float)
+    if np.dtype(dtype).kind != "f":
+        least, most = np.iinfo(np.dtype(dtype)).min, np.iinfo(np.dtype(dtype)).max
+        result = (result - least) / (most - least)
+    # float16 has 11 bits, and the picture's own levels are rounded to it first.
+    assert np.abs(result - exact).max() < (2e-2 if dtype == "f2" else 1e-3)
+
+
+def test_whole_numbers_that_are_no_photograph_s_are_measured(picture: Picture) -> None:
+    heights = picture[:, :, 0].astype(np.int16) * 7 - 300
+    result = upres.enlarge(heights, scale=2)
+    assert heights.min() <= result.min()
+    assert result.max() <= heights.max()
+    near = bicubic(heights.astype(float), scale=2)
+    assert np.abs(result - near).mean() < 20
+
+
+def test_a_value_range_says_what_is_black_and_white(picture: Picture) -> None:
+    kelvin = 270 + picture[:, :, 0].astype(np.float64) / 255 * 40
+    result = upres.enlarge(kelvin, scale=2, value_range=(270, 310), precision="fp32")
+    exact = upres.enlarge(picture[:, :, 0] / np.float32(255), scale=2, precision="fp32")
+    np.testing.assert_allclose((result - 270) / 40, exact, atol=1e-4)
+
+
+def test_bands_say_what_each_is(model_file: Path, picture: Picture) -> None:
+    """Red, green and blue together in whatever order, and each other band by itself."""
+    near_infrared = picture[:, :, :1] // 2
+    scene = np.dstack([near_infrared, picture[:, :, 2], picture[:, :, 1], picture[:, :, 0]])
+    result = upres.enlarge(scene, model=model_file, bands=["other", "blue", "green", "red"])
+    np.testing.assert_array_equal(result[:, :, :0:-1], upres.enlarge(picture, model=model_file))
+    np.testing.assert_array_equal(
+        result[:, :, 0], upres.enlarge(near_infrared[:, :, 0], model=model_file)
+    )
+
+
+def test_many_bands_are_each_enlarged(model_file: Path, picture: Picture) -> None:
+    scene = np.dstack([picture, picture[:, ::-1], picture[::-1]])
+    result = upres.enlarge(scene, model=model_file, bands=["other"] * 9)
+    for band in range(9):
+        alone = upres.enlarge(np.ascontiguousarray(scene[:, :, band]), model=model_file)
+        np.testing.assert_array_equal(result[:, :, band], alone)
+
+
+def test_four_bands_may_be_colours_that_are_not_transparent(
+    model_file: Path, picture: Picture
+) -> None:
+    scene = np.dstack([picture, picture[:, :, 0]])
+    scene[:20, :20, 3] = 0
+    kept = upres.enlarge(scene, model=model_file, bands=["red", "green", "blue", "other"])
+    np.testing.assert_array_equal(kept[:, :, :3], upres.enlarge(picture, model=model_file))
+
+
+@pytest.mark.parametrize("scale", [2, 2.5])
+def test_classes_have_nothing_in_between(picture: Picture, scale: float) -> None:
+    classes = np.array([3, 7, 200], np.uint8)[picture[:, :, 0] % 3]
+    result = upres.enlarge(classes[:, :, None], scale=scale, bands=["index"])
+    assert set(np.unique(result)) == {3, 7, 200}
+    rows, columns = (
+        ((np.arange(size) + 0.5) * length / size).astype(int)
+        for size, length in zip(result.shape, classes.shape, strict=False)
+    )
+    np.testing.assert_array_equal(result[:, :, 0], classes[rows][:, columns])
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [
+        ({}, (180, 244)),
+        ({"scale": 1}, (45, 61)),
+        ({"scale": 2.5}, (113, 153)),
+        ({"scale": 8}, (360, 488)),
+        ({"width": 100}, (74, 100)),
+        ({"height": 100}, (100, 136)),
+        ({"fit": (200, 100)}, (100, 136)),
+    ],
+)
+def test_any_size(picture: Picture, asked: dict[str, Any], size: tuple[int, int]) -> None:
+    result = upres.enlarge(picture, **asked)
+    assert result.shape == (*size, 3)
+    near = bicubic(picture, size=size).astype(float)
+    assert np.abs(result - near).mean() < 8
+
+
+def test_arrays_by_other_names(model_file: Path, picture: Picture) -> None:
+    expected = upres.enlarge(picture, model=model_file)
+    for other in (PIL.Image.fromarray(picture), torch.from_numpy(picture)):
+        result = upres.enlarge(other, model=model_file)
+        assert type(result) is np.ndarray
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_subclasses_of_arrays_are_taken_for_arrays(model_file: Path, picture: Picture) -> None:
+    grey = picture[:, :, 0]
+    expected = upres.enlarge(grey, model=model_file)
+    matrix = grey.view(np.matrix)  # whose every slice has two axes
+    masked = np.ma.masked_array(grey, mask=grey > 99)
+    for subclass in (matrix, masked):
+        result = upres.enlarge(subclass, model=model_file)
+        assert type(result) is np.ndarray
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_progress_ends_at_one(model_file: Path, picture: Picture) -> None:
+    for scale in (2, 7):
+        parts: list[float] = []
+        upres.enlarge(picture, model=model_file, scale=scale, progress=parts.append)
+        assert parts[-1] == pytest.approx(1)
+        assert parts == sorted(parts)
+
+
+GREY = np.zeros((4, 4), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 5), np.uint8), "a picture of 5 bands may be anything: bands says"),
+        (np.zeros((3, 40, 50), np.uint8), r"shape \(3, 40, 50\): .* numpy.moveaxis\(picture, 0"),
+        (np.zeros((2, 4, 4, 3), np.uint8), r"a batch of shape \(2, 4, 4, 3\): take them one by on"),
+        (np.zeros((0, 4, 3), np.uint8), r"got shape \(0, 4, 3\)"),
+        (np.zeros(4, np.uint8), r"got shape \(4,\)"),
+        (np.zeros((4, 4), np.int64), "samples of uint8, .* got int64"),
+        (np.zeros((4, 4), bool), "got bool"),
+        (np.full((4, 4), 2.0), r"must lie in \[0, 1\], got 2 to 2: value_range says"),
+        (np.full((4, 4), np.nan), "got nan to nan"),
+        (np.ma.masked_invalid(np.full((4, 4), np.nan)), "got nan to nan"),
+        ([[0, 1], [2, 3]], r"expected an array, got list: numpy\.asarray"),
+        (torch.zeros(4, 4, requires_grad=True), "this Tensor cannot be seen as an array: .*grad"),
+    ],
+)
+def test_objects_that_are_no_picture_are_refused_in_one_line(image: Any, message: str) -> None:
+    with pytest.raises(upres.InputError, match=message) as caught:
+        upres.enlarge(image, scale=2)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"bands": ["gray"]}, r"bands=\['gray'\]: expected a sequence of red, green"),
+        ({"bands": "grey"}, "bands='grey': expected a sequence of red, green"),
+        ({"bands": ["grey", "alpha"]}, "the picture has 1 bands, not 2"),
+        ({"value_range": (5, 5)}, r"value_range=\(5, 5\): expected two finite numbers"),
+        ({"max_pixels": 63}, "8x8 pixels, more than the 63 pixels .*: max_pixels allows more"),
+        ({"scale": 0.5}, "scale must be a factor of at least 1, not 0.5"),
+        ({"width": 9}, "give one of scale, width, height and fit"),
+    ],
+)
+def test_options_that_are_wrong_are_refused_in_one_line(
+    asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(upres.UpresError, match=message):
+        upres.enlarge(GREY, **({"scale": 2} | asked))
+
+
+def test_a_model_is_repeated_for_a_factor_that_it_has_not(
+    model_file: Path, picture: Picture
+) -> None:
+    twice = upres.enlarge(
+        upres.enlarge(picture / np.float32(255), model=model_file), model=model_file
+    )
+    result = upres.enlarge(picture / np.float32(255), model=upres.open_model(model_file), scale=4)
+    np.testing.assert_allclose(result, twice, atol=1e-5)
