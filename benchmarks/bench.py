@@ -35,11 +35,11 @@ from measuring import (
     write_picture,
 )
 from upres.card import Model
+from upres.engine.complexity import graph_multiply_adds, multiply_adds_at
 from upres.engine.machine import bfloat16_is_native
 from upres.engine.openvino import compile_settings, compile_window, fast_multiples
 from upres.enlarging import tiles
 from upres.errors import ModelError, TrainingError
-from upres.evaluation.complexity import graph_multiply_adds, multiply_adds_at
 from upres.formats.image.opening import read_rgb8
 from upres.models import DEFAULT_MODEL, INT8, computed_in, core, load_model, shipped_models
 from upres.raster.resize import bicubic

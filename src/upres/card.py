@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from upres.errors import ModelError
 
 if TYPE_CHECKING:
+    import onnx
     import openvino
 
 CARD_KEY = "upres"
@@ -28,6 +29,15 @@ def check_card(values: dict[str, Any]) -> None:
     for key, (test, wanted) in _RULES.items():
         if key in values and not test(values[key]):
             raise ValueError(f"{key} must be {wanted}, not {values[key]!r:.60}")
+
+
+def write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
+    """Set the card in an ONNX model's metadata; other entries stay as they are."""
+    for entry in proto.metadata_props:
+        if entry.key == CARD_KEY:
+            entry.value = card.to_json()
+            return
+    proto.metadata_props.add(key=CARD_KEY, value=card.to_json())
 
 
 def is_whole(value: Any, least: int, most: float = math.inf) -> bool:

@@ -17,12 +17,12 @@ import pytest
 import pyvips
 from numpy.typing import NDArray
 
-from upres.card import Model, ModelCard
+from upres.card import Model, ModelCard, write_card
 from upres.errors import InputError, UsageError
 from upres.evaluation.benchmark import Evaluation, evaluate
 from upres.evaluation.compression import Jpeg, through_jpeg
 from upres.evaluation.datasets import find_pairs, read_pair
-from upres.evaluation.record import record_scores, write_card
+from upres.evaluation.record import record_scores
 from upres.evaluation.report import write_report
 from upres.models import read_model
 from upres.raster.metrics import PROTOCOL, score

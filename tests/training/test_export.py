@@ -26,6 +26,7 @@ from upres.training.export import (
     save_weights,
     to_onnx,
 )
+from upres.training.graph import onnx_graph, write_checked
 from upres.training.networks import Network, Plain, build, deployed, parameter_count
 from upres.training.sources import PairedSource
 
@@ -147,21 +148,21 @@ def test_export_gives_what_torch_gives(
     assert os.listdir(tmp_path) == ["again.onnx"]
 
 
-@pytest.mark.parametrize("value", [0.0, np.nan])
+@pytest.mark.parametrize("factor", [1.001, np.nan])
 def test_export_refuses_what_the_engine_computes_differently(
-    random_network: Plain,
-    tmp_path: Path,
-    model_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    value: float,
+    random_network: Plain, tmp_path: Path, model_file: Path, factor: float
 ) -> None:
-    def wrong(*_: object) -> object:
-        return lambda window: np.full((1, 3, 74, 58), value, np.float32)
+    class Other(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = random_network(x) * factor
+            return output
 
-    monkeypatch.setattr("upres.training.export.compile_window", wrong)
+    graph = onnx_graph(random_network.eval(), channels=3, multiple_of=1)
+    its_card = read_model(model_file).card
     with pytest.raises(TrainingError, match="engine differs from torch"):
-        export_onnx(random_network, read_model(model_file).card, tmp_path / "wrong.onnx")
+        write_checked(graph, its_card, Other(), tmp_path / "wrong.onnx")
     assert os.listdir(tmp_path) == []
+    assert write_checked(graph, its_card, random_network, tmp_path / "right.onnx") < 1e-5
 
 
 # Weights, and back

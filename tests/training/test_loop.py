@@ -25,8 +25,8 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
+from upres.engine.complexity import multiply_adds
 from upres.errors import InputError, TrainingError
-from upres.evaluation.complexity import multiply_adds
 from upres.models import read_model
 from upres.raster import metrics
 from upres.raster.resize import bicubic

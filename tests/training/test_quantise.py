@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
+from upres.card import write_card
 from upres.cli.main import app
 from upres.engine.openvino import compile_window
 from upres.errors import InputError, ModelError, OutputError, TrainingError, UsageError
-from upres.evaluation.record import write_card
 from upres.models import computes_bfloat16, int8_is_native, read_model
 from upres.training.export import load_network, save_weights
 from upres.training.networks import Plain

@@ -13,13 +13,12 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import upres
-from upres.card import SetScore
+from upres.card import SetScore, write_card
 from upres.cli.main import app
+from upres.engine.complexity import multiply_adds
 from upres.engine.openvino import compile_window
 from upres.enlarging.windows import enlarge_windows
 from upres.errors import ModelError, OutputError, TrainingError, UsageError
-from upres.evaluation.complexity import multiply_adds
-from upres.evaluation.record import write_card
 from upres.models import read_model
 from upres.training.export import load_network, save_weights
 from upres.training.networks import Network, Plain

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from upres import __version__
 from upres.card import Model
+from upres.engine.complexity import multiply_adds, parameter_count
 from upres.errors import UsageError
-from upres.evaluation.complexity import multiply_adds, parameter_count
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair, set_name
 from upres.evaluation.models import tell_apart

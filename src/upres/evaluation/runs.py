@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from upres.engine.complexity import multiply_adds, parameter_count
 from upres.errors import InputError, UsageError
-from upres.evaluation.complexity import multiply_adds, parameter_count
 from upres.evaluation.models import tell_apart
 from upres.models import read_model
 

@@ -13,7 +13,7 @@ from torch import nn
 from upres.card import ModelCard
 from upres.enlarging.tiles import round_up
 from upres.errors import MissingExtraError, ModelError, TrainingError
-from upres.training.export import onnx_graph, write_checked
+from upres.training.graph import onnx_graph, write_checked
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor

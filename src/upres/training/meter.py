@@ -8,8 +8,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from upres.engine.complexity import OUTPUT_HEIGHT, OUTPUT_WIDTH
 from upres.errors import TrainingError
-from upres.evaluation.complexity import OUTPUT_HEIGHT, OUTPUT_WIDTH
 from upres.training.checkpoint import Progress
 from upres.training.config import Recipe
 from upres.training.networks import Network, multiply_adds_for_output

@@ -23,10 +23,9 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from upres.card import Model, ModelCard
+from upres.card import Model, ModelCard, write_card
 from upres.enlarging.tiles import round_up
 from upres.errors import InputError, ModelError, TrainingError
-from upres.evaluation.record import write_card
 from upres.files import replacing
 from upres.models import INT8, read_model
 from upres.raster.pixels import Float32Array

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from upres.card import Model, ModelCard
+from upres.card import Model, ModelCard, write_card
 from upres.engine.openvino import compile_window
 from upres.enlarging.tiles import round_up
 from upres.errors import ModelError, TrainingError
-from upres.evaluation.record import write_card
 from upres.files import replacing
 from upres.models import read_model
 from upres.raster.pixels import Float32Array

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from upres.evaluation import complexity
+from upres.engine import complexity
 from upres.training.networks.edsr import Edsr, EdsrConfig
 from upres.training.networks.parts import Network
 from upres.training.networks.plain import Plain, PlainConfig

@@ -10,7 +10,7 @@ import pytest
 from openvino import opset13 as ops
 
 from upres.card import Model, ModelCard
-from upres.evaluation.complexity import graph_multiply_adds, multiply_adds, parameter_count
+from upres.engine.complexity import graph_multiply_adds, multiply_adds, parameter_count
 from upres.models import load_model, read_model
 from upres.training import networks
 from upres.training.networks import Plain
