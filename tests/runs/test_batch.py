@@ -244,7 +244,7 @@ def test_a_file_that_appears_during_the_work_is_not_replaced(
 
     if not links:
         monkeypatch.setattr(os, "link", no_links)
-    monkeypatch.setattr(batch._Run, "_tell", appear)
+    monkeypatch.setattr(batch._Shared, "_tell", appear)
     job = Job(source, target)
     (failure,) = failures(enlarge_files([job], options))
     assert (

@@ -17,7 +17,7 @@ from upres.cli.main import app
 from upres.engine.openvino import compile_window
 from upres.errors import ModelError, OutputError, TrainingError, UsageError
 from upres.models import read_model
-from upres.training.checkpoint import Progress, save_checkpoint
+from upres.training.checkpoint import TrainingState, save_checkpoint
 from upres.training.config import Recipe, recipe_from
 from upres.training.export import (
     export_onnx,
@@ -27,7 +27,7 @@ from upres.training.export import (
     to_onnx,
 )
 from upres.training.graph import onnx_graph, write_checked
-from upres.training.networks import Network, Plain, build, deployed, parameter_count
+from upres.training.networks import Network, Plain, build, deployed, trainable_parameters
 from upres.training.sources import PairedSource
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +120,7 @@ def test_cards_say_what_the_network_is(exported: Path, name: str) -> None:
     written = read_model(exported / f"{name}.onnx").card
     assert (written.network, written.network_parameters) == (name, NETWORKS[name])
     assert (written.halo is None) == (name == "rcan")
-    assert written.parameter_count == parameter_count(deployed(network(name)))
+    assert written.parameter_count == trainable_parameters(deployed(network(name)))
     assert (written.recipe, written.commit, written.degradation) == ("tiny.toml", "abc", "bicubic")
 
 
@@ -194,7 +194,7 @@ def test_a_checkpoint_gives_its_averaged_weights(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     average = network("srresnet")
     other = build(recipe("srresnet").network, 2)
-    save_checkpoint(path, recipe("srresnet"), Progress(), other, average, [])
+    save_checkpoint(path, recipe("srresnet"), TrainingState(), other, average, [])
     loaded, its_card = load_network(path)
     assert its_card == replace(card("srresnet"), recipe=None, commit=None)
     expected = average.state_dict()
@@ -226,7 +226,7 @@ def test_files_that_give_no_network(exported: Path, tmp_path: Path) -> None:
     assert "recipe that this upres cannot read" in complaint(path)
     torch.save({"recipe": {"name": torch.ones(1)}, "average": {}, "progress": {}}, path)
     assert "recipe that this upres cannot read" in complaint(path)
-    save_checkpoint(path, recipe("edsr"), Progress(), network("edsr"), network("rcan"), [])
+    save_checkpoint(path, recipe("edsr"), TrainingState(), network("edsr"), network("rcan"), [])
     assert "weights do not fit" in complaint(path)
 
     path = tmp_path / "other.safetensors"
@@ -259,7 +259,7 @@ def test_exporting_weights_and_checkpoints(exported: Path, tmp_path: Path) -> No
     path, its_card = to_onnx(source, scale=3)
     assert path == tmp_path / "mine.onnx"
     assert read_model(path).card == its_card == card("edsr")
-    with pytest.raises(OutputError, match=r"mine.onnx: exists already; --force replaces it"):
+    with pytest.raises(OutputError, match=r"mine.onnx: exists already: force=True replaces it"):
         to_onnx(source)
     with pytest.raises(ModelError, match=r"enlarges 3 times, not 4 times"):
         to_onnx(source, scale=4, force=True)
@@ -273,7 +273,7 @@ def test_exporting_weights_and_checkpoints(exported: Path, tmp_path: Path) -> No
 def test_the_command_exports_a_checkpoint(tmp_path: Path) -> None:
     trained = network("pooled")
     source, target = tmp_path / "last.pt", tmp_path / "new.onnx"
-    save_checkpoint(source, recipe("pooled"), Progress(), trained, trained, [])
+    save_checkpoint(source, recipe("pooled"), TrainingState(), trained, trained, [])
     # Not in a process of its own, as the exporter's start takes long.
     result = CliRunner().invoke(app, ["export", str(source), "--output", str(target)])
     assert (result.exit_code, result.output) == (0, f"wrote {target}: pooled, x2\n")

@@ -94,7 +94,9 @@ def test_training_learns_and_leaves_a_whole_run(
 
 def start_score(image: NDArray[np.uint8]) -> float:
     low = bicubic(image, scale=0.5).repeat(2, 0).repeat(2, 1)
-    return metrics.psnr(metrics.luma(low[2:-2, 2:-2]), metrics.luma(image[2:-2, 2:-2]))
+    return metrics.psnr(
+        metrics.studio_luma(low[2:-2, 2:-2]), metrics.studio_luma(image[2:-2, 2:-2])
+    )
 
 
 def test_validation_goes_by_the_field_s_protocol(random_network: Plain, texture: Texture) -> None:
@@ -155,10 +157,13 @@ def test_a_run_stopped_at_any_moment_resumes_to_the_same_weights(
     assert 0 < step < STEPS
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert f"is saved as of step {step:,}: go on by the same command with --resume" in message
+        assert f"is saved as of step {step:,}: --resume goes on with it" in message
     result = subprocess.run(command(data, stopped), capture_output=True, text=True)
     assert result.returncode == 1
-    assert "holds a run already; go on with --resume" in result.stderr
+    assert (
+        "holds a run already: --resume goes on with it, --output names another folder"
+        in result.stderr
+    )
     subprocess.run(command(data, stopped, "--resume"), check=True, capture_output=True)
     expected, got = weights_of(uninterrupted(data, whole)), weights_of(stopped)
     assert set(got) == set(expected)
@@ -265,7 +270,7 @@ def test_a_loss_that_explodes_stops_with_a_message_that_helps(
     with pytest.raises(TrainingError, match=message) as caught:
         train(wild, data=data, run=Path("run"))
     assert "--resume" not in str(caught.value)
-    advised = re.search(r"--set (start_from=\S+last\.pt)", str(caught.value))
+    advised = re.search(r"(start_from=\S+last\.pt)", str(caught.value))
     assert advised
     still = [f"optimiser.{rate}=1e-12" for rate in ("learning_rate", "final_learning_rate")]
     given = recipe(data, advised[1], "seed=1", "optimiser.steps=1", *still)
@@ -297,7 +302,9 @@ def test_a_folder_that_cannot_hold_the_run_is_found_before_training(
         train(recipe(data), data=data, run=tmp_path / "file" / "run")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9, 8, 1_000_000))
-    with pytest.raises(TrainingError, match=r"needs \d+ MB there, and 1 MB are free"):
+    with pytest.raises(
+        TrainingError, match=r"needs \d+ MB there, and 1 MB are free: run names another"
+    ):
         train(recipe(data), data=data, run=tmp_path / "run")
 
 
@@ -308,7 +315,9 @@ def test_what_is_left_of_a_run_is_not_overwritten(data: Path, tmp_path: Path, na
     run = tmp_path / "run"
     run.mkdir()
     (run / name).write_text("precious")
-    with pytest.raises(TrainingError, match=rf"run: a run here would overwrite {name}: choose"):
+    with pytest.raises(
+        TrainingError, match=rf"run: a run here would overwrite {name}: run names another"
+    ):
         train(recipe(data), data=data, run=run)
     assert [path.name for path in run.iterdir()] == [name]
     assert (run / name).read_text() == "precious"

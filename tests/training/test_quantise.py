@@ -134,7 +134,7 @@ def test_what_cannot_be_quantised(
         to_int8(model_file, images, target, scale=3)
     with pytest.raises(UsageError, match=r"name ends in \.onnx"):
         to_int8(model_file, images, tmp_path / "new.bin")
-    with pytest.raises(OutputError, match="exists already; --force replaces it"):
+    with pytest.raises(OutputError, match="exists already: force=True replaces it"):
         to_int8(model_file, images, quantised[0])
     small = tmp_path / "small"
     small.mkdir()
@@ -151,7 +151,7 @@ def test_what_cannot_be_quantised(
 def test_a_result_too_far_from_float32_is_not_written(
     model_file: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("upres.training.quantise.TOLERANCE", 1e-6)
+    monkeypatch.setattr("upres.training.quantise.INT8_TOLERANCE", 1e-6)
     with pytest.raises(TrainingError, match=r"in int8 it would differ by .* was not written"):
         to_int8(model_file, images, tmp_path / "new.onnx")
     assert os.listdir(tmp_path) == []

@@ -82,7 +82,7 @@ def test_what_cannot_be_stored_in_float16(
     target = tmp_path / "new.onnx"
     with pytest.raises(ModelError, match="is int8 already"):
         to_half(quantised[0], target)
-    with pytest.raises(OutputError, match="exists already; --force replaces it"):
+    with pytest.raises(OutputError, match="exists already: force=True replaces it"):
         to_half(model_file)
     graph = onnx.load(model_file)
     for tensor in graph.graph.initializer:
@@ -181,7 +181,7 @@ def test_what_is_called_how(model_file: Path, random_network: Plain, tmp_path: P
 def test_what_cannot_be_self_ensembled(ensembled: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"better-x2.onnx: is self-ensembled already"):
         to_self_ensemble(ensembled, tmp_path / "new.onnx")
-    with pytest.raises(OutputError, match="exists already; --force replaces it"):
+    with pytest.raises(OutputError, match="exists already: force=True replaces it"):
         to_self_ensemble(ensembled, ensembled)
     with pytest.raises(ModelError, match="enlarges 2 times, not 3 times"):
         to_self_ensemble(ensembled, tmp_path / "new.onnx", scale=3)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 
-def export(source: Path, target: Path, *, scale: int | None = None) -> ModelCard:
+def convert(source: Path, target: Path, *, scale: int | None = None) -> ModelCard:
     """Turn a community checkpoint into a model file with a card; return the card.
 
     Nothing in ``source`` is executed: it is read as tensors alone. Its architecture is

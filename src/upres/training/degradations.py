@@ -20,7 +20,7 @@ DegradationName = Literal["bicubic", "jpeg", "photo"]
 """What makes low-resolution pictures: the field's filter, the same and then JPEG compression, or
 all that befalls pictures on their way to the web."""
 
-# The strengths of ``photo``: for pictures as the web has them, not for wrecks.
+# The strengths of ``web_degraded``: for pictures as the web has them, not for wrecks.
 BLUR_PROBABILITY = 0.5
 BLUR_SIGMA = (0.2, 2.0)
 """In low-resolution pixels, along each axis of the kernel."""
@@ -39,7 +39,7 @@ LAST_JPEG_PROBABILITY = 0.8
 JPEG_QUALITY = (30, 95)
 
 
-def photo(
+def web_degraded(
     high: Tensor, scale: int, generator: torch.Generator, *, part: int = 0, parts: int = 1
 ) -> Tensor:
     """Low-resolution pictures as the web has them, of ``high`` (N x 3 x H x W in [0, 1]).
@@ -96,7 +96,7 @@ def compressed(low: Tensor, generator: torch.Generator, *, part: int = 0, parts:
     """``low`` (N x 3 x H x W in [0, 1]) as they come back from JPEG files.
 
     The quality is drawn for each picture, and chroma's resolution once a batch. Chance and
-    ``parts`` are as for ``photo``.
+    ``parts`` are as for ``web_degraded``.
     """
     dice = _Dice(generator, len(low), part, parts)
     host = random.Random(generator.get_state().numpy().tobytes())

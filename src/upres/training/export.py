@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from upres.card import CARD_KEY, ModelCard
-from upres.errors import ModelError, OutputError, RecipeError, TrainingError, UsageError
+from upres.errors import ModelError, OutputError, RecipeError, Remedy, TrainingError, UsageError
 from upres.files import replacing
 from upres.models import read_model
 from upres.training import community
@@ -23,7 +23,7 @@ from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, recipe_from
 from upres.training.graph import onnx_graph, write_checked
 from upres.training.half import restore_from_half
-from upres.training.networks import Network, NetworkConfig, build, deployed, parameter_count
+from upres.training.networks import Network, NetworkConfig, build, deployed, trainable_parameters
 from upres.training.sources import PairedSource
 
 
@@ -40,7 +40,7 @@ def make_card(
         halo=network.halo,
         network=structure.pop("name"),
         network_parameters=structure,
-        parameter_count=parameter_count(deployed(network)),
+        parameter_count=trainable_parameters(deployed(network)),
         multiple_of=network.multiple_of,
         degradation="unknown" if given else recipe.data.degradation,
         data=recipe.data.licence,
@@ -199,7 +199,7 @@ def to_onnx(
     target = target or source.with_suffix(".onnx")
     check_target(target, force)
     if not _is_own(source):
-        return target, community.export(source, target, scale=scale)
+        return target, community.convert(source, target, scale=scale)
     network, card = load_network(source)
     if scale not in (None, card.scale):
         raise ModelError(f"{source}: this network enlarges {card.scale} times, not {scale} times")
@@ -212,7 +212,7 @@ def check_target(target: Path, force: bool) -> None:
     if target.suffix.lower() != ".onnx":
         raise UsageError(f"{target}: a model file's name ends in .onnx")
     if target.exists() and not force:
-        raise OutputError(f"{target}: exists already; --force replaces it")
+        raise OutputError(f"{target}: exists already", Remedy("force", "replaces it", True))
 
 
 def _is_own(path: Path) -> bool:

@@ -18,7 +18,7 @@ from upres.errors import TrainingError
 from upres.files import replacing
 from upres.models import read_model
 
-TOLERANCE = 1e-4
+EXPORT_TOLERANCE = 1e-4
 """Largest difference allowed between torch and the engine, of values in [0, 1]: a
 fortieth of an 8-bit grey level."""
 
@@ -55,7 +55,7 @@ def write_checked(graph: onnx.ModelProto, card: ModelCard, network: nn.Module, p
     """Write a model file; return how far the engine is from ``network``, run by torch.
 
     The file is checked before it gets its name: the engine must give what torch gives,
-    to ``TOLERANCE``. Raises ``TrainingError`` if it does not.
+    to ``EXPORT_TOLERANCE``. Raises ``TrainingError`` if it does not.
     """
     write_card(graph, card)
     onnx.checker.check_model(graph)
@@ -67,10 +67,10 @@ def write_checked(graph: onnx.ModelProto, card: ModelCard, network: nn.Module, p
         onnx.save(graph, temporary)
         engine = compile_window(read_model(temporary), *x.shape[2:])
         difference = float(np.abs(expected - engine(x.numpy())).max())
-        if not difference <= TOLERANCE:  # nor if it is no number
+        if not difference <= EXPORT_TOLERANCE:  # nor if it is no number
             raise TrainingError(
                 f"{path}: the engine differs from torch by {difference:.2g}, more than "
-                f"{TOLERANCE:g}; the model was not written"
+                f"{EXPORT_TOLERANCE:g}; the model was not written"
             )
     return difference
 

@@ -43,7 +43,7 @@ def to_half(
     """
     target = target or source.with_suffix(".onnx")
     check_target(target, force)
-    with in_float32(source, scale) as model:
+    with as_float32_model(source, scale) as model:
         graph = onnx.load(model.path)
         restore_from_half(graph.graph)
         store_in_half(graph.graph)
@@ -117,7 +117,7 @@ def as_model(source: Path, scale: int | None) -> Iterator[Model]:
 
 
 @contextlib.contextmanager
-def in_float32(source: Path, scale: int | None) -> Iterator[Model]:
+def as_float32_model(source: Path, scale: int | None) -> Iterator[Model]:
     """``as_model``, which must be in float32."""
     with as_model(source, scale) as model:
         if model.card.precision != "fp32":
