@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from upres.formats.image.opening import read_rgb8
 from upres.raster.resize import bicubic
 from upres.training import degradations
-from upres.training.degradations import compressed, gaussian_blur, web_degraded
+from upres.training.degradations import Strengths, compressed, gaussian_blur, web_degraded
 from upres.training.jpeg import jpeg
 
 
@@ -141,19 +142,19 @@ def test_photo_takes_its_toll_but_leaves_the_picture(picture: NDArray[np.uint8])
     assert max(scores) > 32
 
 
-@pytest.fixture
-def only_noise(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("BLUR_PROBABILITY", "JPEG_PROBABILITY", "LAST_JPEG_PROBABILITY"):
-        monkeypatch.setattr(degradations, name, 0.0)
-    monkeypatch.setattr(degradations, "RESIZE_FACTOR", 1.0)
-    monkeypatch.setattr(degradations, "NOISE_PROBABILITY", 1.0)
-    return monkeypatch
+NOISE_ALONE = Strengths(
+    blur_probability=0.0,
+    jpeg_probability=0.0,
+    last_jpeg_probability=0.0,
+    resize_factor=1.0,
+    noise_probability=1.0,
+)
 
 
 @pytest.mark.parametrize("level", [0.2, 0.7])
-def test_noise_is_as_strong_as_it_says(level: float, only_noise: pytest.MonkeyPatch) -> None:
-    only_noise.setattr(degradations, "NOISE_SIGMA", (10 / 255, 10 / 255))
-    error = web_degraded(torch.full((16, 3, 64, 64), level), 1, seeded(1)) - level
+def test_noise_is_as_strong_as_it_says(level: float) -> None:
+    ten = replace(NOISE_ALONE, noise_sigma=(10 / 255, 10 / 255))
+    error = web_degraded(torch.full((16, 3, 64, 64), level), 1, seeded(1), strengths=ten) - level
     # Gaussian noise of 10 levels, Poisson noise of 10 levels at white, rounding of 1/12.
     expected = math.sqrt(10**2 * (1 + level) + 1 / 12)
     assert float(error.std() * 255) == pytest.approx(expected, rel=0.02)
@@ -161,9 +162,9 @@ def test_noise_is_as_strong_as_it_says(level: float, only_noise: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_noise_is_coloured_or_grey(share: float, only_noise: pytest.MonkeyPatch) -> None:
-    only_noise.setattr(degradations, "GREY_SHARE", share)
-    low = web_degraded(torch.full((8, 3, 64, 64), 0.5), 1, seeded(2))
+def test_noise_is_coloured_or_grey(share: float) -> None:
+    strengths = replace(NOISE_ALONE, grey_share=share)
+    low = web_degraded(torch.full((8, 3, 64, 64), 0.5), 1, seeded(2), strengths=strengths)
     red, green, _ = low.unbind(1)
     correlation = np.corrcoef(red.flatten(), green.flatten())[0, 1]
     assert correlation == pytest.approx(share, abs=0.03)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -149,12 +150,15 @@ def test_what_cannot_be_quantised(
 
 
 def test_a_result_too_far_from_float32_is_not_written(
-    model_file: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model_file: Path,
+    images: Path,
+    scaled: Callable[[Path, float, Path], Path],
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("upres.training.quantise.INT8_TOLERANCE", 1e-6)
+    large = scaled(model_file, 10, tmp_path / "large.onnx")
     with pytest.raises(TrainingError, match=r"in int8 it would differ by .* was not written"):
-        to_int8(model_file, images, tmp_path / "new.onnx")
-    assert os.listdir(tmp_path) == []
+        to_int8(large, images, tmp_path / "new.onnx")
+    assert os.listdir(tmp_path) == ["large.onnx"]
 
 
 def test_a_model_of_float16_weights_is_quantised_like_any(

@@ -85,7 +85,10 @@ def train(
     state = TrainingState()
     if resume:
         state = load_checkpoint(run / "last.pt", recipe, network, average, optimisers)
-    teacher = Teacher(recipe.teacher, base, recipe.scale, device) if recipe.teacher else None
+    teacher = None
+    if recipe.teacher:
+        fast = fast_in_bfloat16(device)
+        teacher = Teacher(recipe.teacher, base, recipe.scale, device, bfloat16=fast)
     folder = runs.Folder(run, writes=fabric.is_global_zero)
     if teacher and teacher.whole:
         folder.say(f"{teacher.path} labels the training pictures, if no cache has its labels")
