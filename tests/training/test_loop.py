@@ -189,7 +189,9 @@ def test_two_processes_train_as_one(data: Path, tmp_path: Path, whole: Path) -> 
     np.testing.assert_allclose(two, one, rtol=2e-3 * coarser)
 
 
-def test_progressive_patches_photo_and_a_teacher_resume_exactly(data: Path, tmp_path: Path) -> None:
+def test_progressive_patches_photo_and_a_teacher_resume_exactly(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher = tmp_path / "teacher"
     train(recipe(data), data=data, run=teacher)
     changes = [
@@ -206,22 +208,15 @@ def test_progressive_patches_photo_and_a_teacher_resume_exactly(data: Path, tmp_
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(recipe(data, *changes), data=data, run=whole)
     # A run of 60 steps that ends after 20 is one that was stopped there.
-    step = "upres.training.loop.Meter.report"
-    with pytest.MonkeyPatch.context() as patch:
+    original = torch.save
 
-        def stop(*_: object) -> None:
+    def save(content: dict[str, Any], *arguments: Any) -> None:
+        if content["progress"]["step"] == 40:
             raise KeyboardInterrupt
+        original(content, *arguments)
 
-        original = train.__globals__["Meter"].report
-        calls: list[int] = []
-
-        def report(self: Any, progress: Any) -> None:
-            original(self, progress)
-            calls.append(progress.step)
-            if progress.step == 40:
-                stop()
-
-        patch.setattr(step, report)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", save)
         with pytest.raises(KeyboardInterrupt):
             train(recipe(data, *changes), data=data, run=parts)
     assert read_checkpoint(parts / "last.pt")["progress"]["step"] == 20
