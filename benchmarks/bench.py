@@ -35,12 +35,12 @@ from measuring import (
     write_picture,
 )
 from upres.card import Model
+from upres.engine.complexity import graph_multiply_adds, multiply_adds_at
 from upres.engine.openvino import OpenVINO, compile_settings
 from upres.engine.openvino_graphs import core, import_openvino
 from upres.engine.wrappers import compile_window
 from upres.enlarging import tiles
 from upres.errors import ModelError, TrainingError
-from upres.evaluation.complexity import graph_multiply_adds, multiply_adds_at
 from upres.formats.image.vips import read_rgb8
 from upres.models import DEFAULT_MODEL, INT8, computed_in, open_model, shipped_models
 from upres.raster.resize import bicubic
@@ -122,7 +122,7 @@ def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hash
     card = model.card
     noise = rng.random((1, card.channels, height, width), np.float32)
     # Where the engine is slow at a width, upres cuts it, and its halo counts as lost.
-    grid = tiles.plan(
+    grid = tiles.cut_grid(
         height,
         width,
         halo=card.halo or 0,

@@ -21,7 +21,7 @@ from measuring import LEAST_SECONDS, Item, machine, measure, ratios, spread, tab
 from upres.training.config import Recipe, recipe_from
 from upres.training.data import Patches, load_pairs
 from upres.training.loop import make_step
-from upres.training.networks import build, multiply_adds
+from upres.training.networks import build, network_multiply_adds
 
 BATCH, PATCH, FEATURES = 4, 64, 64
 
@@ -60,7 +60,7 @@ def training_step(recipe: Recipe) -> tuple[Callable[[], object], float]:
     optimiser = torch.optim.Adam(network.parameters())
     fabric = Fabric(accelerator="cpu", devices=1)
     step = make_step(recipe, fabric, network, average, [optimiser], None)
-    gflop = 6e-9 * multiply_adds(network, PATCH, PATCH) * BATCH
+    gflop = 6e-9 * network_multiply_adds(network, PATCH, PATCH) * BATCH
     return lambda: step(0, *patches.sample(0, patch=PATCH, batch=BATCH)), gflop
 
 

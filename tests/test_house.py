@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,6 +106,74 @@ def test_there_are_no_circles_within_rooms_either() -> None:
         done |= free
 
 
+# Names that two modules share, although they mean different things: none may be added.
+ALIKE = {
+    "Network": "the protocol's, of an open model file; training's, of torch",
+}
+
+
+def public_names(path: Path) -> Iterator[str]:
+    """What a file defines at its top level, other than by importing it."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names = [node.target.id]
+        else:
+            continue
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def test_a_name_means_one_thing() -> None:
+    owners: dict[str, list[str]] = {}
+    for path in modules():
+        for name in public_names(path):
+            owners.setdefault(name, []).append(name_of(path))
+    alike = {}
+    for name, places in owners.items():
+        # A command is called as the function that it calls.
+        below = [place for place in places if level(place) < level("upres.cli")]
+        # Formats have verbs in common, as they do the same, and are called by module: exif.fitting.
+        verbs = name.islower() and all(place.startswith("upres.formats.") for place in below)
+        if len(below) > 1 and not verbs:
+            alike[name] = places
+    assert {name: places for name, places in alike.items() if name not in ALIKE} == {}
+    assert ALIKE.keys() <= alike.keys(), "these no longer need to be allowed"
+
+
+# How a library must not speak: it has keywords, and the command alone knows its flags.
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+# Of git, and of a page's style.
+OTHER_PROGRAMS = {
+    "upres.training.run": {"--always", "--dirty", "--abbrev", "--match"},
+    "upres.evaluation.plots": {"--ink", "--line"},
+}
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """Strings, docstrings included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_no_module_below_the_command_speaks_of_flags() -> None:
+    found = {}
+    for path in modules():
+        own = name_of(path)
+        if level(own) >= level("upres.cli"):
+            continue
+        flags = {
+            flag
+            for text in texts(ast.parse(path.read_text("utf-8")))
+            for flag in FLAG.findall(text)
+        }
+        found[own] = flags - OTHER_PROGRAMS.get(own, set())
+    assert {own: flags for own, flags in found.items() if flags} == {}
+
+
 def test_the_command_imports_the_heavy_layers_inside_functions_only() -> None:
     tree = ast.parse((PACKAGE / "cli" / "main.py").read_text("utf-8"))
     assert imported_rooms(tree) & HEAVY, "else this test sees nothing"
@@ -136,14 +205,19 @@ def test_modules_are_short_enough_to_read() -> None:
 def test_exported_names() -> None:
     assert upres.__all__ == [
         "__version__",
+        "ExistsError",
         "InputError",
+        "MissingExtraError",
         "Model",
         "ModelCard",
         "ModelError",
         "OutputError",
+        "Remedy",
         "UpresError",
+        "UsageError",
         "enlarge",
-        "load_model",
+        "enlarge_file",
+        "open_model",
     ]
     for name in upres.__all__:
         assert getattr(upres, name) is not None

@@ -9,9 +9,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from upres.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
 
 CARD_KEY = "upres"
 """The entry of the ONNX file's metadata that holds the card, as JSON."""
@@ -29,6 +32,15 @@ def check_card(values: dict[str, Any]) -> None:
     for key, (test, wanted) in _RULES.items():
         if key in values and not test(values[key]):
             raise ValueError(f"{key} must be {wanted}, not {values[key]!r:.60}")
+
+
+def write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
+    """Set the card in an ONNX model's metadata; other entries stay as they are."""
+    for entry in proto.metadata_props:
+        if entry.key == CARD_KEY:
+            entry.value = card.to_json()
+            return
+    proto.metadata_props.add(key=CARD_KEY, value=card.to_json())
 
 
 def is_whole(value: Any, least: int, most: float = math.inf) -> bool:

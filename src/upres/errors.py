@@ -114,12 +114,12 @@ class MissingExtraError(UpresError):
 
     code = "missing_extra"
 
-    def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs more packages: pip install 'upres[{extra}]'")
+    def __init__(self, feature: str, extra: str, *remedies: Remedy) -> None:
+        super().__init__(f"{feature} needs more packages: pip install 'upres[{extra}]'", *remedies)
         self.feature, self.extra = feature, extra
 
-    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
-        return type(self), (self.feature, self.extra)
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str | Remedy, ...]]:
+        return type(self), (self.feature, self.extra, *self.remedies)
 
 
 class UsageError(UpresError):
@@ -131,11 +131,11 @@ class UsageError(UpresError):
 
 
 @contextmanager
-def needs_extra(feature: str, extra: str) -> Iterator[None]:
+def needs_extra(feature: str, extra: str, *remedies: Remedy) -> Iterator[None]:
     """Around imports: raise ``MissingExtraError`` if a package of ``extra`` is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("upres"):
             raise
-        raise MissingExtraError(feature, extra) from None
+        raise MissingExtraError(feature, extra, *remedies) from None

@@ -43,7 +43,7 @@ def test_windows_stay_within_the_area_where_the_halo_lets_them(
     height: int, width: int, halo: int, multiple: int, max_pixels: int, units: tuple[int, int]
 ) -> None:
     height, width = height * multiple, width * multiple
-    grid = tiles.plan(
+    grid = tiles.cut_grid(
         height, width, halo=halo, max_pixels=max_pixels, multiple=multiple, units=units
     )
     area = grid.window[0] * grid.window[1]
@@ -57,7 +57,7 @@ def test_windows_stay_within_the_area_where_the_halo_lets_them(
 def test_large_windows_cost_what_the_design_says() -> None:
     # A radius of 34 in a window of 512 keeps 444 of it: 1.33 times the work at its best;
     # the design's table says 1.28 for windows of which some lie at the border.
-    grid = tiles.plan(4440, 4440, halo=34, max_pixels=512 * 512)
+    grid = tiles.cut_grid(4440, 4440, halo=34, max_pixels=512 * 512)
     work = len(grid.rows) * len(grid.columns) * grid.window[0] * grid.window[1]
     assert work / 4440**2 < 1.30
 
@@ -68,7 +68,7 @@ def test_large_windows_cost_what_the_design_says() -> None:
 def test_a_large_halo_costs_about_four_times_the_work_at_most(
     halo: int, side: int, max_height: int | None
 ) -> None:
-    grid = tiles.plan(side, side, halo=halo, max_pixels=100_000, max_height=max_height)
+    grid = tiles.cut_grid(side, side, halo=halo, max_pixels=100_000, max_height=max_height)
     work = len(grid.rows) * len(grid.columns) * grid.window[0] * grid.window[1]
     assert work / side**2 < 4.2
     assert grid.window[0] * grid.window[1] <= max(100_000, (4 * halo) ** 2)
@@ -82,7 +82,7 @@ def test_a_large_halo_costs_about_four_times_the_work_at_most(
 def test_widths_that_are_slow_are_cut_where_that_is_less_work(
     width: int, windows: list[int]
 ) -> None:
-    grid = tiles.plan(240, width, halo=34, max_pixels=512 * 512, units=(1, 16))
+    grid = tiles.cut_grid(240, width, halo=34, max_pixels=512 * 512, units=(1, 16))
     assert [span.stop - span.start for span in grid.columns] == windows
     assert len(grid.rows) == 1
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import upres
-from upres.card import CARD_KEY, Model, ModelCard, SetScore
+from upres.card import CARD_KEY, Model, ModelCard, SetScore, write_card
 from upres.cli.main import main
 from upres.errors import InputError, MissingExtraError, ModelError, OutputError, UsageError
 from upres.evaluation.benchmark import (
@@ -32,7 +32,7 @@ from upres.evaluation.benchmark import (
     evaluate,
 )
 from upres.evaluation.datasets import Pair, find_pairs, read_pair
-from upres.evaluation.record import record_scores, write_card
+from upres.evaluation.record import record_scores
 from upres.evaluation.tables import table, write_csv, write_json
 from upres.models import read_model
 from upres.raster.metrics import PROTOCOL
@@ -580,16 +580,6 @@ def test_enlarges_with_the_model_itself(onnx_path: Path, tmp_path: Path) -> None
     assert row.means.psnr == pytest.approx(expected.means.psnr)
     assert row.seconds is not None
     assert row.seconds > 0
-
-
-def test_write_card_replaces_the_card_and_nothing_else(onnx_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
-    proto = onnx.load(onnx_path)
-    write_card(proto, ModelCard(name="other", scale=2, halo=5))
-    entries = [(entry.key, entry.value) for entry in proto.metadata_props]
-    assert sorted(key for key, _ in entries) == sorted(["author", CARD_KEY])
-    assert dict(entries)["author"] == "someone"
-    assert ModelCard.from_json(dict(entries)[CARD_KEY]).name == "other"
 
 
 def test_recorded_scores_come_back(onnx_path: Path, flats: Path) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from upres.errors import InputError, MissingExtraError, ModelError, OutputError, UsageError
 from upres.evaluation import outputs
-from upres.evaluation.comparison import cautions, differences, result, table
+from upres.evaluation.comparison import cautions, comparison_table, differences, result
 from upres.evaluation.comparison_page import panels
 from upres.evaluation.runs import read_runs
 
@@ -218,7 +218,7 @@ def test_the_table_on_a_narrow_terminal(tmp_path: Path, write_run: WriteRun) -> 
     folders = [write_run(tmp_path / "a"), write_run(tmp_path / "b", log=HEADER)]
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(table(read_runs(folders)))
+        console.print(comparison_table(read_runs(folders)))
     lines = [line.split() for line in capture.get().splitlines()]
     assert ["a", "finished", "31.250", "400", "31.250", "0.01000", "400", "38", "11", "-", "-"] in (
         lines

@@ -17,12 +17,12 @@ import pytest
 import pyvips
 from numpy.typing import NDArray
 
-from upres.card import Model, ModelCard
+from upres.card import Model, ModelCard, write_card
 from upres.errors import InputError, UsageError
 from upres.evaluation.benchmark import Evaluation, evaluate
 from upres.evaluation.compression import Jpeg, through_jpeg
 from upres.evaluation.datasets import find_pairs, read_pair
-from upres.evaluation.record import record_scores, write_card
+from upres.evaluation.record import record_scores
 from upres.evaluation.report import write_report
 from upres.models import read_model
 from upres.raster.metrics import PROTOCOL, score
@@ -253,14 +253,14 @@ def test_the_command(sets: list[Path], model_file: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--jpeg", "30-"], ["--jpeg 30-", "30-90"]),
-        (["--jpeg", "high"], ["--jpeg high", "30-90"]),
-        (["--jpeg", "-5"], ["--jpeg -5", "30-90"]),
+        (["--jpeg", "30-"], [": 30-: ", "--jpeg takes", "30-90"]),
+        (["--jpeg", "high"], [": high: ", "--jpeg takes", "30-90"]),
+        (["--jpeg", "-5"], [": -5: ", "--jpeg takes", "30-90"]),
         (["--jpeg", "90-30"], ["1 to 100", "90-30"]),
         (["--jpeg", "0-50"], ["1 to 100", "0-50"]),
         (["--jpeg", "101"], ["1 to 100", "101"]),
-        (["--seed", "1"], ["--seed", "--jpeg"]),
-        (["--jpeg", "60", "--seed", "1"], ["--seed", "--jpeg 60"]),
+        (["--seed", "1"], ["seed 1: ", "--jpeg gives"]),
+        (["--jpeg", "60", "--seed", "1"], ["seed 1: ", "60 is none", "--jpeg takes a range"]),
     ],
 )
 def test_wrong_options_are_one_line(

@@ -11,6 +11,8 @@ from upres.cli.main import _export_checkpoint
 from upres.enlarging.api import enlarge
 from upres.errors import MissingExtraError, ModelError, UsageError
 from upres.evaluation.models import load_models, tell_apart
+from upres.models import read_model
+from upres.training.export import load_network, save_weights
 
 
 def never(source: Path, target: Path) -> None:
@@ -58,17 +60,11 @@ def test_a_model_given_twice(model_file: Path) -> None:
         load_models([str(model_file), str(other_way)], to_onnx=never)
 
 
-def test_the_command_exports_with_the_training_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[tuple[Path, Path]] = []
-
-    def to_onnx(source: Path, target: Path) -> None:
-        calls.append((source, target))
-
-    monkeypatch.setattr("upres.training.export.to_onnx", to_onnx, raising=False)
-    _export_checkpoint(tmp_path / "a.pt", tmp_path / "a.onnx")
-    assert calls == [(tmp_path / "a.pt", tmp_path / "a.onnx")]
+def test_the_command_exports_with_the_training_part(tmp_path: Path, model_file: Path) -> None:
+    network, card = load_network(model_file)
+    save_weights(network, card, tmp_path / "a.safetensors")
+    _export_checkpoint(tmp_path / "a.safetensors", tmp_path / "a.onnx")
+    assert read_model(tmp_path / "a.onnx").card == card
 
 
 def test_a_checkpoint_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvips
 from numpy.typing import NDArray
 
 from running import upres
 from upres.card import Model
 from upres.errors import InputError, MissingExtraError, OutputError, UsageError
 from upres.evaluation import outputs, pictures, plots
-from upres.evaluation.benchmark import Enlarger, Evaluation, ImageResult, MethodResult, SetResult
+from upres.evaluation.benchmark import (
+    Enlarger,
+    Evaluation,
+    ImageResult,
+    MethodResult,
+    SetResult,
+    evaluate,
+)
 from upres.evaluation.report import check_shown, write_report
 from upres.evaluation.tables import file_stem, short_number
 from upres.formats.image.vips import read_rgb8
@@ -338,7 +346,7 @@ def test_without_the_reports_packages(
     for name in ("report", "pages", "plots", "pictures"):
         monkeypatch.delitem(sys.modules, f"upres.evaluation.{name}", raising=False)
         monkeypatch.delattr(f"upres.evaluation.{name}", raising=False)
-    with pytest.raises(MissingExtraError, match=r"--no-report.*upres\[eval\]"):
+    with pytest.raises(MissingExtraError, match=r"upres\[eval\]': report=False does without"):
         outputs.evaluate_into(tmp_path / "out", models[:1], [picture_set])
     assert not (tmp_path / "out").exists()
     _, written = outputs.evaluate_into(tmp_path / "out", models[:1], [picture_set], report=False)
@@ -346,7 +354,7 @@ def test_without_the_reports_packages(
 
 
 def test_pictures_for_no_report(models: list[Model], picture_set: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--no-report"):
+    with pytest.raises(UsageError, match=r"a: to be shown, .* report=True makes one"):
         outputs.evaluate_into(tmp_path, models, [picture_set], show=["a"], report=False)
 
 
@@ -374,14 +382,14 @@ def test_scores_are_not_recorded_in_a_checkpoint(tmp_path: Path, picture_set: Pa
 
 
 def test_a_large_picture_is_said_to_be_shown_with_loss(
-    evaluation: Evaluation,
-    models: list[Model],
-    by_name: Enlarger,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    models: list[Model], by_name: Enlarger, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pictures, "LOSSLESS_PIXELS", 70 * 70)
-    write_report(evaluation, models, tmp_path / "r.html", show=["a"], enlarge=by_name)
+    side = math.isqrt(pictures.LOSSLESS_PIXELS)
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side + 2, 3), np.uint8)
+    (tmp_path / "set").mkdir()
+    pyvips.Image.new_from_array(pixels).pngsave(str(tmp_path / "set" / "a.png"))
+    evaluation = evaluate(models, [tmp_path / "set"], enlarge=by_name)
+    write_report(evaluation, models, tmp_path / "r.html", enlarge=by_name)
     text = (tmp_path / "r.html").read_text("utf-8")
     assert "data:image/webp" in text
     assert "WebP of quality 92" in text

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from upres.raster.metrics import lr_consistency, luma, mae, mse, psnr, psnr_from_mse, score, ssim
+from upres.raster.metrics import (
+    lr_consistency,
+    mae,
+    mse,
+    psnr,
+    psnr_from_mse,
+    score,
+    ssim,
+    studio_luma,
+)
 from upres.raster.resize import bicubic
 
 
@@ -42,7 +51,7 @@ def pair() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     ],
 )
 def test_luma_is_matlabs(colour: tuple[int, int, int], expected: float) -> None:
-    result = luma(plain(colour))
+    result = studio_luma(plain(colour))
     assert result.shape == (24, 20)
     np.testing.assert_allclose(result, expected, atol=1e-9)
 
@@ -53,7 +62,7 @@ def test_luma_is_matlabs(colour: tuple[int, int, int], expected: float) -> None:
 )
 def test_luma_refuses_what_is_no_8_bit_rgb(image: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match="expected uint8 RGB"):
-        luma(image)
+        studio_luma(image)
 
 
 def test_by_hand() -> None:

@@ -34,7 +34,7 @@ from upres.formats.image.vips import read_rgb8
 from upres.runs import batch
 from upres.runs.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files
 from upres.runs.jobs import Job, space_warning
-from upres.runs.journal import NAME, Journal, Stamp, opened
+from upres.runs.journal import NAME, Journal, SourceStamp, opened
 from upres.signals import stop_on_signals
 
 ASKED = {"scale": 2, "fit": (3, 4)}
@@ -167,7 +167,7 @@ def test_a_large_picture_is_worked_on_alone(
             at_work.remove(source)
 
     monkeypatch.setattr(PhotoEnlargement, "write", work)
-    monkeypatch.setattr(batch, "Stamp", type("Stamp", (), {"of": lambda path: (0, 0)}))
+    monkeypatch.setattr(batch, "SourceStamp", type("SourceStamp", (), {"of": lambda path: (0, 0)}))
     assert enlarge_files(jobs, options, workers=8) == Summary(done=10)
     assert max(map(len, seen)) == 2
     # The first, too: what it loads and compiles, the others share.
@@ -244,7 +244,7 @@ def test_a_file_that_appears_during_the_work_is_not_replaced(
 
     if not links:
         monkeypatch.setattr(os, "link", no_links)
-    monkeypatch.setattr(batch._Run, "_tell", appear)
+    monkeypatch.setattr(batch._Shared, "_tell", appear)
     job = Job(source, target)
     (failure,) = failures(enlarge_files([job], options))
     assert (
@@ -517,7 +517,7 @@ def test_half_a_line_is_cut_off_before_more_is_written(jobs: list[Job], tmp_path
     path.write_bytes(path.read_bytes() + b'{"source": "')
     target.touch()
     with opened(tmp_path, ASKED, resume=True, anew=False) as journal:
-        journal.done(jobs[0].source, Stamp.of(jobs[0].source), target)
+        journal.done(jobs[0].source, SourceStamp.of(jobs[0].source), target)
         journal.commit(at_once=True)
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert [line.get("output") for line in lines] == [None, "p.png"]
@@ -541,7 +541,7 @@ def test_a_line_follows_what_it_says_to_the_disk(
 
     with opened(out, ASKED, resume=False, anew=False) as journal:
         monkeypatch.setattr(os, "fsync", fsync)
-        journal.done(jobs[0].source, Stamp.of(jobs[0].source), target)
+        journal.done(jobs[0].source, SourceStamp.of(jobs[0].source), target)
         journal.commit(at_once=True)
     # A file, then its name and its folder's, then the second line after the header.
     assert synced[0] == (target, 1)
@@ -677,7 +677,7 @@ def test_a_result_that_is_moved_away_is_no_trouble_of_the_journal(
     with opened(out, ASKED, resume=False, anew=False) as journal:
         for job in jobs:
             job.target.write_text("result")
-            journal.done(job.source, Stamp.of(job.source), job.target)
+            journal.done(job.source, SourceStamp.of(job.source), job.target)
         jobs[0].target.unlink()
         shutil.rmtree(out / "sub")
         journal.commit(at_once=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import pyvips
 import torch
@@ -106,3 +107,19 @@ def quantised(
     path, _, difference = to_int8(model_file, images, target)
     assert path == target
     return path, difference
+
+
+@pytest.fixture(scope="session")
+def scaled() -> Callable[[Path, float, Path], Path]:
+    """Writes a model whose weights are so many times as large; returns its path."""
+
+    def write(source: Path, factor: float, target: Path) -> Path:
+        graph = onnx.load(source)
+        for tensor in graph.graph.initializer:
+            if len(tensor.dims) > 1:
+                weights = onnx.numpy_helper.to_array(tensor) * np.float32(factor)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(weights, tensor.name))
+        onnx.save(graph, target)
+        return target
+
+    return write

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from upres.errors import InputError, OutputError
 from upres.raster.resize import bicubic
-from upres.training import cache, degradations, sources
+from upres.training import cache, sources
 from upres.training.data import Pairs, Patches, load_pairs, pair
 from upres.training.degradations import DegradationName
 from upres.training.sources import PairedSource, read_pictures
@@ -117,7 +117,7 @@ def test_pictures_come_from_folders_and_tar_files(data: Path) -> None:
 
 
 def test_sources_appear_in_recipes_as_paths_or_tables() -> None:
-    adapter = TypeAdapter(list[sources.Source])
+    adapter = TypeAdapter(list[sources.DataSource])
     given = ["a.tar", {"hr": PAIRED.hr, "lr": PAIRED.lr}]
     assert adapter.validate_json(json.dumps(given)) == ["a.tar", PAIRED]
     with pytest.raises(ValidationError, match="unexpected"):
@@ -229,26 +229,58 @@ def equal(a: Pairs, b: Pairs) -> bool:
 SOURCES = ["train", PAIRED, "valid.tar"]
 
 
-def refuse(*_: object, **__: object) -> NDArray[np.uint8]:
-    raise AssertionError("decoded again")
+def spoil(path: Path) -> None:
+    """Make a picture unreadable, so that only its content tells."""
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_the_cache_spares_the_decoding(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cache_spares_the_decoding(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
     plain = load_pairs(SOURCES, data, 2)
     assert equal(load_pairs(SOURCES, data, 2, cache=folder), plain)
     (entry,) = folder.iterdir()
     assert sorted(os.listdir(entry)) == ["high.npy", "index.json", "low.npy"]
     assert np.array_equal(np.load(entry / "high.npy"), plain.high)
-    monkeypatch.setattr(sources, "read_rgb8", refuse)
+    for path in (data / "train" / "a.png", data / PAIRED.lr / "0002.png"):
+        spoil(path)
     mapped = cache._read(entry, 2)
     assert mapped is not None
     assert isinstance(mapped.high, np.memmap)
     assert equal(load_pairs(SOURCES, data, 2, cache=folder), plain)
-    with pytest.raises(AssertionError, match="decoded again"):
+    with pytest.raises(InputError, match=r"a.png: not a picture"):
         load_pairs(SOURCES, data, 2, degradation="photo", cache=folder)
+
+
+class Sevens:
+    """Labels every picture with sevens."""
+
+    def __init__(self, path: Path, *, weight: float = 0.5) -> None:
+        self.path, self.weight, self.self_ensemble = path, weight, False
+        self.labelled: list[int] = []
+
+    def label(self, index: int, low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
+        self.labelled.append(index)
+        assert high.shape == (low.shape[0] * 2, low.shape[1] * 2, 3)
+        return np.full_like(high, 7)
+
+
+def test_a_teacher_labels_each_picture_once(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "teacher").touch()
+    teacher, other = (Sevens(tmp_path / "teacher", weight=weight) for weight in (0.5, 0.4))
+
+    def load(teacher: Any) -> Pairs:
+        folder = tmp_path / "cache"
+        return load_pairs(["train"], data, 2, shrink=[0.5], teacher=teacher, cache=folder)
+
+    first = load(teacher)
+    assert teacher.labelled == [0, 1, 2, 3]  # two pictures, each also shrunk
+    assert first.high.unique().tolist() == [7]
+    assert equal(load(teacher), first)
+    assert len(teacher.labelled) == 4
+    load(other)
+    assert other.labelled == [0, 1, 2, 3]
 
 
 def test_a_stale_or_damaged_cache_is_made_anew(data: Path, tmp_path: Path) -> None:
@@ -307,7 +339,7 @@ def test_a_cache_that_cannot_be_written(
             load_pairs(SOURCES, data, 2, cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
     (tmp_path / "file").touch()
-    monkeypatch.setattr(sources, "read_rgb8", refuse)
+    spoil(data / "train" / "a.png")  # it is not read before
     with pytest.raises(OutputError, match="cannot make this folder"):
         load_pairs(SOURCES, data, 2, cache=tmp_path / "file" / "cache")
 
@@ -317,8 +349,9 @@ def test_bad_pictures_leave_no_cache(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"z.png: not a picture"):
         load_pairs(SOURCES, data, 2, cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
-    with pytest.raises(InputError, match=r"none.tar: no such tar file or folder"):
-        load_pairs(["none.tar"], data, 2, cache=tmp_path / "cache")
+    for kept in (tmp_path / "cache", None):
+        with pytest.raises(InputError, match=r"none.tar: no such tar file or .*: data names the"):
+            load_pairs(["none.tar"], data, 2, cache=kept)
 
 
 # Patches
@@ -420,17 +453,16 @@ def test_pictures_smaller_than_a_patch_are_left_out() -> None:
             source.sample(0, patch=21, batch=1)
 
 
-def test_photo_patches_belong_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BLUR", "NOISE", "JPEG", "LAST_JPEG"):
-        monkeypatch.setattr(degradations, f"{name}_PROBABILITY", 0.0)
+def test_photo_patches_belong_together() -> None:
     source = patches(texture(99, 120, 0), degradation="photo")
-    low, high = source.sample(1, patch=9, batch=32)
-    assert low.shape == (32, 3, 9, 9)
-    assert high.shape == (32, 3, 18, 18)
+    pairs = [source.sample(step, patch=9, batch=32) for step in range(4)]
+    assert {low.shape for low, _ in pairs} == {(32, 3, 9, 9)}
+    assert {high.shape for _, high in pairs} == {(32, 3, 18, 18)}
+    low, high = (torch.cat(each) for each in zip(*pairs, strict=True))
     means = torch.nn.functional.avg_pool2d(high, 2)
     error = (low - means).abs().mean()
     for shifts in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-        assert (low - means.roll(shifts, (2, 3))).abs().mean() > 3 * error
+        assert (low - means.roll(shifts, (2, 3))).abs().mean() > 1.25 * error
 
 
 @pytest.mark.parametrize("degradation", ["jpeg", "photo"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from upres.formats.image.vips import read_rgb8
 from upres.raster.resize import bicubic
 from upres.training import degradations
-from upres.training.degradations import compressed, gaussian_blur, photo
+from upres.training.degradations import Strengths, compressed, gaussian_blur, web_degraded
 from upres.training.jpeg import jpeg
 
 
@@ -94,7 +95,7 @@ def test_blur_of_nothing_and_of_borders() -> None:
 def test_photo_s_shape_and_range(scale: int, size: tuple[int, int]) -> None:
     high = torch.rand(3, 3, size[0] * scale, size[1] * scale)
     for seed in range(6):
-        low = photo(high, scale, seeded(seed))
+        low = web_degraded(high, scale, seeded(seed))
         assert low.shape == (3, 3, *size)
         assert low.dtype == torch.float32
         assert low.min() >= 0
@@ -105,27 +106,27 @@ def test_photo_s_shape_and_range(scale: int, size: tuple[int, int]) -> None:
 def test_photo_depends_on_the_generator_alone() -> None:
     high = tensor(texture(48, 48, 0), texture(48, 48, 1))
     generator = seeded(5)
-    first, second = photo(high, 2, generator), photo(high, 2, generator)
-    assert torch.equal(first, photo(high, 2, seeded(5)))
+    first, second = web_degraded(high, 2, generator), web_degraded(high, 2, generator)
+    assert torch.equal(first, web_degraded(high, 2, seeded(5)))
     assert not torch.equal(first, second)
-    assert not torch.equal(first, photo(high, 2, seeded(6)))
+    assert not torch.equal(first, web_degraded(high, 2, seeded(6)))
     with pytest.raises(ValueError, match="47x48 pixels are not a multiple"):
-        photo(high[:, :, :, 1:], 2, generator)
+        web_degraded(high[:, :, :, 1:], 2, generator)
 
 
 def test_photo_of_a_part_is_the_part_of_the_whole() -> None:
     high = tensor(*(texture(32, 32, seed) for seed in range(6)))
     for seed in range(8):
-        whole = photo(high, 2, seeded(seed))
+        whole = web_degraded(high, 2, seeded(seed))
         for part in range(3):
-            got = photo(high[part::3], 2, seeded(seed), part=part, parts=3)
+            got = web_degraded(high[part::3], 2, seeded(seed), part=part, parts=3)
             assert torch.equal(got, whole[part::3])
 
 
 def test_photo_keeps_the_brightness() -> None:
     for level in (0.25, 0.5, 0.75):
         high = torch.full((16, 3, 32, 32), level)
-        means = [photo(high, 2, seeded(seed)).mean() for seed in range(10)]
+        means = [web_degraded(high, 2, seeded(seed)).mean() for seed in range(10)]
         assert float(torch.stack(means).mean()) == pytest.approx(level, abs=1 / 255)
 
 
@@ -133,7 +134,7 @@ def test_photo_takes_its_toll_but_leaves_the_picture(picture: NDArray[np.uint8])
     image = picture[:44, :60]
     high = tensor(*[image] * 8)
     plain = bicubic(image, scale=0.5).transpose(2, 0, 1) / 255
-    lows = torch.cat([photo(high, 2, seeded(seed)) for seed in range(12)])
+    lows = torch.cat([web_degraded(high, 2, seeded(seed)) for seed in range(12)])
     scores = [psnr(low, plain) for low in lows]
     # Photographs of the web have lost 20 to 35 dB; some are nearly as good as new.
     assert 20 < np.mean(scores) < 30
@@ -141,19 +142,19 @@ def test_photo_takes_its_toll_but_leaves_the_picture(picture: NDArray[np.uint8])
     assert max(scores) > 32
 
 
-@pytest.fixture
-def only_noise(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("BLUR_PROBABILITY", "JPEG_PROBABILITY", "LAST_JPEG_PROBABILITY"):
-        monkeypatch.setattr(degradations, name, 0.0)
-    monkeypatch.setattr(degradations, "RESIZE_FACTOR", 1.0)
-    monkeypatch.setattr(degradations, "NOISE_PROBABILITY", 1.0)
-    return monkeypatch
+NOISE_ALONE = Strengths(
+    blur_probability=0.0,
+    jpeg_probability=0.0,
+    last_jpeg_probability=0.0,
+    resize_factor=1.0,
+    noise_probability=1.0,
+)
 
 
 @pytest.mark.parametrize("level", [0.2, 0.7])
-def test_noise_is_as_strong_as_it_says(level: float, only_noise: pytest.MonkeyPatch) -> None:
-    only_noise.setattr(degradations, "NOISE_SIGMA", (10 / 255, 10 / 255))
-    error = photo(torch.full((16, 3, 64, 64), level), 1, seeded(1)) - level
+def test_noise_is_as_strong_as_it_says(level: float) -> None:
+    ten = replace(NOISE_ALONE, noise_sigma=(10 / 255, 10 / 255))
+    error = web_degraded(torch.full((16, 3, 64, 64), level), 1, seeded(1), strengths=ten) - level
     # Gaussian noise of 10 levels, Poisson noise of 10 levels at white, rounding of 1/12.
     expected = math.sqrt(10**2 * (1 + level) + 1 / 12)
     assert float(error.std() * 255) == pytest.approx(expected, rel=0.02)
@@ -161,9 +162,9 @@ def test_noise_is_as_strong_as_it_says(level: float, only_noise: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_noise_is_coloured_or_grey(share: float, only_noise: pytest.MonkeyPatch) -> None:
-    only_noise.setattr(degradations, "GREY_SHARE", share)
-    low = photo(torch.full((8, 3, 64, 64), 0.5), 1, seeded(2))
+def test_noise_is_coloured_or_grey(share: float) -> None:
+    strengths = replace(NOISE_ALONE, grey_share=share)
+    low = web_degraded(torch.full((8, 3, 64, 64), 0.5), 1, seeded(2), strengths=strengths)
     red, green, _ = low.unbind(1)
     correlation = np.corrcoef(red.flatten(), green.flatten())[0, 1]
     assert correlation == pytest.approx(share, abs=0.03)

@@ -17,7 +17,7 @@ from upres.cli.main import app
 from upres.engine.openvino import compile_window
 from upres.errors import ModelError, OutputError, TrainingError, UsageError
 from upres.models import read_model
-from upres.training.checkpoint import Progress, save_checkpoint
+from upres.training.checkpoint import TrainingState, save_checkpoint
 from upres.training.config import Recipe, recipe_from
 from upres.training.export import (
     export_onnx,
@@ -26,7 +26,8 @@ from upres.training.export import (
     save_weights,
     to_onnx,
 )
-from upres.training.networks import Network, Plain, build, deployed, parameter_count
+from upres.training.graph import onnx_graph, write_checked
+from upres.training.networks import Network, Plain, build, deployed, trainable_parameters
 from upres.training.sources import PairedSource
 
 ROOT = Path(__file__).parents[2]
@@ -119,7 +120,7 @@ def test_cards_say_what_the_network_is(exported: Path, name: str) -> None:
     written = read_model(exported / f"{name}.onnx").card
     assert (written.network, written.network_parameters) == (name, NETWORKS[name])
     assert (written.halo is None) == (name == "rcan")
-    assert written.parameter_count == parameter_count(deployed(network(name)))
+    assert written.parameter_count == trainable_parameters(deployed(network(name)))
     assert (written.recipe, written.commit, written.degradation) == ("tiny.toml", "abc", "bicubic")
 
 
@@ -147,21 +148,21 @@ def test_export_gives_what_torch_gives(
     assert os.listdir(tmp_path) == ["again.onnx"]
 
 
-@pytest.mark.parametrize("value", [0.0, np.nan])
+@pytest.mark.parametrize("factor", [1.001, np.nan])
 def test_export_refuses_what_the_engine_computes_differently(
-    random_network: Plain,
-    tmp_path: Path,
-    model_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    value: float,
+    random_network: Plain, tmp_path: Path, model_file: Path, factor: float
 ) -> None:
-    def wrong(*_: object) -> object:
-        return lambda window: np.full((1, 3, 74, 58), value, np.float32)
+    class Other(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = random_network(x) * factor
+            return output
 
-    monkeypatch.setattr("upres.training.export.compile_window", wrong)
+    graph = onnx_graph(random_network.eval(), channels=3, multiple_of=1)
+    its_card = read_model(model_file).card
     with pytest.raises(TrainingError, match="engine differs from torch"):
-        export_onnx(random_network, read_model(model_file).card, tmp_path / "wrong.onnx")
+        write_checked(graph, its_card, Other(), tmp_path / "wrong.onnx")
     assert os.listdir(tmp_path) == []
+    assert write_checked(graph, its_card, random_network, tmp_path / "right.onnx") < 1e-5
 
 
 # Weights, and back
@@ -193,7 +194,7 @@ def test_a_checkpoint_gives_its_averaged_weights(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     average = network("srresnet")
     other = build(recipe("srresnet").network, 2)
-    save_checkpoint(path, recipe("srresnet"), Progress(), other, average, [])
+    save_checkpoint(path, recipe("srresnet"), TrainingState(), other, average, [])
     loaded, its_card = load_network(path)
     assert its_card == replace(card("srresnet"), recipe=None, commit=None)
     expected = average.state_dict()
@@ -225,7 +226,7 @@ def test_files_that_give_no_network(exported: Path, tmp_path: Path) -> None:
     assert "recipe that this upres cannot read" in complaint(path)
     torch.save({"recipe": {"name": torch.ones(1)}, "average": {}, "progress": {}}, path)
     assert "recipe that this upres cannot read" in complaint(path)
-    save_checkpoint(path, recipe("edsr"), Progress(), network("edsr"), network("rcan"), [])
+    save_checkpoint(path, recipe("edsr"), TrainingState(), network("edsr"), network("rcan"), [])
     assert "weights do not fit" in complaint(path)
 
     path = tmp_path / "other.safetensors"
@@ -258,7 +259,7 @@ def test_exporting_weights_and_checkpoints(exported: Path, tmp_path: Path) -> No
     path, its_card = to_onnx(source, scale=3)
     assert path == tmp_path / "mine.onnx"
     assert read_model(path).card == its_card == card("edsr")
-    with pytest.raises(OutputError, match=r"mine.onnx: exists already; --force replaces it"):
+    with pytest.raises(OutputError, match=r"mine.onnx: exists already: force=True replaces it"):
         to_onnx(source)
     with pytest.raises(ModelError, match=r"enlarges 3 times, not 4 times"):
         to_onnx(source, scale=4, force=True)
@@ -272,7 +273,7 @@ def test_exporting_weights_and_checkpoints(exported: Path, tmp_path: Path) -> No
 def test_the_command_exports_a_checkpoint(tmp_path: Path) -> None:
     trained = network("pooled")
     source, target = tmp_path / "last.pt", tmp_path / "new.onnx"
-    save_checkpoint(source, recipe("pooled"), Progress(), trained, trained, [])
+    save_checkpoint(source, recipe("pooled"), TrainingState(), trained, trained, [])
     # Not in a process of its own, as the exporter's start takes long.
     result = CliRunner().invoke(app, ["export", str(source), "--output", str(target)])
     assert (result.exit_code, result.output) == (0, f"wrote {target}: pooled, x2\n")

@@ -25,16 +25,17 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
+from upres.engine.complexity import multiply_adds
 from upres.errors import InputError, TrainingError
-from upres.evaluation.complexity import multiply_adds
 from upres.models import read_model
 from upres.raster import metrics
 from upres.raster.resize import bicubic
-from upres.training.checkpoint import read_checkpoint
+from upres.training.checkpoint import TrainingState, read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
-from upres.training.data import Patches, pair
+from upres.training.data import load_pairs, pair
 from upres.training.export import load_network
-from upres.training.loop import make_step, train
+from upres.training.loop import make_step, start_fabric, train
+from upres.training.meter import Meter
 from upres.training.networks import EdsrConfig, Network, Plain, PlainConfig, SrresnetConfig, build
 from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import build_optimisers
@@ -94,7 +95,9 @@ def test_training_learns_and_leaves_a_whole_run(
 
 def start_score(image: NDArray[np.uint8]) -> float:
     low = bicubic(image, scale=0.5).repeat(2, 0).repeat(2, 1)
-    return metrics.psnr(metrics.luma(low[2:-2, 2:-2]), metrics.luma(image[2:-2, 2:-2]))
+    return metrics.psnr(
+        metrics.studio_luma(low[2:-2, 2:-2]), metrics.studio_luma(image[2:-2, 2:-2])
+    )
 
 
 def test_validation_goes_by_the_field_s_protocol(random_network: Plain, texture: Texture) -> None:
@@ -155,10 +158,13 @@ def test_a_run_stopped_at_any_moment_resumes_to_the_same_weights(
     assert 0 < step < STEPS
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert f"is saved as of step {step:,}: go on by the same command with --resume" in message
+        assert f"is saved as of step {step:,}: --resume goes on with it" in message
     result = subprocess.run(command(data, stopped), capture_output=True, text=True)
     assert result.returncode == 1
-    assert "holds a run already; go on with --resume" in result.stderr
+    assert (
+        "holds a run already: --resume goes on with it, --output names another folder"
+        in result.stderr
+    )
     subprocess.run(command(data, stopped, "--resume"), check=True, capture_output=True)
     expected, got = weights_of(uninterrupted(data, whole)), weights_of(stopped)
     assert set(got) == set(expected)
@@ -183,7 +189,9 @@ def test_two_processes_train_as_one(data: Path, tmp_path: Path, whole: Path) -> 
     np.testing.assert_allclose(two, one, rtol=2e-3 * coarser)
 
 
-def test_progressive_patches_photo_and_a_teacher_resume_exactly(data: Path, tmp_path: Path) -> None:
+def test_progressive_patches_photo_and_a_teacher_resume_exactly(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher = tmp_path / "teacher"
     train(recipe(data), data=data, run=teacher)
     changes = [
@@ -200,22 +208,15 @@ def test_progressive_patches_photo_and_a_teacher_resume_exactly(data: Path, tmp_
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(recipe(data, *changes), data=data, run=whole)
     # A run of 60 steps that ends after 20 is one that was stopped there.
-    step = "upres.training.loop.Meter.report"
-    with pytest.MonkeyPatch.context() as patch:
+    original = torch.save
 
-        def stop(*_: object) -> None:
+    def save(content: dict[str, Any], *arguments: Any) -> None:
+        if content["progress"]["step"] == 40:
             raise KeyboardInterrupt
+        original(content, *arguments)
 
-        original = train.__globals__["Meter"].report
-        calls: list[int] = []
-
-        def report(self: Any, progress: Any) -> None:
-            original(self, progress)
-            calls.append(progress.step)
-            if progress.step == 40:
-                stop()
-
-        patch.setattr(step, report)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", save)
         with pytest.raises(KeyboardInterrupt):
             train(recipe(data, *changes), data=data, run=parts)
     assert read_checkpoint(parts / "last.pt")["progress"]["step"] == 20
@@ -238,22 +239,29 @@ def test_resuming_needs_the_same_recipe_and_a_checkpoint(data: Path, tmp_path: P
         train(recipe(data), data=data, run=run, resume=True)
 
 
-def test_batches_without_a_finite_loss_are_skipped_and_counted(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from upres.training import loop
-
-    original = loop.Patches.sample
-
-    def sample(self: Any, step: int, **sizes: int) -> Any:
-        low, high = original(self, step, **sizes)
-        return (low, high * float("nan")) if step % 10 == 3 else (low, high)
-
-    monkeypatch.setattr(loop.Patches, "sample", sample)
-    train(recipe(data), data=data, run=tmp_path / "run")
-    assert log_of(tmp_path / "run")[-1]["skipped"] == "4"
-    assert "4 batches skipped" in (tmp_path / "run" / "log.txt").read_text()
-    assert all(w.isfinite().all() for w in weights_of(tmp_path / "run").values())
+def test_batches_without_a_finite_loss_are_skipped_and_counted(data: Path, tmp_path: Path) -> None:
+    given = recipe(data)
+    fabric = start_fabric()
+    network = build(given.network, given.scale)
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimisers = build_optimisers(network, given.optimiser)
+    folder = Folder(tmp_path, writes=True)
+    folder.begin(given, 0, None)
+    meter, state = Meter(given, fabric, network, folder), TrainingState()
+    take_step = make_step(given, fabric, network, average, optimisers, None)
+    for state.step in range(1, 41):
+        high = torch.rand(2, 3, 16, 16)
+        if state.step % 10 == 3:
+            high *= float("nan")
+        meter.count(8, 2, *take_step(state.step - 1, torch.rand(2, 3, 8, 8), high))
+    meter.stop(state)
+    meter.psnr = 30.0  # so that it says something
+    meter.report(state)
+    folder.close()
+    assert log_of(tmp_path)[-1]["skipped"] == "4"
+    assert "4 batches skipped" in (tmp_path / "log.txt").read_text()
+    for each in (network, average):
+        assert all(w.isfinite().all() for w in each.state_dict().values())
 
 
 def test_a_loss_that_explodes_stops_with_a_message_that_helps(
@@ -265,7 +273,7 @@ def test_a_loss_that_explodes_stops_with_a_message_that_helps(
     with pytest.raises(TrainingError, match=message) as caught:
         train(wild, data=data, run=Path("run"))
     assert "--resume" not in str(caught.value)
-    advised = re.search(r"--set (start_from=\S+last\.pt)", str(caught.value))
+    advised = re.search(r"(start_from=\S+last\.pt)", str(caught.value))
     assert advised
     still = [f"optimiser.{rate}=1e-12" for rate in ("learning_rate", "final_learning_rate")]
     given = recipe(data, advised[1], "seed=1", "optimiser.steps=1", *still)
@@ -297,7 +305,9 @@ def test_a_folder_that_cannot_hold_the_run_is_found_before_training(
         train(recipe(data), data=data, run=tmp_path / "file" / "run")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9, 8, 1_000_000))
-    with pytest.raises(TrainingError, match=r"needs \d+ MB there, and 1 MB are free"):
+    with pytest.raises(
+        TrainingError, match=r"needs \d+ MB there, and 1 MB are free: run names another"
+    ):
         train(recipe(data), data=data, run=tmp_path / "run")
 
 
@@ -308,7 +318,9 @@ def test_what_is_left_of_a_run_is_not_overwritten(data: Path, tmp_path: Path, na
     run = tmp_path / "run"
     run.mkdir()
     (run / name).write_text("precious")
-    with pytest.raises(TrainingError, match=rf"run: a run here would overwrite {name}: choose"):
+    with pytest.raises(
+        TrainingError, match=rf"run: a run here would overwrite {name}: run names another"
+    ):
         train(recipe(data), data=data, run=run)
     assert [path.name for path in run.iterdir()] == [name]
     assert (run / name).read_text() == "precious"
@@ -540,13 +552,12 @@ def test_starting_from_the_mean_of_several(tmp_path: Path, data: Path) -> None:
 
 
 @pytest.fixture
-def teacher(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Teacher]:
+def teacher(model_file: Path) -> Callable[..., Teacher]:
     """Makes a teacher of ``random_network``; in float32, where equal is equal."""
-    monkeypatch.setattr("upres.training.transfer.fast_in_bfloat16", lambda _: False)
 
     def make(scale: int = 2, **options: Any) -> Teacher:
         config = TeacherConfig(model=model_file.name, **options)
-        return Teacher(config, model_file.parent, scale, torch.device("cpu"))
+        return Teacher(config, model_file.parent, scale, torch.device("cpu"), bfloat16=False)
 
     return make
 
@@ -600,45 +611,27 @@ def test_a_teacher_of_whole_pictures_labels_each_turned_another_way(
         assert not any(np.array_equal(label, each) for each in labels)
 
 
-def test_a_teacher_of_whole_pictures_takes_their_place(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    teacher = tmp_path / "teacher"
-    train(recipe(data), data=data, run=teacher)
-    calls: list[int] = []
-    seen: list[Tensor] = []
-    label, sample = Teacher.label, Patches.sample
-
-    def counted(self: Teacher, index: int, *pictures: Any) -> NDArray[np.uint8]:
-        calls.append(index)
-        return np.full_like(label(self, index, *pictures), 7)
-
-    def looked_at(self: Patches, *arguments: Any, **options: Any) -> tuple[Tensor, Tensor]:
-        patches = sample(self, *arguments, **options)
-        seen.append(patches[1])
-        return patches
-
-    def never(self: Teacher, low: Tensor) -> Tensor:
-        raise AssertionError("it has done its work before")
-
-    monkeypatch.setattr(Teacher, "label", counted)
-    monkeypatch.setattr(Teacher, "__call__", never)
-    monkeypatch.setattr(Patches, "sample", looked_at)
-    changes = [
-        f"teacher={{model='{teacher}/tiny-x2.safetensors', whole=true}}",
-        "data.degradation=jpeg",
-        "data.shrink=[0.5]",
-        "optimiser.steps=2",
-    ]
-    cache = tmp_path / "cache"
-    train(recipe(data, *changes), data=data, run=tmp_path / "one", cache=cache)
-    assert calls == [0, 1, 2, 3]  # two pictures, each also shrunk
-    assert all(torch.equal(high, torch.full_like(high, 7 / 255)) for high in seen)
-    train(recipe(data, *changes), data=data, run=tmp_path / "two", cache=cache)
-    assert len(calls) == 4
-    assert len(seen) == 4
-    train(recipe(data, *changes, "teacher.weight=0.4"), data=data, run=tmp_path / "3", cache=cache)
-    assert len(calls) == 8
+def test_a_teacher_of_whole_pictures_takes_their_place(data: Path, tmp_path: Path) -> None:
+    train(recipe(data, "optimiser.steps=4"), data=data, run=tmp_path / "teacher")
+    model = tmp_path / "teacher" / "tiny-x2.safetensors"
+    taught = recipe(data, f"teacher={{model='{model}', whole=true, weight=0.5}}")
+    train(taught, data=data, run=tmp_path / "taught")
+    # The same from pairs whose high resolution is the labels, with no teacher at all.
+    config = TeacherConfig(model=str(model), whole=True, weight=0.5)
+    cpu = torch.device("cpu")
+    teacher = Teacher(config, Path(), 2, cpu, bfloat16=fast_in_bfloat16(cpu))
+    for index, (low, high) in enumerate(load_pairs(["train"], data, 2)):
+        pixels = [x.permute(1, 2, 0).numpy() for x in (low, high)]
+        label = teacher.label(index, *pixels)
+        assert not np.array_equal(label, pixels[1])
+        for name, image in (("low", pixels[0]), ("high", label)):
+            (data / name).mkdir(exist_ok=True)
+            path = str(data / name / f"{index}.png")
+            pyvips.Image.new_from_array(np.ascontiguousarray(image)).pngsave(path)
+    given = recipe(data, "data.train=[{hr='high', lr='low'}]")
+    train(given, data=data, run=tmp_path / "given")
+    for name, weight in weights_of(tmp_path / "given").items():
+        assert torch.equal(weight, weights_of(tmp_path / "taught")[name]), name
 
 
 def test_orientations_come_back() -> None:

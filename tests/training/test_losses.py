@@ -30,7 +30,10 @@ def test_losses_by_hand(name: LossName, expected: float) -> None:
 def test_luma_is_what_psnr_is_taken_of() -> None:
     random = np.random.default_rng(0)
     a, b = random.integers(0, 256, (2, 2, 5, 6, 3), np.uint8)
-    errors = [metrics.luma(x).astype(float) - metrics.luma(y) for x, y in zip(a, b, strict=True)]
+    errors = [
+        metrics.studio_luma(x).astype(float) - metrics.studio_luma(y)
+        for x, y in zip(a, b, strict=True)
+    ]
     ours = [torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255 for x in (a, b)]
     # MATLAB's luma has 219 steps from black to white.
     expected = np.abs(errors).mean() / 219

@@ -20,9 +20,9 @@ from upres.training.networks import (
     SrresnetConfig,
     build,
     deployed,
-    multiply_adds,
     multiply_adds_for_output,
-    parameter_count,
+    network_multiply_adds,
+    trainable_parameters,
 )
 from upres.training.networks.plain import BranchedConv2d
 
@@ -172,27 +172,31 @@ def test_counts_equal_the_published(
 ) -> None:
     with torch.device("meta"):
         network = build(config, 2)
-    assert float(f"{parameter_count(network):.3g}") == parameters
-    assert multiply_adds(network, 360, 640) == pytest.approx(operations, rel=2e-4)
+    assert float(f"{trainable_parameters(network):.3g}") == parameters
+    assert network_multiply_adds(network, 360, 640) == pytest.approx(operations, rel=2e-4)
 
 
 def test_counts_by_hand() -> None:
     plain = Plain(scale=2, features=8, blocks=2)
     weights = 27 * 8 + 4 * 72 * 8 + 72 * 12
-    assert parameter_count(plain) == weights + 8 + 4 * 8 + 12
+    assert trainable_parameters(plain) == weights + 8 + 4 * 8 + 12
     repeating = 3 * 12
-    assert multiply_adds(plain, 10, 20) == 200 * (weights + repeating)
+    assert network_multiply_adds(plain, 10, 20) == 200 * (weights + repeating)
     branched = Plain(scale=2, features=8, blocks=2, branches=True)
-    assert multiply_adds(branched, 10, 20) == multiply_adds(plain, 10, 20)
-    assert parameter_count(branched) > parameter_count(plain) == parameter_count(deployed(branched))
+    assert network_multiply_adds(branched, 10, 20) == network_multiply_adds(plain, 10, 20)
+    assert (
+        trainable_parameters(branched)
+        > trainable_parameters(plain)
+        == trainable_parameters(deployed(branched))
+    )
     closing = Plain(scale=2, features=8, blocks=2, closing=True)
-    assert parameter_count(closing) == parameter_count(plain) + 9 * 8 * 8 + 8
+    assert trainable_parameters(closing) == trainable_parameters(plain) + 9 * 8 * 8 + 8
 
     pooled = build(PooledConfig(features=4, blocks=2), 2)
     block1 = [27 * 4 * 64, 36 * 4 * 16, 3 * 4 * 16]  # on 8x8, 4x4 and 4x4 positions
     block2 = [72 * 8 * 16, 72 * 8 * 4, 8 * 8 * 4]
     tail = 9 * 16 * (3 * 8 * 8) * 4
-    assert multiply_adds(pooled, 8, 8) == sum(block1) + sum(block2) + tail
+    assert network_multiply_adds(pooled, 8, 8) == sum(block1) + sum(block2) + tail
     # At x3, 1280x720 are 1600 inputs of 8x8, but no whole number of blocks of 4x4 in a row.
     tail = 9 * 16 * (3 * 12 * 12) * 4
     counted = multiply_adds_for_output(build(PooledConfig(features=4, blocks=2), 3))
@@ -202,7 +206,7 @@ def test_counts_by_hand() -> None:
 def test_counting_leaves_the_network_as_it_is() -> None:
     network = Srresnet(scale=2, features=8, blocks=1)
     before = {name: w.clone() for name, w in network.state_dict().items()}
-    multiply_adds(network, 8, 8)
+    network_multiply_adds(network, 8, 8)
     assert network.training
     assert all(torch.equal(before[name], w) for name, w in network.state_dict().items())
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
+from upres.card import write_card
 from upres.cli.main import app
 from upres.engine.openvino import compile_window
 from upres.errors import InputError, ModelError, OutputError, TrainingError, UsageError
-from upres.evaluation.record import write_card
 from upres.models import computes_bfloat16, int8_is_native, read_model
 from upres.training.export import load_network, save_weights
 from upres.training.networks import Plain
@@ -134,7 +135,7 @@ def test_what_cannot_be_quantised(
         to_int8(model_file, images, target, scale=3)
     with pytest.raises(UsageError, match=r"name ends in \.onnx"):
         to_int8(model_file, images, tmp_path / "new.bin")
-    with pytest.raises(OutputError, match="exists already; --force replaces it"):
+    with pytest.raises(OutputError, match="exists already: force=True replaces it"):
         to_int8(model_file, images, quantised[0])
     small = tmp_path / "small"
     small.mkdir()
@@ -149,12 +150,15 @@ def test_what_cannot_be_quantised(
 
 
 def test_a_result_too_far_from_float32_is_not_written(
-    model_file: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model_file: Path,
+    images: Path,
+    scaled: Callable[[Path, float, Path], Path],
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("upres.training.quantise.TOLERANCE", 1e-6)
+    large = scaled(model_file, 10, tmp_path / "large.onnx")
     with pytest.raises(TrainingError, match=r"in int8 it would differ by .* was not written"):
-        to_int8(model_file, images, tmp_path / "new.onnx")
-    assert os.listdir(tmp_path) == []
+        to_int8(large, images, tmp_path / "new.onnx")
+    assert os.listdir(tmp_path) == ["large.onnx"]
 
 
 def test_a_model_of_float16_weights_is_quantised_like_any(

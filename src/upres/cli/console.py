@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FLAGS: dict[tuple[str, object], str] = {
     ("existing", "replace"): "--force",
     ("existing", "skip"): "--skip-existing",
+    ("overrides", None): "--set",
+    ("report", False): "--no-report",
+    ("run", None): "--output",
 }
 """Flags that are not called as the option of a remedy is, by option and value."""
 

@@ -203,12 +203,12 @@ def compare(
     """Compare training runs: recipes, curves and results."""
     from rich.console import Console
 
-    from upres.evaluation.comparison import cautions, table
+    from upres.evaluation.comparison import cautions, comparison_table
     from upres.evaluation.outputs import compare_into
 
     loaded, written = compare_into(output, runs)
     console = Console()
-    console.print(table(loaded))
+    console.print(comparison_table(loaded))
     for line in (*cautions(loaded), *(f"wrote {path}" for path in written)):
         console.print(line, highlight=False, soft_wrap=True)
 

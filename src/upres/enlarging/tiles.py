@@ -60,7 +60,7 @@ def cut(
     return tuple(spans)
 
 
-def plan(
+def cut_grid(
     height: int,
     width: int,
     *,

@@ -58,7 +58,7 @@ def enlarge_windows(
     # Global statistics need the whole picture, at whatever cost of memory.
     whole = card.halo is None
     row_bytes = 4 * padded[1] * len(info.varying)
-    grid = tiles.plan(
+    grid = tiles.cut_grid(
         *padded,
         halo=sum(step.reach for step in steps),
         max_pixels=math.prod(padded) if whole else window_pixels or limits.window_pixels,

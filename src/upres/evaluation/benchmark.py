@@ -3,8 +3,8 @@
 One warning for whoever compares with published tables. Set14's ``bridge`` is a grey
 picture. The early papers, which the customary bicubic, SRCNN, FSRCNN and VDSR rows come
 from, compared its grey levels; EDSR's and RCAN's evaluation code compares its luma as an
-RGB picture, as ``upres.raster.metrics.luma`` does. Luma spans 219 levels where grey spans 255,
-so that gives ``20 log10(255 / 219) / 14 = 0.09`` dB more on Set14, for every method.
+RGB picture, as ``upres.raster.metrics.studio_luma`` does. Luma spans 219 levels where grey
+spans 255, so that gives ``20 log10(255 / 219) / 14 = 0.09`` dB more on Set14, for every method.
 Hence Set14 is reported both ways.
 """
 
@@ -21,8 +21,8 @@ from pathlib import Path
 
 from upres import __version__
 from upres.card import Model
+from upres.engine.complexity import multiply_adds, parameter_count
 from upres.errors import UsageError
-from upres.evaluation.complexity import multiply_adds, parameter_count
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair, set_name
 from upres.evaluation.models import tell_apart

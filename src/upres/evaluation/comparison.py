@@ -11,13 +11,13 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from upres.evaluation.runs import SMOOTHING, Run
+from upres.evaluation.runs import SMOOTHING, TrainingRun
 from upres.evaluation.tables import short_number
 from upres.files import replacing
 
 MISSING = "(not there)"
 
-CSV_COLUMNS = (
+COMPARISON_COLUMNS = (
     *("run", "folder", "state", "best_psnr", "best_step", "last_psnr", "loss", "steps"),
     *("planned_steps", "seconds", "seconds_estimated", "it_per_s", "parameters", "multiply_adds"),
 )
@@ -34,7 +34,7 @@ def by_key(values: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     return {key: [each.get(key, MISSING) for each in values] for key in keys}
 
 
-def cautions(runs: Sequence[Run]) -> list[str]:
+def cautions(runs: Sequence[TrainingRun]) -> list[str]:
     """What a reader must know before comparing the runs' figures, a sentence each."""
     found = []
     recipes = differences([run.recipe for run in runs if run.recipe])
@@ -68,8 +68,8 @@ def cautions(runs: Sequence[Run]) -> list[str]:
     return found
 
 
-def result(run: Run) -> dict[str, Any]:
-    """The run's row of the final table, by the names of ``CSV_COLUMNS``; None for nothing."""
+def result(run: TrainingRun) -> dict[str, Any]:
+    """The run's row of the table, by the names of ``COMPARISON_COLUMNS``; None for nothing."""
     best, validations = run.best, run.validations
     return {
         "run": run.label,
@@ -108,7 +108,7 @@ COLUMNS: tuple[tuple[str, str, str, Callable[[Any], str]], ...] = (
 )
 
 
-def table(runs: Sequence[Run]) -> Table:
+def comparison_table(runs: Sequence[TrainingRun]) -> Table:
     """The final table, for the terminal."""
     shown = Table(box=box.SIMPLE_HEAD, padding=0)
     shown.add_column("run", min_width=5, overflow="fold")
@@ -134,10 +134,10 @@ def sortable(value: Any) -> Any:
     return "" if value is None or value != value else value
 
 
-def write_csv(runs: Sequence[Run], path: Path) -> None:
+def write_comparison_csv(runs: Sequence[TrainingRun], path: Path) -> None:
     """Write the final table; what there is not is empty. Raises ``OutputError``."""
     content = io.StringIO()
-    writer = csv.DictWriter(content, CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(content, COMPARISON_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(result(run) for run in runs)
     with replacing(path) as temporary:

@@ -20,11 +20,11 @@ from upres.evaluation.comparison import (
     sortable,
 )
 from upres.evaluation.pages import write_page
-from upres.evaluation.runs import SMOOTHING, Run
+from upres.evaluation.runs import SMOOTHING, TrainingRun
 from upres.files import replacing
 
 
-def panels(runs: Sequence[Run]) -> list[plots.Panel]:
+def panels(runs: Sequence[TrainingRun]) -> list[plots.Panel]:
     """Validation PSNR against steps and seconds, and loss against steps, where there are."""
     by_step, by_second, losses = [], [], []
     for number, run in enumerate(runs):
@@ -44,14 +44,14 @@ def panels(runs: Sequence[Run]) -> list[plots.Panel]:
     return [panel for panel in found if panel.curves]
 
 
-def write_curves(runs: Sequence[Run], path: Path) -> None:
+def write_curves(runs: Sequence[TrainingRun], path: Path) -> None:
     """Write the panels side by side as one SVG. Raises ``OutputError``."""
     svg = plots.curves(panels(runs), name="curves")
     with replacing(path) as temporary:
         temporary.write_text(svg, encoding="utf-8")
 
 
-def write_comparison(runs: Sequence[Run], path: Path) -> None:
+def write_comparison(runs: Sequence[TrainingRun], path: Path) -> None:
     """Write the comparison as one self-contained HTML page. Raises ``OutputError``."""
     rows = [result(run) for run in runs]
     figures = [
@@ -86,7 +86,7 @@ def write_comparison(runs: Sequence[Run], path: Path) -> None:
     )
 
 
-def _differing(runs: Sequence[Run], values: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def _differing(runs: Sequence[TrainingRun], values: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """What the template needs of the differences; a run without any values has no column."""
     known = [number for number, each in enumerate(values) if each]
     return {

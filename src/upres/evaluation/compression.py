@@ -11,7 +11,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from upres.errors import UsageError
+from upres.errors import Remedy, UsageError
 from upres.formats.image.vips import read_rgb8
 
 
@@ -59,20 +59,29 @@ class Jpeg:
 
 
 def jpeg_of_options(jpeg: str | None, seed: int | None) -> Jpeg | None:
-    """What the command's ``--jpeg``, such as ``60`` or ``30-90``, and ``--seed`` say.
+    """Qualities as text, such as ``60`` or ``30-90``, and the seed that draws from a range.
 
-    Raises ``UsageError`` if they do not say it.
+    None without qualities. Raises ``UsageError`` if they are none, or leave nothing to draw.
     """
     if jpeg is None:
         if seed is not None:
-            raise UsageError("--seed draws qualities for --jpeg, which is not given")
+            raise UsageError(
+                f"seed {seed}: draws qualities of JPEG files, and there are none to draw from",
+                Remedy("jpeg", "gives a range, such as 30-90"),
+            )
         return None
     match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", jpeg)
     if match is None:
-        raise UsageError(f"--jpeg {jpeg}: give a quality, such as 60, or a range, such as 30-90")
+        raise UsageError(
+            f"{jpeg}: no quality of JPEG files",
+            Remedy("jpeg", "takes one, such as 60, or a range, such as 30-90"),
+        )
     low = int(match[1])
     if match[2] is None and seed is not None:
-        raise UsageError(f"--seed draws from a range, such as 30-90, and --jpeg {jpeg} is none")
+        raise UsageError(
+            f"seed {seed}: draws from a range of qualities, and {jpeg} is none",
+            Remedy("jpeg", "takes a range, such as 30-90"),
+        )
     return Jpeg(low, int(match[2] or low), seed or 0)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from upres.card import Model
-from upres.errors import UsageError, needs_extra
+from upres.errors import Remedy, UsageError, needs_extra
 from upres.evaluation import benchmark, tables
 from upres.evaluation.compression import Jpeg
-from upres.evaluation.runs import Run, read_runs
+from upres.evaluation.runs import TrainingRun, read_runs
 from upres.files import make_folder
 
 
@@ -35,12 +35,15 @@ def evaluate_into(
     written.
     """
     if report:
-        with needs_extra("the report (--no-report does without)", "eval"):
+        with needs_extra("the report", "eval", Remedy("report", "does without", False)):
             from upres.evaluation.report import check_shown, write_report
 
         check_shown(show, sets, models[0].card.scale)
     elif show:
-        raise UsageError("--show is for the report, which --no-report leaves out")
+        raise UsageError(
+            f"{show[0]}: to be shown, but there is no report to show it in",
+            Remedy("report", "makes one", True),
+        )
     make_folder(folder)
     evaluation = benchmark.evaluate(models, sets, sources=sources, jpeg=jpeg, progress=progress)
     stem = tables.file_stem([model.card.name for model in models], evaluation.scale)
@@ -53,7 +56,7 @@ def evaluate_into(
     return evaluation, [html, json, csv]
 
 
-def compare_into(folder: Path, runs: Sequence[Path]) -> tuple[list[Run], list[Path]]:
+def compare_into(folder: Path, runs: Sequence[Path]) -> tuple[list[TrainingRun], list[Path]]:
     """Compare training runs and write the page, the table as CSV and the curves as SVG.
 
     Raises as ``read_runs`` does; ``MissingExtraError`` if packages are missing,
@@ -61,11 +64,13 @@ def compare_into(folder: Path, runs: Sequence[Path]) -> tuple[list[Run], list[Pa
     """
     with needs_extra("upres compare", "eval"):
         from upres.evaluation.comparison_page import write_comparison, write_curves
-    from upres.evaluation.comparison import write_csv
+    from upres.evaluation.comparison import write_comparison_csv
 
     loaded = read_runs(runs)
     make_folder(folder)
     written = [folder / name for name in ("compare.html", "compare.csv", "curves.svg")]
-    for path, write in zip(written, (write_comparison, write_csv, write_curves), strict=True):
+    for path, write in zip(
+        written, (write_comparison, write_comparison_csv, write_curves), strict=True
+    ):
         write(loaded, path)
     return loaded, written

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from upres.evaluation.benchmark import SetResult
 from upres.evaluation.datasets import Rgb8
-from upres.raster.metrics import luma, psnr
+from upres.raster.metrics import psnr, studio_luma
 
 Errors = NDArray[np.float64]
 
@@ -99,8 +99,8 @@ def show(
     ``estimates`` are label, picture and PSNR of bicubic and of each model, all uint8 RGB
     of the size of ``hr``; ``border`` pixels a side do not count when regions are chosen.
     """
-    truth = luma(hr)
-    errors = [np.abs(luma(image) - truth) for _, image, _ in estimates]
+    truth = studio_luma(hr)
+    errors = [np.abs(studio_luma(image) - truth) for _, image, _ in estimates]
     peak = max(1, math.ceil(max(float(np.percentile(error, 99.5)) for error in errors)))
     versions = [
         Version(label, data_uri(image), value, data_uri(_coloured(error, peak)))
@@ -112,7 +112,7 @@ def show(
     for why, top, left in regions(errors, side, border=border):
         window = np.s_[top : top + side, left : left + side]
         tiles = [
-            Tile(label, data_uri(image[window]), psnr(luma(image[window]), truth[window]))
+            Tile(label, data_uri(image[window]), psnr(studio_luma(image[window]), truth[window]))
             for label, image, _ in estimates
         ]
         tiles.append(Tile("ground truth", data_uri(hr[window]), None))

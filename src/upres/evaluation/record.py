@@ -7,22 +7,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upres.card import CARD_KEY, ModelCard, SetScore
+from upres.card import CARD_KEY, ModelCard, SetScore, write_card
 from upres.errors import InputError, MissingExtraError, ModelError
 from upres.evaluation.benchmark import Evaluation
 from upres.files import replacing
 
 if TYPE_CHECKING:
     import onnx
-
-
-def write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
-    """Set the card in an ONNX model's metadata; other entries stay as they are."""
-    for entry in proto.metadata_props:
-        if entry.key == CARD_KEY:
-            entry.value = card.to_json()
-            return
-    proto.metadata_props.add(key=CARD_KEY, value=card.to_json())
 
 
 def record_scores(model_path: Path, evaluation: Evaluation) -> None:

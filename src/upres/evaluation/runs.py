@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from upres.engine.complexity import multiply_adds, parameter_count
 from upres.errors import InputError, UsageError
-from upres.evaluation.complexity import multiply_adds, parameter_count
 from upres.evaluation.models import tell_apart
 from upres.models import read_model
 
@@ -35,7 +35,7 @@ class LogRow:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A training run: what it was to be, where it ran, and how it went."""
 
     label: str
@@ -110,7 +110,7 @@ class Run:
         return means
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
+def read_runs(folders: Sequence[Path]) -> list[TrainingRun]:
     """Read runs' folders; runs of one name are told apart by their labels.
 
     Raises ``InputError`` if a folder holds no run or a file in it cannot be read,
@@ -124,7 +124,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     return [_read_run(folder, label) for folder, label in zip(folders, labels, strict=True)]
 
 
-def _read_run(folder: Path, label: str) -> Run:
+def _read_run(folder: Path, label: str) -> TrainingRun:
     recipe_path, log_path = folder / "recipe.toml", folder / "log.csv"
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a training run")
@@ -134,7 +134,7 @@ def _read_run(folder: Path, label: str) -> Run:
     log, estimated = _read_log(log_path)
     model = _model(folder, recipe)
     loaded = None if model is None else read_model(model)
-    return Run(
+    return TrainingRun(
         label=label,
         folder=folder,
         recipe=recipe,

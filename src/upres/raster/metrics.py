@@ -36,8 +36,8 @@ class Scores:
     """Mean absolute difference, in grey levels."""
 
 
-def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Y of BT.601, 16 to 235, unrounded, of a uint8 RGB image (height x width x 3).
+def studio_luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Y of BT.601 in the studio range, 16 to 235, unrounded, of uint8 RGB (height x width x 3).
 
     Source: ITU-R BT.601; the coefficients are those of MATLAB's ``rgb2ycbcr``.
     """
@@ -114,9 +114,9 @@ def score(
     if border < 0 or min(height, width) <= 2 * border:
         raise ValueError(f"a border of {border} leaves nothing of {width}x{height} pixels")
     inner = np.s_[border : height - border, border : width - border]
-    x, y = luma(estimate[inner]), luma(reference[inner])
+    x, y = studio_luma(estimate[inner]), studio_luma(reference[inner])
     if as_grey:
-        x, y = ((luma - 16) * (255 / 219) for luma in (x, y))
+        x, y = ((each - 16) * (255 / 219) for each in (x, y))
     difference = mse(x, y)
     return Scores(psnr_from_mse(difference), ssim(x, y), difference, mae(x, y))
 
@@ -143,7 +143,7 @@ def lr_consistency(estimate: NDArray[np.uint8], lr: NDArray[np.uint8]) -> float:
         raise ValueError(f"a border of 1 leaves nothing of {width}x{height} pixels")
     shrunk = bicubic(estimate, size=(height, width))
     inner = np.s_[1:-1, 1:-1]
-    return psnr(luma(shrunk[inner]), luma(lr[inner]))
+    return psnr(studio_luma(shrunk[inner]), studio_luma(lr[inner]))
 
 
 def _check_same_shape(a: NDArray[Any], b: NDArray[Any]) -> None:

@@ -16,10 +16,10 @@ from typing import Literal
 
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
-from upres.errors import ExistsError, InputError, OutputError, UpresError
+from upres.errors import ExistsError, InputError, OutputError, Remedy, UpresError
 from upres.files import PROCESS, make_folder, remove_leftovers
 from upres.runs.jobs import Job
-from upres.runs.journal import Journal, Stamp
+from upres.runs.journal import Journal, SourceStamp
 
 PIXELS_AT_ONCE = 4_000_000
 """Output pixels that are worked on at once: small pictures overlap, a large one runs alone."""
@@ -36,7 +36,7 @@ UNEXPECTED = "an error that upres did not expect, please report it"
 LONGEST_NAME = 255
 """Bytes that common file systems allow for a name."""
 
-Done = tuple[Stamp, str]
+Done = tuple[SourceStamp, str]
 """Of a picture that is enlarged: its source's stamp, and why by which model."""
 
 Existing = Literal["refuse", "skip", "replace"]
@@ -78,7 +78,7 @@ def enlarge_files(
     ``progress`` is told the part of the whole that is done, ``finished`` each file that is
     written and why by which model, in the order of ``jobs``; both in the thread that calls this.
     """
-    run = _Run(options, existing, journal, stop or threading.Event())
+    shared = _Shared(options, existing, journal, stop or threading.Event())
     # So many that the processors seldom wait for what holds Python's lock.
     workers = workers or min(8, 2 * (os.cpu_count() or 1))
     summary = Summary()
@@ -88,7 +88,7 @@ def enlarge_files(
 
     def tell() -> None:
         if progress:
-            progress((settled + sum(list(run.parts.values()))) / len(jobs))
+            progress((settled + sum(list(shared.parts.values()))) / len(jobs))
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="upres")
     try:
@@ -97,9 +97,9 @@ def enlarge_files(
             # must not be called for the first time by two threads: it may wait for ever.
             while waiting and len(pending) < (2 * workers if summary.done else 1):
                 job = waiting.popleft()
-                pending.append((job, pool.submit(run.enlarge, job)))
+                pending.append((job, pool.submit(shared.enlarge, job)))
             job, future = pending[0]
-            if not _wait(future, run.stop, tell, journal):
+            if not _wait(future, shared.stop, tell, journal):
                 summary.stopped_by = INTERRUPTED
                 break
             pending.popleft()
@@ -111,7 +111,7 @@ def enlarge_files(
     except OutputError as error:  # of the journal
         summary.stopped_by = str(error)
     finally:
-        run.stop.set()
+        shared.stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
     wait([future for _, future in pending], timeout=PATIENCE)
     for job, future in pending:
@@ -135,7 +135,7 @@ class _Stopped(Exception):  # noqa: N818  # it is no error of anyone's
     """Unwinds a thread's work when the run is to stop."""
 
 
-class _Run:
+class _Shared:
     """What the threads of a run share."""
 
     def __init__(
@@ -163,8 +163,10 @@ class _Run:
     def _enlarge(self, job: Job) -> Done | None:
         try:
             if len(os.fsencode(job.target.name)) > LONGEST_NAME:
-                raise OutputError(f"{job.target}: this name is too long: choose one with --output")
-            stamp = Stamp.of(job.source) if job.source.exists() else Stamp(0, 0)
+                raise OutputError(
+                    f"{job.target}: this name is too long", Remedy("output", "names another")
+                )
+            stamp = SourceStamp.of(job.source) if job.source.exists() else SourceStamp(0, 0)
             if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None
             made = self._journal is not None and self._journal.has_made(job.source, job.target)

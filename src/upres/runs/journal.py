@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from upres.errors import OutputError, UsageError
+from upres.errors import OutputError, Remedy, UsageError
 from upres.files import lock_named
 
 NAME = ".upres-journal.jsonl"
@@ -31,7 +31,7 @@ COMMIT_SECONDS = 0.5
 """Lines wait at most about this long for others, as each commit waits for the disk."""
 
 
-class Stamp(NamedTuple):
+class SourceStamp(NamedTuple):
     """What tells whether a file has changed."""
 
     size: int
@@ -39,7 +39,7 @@ class Stamp(NamedTuple):
     """In nanoseconds."""
 
     @classmethod
-    def of(cls, path: Path) -> Stamp:
+    def of(cls, path: Path) -> SourceStamp:
         status = path.stat()
         return cls(status.st_size, status.st_mtime_ns)
 
@@ -64,7 +64,7 @@ class Journal:
         """Whether no picture is done yet."""
         return not self._lines and not self._pending
 
-    def has_done(self, source: Path, stamp: Stamp, target: Path) -> bool:
+    def has_done(self, source: Path, stamp: SourceStamp, target: Path) -> bool:
         """Whether ``target`` was made from ``source`` of this stamp, and is there still."""
         line = self._lines.get(self._key(target))
         if line is None or line["source"] != os.path.abspath(source):
@@ -91,7 +91,7 @@ class Journal:
         except OSError:
             return False
 
-    def done(self, source: Path, stamp: Stamp, target: Path) -> None:
+    def done(self, source: Path, stamp: SourceStamp, target: Path) -> None:
         """Note that ``target`` is made; ``commit`` writes it."""
         self._note(source, target, size=stamp.size, mtime=stamp.mtime, result="done")
 
@@ -169,8 +169,10 @@ def opened(
             raise OutputError(f"{path}: cannot read the journal: {error.strerror}") from None
         if header is not None and not resume and not anew:
             raise OutputError(
-                f"{folder}: a run into this folder was interrupted: --resume goes on with it, "
-                "--force or --skip-existing starts anew"
+                f"{folder}: a run into this folder was interrupted",
+                Remedy("resume", "goes on with it", True),
+                Remedy("existing", "starts anew", "replace"),
+                Remedy("existing", "keeps what is there", "skip"),
             )
         if header is not None and resume:
             if header["asked"] != asked:

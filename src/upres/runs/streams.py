@@ -13,7 +13,7 @@ from pathlib import Path
 from upres.errors import OutputError
 from upres.files import create_locked, lock
 
-PREFIX = "upres-stream-"
+FOLDER_PREFIX = "upres-stream-"
 """Begins the name of such a folder."""
 
 _LOCK = "lock"
@@ -23,11 +23,11 @@ _LOCK = "lock"
 @contextmanager
 def folder() -> Iterator[str]:
     """A folder that is there for a while; those that ended processes left are removed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{_LOCK}"):
+    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*/{_LOCK}"):
         with suppress(OSError), left.open("r+b") as file:
             lock(file.fileno())
             shutil.rmtree(left.parent, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, ignore_cleanup_errors=True) as name:
         try:
             held = create_locked(Path(name, _LOCK))
         except OSError as error:

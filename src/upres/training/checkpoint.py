@@ -17,7 +17,7 @@ from upres.training.config import Recipe, recipe_values
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """How far a run is."""
 
     step: int = 0
@@ -33,7 +33,7 @@ class Progress:
 def save_checkpoint(
     path: Path,
     recipe: Recipe,
-    progress: Progress,
+    state: TrainingState,
     network: nn.Module,
     average: nn.Module,
     optimisers: Sequence[torch.optim.Optimizer],
@@ -44,7 +44,7 @@ def save_checkpoint(
     """
     content = {
         "recipe": recipe_values(recipe),
-        "progress": vars(progress),
+        "progress": vars(state),
         "network": network.state_dict(),
         "average": average.state_dict(),
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
@@ -84,7 +84,7 @@ def load_checkpoint(
     network: nn.Module,
     average: nn.Module,
     optimisers: Sequence[torch.optim.Optimizer],
-) -> Progress:
+) -> TrainingState:
     """Restore what ``save_checkpoint`` wrote, in place; return how far the run was.
 
     Raises ``TrainingError`` if it cannot be read or is of another recipe.
@@ -94,9 +94,9 @@ def load_checkpoint(
         raise TrainingError(f"{path}: this run has another recipe; resume it with its own")
     network.load_state_dict(content["network"])
     average.load_state_dict(content["average"])
-    for optimiser, state in zip(optimisers, content["optimisers"], strict=True):
-        optimiser.load_state_dict(state)
-    return Progress(**content["progress"])
+    for optimiser, its_state in zip(optimisers, content["optimisers"], strict=True):
+        optimiser.load_state_dict(its_state)
+    return TrainingState(**content["progress"])
 
 
 def checkpoint_bytes(network: nn.Module) -> int:

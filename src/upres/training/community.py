@@ -13,13 +13,13 @@ from torch import nn
 from upres.card import ModelCard
 from upres.enlarging.tiles import round_up
 from upres.errors import MissingExtraError, ModelError, TrainingError
-from upres.training.export import onnx_graph, write_checked
+from upres.training.graph import onnx_graph, write_checked
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 
-def export(source: Path, target: Path, *, scale: int | None = None) -> ModelCard:
+def convert(source: Path, target: Path, *, scale: int | None = None) -> ModelCard:
     """Turn a community checkpoint into a model file with a card; return the card.
 
     Nothing in ``source`` is executed: it is read as tensors alone. Its architecture is

@@ -20,13 +20,13 @@ from pydantic import (
     ValidationError,
 )
 
-from upres.errors import RecipeError
+from upres.errors import RecipeError, Remedy
 from upres.training.degradations import DegradationName
 from upres.training.losses import LossName
 from upres.training.mistakes import explain
 from upres.training.networks import NetworkConfig, PlainConfig
 from upres.training.networks.parts import STRICT, PositiveInt
-from upres.training.sources import Source
+from upres.training.sources import DataSource
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 
@@ -48,10 +48,10 @@ class DataConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    train: Annotated[list[Source], Field(min_length=1)]
+    train: Annotated[list[DataSource], Field(min_length=1)]
     """Relative to the data folder. A tar shard or a folder of high-resolution pictures,
     or ``{hr = "folder", lr = "folder"}``, where low-resolution ones are given, too."""
-    valid: Annotated[list[Source], Field(min_length=1)]
+    valid: Annotated[list[DataSource], Field(min_length=1)]
     licence: str
     """What the pictures are and their licence, for the model's card."""
     shrink: list[Annotated[float, Field(gt=0, lt=1)]] = field(default_factory=list)
@@ -242,7 +242,9 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator:
-        raise RecipeError(f"--set {override}: write it as key=value")
+        raise RecipeError(
+            f"{override}: sets no value of the recipe", Remedy("overrides", "takes key=value")
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -251,5 +253,5 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise RecipeError(f"--set {override}: {section} is not a section of the recipe")
+            raise RecipeError(f"{override}: {section} is not a section of the recipe")
     values[last] = value

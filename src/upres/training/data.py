@@ -18,10 +18,10 @@ from torch import Tensor
 from upres.errors import InputError
 from upres.raster.resize import bicubic
 from upres.training.cache import Row, cached, flat
-from upres.training.degradations import DegradationName, compressed, photo
+from upres.training.degradations import DegradationName, compressed, web_degraded
 from upres.training.sources import (
+    DataSource,
     PairedSource,
-    Source,
     in_parallel,
     read_pairs,
     read_pictures,
@@ -57,7 +57,7 @@ def pair(
     high = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     generator = torch.Generator().manual_seed(seed * _SEED_STRIDE + index)
     if degradation == "photo":
-        low = photo(high[None].float() / 255, scale, generator)
+        low = web_degraded(high[None].float() / 255, scale, generator)
     else:
         small = bicubic(image, size=(height // scale, width // scale))
         plain = torch.from_numpy(small).permute(2, 0, 1)
@@ -99,7 +99,7 @@ class Pairs:
 
 
 def load_pairs(
-    sources: Sequence[Source],
+    sources: Sequence[DataSource],
     data_folder: Path,
     scale: int,
     *,
@@ -131,10 +131,11 @@ def load_pairs(
         made = _rows(sources, data_folder, scale, shrink, degradation, seed)
         return made if teacher is None else _labelled(made, teacher)
 
+    # What is missing shows before any is read.
+    files = [path for source in sources for path in source_files(source, data_folder)]
     if cache is None:
         pixels = flat(rows())
     else:
-        files = [path for source in sources for path in source_files(source, data_folder)]
         names = [source if isinstance(source, str) else astuple(source) for source in sources]
         relevant = seed if degradation != "bicubic" else None
         settings: list[Any] = [names, shrink, degradation, relevant]
@@ -150,7 +151,7 @@ def load_pairs(
 
 
 def _rows(
-    sources: Sequence[Source],
+    sources: Sequence[DataSource],
     data_folder: Path,
     scale: int,
     shrink: Sequence[float],
@@ -263,7 +264,7 @@ class Patches:
         places = places[:, part::parts]
         high = self._gather(self.high, self.scale, places, side).div_(255)
         if self.degradation == "photo":
-            low = photo(high, self.scale, self.generator, part=part, parts=parts)
+            low = web_degraded(high, self.scale, self.generator, part=part, parts=parts)
         else:
             low = self._gather(self.low, 1, places, side).div_(255)
             if self.degradation == "bicubic":

@@ -20,33 +20,49 @@ DegradationName = Literal["bicubic", "jpeg", "photo"]
 """What makes low-resolution pictures: the field's filter, the same and then JPEG compression, or
 all that befalls pictures on their way to the web."""
 
-# The strengths of ``photo``: for pictures as the web has them, not for wrecks.
-BLUR_PROBABILITY = 0.5
-BLUR_SIGMA = (0.2, 2.0)
-"""In low-resolution pixels, along each axis of the kernel."""
-ROUND_SHARE = 0.5
-"""Of the blurs, those that are the same in all directions."""
-RESIZE_FACTOR = 0.75
-"""The smallest size on the way, as a share of the low-resolution size."""
-NOISE_PROBABILITY = 0.5
-"""Of Gaussian noise, and again of Poisson noise."""
-NOISE_SIGMA = (1 / 255, 15 / 255)
-"""Of Gaussian noise; and of Poisson noise, where the picture is white."""
-GREY_SHARE = 0.4
-"""Of the noises, those that are the same in red, green and blue."""
-JPEG_PROBABILITY = 0.3
-LAST_JPEG_PROBABILITY = 0.8
-JPEG_QUALITY = (30, 95)
+
+@dataclass(frozen=True)
+class Strengths:
+    """How often and how strongly each stage of ``web_degraded`` acts.
+
+    The defaults are for pictures as the web has them, not for wrecks.
+    """
+
+    blur_probability: float = 0.5
+    blur_sigma: tuple[float, float] = (0.2, 2.0)
+    """In low-resolution pixels, along each axis of the kernel."""
+    round_share: float = 0.5
+    """Of the blurs, those that are the same in all directions."""
+    resize_factor: float = 0.75
+    """The smallest size on the way, as a share of the low-resolution size."""
+    noise_probability: float = 0.5
+    """Of Gaussian noise, and again of Poisson noise."""
+    noise_sigma: tuple[float, float] = (1 / 255, 15 / 255)
+    """Of Gaussian noise; and of Poisson noise, where the picture is white."""
+    grey_share: float = 0.4
+    """Of the noises, those that are the same in red, green and blue."""
+    jpeg_probability: float = 0.3
+    last_jpeg_probability: float = 0.8
+    jpeg_quality: tuple[int, int] = (30, 95)
 
 
-def photo(
-    high: Tensor, scale: int, generator: torch.Generator, *, part: int = 0, parts: int = 1
+WEB = Strengths()
+
+
+def web_degraded(
+    high: Tensor,
+    scale: int,
+    generator: torch.Generator,
+    *,
+    part: int = 0,
+    parts: int = 1,
+    strengths: Strengths = WEB,
 ) -> Tensor:
     """Low-resolution pictures as the web has them, of ``high`` (N x 3 x H x W in [0, 1]).
 
     Blur, a resize, Gaussian noise, Poisson noise and JPEG compression in random order;
-    then the resize to H / scale x W / scale, and usually JPEG again. The constants of this
-    module say how often and how strongly. Strengths differ from picture to picture; the
+    then the resize to H / scale x W / scale, and usually JPEG again. They act
+    as ``strengths`` says. How strongly differs from picture to picture; the
     order, the sizes on the way, the filters and JPEG's chroma are drawn once a batch, so
     that all its pictures go through together. Returns float32 in [0, 1], at whole bytes.
 
@@ -73,22 +89,21 @@ def photo(
     images = high
     for stage in stages:
         if stage == "blur":
-            images = _random_blur(images, dice, images.shape[-1] / final[1])
+            images = _random_blur(images, dice, images.shape[-1] / final[1], strengths)
         elif stage == "resize":
-            factor = math.exp(host.uniform(math.log(RESIZE_FACTOR), math.log(scale)))
+            factor = math.exp(host.uniform(math.log(strengths.resize_factor), math.log(scale)))
             size = (max(1, round(final[0] * factor)), max(1, round(final[1] * factor)))
             images = _resize(images, size, host)
         elif stage == "gaussian":
-            images = images + dice.strength(NOISE_SIGMA, NOISE_PROBABILITY) * dice.noise(images)
+            images = images + _noise(images, dice, strengths)
         elif stage == "poisson":
             # The normal distribution of a count's variance: alike from about ten photons on.
-            deviation = dice.strength(NOISE_SIGMA, NOISE_PROBABILITY) * images.sqrt()
-            images = images + deviation * dice.noise(images)
+            images = images + images.sqrt() * _noise(images, dice, strengths)
         else:
-            images = _random_jpeg(images, dice, JPEG_PROBABILITY, host)
+            images = _random_jpeg(images, dice, strengths.jpeg_probability, host, strengths)
         images = images.clamp(0, 1)
     images = _resize(images, final, host).clamp(0, 1)
-    images = _random_jpeg(images, dice, LAST_JPEG_PROBABILITY, host)
+    images = _random_jpeg(images, dice, strengths.last_jpeg_probability, host, strengths)
     return (images * 255).round() / 255
 
 
@@ -96,11 +111,11 @@ def compressed(low: Tensor, generator: torch.Generator, *, part: int = 0, parts:
     """``low`` (N x 3 x H x W in [0, 1]) as they come back from JPEG files.
 
     The quality is drawn for each picture, and chroma's resolution once a batch. Chance and
-    ``parts`` are as for ``photo``.
+    ``parts`` are as for ``web_degraded``.
     """
     dice = _Dice(generator, len(low), part, parts)
     host = random.Random(generator.get_state().numpy().tobytes())
-    return _random_jpeg(low, dice, 1.0, host)
+    return _random_jpeg(low, dice, 1.0, host, WEB)
 
 
 @dataclass(frozen=True)
@@ -123,20 +138,25 @@ class _Dice:
         low, high = limits
         return (low + (high - low) * self.uniform()) * (self.uniform() < probability)
 
-    def noise(self, images: Tensor) -> Tensor:
+    def noise(self, images: Tensor, grey_share: float) -> Tensor:
         """Of the shape of ``images``, with standard deviation 1, grey or coloured."""
         shape = (self.count * self.parts, *images.shape[1:])
         normal = torch.randn(shape, generator=self.generator, device=self.generator.device)
         normal = normal[self.part :: self.parts]
-        return torch.where(self.uniform() < GREY_SHARE, normal[:, :1], normal)
+        return torch.where(self.uniform() < grey_share, normal[:, :1], normal)
 
 
-def _random_blur(images: Tensor, dice: _Dice, pixel: float) -> Tensor:
+def _noise(images: Tensor, dice: _Dice, strengths: Strengths) -> Tensor:
+    sigma = dice.strength(strengths.noise_sigma, strengths.noise_probability)
+    return sigma * dice.noise(images, strengths.grey_share)
+
+
+def _random_blur(images: Tensor, dice: _Dice, pixel: float, strengths: Strengths) -> Tensor:
     # ``pixel`` is a low-resolution pixel's width, as sigmas are in these.
-    along = dice.strength(BLUR_SIGMA, BLUR_PROBABILITY)
-    across = dice.strength(BLUR_SIGMA, 1.0) * (along > 0)
-    across = torch.where(dice.uniform() < ROUND_SHARE, along, across)
-    reach = math.ceil(3 * BLUR_SIGMA[1] * pixel)
+    along = dice.strength(strengths.blur_sigma, strengths.blur_probability)
+    across = dice.strength(strengths.blur_sigma, 1.0) * (along > 0)
+    across = torch.where(dice.uniform() < strengths.round_share, along, across)
+    reach = math.ceil(3 * strengths.blur_sigma[1] * pixel)
     return gaussian_blur(images, along * pixel, across * pixel, dice.uniform() * math.pi, reach)
 
 
@@ -170,8 +190,10 @@ def _resize(images: Tensor, size: tuple[int, int], host: random.Random) -> Tenso
     return resized
 
 
-def _random_jpeg(images: Tensor, dice: _Dice, probability: float, host: random.Random) -> Tensor:
-    low, high = JPEG_QUALITY
+def _random_jpeg(
+    images: Tensor, dice: _Dice, probability: float, host: random.Random, strengths: Strengths
+) -> Tensor:
+    low, high = strengths.jpeg_quality
     quality = (low + (high + 1 - low) * dice.uniform()).floor().clamp(max=high)
     subsample = host.random() < 0.5
     compressed = jpeg(images, quality.flatten(), subsample=subsample)

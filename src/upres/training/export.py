@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-import warnings
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import onnx
 import safetensors.torch
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from upres.card import CARD_KEY, ModelCard
-from upres.engine.openvino import OpenVINO
-from upres.engine.wrappers import compile_window
-from upres.enlarging.tiles import round_up
-from upres.errors import ModelError, OutputError, RecipeError, TrainingError, UsageError
-from upres.evaluation.record import write_card
+from upres.errors import ModelError, OutputError, RecipeError, Remedy, TrainingError, UsageError
 from upres.files import replacing
 from upres.models import read_model
+from upres.training import community
 from upres.training.checkpoint import read_checkpoint
 from upres.training.config import Recipe, recipe_from
+from upres.training.graph import onnx_graph, write_checked
 from upres.training.half import restore_from_half
-from upres.training.networks import Network, NetworkConfig, build, deployed, parameter_count
+from upres.training.networks import Network, NetworkConfig, build, deployed, trainable_parameters
 from upres.training.sources import PairedSource
-
-TOLERANCE = 1e-4
-"""Largest difference allowed between torch and the engine, of values in [0, 1]: a
-fortieth of an 8-bit grey level."""
 
 
 def make_card(
@@ -49,7 +40,7 @@ def make_card(
         halo=network.halo,
         network=structure.pop("name"),
         network_parameters=structure,
-        parameter_count=parameter_count(deployed(network)),
+        parameter_count=trainable_parameters(deployed(network)),
         multiple_of=network.multiple_of,
         degradation="unknown" if given else recipe.data.degradation,
         data=recipe.data.licence,
@@ -69,66 +60,6 @@ def export_onnx(network: Network, card: ModelCard, path: Path) -> float:
     copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     graph = onnx_graph(copied, channels=card.channels, multiple_of=network.multiple_of)
     return write_checked(graph, card, copied, path)
-
-
-def onnx_graph(network: nn.Module, *, channels: int, multiple_of: int) -> onnx.ModelProto:
-    """``network``, on the CPU and in evaluation mode, as ONNX with free height and width."""
-    dimensions: dict[int, object] = {2: "height", 3: "width"}
-    if multiple_of > 1:
-        rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
-        dimensions = {2: multiple_of * rows, 3: multiple_of * columns}
-    # It also tells at length of packages that are not installed and not needed.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter deprecates parts of itself
-        program = torch.onnx.export(
-            network,
-            (_example(channels, 24, 32, multiple_of),),
-            dynamo=True,
-            verbose=False,
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_shapes=(dimensions,),
-        )
-    assert program is not None  # as it is with dynamo=True
-    graph = program.model_proto
-    # The exporter notes source lines of every operation, with the machine's paths.
-    for node in graph.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    return graph
-
-
-def write_checked(graph: onnx.ModelProto, card: ModelCard, network: nn.Module, path: Path) -> float:
-    """Write a model file; return how far the engine is from ``network``, run by torch.
-
-    The file is checked before it gets its name: the engine must give what torch gives,
-    to ``TOLERANCE``. Raises ``TrainingError`` if it does not.
-    """
-    write_card(graph, card)
-    onnx.checker.check_model(graph)
-    # Another size than the one exported with, so that a size frozen in would show.
-    x = _example(card.channels, 37, 29, card.multiple_of)
-    with torch.no_grad():
-        expected = network(x).numpy()
-    with replacing(path) as temporary:
-        onnx.save(graph, temporary)
-        engine = compile_window(OpenVINO(), read_model(temporary), *x.shape[2:])
-        difference = float(np.abs(expected - engine(x.numpy())).max())
-        if not difference <= TOLERANCE:  # nor if it is no number
-            raise TrainingError(
-                f"{path}: the engine differs from torch by {difference:.2g}, more than "
-                f"{TOLERANCE:g}; the model was not written"
-            )
-    return difference
-
-
-def _example(channels: int, height: int, width: int, multiple_of: int) -> Tensor:
-    height, width = (round_up(side, multiple_of) for side in (height, width))
-    if height == width:  # or a swap of the two would not show
-        width += multiple_of
-    seed = torch.Generator().manual_seed(height)
-    return torch.rand(1, channels, height, width, generator=seed)
 
 
 def save_weights(network: Network, card: ModelCard, path: Path) -> None:
@@ -268,9 +199,7 @@ def to_onnx(
     target = target or source.with_suffix(".onnx")
     check_target(target, force)
     if not _is_own(source):
-        from upres.training import community
-
-        return target, community.export(source, target, scale=scale)
+        return target, community.convert(source, target, scale=scale)
     network, card = load_network(source)
     if scale not in (None, card.scale):
         raise ModelError(f"{source}: this network enlarges {card.scale} times, not {scale} times")
@@ -283,7 +212,7 @@ def check_target(target: Path, force: bool) -> None:
     if target.suffix.lower() != ".onnx":
         raise UsageError(f"{target}: a model file's name ends in .onnx")
     if target.exists() and not force:
-        raise OutputError(f"{target}: exists already; --force replaces it")
+        raise OutputError(f"{target}: exists already", Remedy("force", "replaces it", True))
 
 
 def _is_own(path: Path) -> bool:

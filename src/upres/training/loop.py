@@ -15,11 +15,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
-from upres.errors import TrainingError, TrainingInterrupted
+from upres.errors import Remedy, TrainingError, TrainingInterrupted
 from upres.signals import stop_on_signals
 from upres.training import run as runs
 from upres.training.checkpoint import (
-    Progress,
+    TrainingState,
     checkpoint_bytes,
     load_checkpoint,
     save_checkpoint,
@@ -33,11 +33,11 @@ from upres.training.networks import (
     Network,
     build,
     multiply_adds_for_output,
-    parameter_count,
+    trainable_parameters,
 )
 from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import build_optimisers, learning_rate
-from upres.training.sources import Source
+from upres.training.sources import DataSource
 from upres.training.transfer import Teacher, warm_start
 from upres.training.validation import check_pictures, validate
 
@@ -82,36 +82,39 @@ def train(
     optimisers = build_optimisers(network, recipe.optimiser)
     if fabric.is_global_zero:
         runs.prepare_folder(run, recipe, resume=resume, needed=3 * checkpoint_bytes(network))
-    progress = Progress()
+    state = TrainingState()
     if resume:
-        progress = load_checkpoint(run / "last.pt", recipe, network, average, optimisers)
-    teacher = Teacher(recipe.teacher, base, recipe.scale, device) if recipe.teacher else None
+        state = load_checkpoint(run / "last.pt", recipe, network, average, optimisers)
+    teacher = None
+    if recipe.teacher:
+        fast = fast_in_bfloat16(device)
+        teacher = Teacher(recipe.teacher, base, recipe.scale, device, bfloat16=fast)
     folder = runs.Folder(run, writes=fabric.is_global_zero)
     if teacher and teacher.whole:
-        folder.say(f"{teacher.path} enlarges the training pictures, or --cache has them so already")
+        folder.say(f"{teacher.path} labels the training pictures, if no cache has its labels")
     patches, valid = _read_data(recipe, data, cache, fabric, teacher)
 
     def save(path: Path) -> None:
         if fabric.is_global_zero:
-            save_checkpoint(path, recipe, progress, network, average, optimisers)
+            save_checkpoint(path, recipe, state, network, average, optimisers)
 
     def validated() -> None:
         if fabric.is_global_zero:
             psnr, shown = validate(average, valid)
-            folder.say(f"step {progress.step:,}: valid {psnr:.2f} dB")
-            folder.show(progress.step, shown)
+            folder.say(f"step {state.step:,}: valid {psnr:.2f} dB")
+            folder.show(state.step, shown)
             meter.psnr = psnr
-            if psnr > progress.best_psnr:
-                progress.best_psnr = psnr
+            if psnr > state.best_psnr:
+                state.best_psnr = psnr
                 save(run / "best.pt")
         fabric.barrier()
 
     # The checkpoint first: what cannot be written is found out before training, and a run
     # that has other files can be resumed.
     save(run / "last.pt")
-    folder.begin(recipe, progress.step, commit)
+    folder.begin(recipe, state.step, commit)
     folder.say(
-        f"{recipe.name} x{recipe.scale}: {parameter_count(network):,} parameters, "
+        f"{recipe.name} x{recipe.scale}: {trainable_parameters(network):,} parameters, "
         f"{multiply_adds_for_output(network) / 1e9:.4g}G "
         f"multiply-adds for 1280x720, {patches.usable(recipe.data.patch):,} pictures, "
         f"{recipe.optimiser.steps:,} steps on {fabric.world_size} x {runs.device_name(device)}"
@@ -122,33 +125,33 @@ def train(
     saved = time.monotonic()
     # Both wait for the end of the step; a second Ctrl-C does not.
     with stop_on_signals(insist=True) as stop:
-        while progress.step < recipe.optimiser.steps:
-            patch, batch = recipe.data.sizes(progress.step)
+        while state.step < recipe.optimiser.steps:
+            patch, batch = recipe.data.sizes(state.step)
             low, high = patches.sample(
-                progress.step,
+                state.step,
                 patch=patch,
                 batch=batch,
                 part=fabric.global_rank,
                 parts=fabric.world_size,
             )
-            meter.count(patch, batch, *take_step(progress.step, low, high))
-            progress.step += 1
-            last = progress.step == recipe.optimiser.steps
-            validating = last or progress.step % recipe.validate_every == 0
-            if validating or progress.step % REPORT_EVERY == 0:
-                meter.stop(progress)
+            meter.count(patch, batch, *take_step(state.step, low, high))
+            state.step += 1
+            last = state.step == recipe.optimiser.steps
+            validating = last or state.step % recipe.validate_every == 0
+            if validating or state.step % REPORT_EVERY == 0:
+                meter.stop(state)
                 if validating:
                     validated()
-                meter.report(progress)
+                meter.report(state)
                 if last or time.monotonic() - saved > recipe.checkpoint_seconds:
                     save(run / "last.pt")
                     saved = time.monotonic()
             if stop.is_set():
-                meter.stop(progress)
+                meter.stop(state)
                 save(run / "last.pt")
                 raise TrainingInterrupted(
-                    f"interrupted; {run} is saved as of step {progress.step:,}: "
-                    "go on by the same command with --resume"
+                    f"interrupted; {run} is saved as of step {state.step:,}",
+                    Remedy("resume", "goes on with it", True),
                 )
 
     path = runs.model_path(run, recipe)
@@ -201,7 +204,7 @@ def _read_data(
 ) -> tuple[Patches, Pairs]:
     config = recipe.data
 
-    def load(sources: Sequence[Source], **made: Any) -> Pairs:
+    def load(sources: Sequence[DataSource], **made: Any) -> Pairs:
         return load_pairs(sources, data, recipe.scale, cache=cache, **made)
 
     # With a cache, one process of each machine decodes, and the others map what it decoded.

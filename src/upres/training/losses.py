@@ -17,17 +17,17 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 CHARBONNIER_EPSILON = 1e-3
 
 
-def mse(estimate: Tensor, target: Tensor) -> Tensor:
+def mse_loss(estimate: Tensor, target: Tensor) -> Tensor:
     """Mean squared error, which PSNR is a function of."""
     return F.mse_loss(estimate.float(), target.float())
 
 
-def l1(estimate: Tensor, target: Tensor) -> Tensor:
+def l1_loss(estimate: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error."""
     return F.l1_loss(estimate.float(), target.float())
 
 
-def charbonnier(estimate: Tensor, target: Tensor) -> Tensor:
+def charbonnier_loss(estimate: Tensor, target: Tensor) -> Tensor:
     """Mean of sqrt(error^2 + epsilon^2): the absolute error, but smooth at zero.
 
     Source: Lai et al., "Deep Laplacian pyramid networks for fast and accurate
@@ -37,7 +37,7 @@ def charbonnier(estimate: Tensor, target: Tensor) -> Tensor:
     return (error.square() + CHARBONNIER_EPSILON**2).sqrt().mean()
 
 
-def fft(estimate: Tensor, target: Tensor) -> Tensor:
+def fft_loss(estimate: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error of the spectrum's real and imaginary parts.
 
     The transform is orthonormal, so that the value does not grow with the patch. Always in
@@ -49,12 +49,12 @@ def fft(estimate: Tensor, target: Tensor) -> Tensor:
     return torch.view_as_real(spectrum).abs().mean()
 
 
-def luma(estimate: Tensor, target: Tensor) -> Tensor:
+def luma_loss(estimate: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error of luma, which the field's PSNR and SSIM are taken of (RGB alone)."""
     return _luma_error(estimate, target).abs().mean()
 
 
-def luma_rmse(estimate: Tensor, target: Tensor) -> Tensor:
+def luma_rmse_loss(estimate: Tensor, target: Tensor) -> Tensor:
     """Root of the mean squared error of luma in each patch, averaged over patches.
 
     Squared inside a patch, as PSNR is; but a hard patch does not outweigh all others, as it
@@ -76,12 +76,12 @@ def _luma_error(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 LOSSES: dict[LossName, Loss] = {
-    "mse": mse,
-    "l1": l1,
-    "charbonnier": charbonnier,
-    "fft": fft,
-    "luma": luma,
-    "luma_rmse": luma_rmse,
+    "mse": mse_loss,
+    "l1": l1_loss,
+    "charbonnier": charbonnier_loss,
+    "fft": fft_loss,
+    "luma": luma_loss,
+    "luma_rmse": luma_rmse_loss,
 }
 
 

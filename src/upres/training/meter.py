@@ -8,9 +8,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from upres.engine.complexity import OUTPUT_HEIGHT, OUTPUT_WIDTH
 from upres.errors import TrainingError
-from upres.evaluation.complexity import OUTPUT_HEIGHT, OUTPUT_WIDTH
-from upres.training.checkpoint import Progress
+from upres.training.checkpoint import TrainingState
 from upres.training.config import Recipe
 from upres.training.networks import Network, multiply_adds_for_output
 from upres.training.networks.parts import fast_in_bfloat16
@@ -49,32 +49,32 @@ class Meter:
         self.images += batch
         self.flop += self.pixel_flop * batch * patch**2
 
-    def stop(self, progress: Progress) -> None:
+    def stop(self, state: TrainingState) -> None:
         """Wait for the device, and take the time; what follows is not training."""
         if self.fabric.device.type == "cuda":
             torch.cuda.synchronize()
         self.seconds = max(time.monotonic() - self.start, 1e-9)
-        progress.seconds += self.seconds
+        state.seconds += self.seconds
 
-    def report(self, progress: Progress) -> None:
+    def report(self, state: TrainingState) -> None:
         """Log the steps since the last report; raise if most had no finite loss."""
         sums = self.fabric.all_reduce(torch.stack([self.loss, self.finite]), reduce_op="mean")
         assert isinstance(sums, Tensor)
         loss, finite = sums.tolist()
         skipped = self.steps - round(finite)
-        progress.skipped += skipped
+        state.skipped += skipped
         if skipped > self.steps / 2:
-            # Not --resume, which wants the same recipe; absolute, as start_from is relative to it.
+            # To resume, the recipe must be the same. Absolute, as start_from is relative to it.
             last = (self.folder.run / "last.pt").resolve()
             raise TrainingError(
-                f"{self.folder.run}: at step {progress.step:,} the loss was not finite for "
-                f"{skipped} of the last {self.steps} batches: start a new run, with another "
-                f"--output and --set start_from={last}, and lower optimiser.learning_rate or set "
+                f"{self.folder.run}: at step {state.step:,} the loss was not finite for "
+                f"{skipped} of the last {self.steps} batches: start a new run elsewhere, with "
+                f"start_from={last} in its recipe, and lower optimiser.learning_rate or set "
                 "optimiser.clip"
             )
         speed = self.steps / self.seconds
         rate = self.flop / self.seconds / self.fabric.world_size
-        step = progress.step
+        step = state.step
         self.folder.log(
             {
                 "step": step,
@@ -82,8 +82,8 @@ class Meter:
                 "loss": loss / finite,
                 "it_per_s": speed,
                 "valid_psnr": self.psnr,
-                "seconds": progress.seconds,
-                "skipped": progress.skipped,
+                "seconds": state.seconds,
+                "skipped": state.skipped,
             }
         )
         if self.psnr is not None or step % (10 * REPORT_EVERY) == 0:
@@ -92,7 +92,7 @@ class Meter:
                 f"step {step:,} of {self.recipe.optimiser.steps:,}: loss {loss / finite:.5f}, "
                 f"{speed:.2f} it/s, {self.images / self.seconds:.0f} images/s, "
                 f"{rate / 1e12:.3g} TFLOP/s ({rate / self.peak:.0%} of the device's matrix rate)"
-                + (f", {progress.skipped} batches skipped" if progress.skipped else "")
+                + (f", {state.skipped} batches skipped" if state.skipped else "")
                 + f", {left:.0f} min left"
             )
         self._reset()

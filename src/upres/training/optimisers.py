@@ -25,8 +25,12 @@ class Muon(torch.optim.Optimizer):
     2025, eq. 4 (the scale). torch's own takes matrices only.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
+    def __init__(
+        self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.95, *, bfloat16: bool
+    ) -> None:
+        """``bfloat16`` is for devices that multiply it natively; see ``orthogonalise``."""
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
+        self.bfloat16 = bfloat16
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -44,7 +48,7 @@ class Muon(torch.optim.Optimizer):
                 ahead = torch._foreach_lerp(gradients, averages, momentum)  # Nesterov's
                 matrices = torch.stack([x.flatten(1) for x in ahead])
                 scale = 0.2 * math.sqrt(max(matrices.shape[1:]))
-                updates = orthogonalise(matrices).unbind()
+                updates = orthogonalise(matrices, bfloat16=self.bfloat16).unbind()
                 torch._foreach_add_(
                     parameters,
                     [u.view_as(p) for u, p in zip(updates, parameters, strict=True)],
@@ -59,17 +63,17 @@ class Muon(torch.optim.Optimizer):
         return average
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
+def orthogonalise(matrices: Tensor, *, bfloat16: bool) -> Tensor:
     """N x rows x columns, with every singular value brought to about 1 (0.7 to 1.2).
 
-    Source: Jordan et al., 2024: five Newton-Schulz iterations of a quintic polynomial, in
-    bfloat16, as there, where the device multiplies it natively: with AMX it took 8 ms instead
-    of 21 for the 32 kernels of ``balanced``, a tenth of a step.
+    Source: Jordan et al., 2024: five Newton-Schulz iterations of a quintic polynomial, there
+    in bfloat16. With AMX that took 8 ms instead of 21 for the 32 kernels of ``balanced``, a
+    tenth of a step.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x: Tensor = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    if fast_in_bfloat16(x.device):
+    if bfloat16:
         x = x.bfloat16()
     for _ in range(5):
         gram = x @ x.mT
@@ -93,7 +97,8 @@ def build_optimisers(network: nn.Module, config: OptimiserConfig) -> list[torch.
     kernels = [p for p in parameters if p.ndim == 4][1:-1]
     hidden = {id(kernel) for kernel in kernels}
     rest = [p for p in parameters if id(p) not in hidden]
-    return [Muon(kernels, lr=0.0), torch.optim.Adam(rest, lr=0.0, fused=fused)]
+    fast = fast_in_bfloat16(parameters[0].device)
+    return [Muon(kernels, lr=0.0, bfloat16=fast), torch.optim.Adam(rest, lr=0.0, fused=fused)]
 
 
 def learning_rate(config: OptimiserConfig, step: int) -> float:

@@ -23,10 +23,9 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from upres.card import Model, ModelCard
+from upres.card import Model, ModelCard, write_card
 from upres.enlarging.tiles import round_up
 from upres.errors import InputError, ModelError, TrainingError
-from upres.evaluation.record import write_card
 from upres.files import replacing
 from upres.models import INT8, read_model
 from upres.raster.pixels import Float32Array
@@ -34,7 +33,7 @@ from upres.raster.resize import bicubic
 from upres.training.export import check_target
 from upres.training.half import restore_from_half
 from upres.training.sources import read_pictures
-from upres.training.variants import difference_between, in_float32, variant_path
+from upres.training.variants import as_float32_model, difference_between, variant_path
 
 PICTURES, SIDE = 128, 64
 """At most so many pictures are looked at, of each the middle, so many pixels a side."""
@@ -42,7 +41,7 @@ PICTURES, SIDE = 128, 64
 PERCENTILE = 99.99
 """Of a tensor's values, this share lies within its range; the others are clipped."""
 
-TOLERANCE = 0.01
+INT8_TOLERANCE = 0.01
 """Largest root mean square difference of int8 from float32 allowed, of values in [0, 1]."""
 
 
@@ -72,7 +71,7 @@ def to_int8(
     """
     target = target or variant_path(source, INT8)
     check_target(target, force)
-    with in_float32(source, scale) as model:
+    with as_float32_model(source, scale) as model:
         return target, *_quantise(source, model, images, target)
 
 
@@ -104,10 +103,10 @@ def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[M
         write_card(quantised, card)
         onnx.save(quantised, temporary)
         difference = difference_between(model, read_model(temporary), windows)
-        if not difference <= TOLERANCE:
+        if not difference <= INT8_TOLERANCE:
             raise TrainingError(
-                f"{source}: in int8 it would differ by {difference:.2g}, more than {TOLERANCE:g}; "
-                "the model was not written"
+                f"{source}: in int8 it would differ by {difference:.2g}, more than "
+                f"{INT8_TOLERANCE:g}; the model was not written"
             )
     return card, difference
 

@@ -25,7 +25,7 @@ from rich.console import Console
 from torch import Tensor
 
 import upres
-from upres.errors import TrainingError
+from upres.errors import Remedy, TrainingError
 from upres.files import replacing
 from upres.raster.resize import bicubic
 from upres.training.config import Recipe, recipe_values
@@ -46,6 +46,8 @@ PICTURES = 4
 PICTURE_SIDE = 64
 """Side of that part, in low-resolution pixels."""
 
+_ELSEWHERE = Remedy("run", "names another folder")
+
 
 def model_path(run: Path, recipe: Recipe) -> Path:
     """Where the run's model file will be; its weights are beside it."""
@@ -64,16 +66,13 @@ def prepare_folder(run: Path, recipe: Recipe, *, resume: bool, needed: int) -> N
         raise TrainingError(f"{run}: holds no checkpoint to resume from (last.pt)")
     if not resume and last.exists():
         raise TrainingError(
-            f"{run}: holds a run already; go on with --resume, or choose another --output"
+            f"{run}: holds a run already", Remedy("resume", "goes on with it", True), _ELSEWHERE
         )
     model = model_path(run, recipe)
     files = (run / "recipe.toml", run / "log.csv", run / "best.pt", model)
     taken = [path.name for path in (*files, model.with_suffix(".safetensors")) if path.exists()]
     if not resume and taken:
-        raise TrainingError(
-            f"{run}: a run here would overwrite {', '.join(taken)}: choose another --output, or "
-            "move what is there"
-        )
+        raise TrainingError(f"{run}: a run here would overwrite {', '.join(taken)}", _ELSEWHERE)
     try:
         run.mkdir(parents=True, exist_ok=True)
         probe = run / ".writable"
@@ -84,8 +83,8 @@ def prepare_folder(run: Path, recipe: Recipe, *, resume: bool, needed: int) -> N
         raise TrainingError(f"{run}: cannot write a run here: {error.strerror}") from error
     if free < needed:
         raise TrainingError(
-            f"{run}: the run needs {needed / 1e6:.0f} MB there, and {free / 1e6:.0f} MB are free: "
-            "make room, or choose another --output"
+            f"{run}: the run needs {needed / 1e6:.0f} MB there, and {free / 1e6:.0f} MB are free",
+            _ELSEWHERE,
         )
 
 

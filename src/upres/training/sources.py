@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Discriminator, Tag
 
-from upres.errors import InputError
+from upres.errors import InputError, Remedy
 from upres.formats.archives import read_tar
 from upres.formats.image.vips import read_rgb8
 from upres.formats.registry import SUFFIXES
@@ -34,6 +34,8 @@ class PairedSource:
     lr: str
 
 
+_DATA = Remedy("data", "names the folder that sources are relative to")
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -42,7 +44,7 @@ def _kind(value: Any) -> str:
     return "path" if isinstance(value, str) else "pair"
 
 
-Source = Annotated[
+DataSource = Annotated[
     Annotated[str, Tag("path")] | Annotated[PairedSource, Tag("pair")], Discriminator(_kind)
 ]
 """Relative to the data folder; where it is one path: a tar shard, or a folder."""
@@ -59,7 +61,7 @@ def read_pictures(sources: Sequence[Path]) -> Iterator[tuple[str, NDArray[np.uin
         if source.is_dir():
             yield from _decoded((str(path), path) for path in _pictures(source))
         elif not source.exists():
-            raise _missing(source)
+            raise InputError(f"{source}: no such tar file or folder of pictures")
         else:
             count = 0
             for name, pixels in _decoded(_from_tar(source)):
@@ -93,7 +95,7 @@ def read_pairs(
         yield name, low, high[:height, :width]
 
 
-def source_files(source: Source, folder: Path) -> list[Path]:
+def source_files(source: DataSource, folder: Path) -> list[Path]:
     """The files that a source consists of: pictures, or the one tar shard.
 
     Raises ``InputError`` as ``read_pictures`` does for one that is missing or empty.
@@ -104,7 +106,7 @@ def source_files(source: Source, folder: Path) -> list[Path]:
     if path.is_dir():
         return _pictures(path)
     if not path.exists():
-        raise _missing(path)
+        raise InputError(f"{path}: no such tar file or folder of training pictures", _DATA)
     return [path]
 
 
@@ -129,7 +131,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _checked(folder: Path) -> Path:
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of training pictures; see --data")
+        raise InputError(f"{folder}: no such folder of training pictures", _DATA)
     return folder
 
 
@@ -169,10 +171,6 @@ def _decoded(
 
 def _from_tar(path: Path) -> Iterator[tuple[str, bytes]]:
     return ((f"{path}:{name}", content) for name, content in read_tar(path))
-
-
-def _missing(path: Path) -> InputError:
-    return InputError(f"{path}: no such tar file or folder of training pictures; see --data")
 
 
 def _empty(source: Path) -> InputError:

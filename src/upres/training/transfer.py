@@ -16,7 +16,6 @@ from upres.errors import TrainingError
 from upres.training.config import TeacherConfig
 from upres.training.export import load_network
 from upres.training.networks import Network, enlarge_whole
-from upres.training.networks.parts import fast_in_bfloat16
 
 
 def warm_start(network: Network, paths: Sequence[Path]) -> None:
@@ -92,8 +91,18 @@ class Teacher:
     """A trained network whose output is a second target."""
 
     def __init__(
-        self, config: TeacherConfig, folder: Path, scale: int, device: torch.device
+        self,
+        config: TeacherConfig,
+        folder: Path,
+        scale: int,
+        device: torch.device,
+        *,
+        bfloat16: bool,
     ) -> None:
+        """``config.model`` is relative to ``folder``; ``bfloat16`` is what it computes in.
+
+        Raises ``TrainingError`` if it cannot be read or enlarges other than ``scale`` times.
+        """
         path = folder / config.model
         network, card = load_network(path)
         if card.scale != scale:
@@ -103,7 +112,7 @@ class Teacher:
         # On CPUs, too, NHWC is the faster where there is no way back: 76 against 60 GFLOP/s.
         self.network = network.eval().requires_grad_(False)
         self.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.path, self.device = path, device
+        self.path, self.device, self.bfloat16 = path, device, bfloat16
         if device.type == "cuda" and not config.whole:
             self.network.compile()
         self.weight = config.weight
@@ -136,8 +145,7 @@ class Teacher:
     def _enlarged(self, low: Tensor, flips: tuple[int, ...], turned: bool) -> Tensor:
         """What the network makes of ``low`` if it gets it flipped and turned, turned back."""
         turned_low = orient(low, flips, turned).contiguous(memory_format=torch.channels_last)
-        fast = fast_in_bfloat16(low.device)
-        with torch.autocast(low.device.type, torch.bfloat16, enabled=fast):
+        with torch.autocast(low.device.type, torch.bfloat16, enabled=self.bfloat16):
             output = enlarge_whole(self.network, turned_low).float()
         return orient(output, flips, turned, back=True)
 

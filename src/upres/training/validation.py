@@ -38,7 +38,7 @@ def validate(
         estimate = (output * 255).round().clamp_(0, 255).byte().cpu()
         inner = np.s_[:, network.scale : -network.scale, network.scale : -network.scale]
         images = (x[inner].permute(1, 2, 0).cpu().numpy() for x in (estimate, high))
-        scores.append(metrics.psnr(*map(metrics.luma, images)))
+        scores.append(metrics.psnr(*map(metrics.studio_luma, images)))
         if len(shown) < PICTURES:
             shown.append((low, estimate, high))
     return float(np.mean(scores)), shown

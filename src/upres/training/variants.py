@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from upres.card import Model, ModelCard
+from upres.card import Model, ModelCard, write_card
 from upres.engine.openvino import OpenVINO
 from upres.engine.wrappers import compile_window
 from upres.enlarging.tiles import round_up
 from upres.errors import ModelError, TrainingError
-from upres.evaluation.record import write_card
 from upres.files import replacing
 from upres.models import computed_in, read_model
 from upres.raster.pixels import Float32Array
@@ -45,7 +44,7 @@ def to_half(
     """
     target = target or source.with_suffix(".onnx")
     check_target(target, force)
-    with in_float32(source, scale) as model:
+    with as_float32_model(source, scale) as model:
         graph = onnx.load(model.path)
         restore_from_half(graph.graph)
         store_in_half(graph.graph)
@@ -119,7 +118,7 @@ def as_model(source: Path, scale: int | None) -> Iterator[Model]:
 
 
 @contextlib.contextmanager
-def in_float32(source: Path, scale: int | None) -> Iterator[Model]:
+def as_float32_model(source: Path, scale: int | None) -> Iterator[Model]:
     """``as_model``, which must be in float32."""
     with as_model(source, scale) as model:
         if model.card.precision != "fp32":

@@ -12,7 +12,7 @@ import pyvips
 from upres.formats.metadata.tiff_tags import Entry, pack
 from upres.raster.spool import Spool
 
-STRIP_BYTES = 2**20
+TIFF_STRIP_BYTES = 2**20
 """Bytes of a strip of the file; at least one row is in it."""
 
 
@@ -31,7 +31,7 @@ def head_of(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> bytes:
     """What makes a (Big)TIFF file of the samples that follow it."""
     height, width, channels = shape
     row_bytes = width * channels * dtype.itemsize
-    rows = min(height, max(1, STRIP_BYTES // row_bytes))
+    rows = min(height, max(1, TIFF_STRIP_BYTES // row_bytes))
     tops = np.arange(0, height, rows)
     counts = (np.minimum(rows, height - tops) * row_bytes).astype("<u8").tobytes()
     kind = {"u": 1, "i": 2, "f": 3}[dtype.kind]

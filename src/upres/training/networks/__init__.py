@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from upres.evaluation import complexity
+from upres.engine import complexity
 from upres.training.networks.edsr import Edsr, EdsrConfig
 from upres.training.networks.parts import Network
 from upres.training.networks.plain import Plain, PlainConfig
@@ -37,9 +37,9 @@ __all__ = [
     "build",
     "deployed",
     "enlarge_whole",
-    "multiply_adds",
     "multiply_adds_for_output",
-    "parameter_count",
+    "network_multiply_adds",
+    "trainable_parameters",
 ]
 
 NetworkConfig = PlainConfig | PooledConfig | SrresnetConfig | EdsrConfig | RcanConfig
@@ -75,12 +75,12 @@ def enlarge_whole(network: Network, x: Tensor) -> Tensor:
     return output[..., : height * network.scale, : width * network.scale]
 
 
-def parameter_count(network: nn.Module) -> int:
+def trainable_parameters(network: nn.Module) -> int:
     """How many numbers training adjusts."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def multiply_adds(network: Network, height: int, width: int) -> int:
+def network_multiply_adds(network: Network, height: int, width: int) -> int:
     """Multiply-adds for an input of ``height`` x ``width`` pixels.
 
     Those of the convolutions and, as the field counts them, of scaled residuals and of
@@ -104,7 +104,7 @@ def multiply_adds(network: Network, height: int, width: int) -> int:
 def multiply_adds_for_output(network: Network) -> int:
     """Multiply-adds for an output of 1280x720 pixels, whatever sizes the network takes."""
     return complexity.for_output(
-        functools.partial(multiply_adds, network),
+        functools.partial(network_multiply_adds, network),
         scale=network.scale,
         multiple_of=network.multiple_of,
     )

@@ -65,7 +65,7 @@ class Upsampler(nn.Sequential):
         return radius
 
 
-def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def run_in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Run ``layer`` in float32, even under autocast.
 
     The last convolution decides the output's precision: bfloat16 holds three digits.

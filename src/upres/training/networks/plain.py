@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from upres.training.networks.parts import STRICT, Network, PositiveInt, in_float32
+from upres.training.networks.parts import STRICT, Network, PositiveInt, run_in_float32
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Plain(Network):
         features = self.body(self.head(x))
         if self.closing is not None:
             features = features + self.closing(F.relu(features))
-        residual = in_float32(self.tail, features)
-        repeated = in_float32(lambda x: F.conv2d(x, self.repeat), x)
+        residual = run_in_float32(self.tail, features)
+        repeated = run_in_float32(lambda x: F.conv2d(x, self.repeat), x)
         return F.pixel_shuffle(residual + repeated, self.scale)
 
     def merged(self) -> Plain:
@@ -132,7 +132,7 @@ class BranchedConv2d(nn.Conv2d):
     def kernel(self) -> Tensor:
         """The one kernel that does what the branches do, outputs x inputs x 3 x 3."""
         # A convolution of kernels: bfloat16 would round what no gradient step can repair.
-        through = in_float32(lambda x: F.conv2d(x, self.expand.transpose(0, 1)), self.gather)
+        through = run_in_float32(lambda x: F.conv2d(x, self.expand.transpose(0, 1)), self.gather)
         return self.weight + F.pad(self.point, [1, 1, 1, 1]) + through
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from upres.training.networks.parts import STRICT, Network, PositiveInt, in_float32
+from upres.training.networks.parts import STRICT, Network, PositiveInt, run_in_float32
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Pooled(Network):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return in_float32(self.tail, self.body(x))
+        return run_in_float32(self.tail, self.body(x))
 
 
 class PoolingBlock(nn.Module):

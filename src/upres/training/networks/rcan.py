@@ -16,7 +16,7 @@ from upres.training.networks.parts import (
     PositiveInt,
     Upsampler,
     div2k_mean,
-    in_float32,
+    run_in_float32,
 )
 
 
@@ -67,7 +67,7 @@ class Rcan(Network):
     def forward(self, x: Tensor) -> Tensor:
         features = self.head(x - self.mean)
         features = self.tail[0](features + self.body(features))
-        return in_float32(self.tail[1], features) + self.mean
+        return run_in_float32(self.tail[1], features) + self.mean
 
 
 class ResidualGroup(nn.Sequential):

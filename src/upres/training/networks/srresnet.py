@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from upres.training.networks.parts import STRICT, Network, PositiveInt, Upsampler, in_float32
+from upres.training.networks.parts import STRICT, Network, PositiveInt, Upsampler, run_in_float32
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Srresnet(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.head(x)
-        return in_float32(self.tail[1], self.tail[0](features + self.body(features)))
+        return run_in_float32(self.tail[1], self.tail[0](features + self.body(features)))
 
 
 class NormalisedBlock(nn.Module):

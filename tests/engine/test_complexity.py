@@ -10,7 +10,7 @@ import pytest
 from openvino import opset13 as ops
 
 from upres.card import Model, ModelCard
-from upres.evaluation.complexity import graph_multiply_adds, multiply_adds, parameter_count
+from upres.engine.complexity import graph_multiply_adds, multiply_adds, parameter_count
 from upres.models import load_model, read_model
 from upres.training import networks
 from upres.training.networks import Plain
@@ -93,10 +93,10 @@ def test_a_graph_that_takes_no_such_size() -> None:
 def test_a_network_of_ours(model_file: Path, random_network: Plain) -> None:
     each = read_model(model_file)
     assert each.card.parameter_count is None
-    assert multiply_adds(each) == networks.multiply_adds(random_network, 360, 640)
+    assert multiply_adds(each) == networks.network_multiply_adds(random_network, 360, 640)
     # The graph holds the enlarging skip, too, which is not trained.
     fixed = random_network.repeat.numel()
-    assert parameter_count(each) == networks.parameter_count(random_network) + fixed
+    assert parameter_count(each) == networks.trainable_parameters(random_network) + fixed
     card = dataclasses.replace(each.card, parameter_count=5)
     assert parameter_count(dataclasses.replace(each, card=card)) == 5
 

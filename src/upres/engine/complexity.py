@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from upres.card import Model
 from upres.engine.openvino_graphs import read_graph
 from upres.engine.wrappers import ORIENTATIONS
-from upres.enlarging.tiles import round_up
 
 if TYPE_CHECKING:
     import openvino
@@ -61,7 +60,7 @@ def for_output(count: Callable[[int, int], int], *, scale: int, multiple_of: int
     the next larger one is counted, and its share taken.
     """
     unit = scale * multiple_of
-    height, width = (round_up(side, unit) // scale for side in (OUTPUT_HEIGHT, OUTPUT_WIDTH))
+    height, width = (math.ceil(side / unit) * multiple_of for side in (OUTPUT_HEIGHT, OUTPUT_WIDTH))
     total = count(height, width)
     return round(total * OUTPUT_HEIGHT * OUTPUT_WIDTH / (height * width * scale**2))
 
