@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_recipe_of_the_repository_is_valid() -> None:
-    paths = sorted((ROOT / "recipes").rglob("*.toml"))
-    assert {path.stem for path in paths} >= {"fast-x2", "fast-x3", "fast-x4"}
+    paths = sorted((ROOT / "recipes").glob("*/*.toml"))
+    assert paths
     for path in paths:
         recipe = load_recipe(path)
         assert build(recipe.network, recipe.scale).scale == recipe.scale

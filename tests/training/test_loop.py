@@ -63,6 +63,7 @@ def test_training_learns_and_leaves_a_whole_run(
     path = train(recipe(data, *changes), data=data, run=run, recipe_path=data / "recipe.toml")
     card = read_model(path).card
     assert (card.name, card.scale, card.halo, card.data) == ("tiny", 2, 4, "made up")
+    assert card.recipe == "recipe.toml", "no folder of this machine"
     given = {"features": 8, "blocks": 1, "branches": False, "closing": False}
     assert card.network_parameters == given
     rows = log_of(run)

@@ -156,7 +156,8 @@ def train(
 
     path = runs.model_path(run, recipe)
     if fabric.is_global_zero:
-        card = make_card(recipe, network, recipe_path.name if recipe_path else None, commit)
+        named = runs.recipe_name(recipe_path) if recipe_path else None
+        card = make_card(recipe, network, named, commit)
         # The weights first: they are safe then, whatever the engine makes of the model.
         save_weights(average, card, path.with_suffix(".safetensors"))
         difference = export_onnx(average, card, path)

@@ -54,6 +54,16 @@ def model_path(run: Path, recipe: Recipe) -> Path:
     return run / f"{recipe.name}-x{recipe.scale}.onnx"
 
 
+def recipe_name(path: Path) -> str:
+    """How a model's card names the recipe at ``path``: by that path, if it is below this folder.
+
+    A stage's number is one within its model's folder only, so that a file's name would not do.
+    Of other places it does, as a card is published, and what folders a machine has is not.
+    """
+    below = not path.is_absolute() and ".." not in path.parts
+    return path.as_posix() if below else path.name
+
+
 def prepare_folder(run: Path, recipe: Recipe, *, resume: bool, needed: int) -> None:
     """Make the run's folder, and find out before training whether it can be written.
 
