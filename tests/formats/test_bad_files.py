@@ -193,7 +193,7 @@ def test_what_can_only_be_decoded_whole_may_not_take_most_of_the_memory(
     whole = save(tmp_path / f"whole.{suffix}", noise, interlace=True)
     options = Options(model=str(model_file))
     enlarge_to(whole, tmp_path / f"large.{suffix}", options)
-    monkeypatch.setattr("upres.formats.image.opening.machine_memory", lambda: 2 * 40 * 50 * 3 - 2)
+    monkeypatch.setattr("upres.formats.image.vips.machine_memory", lambda: 2 * 40 * 50 * 3 - 2)
     with pytest.raises(InputError, match=rf"whole.{suffix}: .*{kind}.*, whose 50x40 pixels take"):
         enlarge_to(whole, tmp_path / f"out.{suffix}", options)
     plain = save(tmp_path / f"plain.{suffix}", noise)

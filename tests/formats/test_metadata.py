@@ -18,8 +18,9 @@ import pyvips
 from upres.enlarging.files import enlarge_to
 from upres.enlarging.options import Options
 from upres.errors import OutputError
-from upres.formats.image.vips_sink import is_lossless_webp
+from upres.formats.image.webp import open_pages as open_webp
 from upres.formats.metadata import iptc, png_chunks, xmp
+from upres.formats.metadata.carried import Carried
 from upres.formats.metadata.jpeg_segments import jpeg_quality, jpeg_segments
 
 KEPT = {
@@ -263,8 +264,10 @@ def test_webp_stays_lossless_or_lossy(tmp_path: Path, model_file: Path, lossless
     picture = PIL.Image.new("RGBA", (20, 20), (10, 200, 90, 128))
     picture.save(tmp_path / "in.webp", lossless=lossless)
     enlarge_to(tmp_path / "in.webp", tmp_path / "out.webp", Options(model=str(model_file)))
-    assert is_lossless_webp(tmp_path / "in.webp") == lossless
-    assert is_lossless_webp(tmp_path / "out.webp") == lossless
+    for name in ("in.webp", "out.webp"):
+        (source,) = open_webp(tmp_path / name)
+        assert isinstance(source.carried, Carried)
+        assert source.carried.lossless == lossless
 
 
 @pytest.mark.parametrize("profile", [False, True])
