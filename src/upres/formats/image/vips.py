@@ -213,6 +213,8 @@ def load(
         image: pyvips.Image = pyvips.Operation.call(
             f"{loader}_source", source, access="sequential", fail_on="error", **options
         )
+        # What is in Python of a source has to live for as long as the image.
+        image._references.append(source)
     except pyvips.Error as error:
         raise damaged(path, error) from None
     return image
