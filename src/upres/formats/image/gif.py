@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from upres.formats.image.vips import LOADERS, VipsSource, load
+from upres.errors import InputError
+from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink
 from upres.formats.metadata import gif_blocks
 from upres.formats.metadata.carried import Carried, nothing_carried
@@ -15,11 +16,24 @@ from upres.raster.source import Sink, Source
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     """Open a GIF file; see ``upres.formats.registry``."""
-    first = load(path, LOADERS["gif"])
-    frames = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
-    comments, _ = gif_blocks.read(path)
-    facts = Carried(nothing_carried().image, comments=tuple(comments))
-    return [VipsSource(path, LOADERS["gif"], animated=frames > 1, facts=facts)]
+    blocks = gif_blocks.read(path)
+    if not blocks.is_whole:
+        # libvips would show the frames that are there.
+        raise InputError(f"{path}: this picture is damaged or truncated: it ends within a block")
+    facts = Carried(nothing_carried().image, comments=blocks.comments)
+    source = VipsSource(
+        path,
+        LOADERS["gif"],
+        animated=blocks.frames > 1,
+        facts=facts,
+        blocks={"xmp-data": blocks.xmp},
+    )
+    if (source.info.frames or 1) < blocks.frames:
+        raise InputError(
+            f"{path}: has {blocks.frames} frames, of which {source.info.frames} can be read: save "
+            "it anew by another program"
+        )
+    return [source]
 
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
@@ -37,4 +51,4 @@ def _encode(picture: Picture, path: Path) -> None:
         keep=picture.keep,
         keep_duplicate_frames=True,
     )
-    gif_blocks.add(path, list(picture.carried.comments), packet)
+    gif_blocks.add(path, picture.carried.comments, packet)

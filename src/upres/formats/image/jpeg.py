@@ -11,7 +11,13 @@ from upres.formats.image.vips_sink import LEAST_QUALITY, Picture, VipsSink
 from upres.formats.metadata import comments, gain_map, iptc, tiff_exif, xmp
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.formats.metadata.exif import PREFIX
-from upres.formats.metadata.jpeg_segments import LONGEST_SEGMENT, is_420, jpeg_segments, rewrite
+from upres.formats.metadata.jpeg_segments import (
+    LONGEST_SEGMENT,
+    has_resolution,
+    is_420,
+    jpeg_segments,
+    rewrite,
+)
 from upres.raster.source import Sink, Source
 
 _OPTIMISED_PIXELS = 2**24
@@ -24,7 +30,16 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     facts = Carried(
         nothing_carried().image, comments=tuple(comments.of_segments(segments)), segments=segments
     )
-    return [VipsSource(path, LOADERS["jpeg"], keep_cmyk=keep_cmyk, facts=facts)]
+    return [
+        VipsSource(
+            path,
+            LOADERS["jpeg"],
+            keep_cmyk=keep_cmyk,
+            facts=facts,
+            blocks={"iptc-data": iptc.whole(segments)},
+            has_resolution=has_resolution(segments),
+        )
+    ]
 
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:

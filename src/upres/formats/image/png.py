@@ -11,6 +11,7 @@ from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink
 from upres.formats.metadata import png_chunks
 from upres.formats.metadata.carried import Carried, nothing_carried
+from upres.formats.metadata.exif import PREFIX
 from upres.raster.source import Sink, Source
 
 
@@ -22,8 +23,17 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
             f"{path}: an animated PNG, of which upres would lose all but the first frame: "
             "convert it to .webp or .gif"
         )
-    facts = Carried(nothing_carried().image, chunks=chunks)
-    return [VipsSource(path, LOADERS["png"], keep_cmyk=keep_cmyk, facts=facts)]
+    exif, packet = png_chunks.embedded(chunks)
+    source = VipsSource(
+        path,
+        LOADERS["png"],
+        keep_cmyk=keep_cmyk,
+        facts=Carried(nothing_carried().image, chunks=chunks),
+        # libvips sees those before the pixels.
+        blocks={"exif-data": exif and PREFIX + exif, "xmp-data": packet},
+        has_resolution=png_chunks.has_size(chunks),
+    )
+    return [source]
 
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, BinaryIO, Self
 
 from upres.errors import InputError
 from upres.files import publish, temporary
@@ -15,6 +16,7 @@ from upres.formats.image import tiff_pages
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink
 from upres.formats.metadata import tiff_exif
+from upres.formats.metadata.tiff_tags import has_resolution, read_numbers
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Sink, Source
@@ -25,11 +27,31 @@ _BIGTIFF_BYTES = 2**32 - 2**24
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     """Open a TIFF file; see ``upres.formats.registry``. Smaller copies of pages are left out."""
-    tiff_pages.check_colours(path, None)
-    pages = tiff_pages.full_pages(path)
-    if list(pages) in ([], [0]):
-        return [VipsSource(path, LOADERS["tiff"], keep_cmyk=keep_cmyk)]
-    return _Pages(path, pages, keep_cmyk)
+    with _whole(path), path.open("rb") as file:
+        pages = tiff_pages.full_pages(path, file)
+        if list(pages) not in ([], [0]):
+            return _Pages(path, pages, keep_cmyk)
+        options = _said(path, file, None)
+    return [VipsSource(path, LOADERS["tiff"], keep_cmyk=keep_cmyk, **options)]
+
+
+def _said(path: Path, file: BinaryIO, directory: int | None) -> dict[str, Any]:
+    """What a page says of itself, as options of ``VipsSource``; see ``tiff_exif.read``."""
+    tags = read_numbers(file, directory)
+    tiff_pages.check_colours(path, tags)
+    return {
+        "blocks": {"exif-data": tiff_exif.read(file, directory)},
+        "has_resolution": has_resolution(tags),
+    }
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Raise ``InputError`` where a file's directories are damaged."""
+    try:
+        yield
+    except (OSError, struct.error):
+        raise InputError(f"{path}: this picture is damaged or truncated") from None
 
 
 class _Pages(Sequence[Source]):
@@ -44,14 +66,17 @@ class _Pages(Sequence[Source]):
     def __getitem__(self, index: int) -> Source:  # type: ignore[override]
         number, directory = self._pages[index]
         try:
-            tiff_pages.check_colours(self._path, directory)
-            return VipsSource(
-                self._path,
-                LOADERS["tiff"],
-                keep_cmyk=self._keep_cmyk,
-                directory=directory,
-                page=number + 1,
-            )
+            with _whole(self._path):
+                with self._path.open("rb") as file:
+                    options = _said(self._path, file, directory)
+                return VipsSource(
+                    self._path,
+                    LOADERS["tiff"],
+                    keep_cmyk=self._keep_cmyk,
+                    source=partial(tiff_pages.only, self._path, directory),
+                    page=number + 1,
+                    **options,
+                )
         except InputError as error:
             raise InputError(f"{error.problem} (page {number + 1})", *error.remedies) from None
 

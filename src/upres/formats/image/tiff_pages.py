@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +22,6 @@ from upres.formats.metadata.tiff_tags import (
     pack,
     read_entries,
     read_header,
-    read_numbers,
     read_starts,
 )
 
@@ -41,45 +41,35 @@ _FORMATS = {3: "H", 4: "I", 16: "Q"}
 _BLOCK = 2**20
 
 
-def full_pages(path: Path) -> dict[int, int]:
-    """A file's pages, without those that are smaller copies of others.
+def full_pages(path: Path, file: BinaryIO) -> dict[int, int]:
+    """The pages of a file that is open, without those that are smaller copies of others.
 
     By their numbers, from 0: where their directories are.
 
     Such copies are a preview or the overviews of a large picture. Raises ``InputError`` if a
-    page is but the mask of another, or the file is damaged.
+    page is but the mask of another, ``struct.error`` if the file is damaged.
     """
     pages = {}
-    try:
-        with path.open("rb") as file:
-            endian, big, _ = read_header(file)
-            for number, start in enumerate(read_starts(file)):
-                kind = 0
-                for tag, _, _, values in read_entries(file, endian, big, start, depth=0, largest=9):
-                    if tag == _SUBFILE_TYPE and isinstance(values, bytes):
-                        kind = int.from_bytes(values, "little")
-                if kind & _MASK:
-                    raise InputError(
-                        f"{path}: page {number + 1} is a mask, which upres would not keep: "
-                        "remove it, or save the picture with an alpha channel"
-                    )
-                if not kind & _REDUCED:
-                    pages[number] = start
-    except (OSError, struct.error):
-        raise InputError(f"{path}: this picture is damaged or truncated") from None
+    endian, big, _ = read_header(file)
+    for number, start in enumerate(read_starts(file)):
+        kind = 0
+        for tag, _, _, values in read_entries(file, endian, big, start, depth=0, largest=9):
+            if tag == _SUBFILE_TYPE and isinstance(values, bytes):
+                kind = int.from_bytes(values, "little")
+        if kind & _MASK:
+            raise InputError(
+                f"{path}: page {number + 1} is a mask, which upres would not keep: "
+                "remove it, or save the picture with an alpha channel"
+            )
+        if not kind & _REDUCED:
+            pages[number] = start
     return pages
 
 
-def check_colours(path: Path, directory: int | None) -> None:
-    """Raise ``InputError`` if a page's colours are of a kind that libvips takes for another.
-
-    The page is that whose ``directory`` is there, or the first.
+def check_colours(path: Path, tags: Mapping[int, int]) -> None:
+    """Raise ``InputError`` if the colours of a page with those ``tags`` are of a kind that libvips
+    takes for another.
     """
-    try:
-        with path.open("rb") as file:
-            tags = read_numbers(file, directory)
-    except (OSError, struct.error):
-        return  # damaged: what reads the pixels will say so
     kind = tags.get(_PHOTOMETRIC, 1)
     # Where chroma is coarser, or in JPEG, libtiff converts them.
     raw = tags.get(_COMPRESSION) not in _JPEG and tags.get(_SUBSAMPLING) == 1

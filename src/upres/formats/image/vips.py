@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,10 @@ _NOT_READ = {
 class VipsSource:
     """A picture, a page of a file, or an animation; see ``upres.raster.source``.
 
-    ``loader`` is libvips' operation, and ``directory`` where the directory of a TIFF file's page
-    is, if that is not the first. ``facts`` are what libvips does not tell of the file.
+    ``loader`` is libvips' operation, and ``source`` makes what it is given, where that is not the
+    file as it is. ``facts`` are what libvips does not tell of the file, ``blocks``
+    are metadata that it may not find, by its names, and ``has_resolution`` says whether the file
+    tells the size of pixels other than by EXIF.
 
     Raises ``InputError`` if the file is damaged, or of a kind that could not be written back whole.
     """
@@ -78,33 +80,28 @@ class VipsSource:
         *,
         keep_cmyk: bool = False,
         animated: bool = False,
-        source: pyvips.Source | None = None,
-        directory: int | None = None,
+        source: Callable[[], pyvips.Source] | None = None,
         page: int | None = None,
         facts: Carried | None = None,
+        blocks: Mapping[str, bytes] | None = None,
+        has_resolution: bool = False,
     ) -> None:
         self.path = path
-        self._loader, self._directory, self._keep_cmyk = loader, directory, keep_cmyk
+        self._loader, self._keep_cmyk = loader, keep_cmyk
         self._source = source
         self._animated = animated
-        self._facts = facts
+        self._facts, self._blocks, self._has_resolution = facts, blocks or {}, has_resolution
         self._image, self.carried = self._open()
         self.info = self._told(self._image, page)
 
     def _open(self) -> tuple[pyvips.Image, Carried]:
         """The picture, to be read once from the top, and what it says of itself."""
         options = {"n": -1} if self._animated else {}
-        loaded = load(self.path, self._loader, source=self._source, **options)
+        source = self._source() if self._source else None
+        loaded = load(self.path, self._loader, source=source, **options)
         _check_memory(self.path, loaded, self._loader)
         facts = self._facts or Carried(loaded)
-        image = completed(
-            loaded,
-            self.path,
-            self._loader,
-            directory=self._directory,
-            segments=facts.segments,
-            chunks=facts.chunks,
-        )
+        image = completed(loaded, self._loader, self._blocks, self._has_resolution)
         orientation = int(image.get("orientation")) if image.get_typeof("orientation") else 1
         try:
             image, meaning = with_meaning(image, self.path, self._loader, facts.chunks)
@@ -216,6 +213,8 @@ def load(
         image: pyvips.Image = pyvips.Operation.call(
             f"{loader}_source", source, access="sequential", fail_on="error", **options
         )
+        # What is in Python of a source has to live for as long as the image.
+        image._references.append(source)
     except pyvips.Error as error:
         raise damaged(path, error) from None
     return image

@@ -3,64 +3,33 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from io import BytesIO
-from pathlib import Path
 
 import pyvips
 
-from upres.formats.metadata import gif_blocks as gif
-from upres.formats.metadata import iptc, png_chunks, tiff_exif
-from upres.formats.metadata import jpeg_segments as jpeg
 from upres.formats.metadata.exif import PREFIX
-from upres.formats.metadata.jpeg_segments import Segment
-from upres.formats.metadata.png_chunks import Chunk
 from upres.formats.metadata.tiff_tags import has_resolution, read_numbers, read_resolution
 
 _ORIENTATION = 274
 
 
 def completed(
-    image: pyvips.Image,
-    path: Path,
-    loader: str,
-    *,
-    directory: int | None,
-    segments: Sequence[Segment],
-    chunks: Sequence[Chunk],
+    image: pyvips.Image, loader: str, blocks: Mapping[str, bytes], told: bool
 ) -> pyvips.Image:
-    """``image``, which ``loader`` has opened from ``path``, with the blocks that it lacks.
+    """``image``, which ``loader`` has opened, with the ``blocks`` that it lacks, by libvips' names.
 
-    ``directory`` is where the page's is in a file of several, or ``None``; ``segments`` are a JPEG
-    file's, and ``chunks`` a PNG file's.
+    ``told`` says whether the file tells the size of pixels other than by EXIF.
     """
-    found: dict[str, bytes | None] = {}
-    told = False
-    match loader:
-        case "tiffload":
-            found = {"exif-data": tiff_exif.read(path, directory)}
-            with suppress(OSError, struct.error), path.open("rb") as file:
-                told = has_resolution(read_numbers(file, directory))
-        case "pngload":
-            # libvips sees what comes before the pixels.
-            exif, packet = png_chunks.embedded(chunks)
-            found = {"exif-data": exif and PREFIX + exif, "xmp-data": packet}
-            told = png_chunks.has_size(chunks)
-        case "gifload":
-            found = {"xmp-data": gif.read(path)[1]}
-        case "jpegload":
-            told = jpeg.has_resolution(segments)
-            # libvips sees the first segment.
-            if captions := iptc.whole(segments):
-                image = _with(image, "iptc-data", captions)
-        case "webpload" | "heifload":
-            # libvips does not look for it there.
-            with suppress(struct.error):
-                if resolution := read_resolution(_exif(image)):
-                    image = image.copy(xres=resolution[0], yres=resolution[1])
-    for name, block in found.items():
-        if block and not image.get_typeof(name):
+    if loader in ("webpload", "heifload"):
+        # libvips does not look for it there.
+        with suppress(struct.error):
+            if resolution := read_resolution(_exif(image)):
+                image = image.copy(xres=resolution[0], yres=resolution[1])
+    for name, block in blocks.items():
+        # Of IPTC in several segments, libvips sees the first.
+        if block and (name == "iptc-data" or not image.get_typeof(name)):
             image = _with(image, name, block)
             if name == "exif-data" and not image.get_typeof("orientation"):
                 upright = _tags(image).get(_ORIENTATION, 1)

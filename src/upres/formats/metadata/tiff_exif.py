@@ -52,19 +52,14 @@ SHAPE_NOTE = '{"shape"'
 """What a description begins with that is a library's note of the small picture's shape."""
 
 
-def read(path: Path, directory: int | None) -> bytes | None:
-    """Descriptive tags of a page of a TIFF file as an EXIF block; ``None`` if it has none.
+def read(file: BinaryIO, directory: int | None) -> bytes:
+    """Descriptive tags of a page of a TIFF file as an EXIF block; nothing if it has none.
 
-    The page is that whose ``directory`` is there, or the first.
+    The page is that whose ``directory`` is there, or the first. Raises ``struct.error`` if it is
+    damaged.
     """
-    try:
-        with path.open("rb") as file:
-            entries = _descriptive(file, directory)
-    except (OSError, struct.error):
-        return None  # damaged: what reads the pixels will say so
-    if not entries:
-        return None
-    return packed(entries)
+    entries = _descriptive(file, directory)
+    return packed(entries) if entries else b""
 
 
 def for_jpeg(exif: bytes) -> bytes:
