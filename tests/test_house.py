@@ -119,7 +119,8 @@ def test_no_matrix_library_is_asked_beside_the_engine() -> None:
             assert not isinstance(node, ast.MatMult), name
             assert not (isinstance(node, ast.Attribute) and node.attr in products), name
     # Of the command, where pictures are reduced by such products, it has one thread.
-    code = "import upres.__main__, sys, os; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    code = "import os, sys; from upres.cli import process; process.set_up()"
+    code += "; print(os.environ['OPENBLAS_NUM_THREADS'])"
     bare = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
     command = [sys.executable, "-c", code + "; assert 'numpy' not in sys.modules"]
     result = subprocess.run(command, env=bare, capture_output=True, text=True, check=True)

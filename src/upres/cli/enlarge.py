@@ -15,6 +15,7 @@ import typer
 
 from upres import __version__
 from upres.cli.console import end, in_one_line, progress_bar, say
+from upres.cli.process import set_up_libvips, share_python_s_lock
 from upres.errors import UsageError
 from upres.signals import stop_on_signals
 
@@ -97,6 +98,7 @@ def enlarge(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Enlarge pictures; colour profile, metadata, bit depth and transparency are kept."""
+    set_up_libvips()
     from upres.enlarging.options import MAX_PIXELS, Options
     from upres.models import DEFAULT_MODEL, at_precision
     from upres.runs.jobs import destinations, find, is_folder, suffix_called
@@ -206,9 +208,7 @@ def _run(
         warning = space_warning(jobs, options) if len(jobs) > 1 else None
         if warning:
             tell(f"upres: warning: {warning}")
-        # Threads that come back from the engine or from libvips would else wait for Python's
-        # lock for longer than most of their work takes: a tenth of the time of small pictures.
-        sys.setswitchinterval(0.0005)
+        share_python_s_lock()
         return batch.enlarge_files(
             jobs,
             options,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from upres import __version__
+from upres.cli import process
 from upres.cli.console import complain, progress_bar, say, show_anything
 from upres.cli.enlarge import enlarge
 from upres.errors import UpresError, UsageError, needs_extra
@@ -24,9 +24,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command; errors that users can meet are one line each, without a traceback."""
-    # A request to terminate unwinds as Ctrl-C does, so that nothing temporary is left.
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    process.set_up()
     show_anything()
     try:
         app(standalone_mode=True)
