@@ -11,14 +11,16 @@ from upres import __version__
 from upres.cli import process
 from upres.cli.compare import compare
 from upres.cli.console import complain, say, show_anything
-from upres.cli.enlarge import enlarge
+from upres.cli.enlarge import EXAMPLES, enlarge
 from upres.cli.evaluate import evaluate
 from upres.cli.export import export
+from upres.cli.help import Command, Group, option
 from upres.cli.models import models
 from upres.cli.train import train
 from upres.errors import UpresError
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -61,11 +63,12 @@ def _version(wanted: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        option("--version", callback=_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Enlarge pictures 2x, 3x or 4x with residual networks."""
 
 
-for _command in (enlarge, models, evaluate, compare, train, export):
-    app.command()(_command)
+app.command(cls=Command, epilog=EXAMPLES)(enlarge)
+for _command in (models, evaluate, compare, train, export):
+    app.command(cls=Command)(_command)

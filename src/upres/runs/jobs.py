@@ -113,8 +113,7 @@ def destinations(
     if output is not None and not folder:
         if len(found) > 1:
             raise UsageError(f"--output {output}: {len(found)} pictures need a folder, not a file")
-        if suffix and output.suffix.lower() != suffix:
-            raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
+        check_suffix(output, suffix)
         return [Job(found[0][0], output)]
     mark = _mark(options, default_scale)
     jobs = []
@@ -143,6 +142,12 @@ def is_folder(output: str) -> bool:
     """Whether ``--output`` means a folder: it is one, ends like one, or has no suffix."""
     separators = (os.sep, os.altsep or os.sep)
     return output.endswith(separators) or os.path.isdir(output) or Path(output).suffix == ""
+
+
+def check_suffix(output: Path, suffix: str | None) -> None:
+    """Raise ``UsageError`` if a result's file is not called by the suffix that is asked for."""
+    if suffix and output.suffix.lower() != suffix:
+        raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
 
 
 def suffix_called(name: str) -> str:

@@ -1,0 +1,54 @@
+"""How help looks: an option's value is called by what it means, and by no type of Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+OTHER = "Other"
+"""The last group of options; it has ``--help``."""
+
+
+def option(
+    *names: str, help: str, takes: str = "", panel: str | None = None, **settings: Any
+) -> Any:
+    """An option of a command; ``takes`` says what its value means, and is empty for a switch."""
+    return typer.Option(*names, help=help, metavar=takes, rich_help_panel=panel, **settings)
+
+
+def argument(called: str) -> Any:
+    """What a command is given; the command's text tells of it, by this name.
+
+    typer's own table of arguments would show their types.
+    """
+    return typer.Argument(metavar=called, hidden=True)
+
+
+class Command(TyperCommand):
+    """A command with ``--help`` in the last group of its options."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _with_help_in(OTHER, super().get_params(ctx))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        # typer puts what must be given in braces, which are for choices elsewhere.
+        pieces = super().collect_usage_pieces(ctx)
+        return [piece.replace("{", "").replace("}", "") for piece in pieces]
+
+
+class Group(TyperGroup):
+    """The command that the others are parts of."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _with_help_in(None, super().get_params(ctx))
+
+
+def _with_help_in(panel: str | None, params: list[Any]) -> list[Any]:
+    for param in params:
+        if "--help" in param.opts:
+            param.metavar = ""
+            param.help = "Show this help and exit."
+            param.rich_help_panel = panel
+    return params
