@@ -351,9 +351,7 @@ def test_standard_input_that_is_no_picture(tmp_path: Path, model_file: Path) -> 
     assert result.stdout == ""
 
 
-def test_standard_input_to_a_file_that_is_there(
-    tmp_path: Path, photo: Path, model_file: Path
-) -> None:
+def test_standard_input_to_a_file_that_is_there(tmp_path: Path, photo: Path) -> None:
     (tmp_path / "there.png").touch()
     with photo.open("rb") as file:
         result = subprocess.run(
@@ -560,13 +558,6 @@ def test_usage_errors_exit_with_2(tmp_path: Path, photo: Path) -> None:
     assert upres("enlarge", cwd=tmp_path).returncode == 2
     result = upres("enlarge", photo, "other.png", "--output", "one.png", cwd=tmp_path)
     assert_one_line(result, "one.png", "need a folder", code=2)
-
-
-def test_models_lists_what_is_shipped(tmp_path: Path) -> None:
-    result = upres("models", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    for part in ("fast", "x2", "x3", "x4", "Set5", "Set14", "B100", "free licences", "BT.601"):
-        assert part in result.stdout
 
 
 def test_evaluate_prints_and_writes(tmp_path: Path, photo: Path, model_file: Path) -> None:

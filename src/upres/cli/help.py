@@ -29,6 +29,12 @@ def argument(called: str) -> Any:
 class Command(TyperCommand):
     """A command with ``--help`` in the last group of its options."""
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        # typer breaks a paragraph, but for the first, where its source does.
+        paragraphs = (self.help or "").split("\n\n")
+        self.help = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+
     def get_params(self, ctx: Any) -> Any:
         return _with_help_in(OTHER, super().get_params(ctx))
 
