@@ -5,16 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from upres.cli.help import argument, option
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs.")],
+    runs: Annotated[list[Path], argument("RUN")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the page, curves and table.")
+        Path,
+        option(
+            *("--output", "-o"),
+            takes="FOLDER",
+            help="For the page, the curves and the table.",
+        ),
     ] = Path("upres-comparison"),
 ) -> None:
-    """Compare training runs: recipes, curves and results."""
+    """Compare training runs: recipes, curves and results.
+
+    A RUN is the folder of a training run.
+    """
     from rich.console import Console
 
     from upres.evaluation.comparison import cautions, table

@@ -57,7 +57,12 @@ def enlarge(
     ] = None,
     fit: Annotated[
         str | None,
-        option("--fit", takes="WxH", help="As large as fits into this, as 3840x2160.", panel=SIZE),
+        option(
+            "--fit",
+            takes="WxH",
+            help="Largest size that fits, such as 3840x2160.",
+            panel=SIZE,
+        ),
     ] = None,
     max_pixels: Annotated[
         int | None,
@@ -124,7 +129,7 @@ def enlarge(
     ] = False,
     resume: Annotated[
         bool,
-        option("--resume", help="Go on with a run into --output that was interrupted.", panel=MANY),
+        option("--resume", help="Go on with an interrupted run into --output.", panel=MANY),
     ] = False,
     skip_existing: Annotated[
         bool,

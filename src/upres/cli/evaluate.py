@@ -5,60 +5,82 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from upres.cli.console import progress_bar
+from upres.cli.help import argument, option
+from upres.cli.process import set_up_libvips
 from upres.errors import UsageError, needs_extra
+
+PICTURES = "Test pictures"
+REPORT = "Report"
 
 
 def evaluate(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            help="Shipped models' names, .onnx files, or checkpoints (.pt, .safetensors), "
-            "of one scale."
-        ),
-    ],
+    models: Annotated[list[str], argument("MODEL")],
     data: Annotated[
         list[Path],
-        typer.Option(
-            "--data",
-            "-d",
-            help="A benchmark set's folder, or a tar file of pictures; may be given repeatedly.",
+        option(
+            *("--data", "-d"),
+            takes="PATH",
+            help="A benchmark set's folder, or a tar file of pictures; may be repeated.",
+            panel=PICTURES,
         ),
     ],
-    scale: Annotated[int | None, typer.Option("--scale", "-s", help="2, 3 or 4.")] = None,
+    scale: Annotated[
+        int | None,
+        option(
+            *("--scale", "-s"),
+            takes="FACTOR",
+            help="2, 3 or 4 (default: the model's largest).",
+            panel=PICTURES,
+        ),
+    ] = None,
     jpeg: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--jpeg",
-            metavar="QUALITY",
-            help="Measure on LR pictures that are JPEG files of a quality, such as 60, or of one "
+            takes="QUALITY",
+            help="Make JPEG files of the LR pictures first: of a quality, such as 60, or of one "
             "drawn for each picture from a range, such as 30-90.",
+            panel=PICTURES,
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Draws the qualities (default: 0).")
+        int | None,
+        option("--seed", takes="NUMBER", help="Draws the qualities (default: 0).", panel=PICTURES),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the report, JSON and CSV files.")
+        Path,
+        option(
+            *("--output", "-o"),
+            takes="FOLDER",
+            help="For the report, JSON and CSV files.",
+            panel=REPORT,
+        ),
     ] = Path("upres-evaluation"),
     show: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--show",
-            help="A picture for the report, by name; may be given repeatedly (default: the two "
-            "of each set on which the models differ most from bicubic).",
+            takes="NAME",
+            help="A picture for the report; may be repeated (default: the two of each set on "
+            "which the models differ most from bicubic).",
+            panel=REPORT,
         ),
     ] = None,
     report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Write the HTML report.")
+        bool, option("--report/--no-report", help="Write the HTML report.", panel=REPORT)
     ] = True,
     record: Annotated[
-        bool, typer.Option("--record", help="Write the scores into the model files' cards.")
+        bool,
+        option("--record", help="Write the scores into the model files' cards.", panel=REPORT),
     ] = False,
 ) -> None:
-    """Measure models on benchmark sets, beside bicubic, and write a report."""
+    """Measure models on benchmark sets, beside bicubic, and write a report.
+
+    A MODEL is a shipped model's name, an .onnx file, or a checkpoint (.pt or .safetensors); all
+    are of one scale.
+    """
+    set_up_libvips()
     from rich.console import Console
 
     from upres.evaluation.compression import jpeg_of_options

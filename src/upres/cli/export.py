@@ -5,49 +5,66 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from upres.cli.help import argument, option
+from upres.cli.process import set_up_libvips
 from upres.errors import UsageError, needs_extra
+
+FILE = "The model file"
+VARIANT = "Variants of an .onnx file"
 
 
 def export(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            help="A run's .pt or .safetensors, a community checkpoint (.pth), or, for --int8, "
-            "--half and --self-ensemble, an .onnx file."
-        ),
-    ],
+    source: Annotated[Path, argument("SOURCE")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The .onnx file (default: beside the source)."),
+        option(
+            *("--output", "-o"),
+            takes="PATH",
+            help="The .onnx file (default: beside the source).",
+            panel=FILE,
+        ),
     ] = None,
     scale: Annotated[
-        int | None, typer.Option("--scale", "-s", help="The scale that it must have.")
+        int | None,
+        option(*("--scale", "-s"), takes="FACTOR", help="The scale that it must have.", panel=FILE),
     ] = None,
+    force: Annotated[
+        bool, option("--force", "-f", help="Replace an existing file.", panel=FILE)
+    ] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise the model: two to four times as fast.")
+        bool,
+        option("--int8", help="Quantise the model: two to four times as fast.", panel=VARIANT),
     ] = False,
     images: Annotated[
         Path | None,
-        typer.Option("--images", help="A folder or tar file of typical pictures, for --int8."),
+        option(
+            "--images",
+            takes="PATH",
+            help="A folder or tar file of typical pictures, for --int8.",
+            panel=VARIANT,
+        ),
     ] = None,
     half: Annotated[
-        bool, typer.Option("--half", help="Weights in float16: half the file, as fast.")
+        bool,
+        option("--half", help="Weights in float16: half the file, as fast.", panel=VARIANT),
     ] = False,
     self_ensemble: Annotated[
         bool,
-        typer.Option(
+        option(
             "--self-ensemble",
-            help="Let the model take the mean over the eight ways to flip and turn a picture: "
-            "better, in eight times the time.",
+            help="Average over the eight ways to flip and turn a picture: better, in eight times "
+            "the time.",
+            panel=VARIANT,
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
 ) -> None:
-    """Turn trained weights, of upres or of other projects, into a model file."""
+    """Turn trained weights, of upres or of other projects, into a model file.
+
+    SOURCE is a run's .pt or .safetensors file, or a community checkpoint (.pth). For --int8,
+    --half and --self-ensemble it is an .onnx file.
+    """
     if int8 != (images is not None):
-        raise UsageError("--int8 and --images go together: the pictures show what values occur")
+        raise UsageError("--int8 and --images go together: the pictures show the values that occur")
     if int8 and half:
         raise UsageError("give one of --int8 and --half: in int8, the weights take less room still")
     if self_ensemble and (int8 or half):
@@ -60,6 +77,7 @@ def export(
             from upres.training.variants import to_half
 
         if images is not None:
+            set_up_libvips()
             path, card, difference = to_int8(source, images, output, scale=scale, force=force)
         else:
             path, card, difference = to_half(source, output, scale=scale, force=force)

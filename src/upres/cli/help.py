@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 OTHER = "Other"
-"""The last group of options; it has ``--help``."""
+"""The last group of options."""
 
 
 def option(
@@ -27,7 +27,7 @@ def argument(called: str) -> Any:
 
 
 class Command(TyperCommand):
-    """A command with ``--help`` in the last group of its options."""
+    """A command; where its options are in groups, the last of these has ``--help``."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -36,7 +36,9 @@ class Command(TyperCommand):
         self.help = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
 
     def get_params(self, ctx: Any) -> Any:
-        return _with_help_in(OTHER, super().get_params(ctx))
+        params = super().get_params(ctx)
+        grouped = any(getattr(param, "rich_help_panel", None) for param in self.params)
+        return _with_help_in(OTHER if grouped else None, params)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         # typer puts what must be given in braces, which are for choices elsewhere.

@@ -8,7 +8,7 @@ import shutil
 import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
-from upres.cli.help import OTHER, argument, option
+from upres.cli.help import argument, option
 
 if TYPE_CHECKING:
     from upres.card import ModelCard
@@ -20,9 +20,7 @@ Facts = dict[str, str | tuple[str, ...]]
 
 def models(
     model: Annotated[str | None, argument("MODEL")] = None,
-    as_json: Annotated[
-        bool, option("--json", help="Print JSON, for programs.", panel=OTHER)
-    ] = False,
+    as_json: Annotated[bool, option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """List the shipped models, or tell all that is known of one.
 

@@ -29,7 +29,7 @@ def ctrl_c_ends_at_once() -> Iterator[None]:
 
 
 def set_up() -> None:
-    """Set what NumPy, libvips and OpenVINO look at when they are loaded; loads none of them."""
+    """Set what NumPy and libvips look at when they are loaded, and signals; loads nothing."""
     # NumPy's products of matrices, small ones here, on the thread that asks for them: others would
     # spin afterwards, in case there is another, on the cores that the engine wants.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -37,9 +37,6 @@ def set_up() -> None:
     os.environ.setdefault("VIPS_WARNING", "0")
     # Loaders that libvips itself calls unsafe for files from strangers.
     os.environ["VIPS_BLOCK_UNTRUSTED"] = "1"
-    # OpenVINO reports each time that it is imported to its makers, over the network, and keeps a
-    # number for that in the user's home. Without this module, which does it, it does not.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     # A request to terminate unwinds as Ctrl-C does, so that nothing temporary is left.
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)

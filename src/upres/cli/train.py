@@ -5,36 +5,54 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from upres.cli.help import argument, option
+from upres.cli.process import set_up_libvips
 from upres.errors import needs_extra
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A TOML recipe; see recipes/.")],
+    recipe: Annotated[Path, argument("RECIPE")],
     data: Annotated[
         Path,
-        typer.Option("--data", "-d", help="Folder that the recipe's sources are relative to."),
+        option(
+            *("--data", "-d"),
+            takes="FOLDER",
+            help="The folder that the recipe's sources are relative to.",
+        ),
     ] = Path(),
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="The run's folder (default: runs/ and the recipe's name)."
+        option(
+            *("--output", "-o"),
+            takes="FOLDER",
+            help="The run's folder (default: runs/ and the recipe's name).",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")
+        bool, option("--resume", help="Go on from the run's last checkpoint.")
     ] = False,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a value of the recipe: --set optimiser.steps=100"),
+        option(
+            "--set",
+            takes="KEY=VALUE",
+            help="Change a value of the recipe, such as optimiser.steps=100; may be repeated.",
+        ),
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option("--cache", help="Folder that keeps decoded pictures for later runs."),
+        option(
+            "--cache",
+            takes="FOLDER",
+            help="Keeps decoded pictures for later runs.",
+        ),
     ] = None,
 ) -> None:
-    """Train a network from a recipe, and export it as a model file."""
+    """Train a network from a recipe, and export it as a model file.
+
+    RECIPE is a TOML file, such as those in recipes/.
+    """
+    set_up_libvips()
     with needs_extra("upres train", "train"):
         from upres.training.config import load_recipe
         from upres.training.loop import leave
