@@ -124,7 +124,7 @@ def bad_input(folder: Path, photo: Path, kind: str) -> list[object]:
         ("contradiction", ["--force", "--skip-existing"]),
         ("two sizes", ["scale", "width"]),
         ("fit", ["--fit 3x", "3840x2160"]),
-        ("format", ["--format bmp", "png"]),
+        ("format", ["format bmp", "png"]),
         ("no folder", ["--output"]),
         ("resume", ["--resume", "--output"]),
         ("empty picture", ["a picture's name is empty"]),
@@ -547,7 +547,7 @@ def test_an_empty_folder_stops_no_other(tmp_path: Path, photo: Path, model_file:
     result = upres(*command, cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-3:] == [
-        "upres: empty: no pictures in this folder; --recursive looks into its folders, too",
+        "upres: empty: no pictures in this folder: --recursive looks into its folders, too",
         "upres: none*.gif: no file matches this pattern",
         "upres: 1 done, 2 failed",
     ]

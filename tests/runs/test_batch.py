@@ -618,7 +618,7 @@ def test_a_run_with_other_options_is_not_resumed(jobs: list[Job], options: Optio
     ):
         pass
     with (
-        pytest.raises(OutputError, match="was interrupted: --resume goes on with it"),
+        pytest.raises(OutputError, match="was interrupted: resume=True goes on with it"),
         opened(folder, ASKED, resume=False, anew=False),
     ):
         pass

@@ -16,7 +16,7 @@ from typing import Literal
 
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
-from upres.errors import ExistsError, InputError, OutputError, UpresError
+from upres.errors import ExistsError, InputError, OutputError, Remedy, UpresError
 from upres.files import PROCESS, make_folder, remove_leftovers
 from upres.runs.jobs import Job
 from upres.runs.journal import Journal, Stamp
@@ -163,7 +163,9 @@ class _Run:
     def _enlarge(self, job: Job) -> Done | None:
         try:
             if len(os.fsencode(job.target.name)) > LONGEST_NAME:
-                raise OutputError(f"{job.target}: this name is too long: choose one with --output")
+                raise OutputError(
+                    f"{job.target}: this name is too long", Remedy("output", "gives another")
+                )
             stamp = Stamp.of(job.source) if job.source.exists() else Stamp(0, 0)
             if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
-from upres.errors import InputError, OutputError, UpresError, UsageError
+from upres.errors import InputError, OutputError, Remedy, UpresError, UsageError
 from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES
 
 BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
@@ -73,8 +73,9 @@ def find(
                 errors = len(empty)
                 inside = list(_inside(path, recursive, left_out, empty))
                 if not inside and len(empty) == errors:
-                    hint = "" if recursive else "; --recursive looks into its folders, too"
-                    error = InputError(f"{path}: no pictures in this folder{hint}")
+                    deeper = Remedy("recursive", "looks into its folders, too", True)
+                    remedies = () if recursive else (deeper,)
+                    error = InputError(f"{path}: no pictures in this folder", *remedies)
                     empty.append((path, error))
             else:
                 inside = [path]
@@ -84,7 +85,7 @@ def find(
     if empty and not found:
         raise empty[0][1]
     if not found:
-        raise UsageError(f"--output {leave_out}: is the folder of the pictures itself")
+        raise UsageError(f"{leave_out}: is the folder of the pictures itself: choose another")
     return list(found.values()), empty
 
 
@@ -112,7 +113,7 @@ def destinations(
     """
     if output is not None and not folder:
         if len(found) > 1:
-            raise UsageError(f"--output {output}: {len(found)} pictures need a folder, not a file")
+            raise UsageError(f"{output}: {len(found)} pictures need a folder, not a file")
         check_suffix(output, suffix)
         return [Job(found[0][0], output)]
     mark = _mark(options, default_scale)
@@ -131,15 +132,15 @@ def destinations(
             raise OutputError(f"{target}: both {taken[place]} and {source} would be written here")
         if place in sources:
             raise OutputError(
-                f"{target}: {source} would be written here, over another input: "
-                "name an --output folder"
+                f"{target}: {source} would be written here, over another input",
+                Remedy("output", "names a folder for the results"),
             )
         taken[place] = source
     return jobs
 
 
 def is_folder(output: str) -> bool:
-    """Whether ``--output`` means a folder: it is one, ends like one, or has no suffix."""
+    """Whether a path means a folder: it is one, ends like one, or has no suffix."""
     separators = (os.sep, os.altsep or os.sep)
     return output.endswith(separators) or os.path.isdir(output) or Path(output).suffix == ""
 
@@ -147,7 +148,7 @@ def is_folder(output: str) -> bool:
 def check_suffix(output: Path, suffix: str | None) -> None:
     """Raise ``UsageError`` if a result's file is not called by the suffix that is asked for."""
     if suffix and output.suffix.lower() != suffix:
-        raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
+        raise UsageError(f"{output}: is not called {suffix}, the format that is asked for")
 
 
 def suffix_called(name: str) -> str:
@@ -155,7 +156,7 @@ def suffix_called(name: str) -> str:
     suffix = "." + name.lower().removeprefix(".")
     if suffix not in OUTPUT_SUFFIXES:
         known = ", ".join(known.removeprefix(".") for known in OUTPUT_SUFFIXES)
-        raise UsageError(f"--format {name}: not a format that upres writes: {known}")
+        raise UsageError(f"format {name}: not a format that upres writes: {known}")
     return suffix
 
 

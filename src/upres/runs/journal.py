@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from upres.errors import OutputError, UsageError
+from upres.errors import OutputError, Remedy, UsageError
 from upres.files import lock_named
 
 NAME = ".upres-journal.jsonl"
@@ -169,8 +169,10 @@ def opened(
             raise OutputError(f"{path}: cannot read the journal: {error.strerror}") from None
         if header is not None and not resume and not anew:
             raise OutputError(
-                f"{folder}: a run into this folder was interrupted: --resume goes on with it, "
-                "--force or --skip-existing starts anew"
+                f"{folder}: a run into this folder was interrupted",
+                Remedy("resume", "goes on with it", True),
+                Remedy("existing", "starts anew", "replace"),
+                Remedy("existing", "keeps the results that are there", "skip"),
             )
         if header is not None and resume:
             if header["asked"] != asked:
