@@ -17,12 +17,12 @@ import pytest
 import pyvips
 from numpy.typing import NDArray
 
-from upres.card import Model, ModelCard
+from upres.card import Model
 from upres.errors import InputError, UsageError
 from upres.evaluation.benchmark import Evaluation, evaluate
 from upres.evaluation.compression import Jpeg, through_jpeg
 from upres.evaluation.datasets import find_pairs, read_pair
-from upres.evaluation.record import record_scores, write_card
+from upres.evaluation.record import record_scores
 from upres.evaluation.report import write_report
 from upres.models import read_model
 from upres.raster.metrics import PROTOCOL, score
@@ -270,18 +270,3 @@ def test_wrong_options_are_one_line(
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert all(part in result.stderr for part in parts)
-
-
-def test_models_says_which_protocol_is_whose(tmp_path: Path, model_file: Path) -> None:
-    onnx = pytest.importorskip("onnx")
-    protocols = {"clean": "protocol A", "photo": "protocol B", "smooth": "protocol A", "new": None}
-    for name, protocol in protocols.items():
-        proto = onnx.load(model_file)
-        write_card(proto, ModelCard(name=name, scale=2, halo=6, protocol=protocol))
-        onnx.save(proto, tmp_path / f"{name}-x2.onnx")
-    code = f"import pathlib, upres.models; upres.models.SHIPPED = pathlib.Path({str(tmp_path)!r})"
-    lines = command(tmp_path, code, "models").stdout.splitlines()
-    assert [line for line in lines if "PSNR in dB" in line] == [
-        "PSNR in dB and SSIM of clean x2, smooth x2: protocol A.",
-        "PSNR in dB and SSIM of photo x2: protocol B.",
-    ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from upres.cli.main import _export_checkpoint
+from upres.cli.evaluate import export_checkpoint
 from upres.enlarging.windows import enlarge
 from upres.errors import MissingExtraError, ModelError, UsageError
 from upres.evaluation.models import load_models, tell_apart
@@ -67,7 +67,7 @@ def test_the_command_exports_with_the_training_part(
         calls.append((source, target))
 
     monkeypatch.setattr("upres.training.export.to_onnx", to_onnx, raising=False)
-    _export_checkpoint(tmp_path / "a.pt", tmp_path / "a.onnx")
+    export_checkpoint(tmp_path / "a.pt", tmp_path / "a.onnx")
     assert calls == [(tmp_path / "a.pt", tmp_path / "a.onnx")]
 
 
@@ -75,7 +75,7 @@ def test_a_checkpoint_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "upres.training.export", raising=False)
     with pytest.raises(MissingExtraError, match=r"upres\[train\]"):
-        _export_checkpoint(tmp_path / "a.pt", tmp_path / "a.onnx")
+        export_checkpoint(tmp_path / "a.pt", tmp_path / "a.onnx")
 
 
 def test_one_label_stays_as_it_is() -> None:

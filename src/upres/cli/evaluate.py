@@ -92,7 +92,7 @@ def evaluate(
     if record and (checkpoint := next(filter(is_checkpoint, models), None)):
         raise UsageError(f"{checkpoint}: --record needs an .onnx file; export it first")
     compression = jpeg_of_options(jpeg, seed)
-    loaded = load_models(models, scale=scale, to_onnx=_export_checkpoint)
+    loaded = load_models(models, scale=scale, to_onnx=export_checkpoint)
     console = Console()
     with progress_bar(quiet=False) as progress:
         task = progress.add_task("evaluating", total=None)
@@ -113,7 +113,8 @@ def evaluate(
         console.print(f"recorded the scores in {model.path}", soft_wrap=True)
 
 
-def _export_checkpoint(source: Path, target: Path) -> None:
+def export_checkpoint(source: Path, target: Path) -> None:
+    """Make a model file of a checkpoint; raises ``MissingExtraError`` without training's extra."""
     with needs_extra("evaluating a checkpoint", "train"):
         from upres.training.export import to_onnx
     to_onnx(source, target)

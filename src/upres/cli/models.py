@@ -42,10 +42,10 @@ def models(
         entries = [_as_json(entry, with_cards=model is not None) for entry in listed]
         print(json.dumps(entries if model is None else entries[0], indent=2))
     elif model is None:
-        print("\n".join(_table(listed)))
+        print("\n".join(table(listed)))
         print("\nupres models NAME tells all of one, such as its scores.")
     else:
-        print("\n".join(_details(listed[0])))
+        print("\n".join(details(listed[0])))
 
 
 def _as_json(entry: Listed, *, with_cards: bool) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _as_json(entry: Listed, *, with_cards: bool) -> dict[str, Any]:
     }
 
 
-def _table(listed: list[Listed]) -> list[str]:
+def table(listed: list[Listed]) -> list[str]:
     """A line a model, under a line of titles."""
     rows = [("MODEL", "SCALES", "PRECISIONS", "SIZE", "SPEED", "FOR")]
     for entry in listed:
@@ -91,7 +91,7 @@ def _table(listed: list[Listed]) -> list[str]:
     ]
 
 
-def _details(entry: Listed) -> list[str]:
+def details(entry: Listed) -> list[str]:
     """All of the cards; what several files have in common is told once."""
     common = _common([_facts(variant) for variant in entry.variants])
     about: Facts = {"for": entry.purpose}

@@ -9,7 +9,9 @@ import pytest
 
 from running import upres
 from upres.card import ModelCard
+from upres.cli.models import details
 from upres.models import load_model, shipped_models
+from upres.models.catalogue import Listed, Variant
 
 
 def test_a_line_a_model_in_80_columns(tmp_path: Path) -> None:
@@ -46,6 +48,26 @@ def test_the_card_of_a_file(tmp_path: Path, model_file: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "plain, features 8, blocks 2" in result.stdout
     assert "not measured" in result.stdout
+
+
+def test_facts_that_several_files_have_in_common_are_told_once(model_file: Path) -> None:
+    protocols = {2: "protocol A", 3: "protocol A", 4: "protocol B"}
+    cards = [
+        ModelCard(name="any", scale=scale, halo=1, data="pictures", protocol=protocol)
+        for scale, protocol in protocols.items()
+    ]
+    entry = Listed("any", "everything", tuple(Variant(model_file, card) for card in cards))
+    sections = "\n".join(details(entry)).split("\n\n")
+    assert [section.splitlines()[0] for section in sections] == [
+        "any",
+        "any x2",
+        "any x3",
+        "any x4",
+    ]
+    told = [" ".join(section.split()) for section in sections]
+    assert [text.count("trained on pictures") for text in told] == [1, 0, 0, 0]
+    measured = [text.partition("measured by ")[2][:10] for text in told]
+    assert measured == ["", "protocol A", "protocol A", "protocol B"]
 
 
 def test_json_of_all(tmp_path: Path) -> None:
