@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from upres.cli.main import app
-from upres.models import INT8, load_model, shipped_models
+from upres.models import INT8, open_model, shipped_models
 from upres.training.config import Recipe, load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -124,7 +124,7 @@ def test_the_chain_makes_the_models_that_are_shipped(
         kind, _, scale = name.rpartition("-x")
         recipe = recipes[model.stages[-1]]
         for variant in (kind, kind + INT8):
-            card = load_model(variant, scale=int(scale)).card
+            card = open_model(variant, scale=int(scale)).card
             assert card.recipe == f"recipes/{model.stages[-1]}.toml"
             assert card.self_ensemble == model.self_ensemble
             assert (card.scale, card.degradation) == (recipe.scale, recipe.data.degradation)

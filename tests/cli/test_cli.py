@@ -20,12 +20,10 @@ import typer
 
 from running import upres
 from upres.cli import console
-from upres.cli import enlarge as cli_enlarge
-from upres.enlarging.api import enlarge
-from upres.enlarging.options import Options
+from upres.cli.console import Reporter, progress_bar
+from upres.enlarging.windows import enlarge
 from upres.formats.image.vips import read_rgb8
 from upres.runs.batch import INTERRUPTED, Summary
-from upres.runs.jobs import Job
 from upres.runs.journal import NAME
 
 
@@ -126,7 +124,7 @@ def bad_input(folder: Path, photo: Path, kind: str) -> list[object]:
         ("contradiction", ["--force", "--skip-existing"]),
         ("two sizes", ["scale", "width"]),
         ("fit", ["--fit 3x", "3840x2160"]),
-        ("format", ["--format bmp", "png"]),
+        ("format", ["format bmp", "png"]),
         ("no folder", ["--output"]),
         ("resume", ["--resume", "--output"]),
         ("empty picture", ["a picture's name is empty"]),
@@ -353,6 +351,19 @@ def test_standard_input_that_is_no_picture(tmp_path: Path, model_file: Path) -> 
     assert result.stdout == ""
 
 
+def test_standard_input_to_a_file_that_is_there(tmp_path: Path, photo: Path) -> None:
+    (tmp_path / "there.png").touch()
+    with photo.open("rb") as file:
+        result = subprocess.run(
+            [sys.executable, "-m", "upres", "enlarge", "-", "-o", "there.png"],
+            cwd=tmp_path,
+            stdin=file,
+            capture_output=True,
+            text=True,
+        )
+    assert_one_line(result, "upres: there.png: exists already: --force replaces it")
+
+
 def test_a_picture_to_standard_output(tmp_path: Path, photo: Path, model_file: Path) -> None:
     one = ["enlarge", "harbour.png", "--model", str(model_file)]
     result = subprocess.run(
@@ -500,17 +511,26 @@ def test_a_journal_that_is_none_is_begun_anew(
     assert len(os.listdir(tmp_path / "out")) == 1
 
 
-def test_the_time_that_is_left_is_told(
-    tmp_path: Path, photo: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("passed", "part", "told"),
+    [
+        (6, 0.02, "in.png: about 5 minutes to go\n"),
+        (6, 0.0005, "in.png: about 3.3 hours to go\n"),
+        (4, 0.02, ""),  # too early to know
+        (6, 0.2, ""),  # too little to tell
+        (6, 0, ""),
+    ],
+)
+def test_the_time_that_is_left_is_told_once(
+    passed: float, part: float, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(cli_enlarge, "TELL_AFTER", 0)
-    monkeypatch.setattr(cli_enlarge, "TELL_FROM", 0)
-    monkeypatch.setattr("builtins.print", lambda line, **_: said.append(line))
-    job = Job(photo, tmp_path / "out.png")
-    cli_enlarge._run([job], Options(model=str(model_file)), "refuse", quiet=False)
-    # It ends as it begins.
-    assert set(said) == {f"{photo.name}: about 0 minutes to go", f"wrote {job.target}"}
+    now = 0.0
+    with progress_bar(quiet=False) as bar:
+        reporter = Reporter("in.png", bar, quiet=False, clock=lambda: now)
+        now = passed
+        reporter.progress(part)
+        reporter.progress(part)
+    assert capsys.readouterr().err == told
 
 
 def test_a_folder_that_is_not_there_yet_may_have_a_dot(
@@ -527,7 +547,7 @@ def test_an_empty_folder_stops_no_other(tmp_path: Path, photo: Path, model_file:
     result = upres(*command, cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-3:] == [
-        "upres: empty: no pictures in this folder; --recursive looks into its folders, too",
+        "upres: empty: no pictures in this folder: --recursive looks into its folders, too",
         "upres: none*.gif: no file matches this pattern",
         "upres: 1 done, 2 failed",
     ]
@@ -538,13 +558,6 @@ def test_usage_errors_exit_with_2(tmp_path: Path, photo: Path) -> None:
     assert upres("enlarge", cwd=tmp_path).returncode == 2
     result = upres("enlarge", photo, "other.png", "--output", "one.png", cwd=tmp_path)
     assert_one_line(result, "one.png", "need a folder", code=2)
-
-
-def test_models_lists_what_is_shipped(tmp_path: Path) -> None:
-    result = upres("models", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    for part in ("fast", "x2", "x3", "x4", "Set5", "Set14", "B100", "free licences", "BT.601"):
-        assert part in result.stdout
 
 
 def test_evaluate_prints_and_writes(tmp_path: Path, photo: Path, model_file: Path) -> None:

@@ -11,7 +11,7 @@ from openvino import opset13 as ops
 
 from upres.card import Model, ModelCard
 from upres.engine.complexity import graph_multiply_adds, multiply_adds, parameter_count
-from upres.models import load_model, read_model
+from upres.models import open_model, read_model
 from upres.training import networks
 from upres.training.networks import Plain
 
@@ -108,7 +108,7 @@ def test_counting_leaves_the_model_as_it_was(model_file: Path) -> None:
 
 
 def test_shipped_models_say_as_much_as_they_hold() -> None:
-    fast = load_model("fast", scale=2)
+    fast = open_model("fast", scale=2)
     counted = parameter_count(
         dataclasses.replace(fast, card=dataclasses.replace(fast.card, parameter_count=None))
     )

@@ -17,7 +17,7 @@ import pytest
 import pyvips
 from numpy.typing import NDArray
 
-from upres.card import Model, ModelCard, write_card
+from upres.card import Model
 from upres.errors import InputError, UsageError
 from upres.evaluation.benchmark import Evaluation, evaluate
 from upres.evaluation.compression import Jpeg, through_jpeg
@@ -253,14 +253,14 @@ def test_the_command(sets: list[Path], model_file: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--jpeg", "30-"], [": 30-: ", "--jpeg takes", "30-90"]),
-        (["--jpeg", "high"], [": high: ", "--jpeg takes", "30-90"]),
-        (["--jpeg", "-5"], [": -5: ", "--jpeg takes", "30-90"]),
+        (["--jpeg", "30-"], ["--jpeg 30-", "30-90"]),
+        (["--jpeg", "high"], ["--jpeg high", "30-90"]),
+        (["--jpeg", "-5"], ["--jpeg -5", "30-90"]),
         (["--jpeg", "90-30"], ["1 to 100", "90-30"]),
         (["--jpeg", "0-50"], ["1 to 100", "0-50"]),
         (["--jpeg", "101"], ["1 to 100", "101"]),
-        (["--seed", "1"], ["seed 1: ", "--jpeg gives"]),
-        (["--jpeg", "60", "--seed", "1"], ["seed 1: ", "60 is none", "--jpeg takes a range"]),
+        (["--seed", "1"], ["--seed", "--jpeg"]),
+        (["--jpeg", "60", "--seed", "1"], ["--seed", "--jpeg 60"]),
     ],
 )
 def test_wrong_options_are_one_line(
@@ -270,18 +270,3 @@ def test_wrong_options_are_one_line(
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert all(part in result.stderr for part in parts)
-
-
-def test_models_says_which_protocol_is_whose(tmp_path: Path, model_file: Path) -> None:
-    onnx = pytest.importorskip("onnx")
-    protocols = {"clean": "protocol A", "photo": "protocol B", "smooth": "protocol A", "new": None}
-    for name, protocol in protocols.items():
-        proto = onnx.load(model_file)
-        write_card(proto, ModelCard(name=name, scale=2, halo=6, protocol=protocol))
-        onnx.save(proto, tmp_path / f"{name}-x2.onnx")
-    code = f"import pathlib, upres.models; upres.models.SHIPPED = pathlib.Path({str(tmp_path)!r})"
-    lines = command(tmp_path, code, "models").stdout.splitlines()
-    assert [line for line in lines if "PSNR in dB" in line] == [
-        "PSNR in dB and SSIM of clean x2, smooth x2: protocol A.",
-        "PSNR in dB and SSIM of photo x2: protocol B.",
-    ]

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import namedtuple
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 import pytest
 import pyvips
-from upres.enlarging.photo import PhotoEnlargement
 
 from upres.enlarging.api import enlarge
 from upres.enlarging.options import Options
@@ -31,6 +31,8 @@ from upres.files import (
     temporary_name,
 )
 from upres.formats.image.vips import read_rgb8
+from upres.formats.image.vips_sink import VipsSink
+from upres.raster.info import RasterInfo, bands_of
 from upres.runs import batch
 from upres.runs.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files
 from upres.runs.jobs import Job, space_warning
@@ -38,6 +40,25 @@ from upres.runs.journal import NAME, Journal, SourceStamp, opened
 from upres.signals import stop_on_signals
 
 ASKED = {"scale": 2, "fit": (3, 4)}
+
+
+class Picture:
+    """A picture whose work a test says, in place of ``open_file``'s."""
+
+    why = ""
+
+    def __init__(self, path: Path, work: Callable[[Path, Path], None], pixels: int) -> None:
+        self.path, self.work, self.pixels = path, work, pixels
+
+    def write(self, target: Path, **_: Any) -> None:
+        self.work(self.path, target)
+
+
+def working(
+    work: Callable[[Path, Path], None], pixels: Callable[[Path], int] = lambda _: 1
+) -> Callable[[Path, Options], Picture]:
+    """Opens pictures whose work is ``work``, of source and target."""
+    return lambda path, _: Picture(path, work, pixels(path))
 
 
 def write_picture(path: Path, seed: int, size: tuple[int, int] = (9, 12)) -> Path:
@@ -146,18 +167,14 @@ def test_names_that_begin_alike_do_not_meet(options: Options, tmp_path: Path) ->
         np.testing.assert_array_equal(read_rgb8(job.target), expected)
 
 
-def test_a_large_picture_is_worked_on_alone(
-    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Each result has 432 pixels: two fit, or the first of 2,000 alone.
-    monkeypatch.setattr(batch, "PIXELS_AT_ONCE", 1000)
-    write_picture(jobs[3].source, 3, (20, 25))
+def test_a_large_picture_is_worked_on_alone(jobs: list[Job], options: Options) -> None:
+    # Of each result's pixels two fit, or those of the fourth alone.
+    half = batch.PIXELS_AT_ONCE // 2
     lock = threading.Lock()
     at_work: set[Path] = set()
     seen: list[set[Path]] = []
 
-    def work(picture: PhotoEnlargement, *_: Any, **__: Any) -> None:
-        source = picture.photo.path
+    def work(source: Path, target: Path) -> None:
         with lock:
             at_work.add(source)
             seen.append(set(at_work))
@@ -166,9 +183,9 @@ def test_a_large_picture_is_worked_on_alone(
         with lock:
             at_work.remove(source)
 
-    monkeypatch.setattr(PhotoEnlargement, "write", work)
-    monkeypatch.setattr(batch, "SourceStamp", type("SourceStamp", (), {"of": lambda path: (0, 0)}))
-    assert enlarge_files(jobs, options, workers=8) == Summary(done=10)
+    opener = working(work, lambda path: 3 * half if path == jobs[3].source else half)
+    summary = enlarge_files(jobs, options, open_picture=opener, workers=8)
+    assert summary == Summary(done=10)
     assert max(map(len, seen)) == 2
     # The first, too: what it loads and compiles, the others share.
     for alone in (jobs[0].source, jobs[3].source):
@@ -189,15 +206,14 @@ def test_one_bad_file_stops_no_other(jobs: list[Job], options: Options, tmp_path
 
 @pytest.mark.parametrize("error", [ValueError("odd"), MemoryError(), RecursionError()])
 def test_even_what_nobody_thought_of_stops_no_other(
-    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, error: Exception
+    jobs: list[Job], options: Options, error: Exception
 ) -> None:
-    def work(picture: PhotoEnlargement, *_: Any, **__: Any) -> None:
-        if picture.photo.path == jobs[2].source:
+    def work(source: Path, target: Path) -> None:
+        if source == jobs[2].source:
             raise error
-        raise InputError(f"{picture.photo.path}: bad")
+        raise InputError(f"{source}: bad")
 
-    monkeypatch.setattr(PhotoEnlargement, "write", work)
-    summary = enlarge_files(jobs, options)
+    summary = enlarge_files(jobs, options, open_picture=working(work))
     assert len(summary.failed) == 10
     message = failures(summary)[2]
     assert str(jobs[2].source) in message
@@ -338,23 +354,19 @@ def test_a_bad_file_whose_name_is_no_text_stops_no_other(
     assert UNEXPECTED not in failure
 
 
-def test_a_full_disk_ends_the_run(
-    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original, tried = PhotoEnlargement.write, []
+def test_a_full_disk_ends_the_run(jobs: list[Job], options: Options) -> None:
+    tried: list[Path] = []
 
-    def work(picture: PhotoEnlargement, target: Path, **keywords: Any) -> None:
+    def work(source: Path, target: Path) -> None:
         tried.append(target)
         if len(tried) < 3:
-            original(picture, target, **keywords)
             return
         try:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             raise OutputError(f"{target}: cannot write this file") from None
 
-    monkeypatch.setattr(PhotoEnlargement, "write", work)
-    summary = enlarge_files(jobs, options, workers=1)
+    summary = enlarge_files(jobs, options, open_picture=working(work), workers=1)
     assert (summary.done, summary.failed) == (2, [])
     assert summary.left == 8
     assert summary.stopped_by == f"{jobs[2].target}: cannot write this file"
@@ -379,6 +391,20 @@ def test_a_picture_too_large_for_the_disk_stops_no_other(
     assert "transparency" in failures(summary)[1]
 
 
+def encoding(encode: Callable[..., None]) -> Callable[[Path, Path], None]:
+    """Work that puts a pixel into a sink, whose encoder is ``encode``."""
+
+    def work(source: Path, target: Path) -> None:
+        target.parent.mkdir(exist_ok=True, parents=True)
+        info = RasterInfo(1, 1, bands_of(["grey"], 0, 255), np.dtype(np.uint8))
+        with VipsSink(target, encode) as sink:
+            sink.begin(info, None)
+            sink.write(0, 0, 0, np.zeros((1, 1, 1), np.float32))
+            sink.commit(replace=True)
+
+    return work
+
+
 @pytest.mark.parametrize("left", [0, 10_000_000])
 def test_a_disk_is_full_even_if_libvips_does_not_say_so(
     jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, left: int
@@ -391,8 +417,7 @@ def test_a_disk_is_full_even_if_libvips_does_not_say_so(
         raise pyvips.Error("unable to call pngsave", "write error")
 
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(free[0]))
-    monkeypatch.setattr("upres.formats.image.vips_sink._save", fill_up)
-    summary = enlarge_files(jobs, options)
+    summary = enlarge_files(jobs, options, open_picture=working(encoding(fill_up)))
     message = f"{jobs[0].target}: cannot write this picture: write error"
     if left:
         assert (failures(summary)[0], len(summary.failed)) == (message, 10)
@@ -401,15 +426,12 @@ def test_a_disk_is_full_even_if_libvips_does_not_say_so(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_libvips_tells_a_full_disk_by_words(
-    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_libvips_tells_a_full_disk_by_words(jobs: list[Job], options: Options, number: int) -> None:
     def fail(*_: Any) -> None:
         words = f"out.png: write error\nsystem error: {os.strerror(number)}\n"
         raise pyvips.Error("unable to call pngsave", words)
 
-    monkeypatch.setattr("upres.formats.image.vips_sink._save", fail)
-    summary = enlarge_files(jobs, options)
+    summary = enlarge_files(jobs, options, open_picture=working(encoding(fail)))
     assert (summary.failed, summary.left) == ([], 10)
 
 
@@ -434,19 +456,19 @@ def test_a_run_stops_when_asked_to(jobs: list[Job], options: Options, tmp_path: 
 
 
 def test_a_run_does_not_wait_for_what_cannot_be_stopped(
-    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    jobs: list[Job], options: Options, tmp_path: Path
 ) -> None:
     release, stop = threading.Event(), threading.Event()
     leftover = tmp_path / "out" / temporary_name(Path("p0.png"), ".png")
 
-    def work(*_: Any, **__: Any) -> None:
+    def work(source: Path, target: Path) -> None:
         leftover.touch()
         stop.set()
         release.wait(20)
 
-    monkeypatch.setattr(PhotoEnlargement, "write", work)
+    (tmp_path / "out").mkdir(exist_ok=True)
     start = time.monotonic()
-    summary = enlarge_files(jobs, options, stop=stop)
+    summary = enlarge_files(jobs, options, open_picture=working(work), stop=stop)
     try:
         assert time.monotonic() - start < 2
         assert summary == Summary(left=10, stopped_by=INTERRUPTED, still_busy=True)
@@ -618,7 +640,7 @@ def test_a_run_with_other_options_is_not_resumed(jobs: list[Job], options: Optio
     ):
         pass
     with (
-        pytest.raises(OutputError, match="was interrupted: --resume goes on with it"),
+        pytest.raises(OutputError, match="was interrupted: resume=True goes on with it"),
         opened(folder, ASKED, resume=False, anew=False),
     ):
         pass

@@ -149,7 +149,7 @@ def test_named_files_need_no_known_suffix_and_may_be_missing(tmp_path: Path) -> 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
     files(tmp_path, "in/sub/a.png")
-    with pytest.raises(InputError, match="no pictures in this folder; --recursive"):
+    with pytest.raises(InputError, match="no pictures in this folder: recursive=True"):
         found(tmp_path, "in")
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
     from upres.runs.batch import Summary
 
+TELL_AFTER, TELL_FROM = 5, 60
+"""After so many seconds of a run, tell how long it will take, if it is at least so many."""
 
 FLAGS: dict[tuple[str, object], str] = {
     ("existing", "replace"): "--force",
@@ -97,3 +102,58 @@ def end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
         os._exit(code)
     if summary.failed or summary.stopped_by:
         raise typer.Exit(code)
+
+
+def duration(seconds: float) -> str:
+    """Such as ``3 minutes`` or ``2.5 hours``."""
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} minute{'s' * (minutes != 1)}"
+    return f"{minutes / 60:.1f} hours"
+
+
+class Reporter:
+    """Shows how a run goes on: a bar on a terminal, lines elsewhere, nothing if ``quiet``."""
+
+    def __init__(
+        self,
+        name: str,
+        bar: Progress,
+        *,
+        quiet: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        from rich.markup import escape
+
+        self._name = name
+        self._bar = bar
+        self._quiet = quiet
+        self._clock = clock
+        self._task = bar.add_task(escape(name), total=1.0)
+        self._start = clock()
+        self._told = False
+
+    def tell(self, line: str) -> None:
+        """Show a line, above the bar if there is one."""
+        if not self._bar.disable:
+            console = self._bar.console
+            console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+        elif not self._quiet:
+            say(line)
+
+    def warned(self, warning: str) -> None:
+        self.tell(f"upres: warning: {warning}")
+
+    def progress(self, part: float) -> None:
+        """Show that this part of the whole is done, and once how long the rest will take."""
+        self._bar.update(self._task, completed=part)
+        passed = self._clock() - self._start
+        if not self._told and passed > TELL_AFTER and part > 0:
+            self._told = True
+            left = passed / part - passed
+            if left >= TELL_FROM:
+                self.tell(f"{self._name}: about {duration(left)} to go")
+
+    def finished(self, target: Path, why: str) -> None:
+        """Tell that a result is written, and why by its model."""
+        self.tell(in_one_line(f"wrote {target}{why and f' ({why})'}"))

@@ -82,7 +82,7 @@ def enlarge(
     source = ArraySource(image, bands=bands, value_range=value_range)
     backend = default_backend(device)
     with ArraySink(flat=source.flat) as sink:
-        pipeline.run(
+        pipeline.enlarge_into(
             source,
             plan(source.info, options, backend),
             sink,

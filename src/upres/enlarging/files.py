@@ -91,7 +91,7 @@ class FileEnlargement:
         with _storing(target), sink:
             for source, each in zip(self.pages, self.plans, strict=True):
                 start, part = done / self.pixels, each.pixels / self.pixels
-                pipeline.run(
+                pipeline.enlarge_into(
                     source,
                     each,
                     sink,

@@ -23,7 +23,7 @@ from upres.raster.source import Sink, Source
 from upres.raster.spool import Spool
 
 
-def run(
+def enlarge_into(
     source: Source,
     plan: Plan,
     sink: Sink,

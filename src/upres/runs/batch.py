@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
@@ -35,6 +35,25 @@ UNEXPECTED = "an error that upres did not expect, please report it"
 
 LONGEST_NAME = 255
 """Bytes that common file systems allow for a name."""
+
+
+class Enlargement(Protocol):
+    """A picture that is open, and what is to become of it: see ``upres.enlarging.files``."""
+
+    @property
+    def pixels(self) -> int: ...
+
+    @property
+    def why(self) -> str: ...
+
+    def write(
+        self,
+        target: Path,
+        *,
+        replace: bool = True,
+        progress: Callable[[float], None] | None = None,
+    ) -> None: ...
+
 
 Done = tuple[SourceStamp, str]
 """Of a picture that is enlarged: its source's stamp, and why by which model."""
@@ -62,6 +81,7 @@ def enlarge_files(
     jobs: Sequence[Job],
     options: Options,
     *,
+    open_picture: Callable[[Path, Options], Enlargement] = open_file,
     existing: Existing = "refuse",
     journal: Journal | None = None,
     stop: threading.Event | None = None,
@@ -75,10 +95,13 @@ def enlarge_files(
     number of processors); the results do not depend on their number. What ``journal`` has
     as done is skipped. Setting ``stop`` ends the run within about a second.
 
+    ``open_picture`` opens each, and says what is to become of it.
+
     ``progress`` is told the part of the whole that is done, ``finished`` each file that is
     written and why by which model, in the order of ``jobs``; both in the thread that calls this.
     """
-    shared = _Shared(options, existing, journal, stop or threading.Event())
+    stop = stop or threading.Event()
+    shared = _Shared(lambda path: open_picture(path, options), existing, journal, stop)
     # So many that the processors seldom wait for what holds Python's lock.
     workers = workers or min(8, 2 * (os.cpu_count() or 1))
     summary = Summary()
@@ -139,12 +162,16 @@ class _Shared:
     """What the threads of a run share."""
 
     def __init__(
-        self, options: Options, existing: Existing, journal: Journal | None, stop: threading.Event
+        self,
+        open_picture: Callable[[Path], Enlargement],
+        existing: Existing,
+        journal: Journal | None,
+        stop: threading.Event,
     ) -> None:
         self.stop = stop
         self.parts: dict[Job, float] = {}
         """Of each picture that is being worked on, the part that is done."""
-        self._options = options
+        self._open_picture = open_picture
         self._existing = existing
         self._journal = journal
         self._free = PIXELS_AT_ONCE
@@ -164,7 +191,7 @@ class _Shared:
         try:
             if len(os.fsencode(job.target.name)) > LONGEST_NAME:
                 raise OutputError(
-                    f"{job.target}: this name is too long", Remedy("output", "names another")
+                    f"{job.target}: this name is too long", Remedy("output", "gives another")
                 )
             stamp = SourceStamp.of(job.source) if job.source.exists() else SourceStamp(0, 0)
             if self._journal and self._journal.has_done(job.source, stamp, job.target):
@@ -175,7 +202,7 @@ class _Shared:
                 raise ExistsError(job.target)
         except OSError as error:
             raise InputError(f"{job.source}: cannot look at this file: {error.strerror}") from error
-        picture = open_file(job.source, self._options)
+        picture = self._open_picture(job.source)
         with self._room(picture.pixels):
             self._check_stop()
             make_folder(job.target.parent)

@@ -85,10 +85,7 @@ def find(
     if empty and not found:
         raise empty[0][1]
     if not found:
-        raise UsageError(
-            f"{leave_out}: is the folder of the pictures itself",
-            Remedy("output", "names another"),
-        )
+        raise UsageError(f"{leave_out}: is the folder of the pictures itself: choose another")
     return list(found.values()), empty
 
 
@@ -117,8 +114,7 @@ def destinations(
     if output is not None and not folder:
         if len(found) > 1:
             raise UsageError(f"{output}: {len(found)} pictures need a folder, not a file")
-        if suffix and output.suffix.lower() != suffix:
-            raise UsageError(f"{output}: is not called {suffix}, the format that is asked for")
+        check_suffix(output, suffix)
         return [Job(found[0][0], output)]
     mark = _mark(options, default_scale)
     jobs = []
@@ -144,9 +140,15 @@ def destinations(
 
 
 def is_folder(output: str) -> bool:
-    """Whether the name of an output means a folder: it is one, ends like one, or has no suffix."""
+    """Whether a path means a folder: it is one, ends like one, or has no suffix."""
     separators = (os.sep, os.altsep or os.sep)
     return output.endswith(separators) or os.path.isdir(output) or Path(output).suffix == ""
+
+
+def check_suffix(output: Path, suffix: str | None) -> None:
+    """Raise ``UsageError`` if a result's file is not called by the suffix that is asked for."""
+    if suffix and output.suffix.lower() != suffix:
+        raise UsageError(f"{output}: is not called {suffix}, the format that is asked for")
 
 
 def suffix_called(name: str) -> str:
@@ -154,7 +156,7 @@ def suffix_called(name: str) -> str:
     suffix = "." + name.lower().removeprefix(".")
     if suffix not in OUTPUT_SUFFIXES:
         known = ", ".join(known.removeprefix(".") for known in OUTPUT_SUFFIXES)
-        raise UsageError(f"{name}: not a format that upres writes: {known}")
+        raise UsageError(f"format {name}: not a format that upres writes: {known}")
     return suffix
 
 

@@ -172,7 +172,7 @@ def opened(
                 f"{folder}: a run into this folder was interrupted",
                 Remedy("resume", "goes on with it", True),
                 Remedy("existing", "starts anew", "replace"),
-                Remedy("existing", "keeps what is there", "skip"),
+                Remedy("existing", "keeps the results that are there", "skip"),
             )
         if header is not None and resume:
             if header["asked"] != asked:

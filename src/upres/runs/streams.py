@@ -6,18 +6,57 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from upres.errors import OutputError
-from upres.files import create_locked, lock
+from upres.files import create_locked, lock, remove_leftovers
+from upres.formats.registry import read_head
+from upres.runs.batch import Summary
+from upres.runs.jobs import Job, check_suffix, suffix_of
 
 FOLDER_PREFIX = "upres-stream-"
 """Begins the name of such a folder."""
 
 _LOCK = "lock"
 """A file in it that is locked as long as its process lives."""
+
+
+def enlarge_stream(
+    source: Path | None,
+    target: Path | None,
+    suffix: str | None,
+    enlarge: Callable[[Job], Summary],
+) -> Summary:
+    """Have one picture ``enlarge``d that comes or goes by a stream, through files.
+
+    A ``source`` of ``None`` is standard input, a ``target`` of ``None`` standard output.
+    ``suffix`` is that of the result; without it, the result has the format of the picture.
+
+    Raises ``InputError`` if the source cannot be read again and again, ``UsageError`` if
+    ``suffix`` is not that of ``target``, ``OutputError`` if a stream cannot be kept or written.
+    """
+    if target is not None:
+        check_suffix(target, suffix)
+    with folder() as name:
+        file = source or Path(name, "standard input")
+        if source is None:
+            read_into(file)
+        else:
+            read_head(file)
+        if target is None:
+            with file.open("rb") as opened:
+                suffix = suffix or suffix_of(opened.read(16))
+        result = target or Path(name, f"standard output{suffix}")
+        remove_leftovers({result.parent})
+        summary = enlarge(Job(file, result))
+        for _, error in summary.failed:
+            # The folder is nothing that users know of.
+            error.problem = error.problem.replace(f"{name}{os.sep}", "")
+        if summary.done and target is None:
+            write_from(result)
+    return summary
 
 
 @contextmanager

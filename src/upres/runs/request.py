@@ -1,0 +1,155 @@
+"""A request to enlarge pictures: which, where to, and how; planned, and run to its end."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from upres import __version__
+from upres.card import Model
+from upres.engine.backends import Device, default_backend
+from upres.enlarging.files import open_file
+from upres.enlarging.options import Options
+from upres.enlarging.plan import default_scale
+from upres.errors import UpresError
+from upres.files import make_folder, remove_leftovers
+from upres.models import DEFAULT_MODEL, at_precision
+from upres.runs.batch import Existing, Summary, enlarge_files
+from upres.runs.jobs import Job, destinations, find, space_warning
+from upres.runs.journal import Journal, fingerprint, opened
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which pictures are to be enlarged, where to, and what becomes of results that are there."""
+
+    inputs: tuple[Path, ...]
+    """Files, folders and patterns."""
+    options: Options = field(default_factory=Options)
+    target: Path | None = None
+    """The one result's file. Without it and ``folder``, each result lies beside its picture."""
+    folder: Path | None = None
+    """Where the results go, folders mirrored. Only such a run has a journal to resume from."""
+    suffix: str | None = None
+    """Of the results; ``None`` is that of each input."""
+    device: Device = "auto"
+    recursive: bool = False
+    existing: Existing = "refuse"
+    resume: bool = False
+    """Go on with the run into ``folder`` that was interrupted, if there is one."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a request comes to."""
+
+    jobs: list[Job]
+    unusable: list[tuple[Path, UpresError]]
+    """Of the inputs, those that name no picture or cannot be looked at."""
+
+    @property
+    def name(self) -> str:
+        """What the run is called while it is shown."""
+        return self.jobs[0].source.name if len(self.jobs) == 1 else f"{len(self.jobs):,} pictures"
+
+
+def arranged(request: Request) -> Work:
+    """Find the pictures and name their results; nothing is written.
+
+    Raises what ``find`` and ``destinations`` raise, and ``ModelError`` if there is no such model.
+    """
+    backend = default_backend(request.device)
+    found, unusable = find(request.inputs, recursive=request.recursive, leave_out=request.folder)
+    jobs = destinations(
+        found,
+        request.target or request.folder,
+        request.options,
+        folder=request.folder is not None,
+        default_scale=default_scale(request.options, backend),
+        suffix=request.suffix,
+        again=request.resume or request.existing == "skip",
+    )
+    return Work(jobs, unusable)
+
+
+def carry_out(
+    request: Request,
+    work: Work,
+    *,
+    stop: threading.Event | None = None,
+    warned: Callable[[str], None] | None = None,
+    progress: Callable[[float], None] | None = None,
+    finished: Callable[[Path, str], None] | None = None,
+) -> Summary:
+    """Enlarge all pictures of a request, with a journal if they go into a folder.
+
+    ``warned`` is told, before the work, if the results will probably not fit on the disk; the
+    others are as in ``enlarge_files``.
+
+    Raises ``OutputError`` if the journal cannot be written or another process works in the folder,
+    ``UsageError`` if the run that is to be resumed was asked for with other options.
+    """
+    open_picture = partial(open_file, backend=default_backend(request.device))
+    with _journal(request) as journal:
+        existing = request.existing
+        if journal and request.resume and not journal.continued and existing == "refuse":
+            existing = "skip"  # the run before came to its end, so what is there is whole
+        remove_leftovers({job.target.parent for job in work.jobs})
+        warning = space_warning(work.jobs, request.options) if len(work.jobs) > 1 else None
+        if warning and warned:
+            warned(warning)
+        summary = enlarge_files(
+            work.jobs,
+            request.options,
+            open_picture=open_picture,
+            existing=existing,
+            journal=journal,
+            stop=stop,
+            progress=progress,
+            finished=finished,
+        )
+    summary.failed[:0] = work.unusable
+    return summary
+
+
+@contextmanager
+def _journal(request: Request) -> Iterator[Journal | None]:
+    """The journal of a run into a folder, which is made for it and goes if nothing is in it."""
+    folder = request.folder
+    if folder is None:
+        yield None
+        return
+    asked = _asked(request)
+    new = not os.path.exists(folder)
+    make_folder(folder)
+    try:
+        anew = request.existing != "refuse"
+        with opened(folder, asked, resume=request.resume, anew=anew) as journal:
+            try:
+                yield journal
+            except KeyboardInterrupt:  # before there was anything to go on with
+                if journal.is_empty:
+                    journal.remove()
+                raise
+    finally:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _asked(request: Request) -> Mapping[str, object]:
+    """All that decides the bytes of the results."""
+    options, backend = request.options, default_backend(request.device)
+    model = options.model or DEFAULT_MODEL
+    name = (
+        model.path if isinstance(model, Model) else at_precision(model, options.precision, backend)
+    )
+    by = fingerprint(str(name))
+    if options.model is None:
+        by = f"{by}, or what the picture decides"
+    return {**vars(options), "model": by, "format": request.suffix, "upres": __version__}
