@@ -21,7 +21,7 @@ import typer
 from running import upres
 from upres.cli import console
 from upres.cli.console import Reporter, progress_bar
-from upres.enlarging.windows import enlarge
+from upres.enlarging.api import enlarge
 from upres.formats.image.vips import read_rgb8
 from upres.runs.batch import INTERRUPTED, Summary
 from upres.runs.journal import NAME

@@ -67,15 +67,3 @@ print(json.dumps([tries(), pyvips.cache_get_max()]))
     refused, cached = run(code.replace("{ways}", "{'set'}"))
     assert "not a known file format" in refused
     assert cached == 0
-
-
-def test_errors_of_libvips_may_be_of_any_bytes() -> None:
-    code = """
-import json
-from upres.cli import process
-process.set_up_libvips()
-import pyvips
-error = pyvips.ffi.new("char[]", b"\\xff.png: no such file")
-print(json.dumps([pyvips.error._to_string(error), pyvips.error._to_string(pyvips.ffi.NULL)]))
-"""
-    assert run(code) == ["\\xff.png: no such file", "NULL"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from upres.cli.evaluate import export_checkpoint
-from upres.enlarging.windows import enlarge
+from upres.enlarging.api import enlarge
 from upres.errors import MissingExtraError, ModelError, UsageError
 from upres.evaluation.models import open_models, tell_apart
 

@@ -329,15 +329,6 @@ def test_names_need_not_be_utf_8(
     assert target.read_bytes() == plain.with_stem("x").read_bytes()
 
 
-def test_what_libvips_says_of_such_a_name_is_told() -> None:
-    name = b"/none/odd \xff.png"
-    with pytest.raises(pyvips.Error, match=r"odd \\xff\.png"):
-        pyvips.Operation.call("pngload", name)
-    with pytest.raises(pyvips.Error) as error:  # and is no longer there for the next
-        pyvips.Operation.call("pngload", b"/none/plain.png")
-    assert "odd" not in str(error.value)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0"])
 def test_a_bad_file_whose_name_is_no_text_stops_no_other(
@@ -379,7 +370,7 @@ def test_a_picture_too_large_for_the_disk_stops_no_other(
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(2_000_000))
     write_picture(jobs[1].source, 1, (300, 300))
-    pyvips.Image.black(300, 300, bands=4).copy(interpretation="srgb").pngsave(str(jobs[2].source))
+    pyvips.Image.black(30, 30, bands=4).copy(interpretation="srgb").pngsave(str(jobs[2].source))
     jobs[2] = Job(jobs[2].source, jobs[2].target.with_suffix(".jpg"))
     summary = enlarge_files(jobs, options)
     assert (summary.done, summary.left, summary.stopped_by) == (8, 0, None)

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 SWITCH_SECONDS = 0.0005
 """How long a thread keeps Python's lock when another waits for it; Python's own value is ten
@@ -48,9 +47,6 @@ def set_up_libvips() -> None:
 
     # What it would keep for the next file that has the same name is memory for nothing.
     pyvips.cache_set_max(0)
-    # pyvips takes what libvips says for UTF-8. Where that names a file whose name is not, it would
-    # fail before it has cleared it, and so would whichever thread next has an error to tell.
-    pyvips.error._to_string = _text
 
 
 def share_python_s_lock() -> None:
@@ -60,11 +56,3 @@ def share_python_s_lock() -> None:
     pictures.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-
-
-def _text(pointer: Any) -> str:
-    import pyvips
-
-    content = b"NULL" if pointer == pyvips.ffi.NULL else pyvips.ffi.string(pointer)
-    text: str = content.decode("utf-8", "backslashreplace")
-    return text

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from upres.errors import InputError
 from upres.formats.image.vips import LOADERS, VipsSource, load
-from upres.formats.image.vips_sink import Picture, VipsSink
+from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import exif
 from upres.raster.source import Sink, Source
 
@@ -41,8 +40,10 @@ def _encode(picture: Picture, path: Path) -> None:
         picture = picture.to_srgb()  # it has no profiles of grey
     deep = picture.image.format == "ushort"
     bits = int(picture.find("bits-per-sample", _MOST_BITS)) if deep else 8
-    picture.image.heifsave(
-        os.fsencode(path),  # pyvips takes str for UTF-8
+    save(
+        picture.image,
+        "heifsave",
+        path,
         keep=picture.keep,
         compression="av1",
         Q=picture.quality or _QUALITY,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from upres.errors import InputError
 from upres.formats.image.vips import LOADERS, VipsSource
-from upres.formats.image.vips_sink import Picture, VipsSink
+from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import gif_blocks
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.raster.source import Sink, Source
@@ -46,8 +45,10 @@ def _encode(picture: Picture, path: Path) -> None:
     if picture.field("icc-profile-data"):
         picture = picture.to_srgb()  # it has no profiles
     # Equal frames are kept, so that timing stays as it was.
-    picture.image.gifsave(
-        os.fsencode(path),  # pyvips takes str for UTF-8
+    save(
+        picture.image,
+        "gifsave",
+        path,
         keep=picture.keep,
         keep_duplicate_frames=True,
     )

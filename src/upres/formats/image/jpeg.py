@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from upres.formats.image.vips import LOADERS, VipsSource
-from upres.formats.image.vips_sink import LEAST_QUALITY, Picture, VipsSink
+from upres.formats.image.vips_sink import LEAST_QUALITY, Picture, VipsSink, save
 from upres.formats.metadata import comments, gain_map, iptc, tiff_exif, xmp
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.formats.metadata.exif import PREFIX
@@ -65,8 +64,10 @@ def _encode(picture: Picture, path: Path) -> None:
         picture = picture.without("iptc-data")
         segments += iptc.split(captions)
     image = picture.image
-    image.jpegsave(
-        os.fsencode(path),  # pyvips takes str for UTF-8
+    save(
+        image,
+        "jpegsave",
+        path,
         keep=picture.keep,
         Q=picture.quality or max(LEAST_QUALITY, carried.jpeg_quality or 0),
         subsample_mode="on" if is_420(carried.segments) else "off",

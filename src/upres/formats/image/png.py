@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from upres.errors import InputError
 from upres.formats.image.vips import LOADERS, VipsSource
-from upres.formats.image.vips_sink import Picture, VipsSink
+from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import png_chunks
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.formats.metadata.exif import PREFIX
@@ -44,8 +43,10 @@ def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: i
 def _encode(picture: Picture, path: Path) -> None:
     carried, image = picture.carried, picture.image
     # A file that was read with a palette would be written with one again.
-    image.pngsave(
-        os.fsencode(path),  # pyvips takes str for UTF-8
+    save(
+        image,
+        "pngsave",
+        path,
         keep=picture.keep,
         palette=False,
         bitdepth=16 if image.format == "ushort" else 8,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,21 @@ def as_image(spool: Spool) -> pyvips.Image:
     """
     if spool.pixels is not None:
         return pyvips.Image.new_from_array(spool.pixels)
-    return pyvips.Image.tiffload(os.fsencode(spool.path), access="sequential")
+    source = source_of(spool.path)
+    image: pyvips.Image = pyvips.Operation.call("tiffload_source", source, access="sequential")
+    return image
+
+
+def source_of(path: Path) -> pyvips.Source:
+    """A file as libvips reads it, without a name, of which pyvips takes only UTF-8.
+
+    Raises ``OSError`` if it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        return pyvips.Source.new_from_descriptor(descriptor)  # which keeps a copy of it
+    finally:
+        os.close(descriptor)
 
 
 def head_of(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from upres.errors import InputError
 from upres.files import publish, temporary
 from upres.formats.image import tiff_pages
 from upres.formats.image.vips import LOADERS, VipsSource
-from upres.formats.image.vips_sink import Picture, VipsSink
+from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import tiff_exif
 from upres.formats.metadata.tiff_tags import has_resolution, read_numbers
 from upres.raster.info import RasterInfo
@@ -146,8 +145,10 @@ def _encode(bigtiff: bool, picture: Picture, path: Path) -> None:
         picture = picture.without("iptc-data")
     tile = [int(picture.find(f"tile-{side}", 0)) for side in ("width", "height")]
     tiles = {"tile": True, "tile_width": tile[0], "tile_height": tile[1]} if all(tile) else {}
-    picture.image.tiffsave(
-        os.fsencode(path),  # pyvips takes str for UTF-8
+    save(
+        picture.image,
+        "tiffsave",
+        path,
         keep=picture.keep,
         compression="deflate",
         # Few programs read the predictor that there is for floating point.

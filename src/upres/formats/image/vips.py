@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from upres.engine.machine import machine_memory
 from upres.errors import InputError
 from upres.files import temporary_name
+from upres.formats.image.spooled import source_of
 from upres.formats.metadata.carried import Carried
 from upres.formats.metadata.colour import with_meaning
 from upres.formats.metadata.embedded import completed
@@ -207,8 +207,7 @@ def load(
     # What it said about the file before must not be taken for this one's.
     pyvips.vips_lib.vips_error_clear()
     try:
-        # By a descriptor, as pyvips takes no name that is not UTF-8.
-        source = source or _opened(path)
+        source = source or _source_of(path)
         # Lenient loading would fill what a truncated file lacks with grey.
         image: pyvips.Image = pyvips.Operation.call(
             f"{loader}_source", source, access="sequential", fail_on="error", **options
@@ -220,15 +219,11 @@ def load(
     return image
 
 
-def _opened(path: Path) -> pyvips.Source:
+def _source_of(path: Path) -> pyvips.Source:
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        return source_of(path)
     except OSError as error:
         raise InputError(f"{path}: cannot read this picture: {error.strerror}") from None
-    try:
-        return pyvips.Source.new_from_descriptor(descriptor)  # which keeps a copy of it
-    finally:
-        os.close(descriptor)
 
 
 def _check_memory(path: Path, image: pyvips.Image, loader: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -197,6 +198,17 @@ class VipsSink:
             cause = full_disk(self.target.parent) or error
             line = first_line(error)
             raise OutputError(f"{self.target}: cannot write this picture: {line}") from cause
+
+
+def save(image: pyvips.Image, operation: str, path: Path, **options: Any) -> None:
+    """Have libvips write ``image`` to a file that is there, by ``jpegsave`` or the like."""
+    # By a descriptor: pyvips fails where libvips says a name that is not UTF-8.
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        target = pyvips.Target.new_to_descriptor(descriptor)
+        pyvips.Operation.call(f"{operation}_target", image, target, **options)
+    finally:
+        os.close(descriptor)
 
 
 def _interpretation(info: RasterInfo, dtype: np.dtype[Any]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from upres.formats.image.vips import LOADERS, VipsSource
-from upres.formats.image.vips_sink import LEAST_QUALITY, Picture, VipsSink
+from upres.formats.image.vips_sink import LEAST_QUALITY, Picture, VipsSink, save
 from upres.formats.metadata import exif
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.raster.source import Sink, Source
@@ -29,8 +28,10 @@ def _encode(picture: Picture, path: Path) -> None:
     if picture.field("icc-profile-data") and picture.image.bands < 3:
         picture = picture.to_srgb()  # it has no profiles of grey
     lossless = picture.quality is None and picture.carried.lossless
-    picture.image.webpsave(
-        os.fsencode(path),  # pyvips takes str for UTF-8
+    save(
+        picture.image,
+        "webpsave",
+        path,
         keep=picture.keep,
         Q=picture.quality or LEAST_QUALITY,
         lossless=lossless,
