@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import upres
-from upres.engine.openvino import compile_window
+from upres.engine.openvino import OpenVINO
+from upres.engine.wrappers import compile_window
 from upres.enlarging.windows import enlarge_windows
 from upres.errors import ModelError
-from upres.models import load_model
+from upres.models import open_model
 
 Constants = dict[str, NDArray[np.generic]]
 
@@ -124,13 +125,13 @@ def test_how_far_a_model_sees_and_on_what_grid(
     multiple: int,
     tmp_path: Path,
 ) -> None:
-    model = load_model(write(tmp_path / "m.onnx", nodes, constants))
+    model = open_model(write(tmp_path / "m.onnx", nodes, constants))
     card = model.card
     assert (card.scale, card.halo, card.multiple_of) == (scale, halo, multiple)
     assert card.value_range == (0, 1)
     # So windows show no seam.
     picture = np.random.default_rng(1).random((48, 64, 3), np.float32)
-    whole = compile_window(model, 48, 64)(picture.transpose(2, 0, 1)[None])[0]
+    whole = compile_window(OpenVINO(), model, 48, 64)(picture.transpose(2, 0, 1)[None])[0]
     for top, left, block in enlarge_windows(
         [picture], height=48, width=64, model=model, window_pixels=30 * 30
     ):
@@ -147,7 +148,7 @@ def test_what_looks_at_the_whole_picture_is_found_out(tmp_path: Path) -> None:
         helper.make_node("Mul", ["sum", "half"], ["y"]),
     ]
     half: Constants = {"half": np.array(0.5, np.float32)}
-    card = load_model(write(tmp_path / "m.onnx", nodes, half)).card
+    card = open_model(write(tmp_path / "m.onnx", nodes, half)).card
     assert (card.halo, card.multiple_of) == (None, 1)
 
 
@@ -165,7 +166,7 @@ def test_pictures_go_in_and_out_in_any_floating_point(
     inner = helper.tensor_dtype_to_np_dtype(taken).type
     nodes = [convolution("x", "c"), helper.make_node("Cast", ["c"], ["y"], to=given)]
     path = write(tmp_path / "m.onnx", nodes, {"w": blur(3, 3, inner)}, taken, given)
-    card = load_model(path).card
+    card = open_model(path).card
     assert (card.scale, card.halo, card.multiple_of) == (1, 1, 1)
     picture = np.full((20, 20, 3), 100, np.uint8)
     assert (upres.enlarge(picture, model=path)[2:-2, 2:-2] == 100).all()
@@ -180,7 +181,7 @@ def test_models_of_whole_numbers_are_refused(tmp_path: Path) -> None:
     ]
     path = write(tmp_path / "m.onnx", nodes, {"w": blur(3, 3)}, kind, kind)
     with pytest.raises(ModelError, match=r"m.onnx: takes or gives values of type u8: export it"):
-        load_model(path)
+        open_model(path)
 
 
 def scaled(before: float, after: float) -> tuple[list[onnx.NodeProto], Constants]:
@@ -198,7 +199,7 @@ def scaled(before: float, after: float) -> tuple[list[onnx.NodeProto], Constants
 
 def test_values_from_0_to_255_are_found_out_and_used(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", *scaled(1, 1))
-    assert load_model(path).card.value_range == (0, 255)
+    assert open_model(path).card.value_range == (0, 255)
     picture = np.random.default_rng(1).integers(20, 256, (20, 20, 3), np.uint8)
     np.testing.assert_array_equal(upres.enlarge(picture, model=path), picture)
 
@@ -209,7 +210,7 @@ def test_what_takes_and_gives_different_values_is_refused(
 ) -> None:
     path = write(tmp_path / "m.onnx", *scaled(before, after))
     with pytest.raises(ModelError, match=r"not a super-resolution model: it changes how bright"):
-        load_model(path)
+        open_model(path)
 
 
 def test_sizes_that_no_multiple_tells_are_refused(tmp_path: Path) -> None:
@@ -220,4 +221,4 @@ def test_sizes_that_no_multiple_tells_are_refused(tmp_path: Path) -> None:
     ]
     by: Constants = {"by": np.array([1, 1, 128, 128], np.float32)}
     with pytest.raises(ModelError, match=r"m.onnx: takes pictures of some sizes only"):
-        load_model(write(tmp_path / "m.onnx", nodes, by))
+        open_model(write(tmp_path / "m.onnx", nodes, by))

@@ -21,7 +21,7 @@ from upres.card import ModelCard
 from upres.engine.openvino import Engine, compile_window, fast_multiples
 from upres.enlarging.windows import WINDOW_BYTES, enlarge_windows, stages
 from upres.errors import InputError, ModelError
-from upres.models import computed_in, computes_bfloat16, load_model
+from upres.models import computed_in, computes_bfloat16, open_model
 from upres.raster.pixels import from_float, to_float
 from upres.raster.resize import bicubic
 from upres.training.export import export_onnx
@@ -61,7 +61,7 @@ def by_windows(
 def test_tiled_equals_whole(
     model_file: Path, random_network: Plain, size: tuple[int, int], window_pixels: int
 ) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
     tiled = by_windows(model, picture, window_pixels=window_pixels)
     whole = by_windows(model, picture)
@@ -76,14 +76,14 @@ def test_windows_of_fast_sizes_change_nothing(
 ) -> None:
     monkeypatch.setattr("upres.enlarging.windows.fast_multiples", lambda _: (8, 16))
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
-    tiled = by_windows(load_model(model_file), picture, window_pixels=40 * 40)
+    tiled = by_windows(open_model(model_file), picture, window_pixels=40 * 40)
     np.testing.assert_allclose(tiled, by_torch(random_network, picture), rtol=0, atol=2e-6)
 
 
 def test_amx_wants_widths_of_its_own_and_ensembles_heights_too(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     int8 = replace(model, card=replace(model.card, precision="int8"))
     ensemble = replace(model, bfloat16=True, card=replace(model.card, self_ensemble=True))
     for has_amx, wanted in ((True, [(1, 1), (1, 16), (16, 16)]), (False, [(1, 1)] * 3)):
@@ -97,7 +97,7 @@ def test_what_looks_at_the_whole_picture_gets_it_whole(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build(RcanConfig(features=4, groups=1, blocks=1, reduction=2), 2).eval()
     export_onnx(network, ModelCard(name="rcan", scale=2, halo=None), tmp_path / "rcan.onnx")
-    model = load_model(tmp_path / "rcan.onnx")
+    model = open_model(tmp_path / "rcan.onnx")
     assert model.card.halo is None
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
     got = by_windows(model, picture, window_pixels=20 * 20, strip_bytes=1)
@@ -119,7 +119,7 @@ def test_tiled_equals_whole_where_a_model_sees_less_far_than_neutral_colours() -
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_tiled_equals_whole_with_the_shipped_models(scale: int) -> None:
-    model = load_model(scale=scale)
+    model = open_model(scale=scale)
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
     tiled = by_windows(model, picture, window_pixels=45 * 45)
     np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
@@ -127,7 +127,7 @@ def test_tiled_equals_whole_with_the_shipped_models(scale: int) -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_tiled_equals_whole_in_int8(scale: int) -> None:
-    model = load_model("fast-int8", scale=scale)
+    model = open_model("fast-int8", scale=scale)
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
     tiled = by_windows(model, picture, window_pixels=45 * 45)
     whole = by_windows(model, picture)
@@ -175,7 +175,7 @@ def test_bfloat16_is_refused_where_it_cannot_be(
 def test_a_loaded_model_is_of_one_precision(
     model_file: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     int8 = replace(model, card=replace(model.card, precision="int8"))
     with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):
         upres.enlarge(picture, model=model, precision="int8")
@@ -189,7 +189,7 @@ def test_a_loaded_model_is_of_one_precision(
 
 @pytest.mark.parametrize("loaded", [False, True])
 def test_precisions_that_there_are_not(model_file: Path, picture: Picture, loaded: bool) -> None:
-    model = load_model(model_file) if loaded else model_file
+    model = open_model(model_file) if loaded else model_file
     wrong: Any = "fp16"
     with pytest.raises(ModelError, match="no precision is called 'fp16': there are auto, fp32, bf"):
         upres.enlarge(picture, model=model, precision=wrong)
@@ -197,7 +197,7 @@ def test_precisions_that_there_are_not(model_file: Path, picture: Picture, loade
 
 @needs_bfloat16
 def test_tiled_equals_whole_in_bfloat16() -> None:
-    model = computed_in(load_model(scale=2), "bf16")
+    model = computed_in(open_model(scale=2), "bf16")
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
     tiled = by_windows(model, picture, window_pixels=45 * 45)
     np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
@@ -205,7 +205,7 @@ def test_tiled_equals_whole_in_bfloat16() -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_tiled_equals_whole_with_grey_and_alpha(model_file: Path, channels: int) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     random = np.random.default_rng(4)
     picture = random.random((45, 61, channels), np.float32)
     if channels > 1:
@@ -220,7 +220,7 @@ def test_tiled_equals_whole_with_grey_and_alpha(model_file: Path, channels: int)
 def test_strips_bound_what_is_kept_and_change_nothing(
     model_file: Path, size: tuple[int, int]
 ) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
     tiled = by_windows(model, picture, strip_bytes=12 * size[1] * 20)
     np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
@@ -229,7 +229,7 @@ def test_strips_bound_what_is_kept_and_change_nothing(
 def test_windows_are_smaller_where_the_network_needs_more_memory(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     shapes: list[tuple[int, int]] = []
 
     def compiled(model: upres.Model, height: int, width: int) -> Engine:
@@ -257,7 +257,7 @@ def test_of_the_input_only_what_windows_need_is_taken_ahead(model_file: Path) ->
             yield np.zeros((1, 50, 3), np.float32)
 
     windows = enlarge_windows(
-        rows(), height=1000, width=50, model=load_model(model_file), strip_bytes=12 * 50 * 40
+        rows(), height=1000, width=50, model=open_model(model_file), strip_bytes=12 * 50 * 40
     )
     for top, _, block in windows:
         assert taken <= (top + block.shape[0]) / 2 + 2 * 6
@@ -267,7 +267,7 @@ def test_of_the_input_only_what_windows_need_is_taken_ahead(model_file: Path) ->
 
 @pytest.mark.parametrize("size", [(79, 97), (90, 61), (45, 122), (46, 62), (89, 121)])
 def test_a_reduced_result_equals_the_whole_reduced(model_file: Path, size: tuple[int, int]) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     picture = np.random.default_rng(6).random((45, 61, 3), np.float32)
     whole = by_windows(model, picture)
     # Another implementation, tap by tap, of the same published filter.
@@ -300,7 +300,7 @@ def test_a_model_by_path_is_repeated(model_file: Path) -> None:
 @pytest.mark.parametrize("side", [64, 160])
 def test_the_engine_takes_windows_whose_memory_is_in_any_order(model_file: Path, side: int) -> None:
     """64: with a request for each thread, 160: with one of its own."""
-    engine = compile_window(load_model(model_file), side, side)
+    engine = compile_window(open_model(model_file), side, side)
     windows = np.random.default_rng(5).random((8, side, side, 3), np.float32)
     for pixels in windows:
         view = pixels.transpose(2, 0, 1)[None]
@@ -310,7 +310,7 @@ def test_the_engine_takes_windows_whose_memory_is_in_any_order(model_file: Path,
 
 @pytest.mark.parametrize("side", [24, 200])  # beside each other, and one at a time
 def test_results_share_memory_only_with_those_that_nobody_has(model_file: Path, side: int) -> None:
-    engine = compile_window(load_model(model_file), side, side)
+    engine = compile_window(open_model(model_file), side, side)
     windows = np.random.default_rng(0).random((3, 1, 3, side, side), np.float32)
     expected = [engine(window).copy() for window in windows]
     view = np.moveaxis(engine(windows[0])[0, :, 3:], 0, 2)
@@ -330,7 +330,7 @@ def test_results_share_memory_only_with_those_that_nobody_has(model_file: Path, 
 
 @pytest.mark.parametrize("side", [24, 200])
 def test_threads_may_share_an_engine(model_file: Path, side: int) -> None:
-    engine = compile_window(load_model(model_file), side, side)
+    engine = compile_window(open_model(model_file), side, side)
     windows = np.random.default_rng(0).random((40, 1, 3, side, side), np.float32)
     expected = [engine(window) for window in windows]
     with ThreadPoolExecutor(4) as threads:
@@ -339,7 +339,7 @@ def test_threads_may_share_an_engine(model_file: Path, side: int) -> None:
 
 
 def test_a_halo_too_small_would_show(model_file: Path) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     narrow = upres.Model(model.path, upres.ModelCard(name="n", scale=2, halo=4), model.graph)
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
     tiled = by_windows(narrow, picture, window_pixels=400)
@@ -351,14 +351,14 @@ def test_a_card_that_says_another_size_is_refused(
     model_file: Path, picture: Picture, scale: int, shapes: str
 ) -> None:
     """Else what lay in memory would be taken for a part of the picture."""
-    model = load_model(model_file)
+    model = open_model(model_file)
     wrong = replace(model, card=replace(model.card, scale=scale))
     with pytest.raises(ModelError, match=rf"random-x2.onnx: of 61x45 pixels .* makes .*{shapes}"):
         upres.enlarge(picture, model=wrong)
 
 
 def test_a_model_that_needs_multiples_gets_them(model_file: Path) -> None:
-    model = load_model(model_file)
+    model = open_model(model_file)
     card = upres.ModelCard(name="n", scale=2, halo=model.card.halo, multiple_of=4)
     strict = upres.Model(model.path, card, model.graph)
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
@@ -448,7 +448,7 @@ def child():
         os._exit(0)
     os.waitpid(number, 0)
 
-model, grey = upres.load_model(sys.argv[1]), np.zeros((8, 9), np.uint8)
+model, grey = upres.open_model(sys.argv[1]), np.zeros((8, 9), np.uint8)
 child()
 upres.enlarge(grey, model=model)
 child()
@@ -510,6 +510,6 @@ def test_scale_that_the_model_has_not(model_file: Path, picture: Picture) -> Non
     with pytest.raises(ModelError, match="enlarges 2 times, not 3 times"):
         upres.enlarge(picture, scale=3, model=model_file)
     with pytest.raises(ModelError, match="enlarges 2 times, not 4 times"):
-        upres.enlarge(picture, scale=4, model=load_model(model_file))
+        upres.enlarge(picture, scale=4, model=open_model(model_file))
     with pytest.raises(ModelError, match="'fast' has no scale 5: it has 2, 3, 4"):
         upres.enlarge(picture, scale=5, precision="fp32")

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from upres.card import CARD_KEY, FORMAT_VERSION, ModelCard, SetScore
 from upres.engine.machine import bfloat16_is_native, int8_is_native
 from upres.errors import ModelError
-from upres.models import INT8, _read_model, at_precision, load_model, read_model, shipped_models
+from upres.models import INT8, _read_model, at_precision, open_model, read_model, shipped_models
 from upres.training.networks import Plain
 
 CARD = ModelCard(
@@ -171,10 +171,10 @@ def test_files_that_are_no_onnx(content: bytes, tmp_path: Path) -> None:
 
 def test_missing_models(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="No such file"):
-        load_model(tmp_path / "none.onnx")
+        open_model(tmp_path / "none.onnx")
     shipped = "balanced, balanced-int8, best, best-int8, fast, fast-int8, photo, photo-int8"
     with pytest.raises(ModelError, match=f"no model is called 'fats': shipped are {shipped}; or"):
-        load_model("fats")
+        open_model("fats")
 
 
 def test_variants_are_chosen_by_precision(

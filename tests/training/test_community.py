@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from upres.enlarging.windows import enlarge
 from upres.errors import MissingExtraError, ModelError, TrainingError
-from upres.models import load_model, read_model
+from upres.models import open_model, read_model
 from upres.training.community import receptive_field
 from upres.training.export import to_onnx
 from upres.training.networks import (
@@ -125,7 +125,7 @@ def test_a_community_checkpoint_becomes_a_model(spandrel: None, tmp_path: Path) 
     assert card.data == "unknown: converted from realesr-tiny.pth"
 
     picture = np.random.default_rng(0).random((21, 34, 3), np.float32)
-    got = enlarge(picture, model=load_model(path))
+    got = enlarge(picture, model=open_model(path))
     with torch.no_grad():
         expected = network(torch.from_numpy(picture).permute(2, 0, 1)[None])[0]
     clipped = expected.clamp(0, 1).permute(1, 2, 0).numpy()

@@ -162,12 +162,9 @@ def evaluate(
 
     if record and (checkpoint := next(filter(is_checkpoint, models), None)):
         raise UsageError(f"{checkpoint}: --record needs an .onnx file; export it first")
-    compression = jpeg_of_options(jpeg, seed)
-    console = Console()
-    with (
-        open_models(models, scale=scale, to_onnx=_export_checkpoint) as subjects,
-        progress_bar(quiet=False) as progress,
-    ):
+    compression, console = jpeg_of_options(jpeg, seed), Console()
+    opened = open_models(models, scale=scale, to_onnx=_export_checkpoint)
+    with opened as subjects, progress_bar(quiet=False) as progress:
         task = progress.add_task("evaluating", total=None)
         evaluation, written = evaluate_into(
             output,
