@@ -62,6 +62,8 @@ class FakeBackend:
     int8: bool = False
     computes: tuple[Compute, ...] = ("fp32",)
     """The first is the best."""
+    tint: tuple[float, float, float] = (1, 1, 1)
+    """By what its networks multiply red, green and blue."""
     device: str = "cpu"
     name: str = "a fake"
     compiled: list[tuple[Model, int, int]] = field(default_factory=list)
@@ -104,14 +106,18 @@ class FakeNetwork:
             assert window.dtype == np.float32
             assert window.shape == given, f"compiled for {given}, not {window.shape}"
             self.backend.before_window(window)
-            return _network(window, card.halo).repeat(card.scale, 2).repeat(card.scale, 3)
+            result = _network(window, card.halo)
+            result *= np.array(self.backend.tint, np.float32).reshape(3, 1, 1)
+            return result.repeat(card.scale, 2).repeat(card.scale, 3)
 
         return run
 
 
 def _network(window: Float32Array, halo: int | None) -> Float32Array:
     if halo is None:  # as global pooling is
-        return OWN * window + np.float32(1 - OWN) * window.mean((2, 3), keepdims=True)
+        result = np.float32(OWN) * window
+        result += np.float32(1 - OWN) * window.mean((2, 3), keepdims=True)
+        return result
     _, _, height, width = window.shape
     # As convolutions pad: with nothing.
     padded = np.pad(window, ((0, 0), (0, 0), (halo, halo), (halo, halo)))
