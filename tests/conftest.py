@@ -15,8 +15,14 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from upres.card import ModelCard
+from upres.engine.openvino_graphs import import_openvino
 from upres.training.export import export_onnx
 from upres.training.networks import Plain
+
+# Before a test imports it by itself, and it reports that to its makers.
+import_openvino()
+
+pytest.register_assert_rewrite("engine.contract", "fakes")
 
 # The tests' networks are tiny: threads cost them more than they give, and on a busy machine
 # a hundred times more.

@@ -183,7 +183,11 @@ def test_the_command_imports_the_heavy_layers_inside_functions_only() -> None:
 def test_no_matrix_library_is_asked_beside_the_engine() -> None:
     # Its threads spin for 50 ms after each product, on the cores that the engine wants.
     products = {"dot", "einsum", "matmul", "tensordot", "vdot", "inner"}
-    for name in ("raster/pixels", "engine/openvino", "enlarging/tiles", "enlarging/windows"):
+    for name in (
+        "raster/pixels",
+        *("engine/openvino", "engine/openvino_graphs", "engine/onnxruntime", "engine/wrappers"),
+        *("enlarging/tiles", "enlarging/windows"),
+    ):
         for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))):
             assert not isinstance(node, ast.MatMult), name
             assert not (isinstance(node, ast.Attribute) and node.attr in products), name

@@ -89,6 +89,12 @@ class ModelError(UpresError):
     code = "model"
 
 
+class DeviceError(UpresError):
+    """The device that is to compute is not there, or cannot be used."""
+
+    code = "device"
+
+
 class RecipeError(UpresError):
     """A training recipe has an unknown key, a wrong type or a value out of range."""
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import upres
-from upres.engine.openvino import compile_window
+from upres.engine.openvino import OpenVINO
+from upres.engine.wrappers import compile_window
 from upres.enlarging.windows import enlarge_windows
 from upres.errors import ModelError
 from upres.models import open_model
@@ -130,7 +131,7 @@ def test_how_far_a_model_sees_and_on_what_grid(
     assert card.value_range == (0, 1)
     # So windows show no seam.
     picture = np.random.default_rng(1).random((48, 64, 3), np.float32)
-    whole = compile_window(model, 48, 64)(picture.transpose(2, 0, 1)[None])[0]
+    whole = compile_window(OpenVINO(), model, 48, 64)(picture.transpose(2, 0, 1)[None])[0]
     for top, left, block in enlarge_windows(
         [picture], height=48, width=64, model=model, window_pixels=30 * 30
     ):

@@ -45,11 +45,12 @@ def picture_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def models(model_file: Path) -> list[Model]:
+def models(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Model]:
     """The same model under two names, which ``by_name`` tells apart."""
     model = read_model(model_file)
     card = dataclasses.replace(model.card, name="soft & <wide>", parameter_count=12_345_678)
-    return [model, dataclasses.replace(model, path=Path("other.onnx"), card=card)]
+    path = Path(shutil.copy(model_file, tmp_path_factory.mktemp("models") / "other.onnx"))
+    return [model, dataclasses.replace(model, path=path, card=card)]
 
 
 @pytest.fixture(scope="session")

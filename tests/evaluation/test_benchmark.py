@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import atexit
 import csv
 import dataclasses
 import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -42,17 +44,16 @@ Rgb8 = NDArray[np.uint8]
 
 
 @cache
-def graph() -> Any:
-    """Of a model that gives what it takes; nothing in it is counted."""
-    import openvino
-    from openvino import opset13
+def file() -> Path:
+    """Of a model that repeats pixels; nothing in it is counted."""
+    path = Path(tempfile.mkdtemp()) / "fake.onnx"
+    atexit.register(shutil.rmtree, path.parent)
+    make_onnx(path, None)
+    return path
 
-    picture = opset13.parameter([1, 3, -1, -1], np.float32)
-    return openvino.Model([opset13.result(picture)], [picture], "nothing")
 
-
-def model(scale: int = 2, name: str = "fake", path: Path = Path("fake.onnx")) -> Model:
-    return Model(path, ModelCard(name=name, scale=scale, halo=0), graph())
+def model(scale: int = 2, name: str = "fake") -> Model:
+    return Model(file(), ModelCard(name=name, scale=scale, halo=0, parameter_count=0))
 
 
 def repeat(image: Rgb8, model: Model) -> Rgb8:
@@ -327,19 +328,20 @@ def test_evaluation_says_how_it_was_made(flats: Path) -> None:
 
 def test_several_models_and_sets(flats: Path, tmp_path: Path) -> None:
     write(tmp_path / "other" / "c.png", noise(32, 32))
-    models = [model(name="one"), model(name="two", path=Path("two.onnx"))]
+    models = [model(name="one"), model(name="two")]
+    sources = [Path("one.pt"), Path("two.onnx")]
 
     def enlarge(image: Rgb8, model: Model) -> Rgb8:
         return repeat(image, model) if model.card.name == "one" else brighter(image, model)
 
     texts: list[str] = []
     folders = [flats, tmp_path / "other"]
-    result = evaluate(models, folders, enlarge=enlarge, progress=texts.append)
+    result = evaluate(models, folders, sources=sources, enlarge=enlarge, progress=texts.append)
     assert [each.dataset for each in result.sets] == ["flat", "other"]
     assert [each.folder for each in result.sets] == folders
     for each in result.sets:
         assert [row.method for row in each.methods] == ["bicubic", "one x2", "two x2"]
-        assert [row.model for row in each.methods] == [None, Path("fake.onnx"), Path("two.onnx")]
+        assert [row.model for row in each.methods] == [None, *sources]
     _, one, two = result.sets[0].methods
     assert one.means.mse == 0
     assert two.means.mse > 0
@@ -347,8 +349,8 @@ def test_several_models_and_sets(flats: Path, tmp_path: Path) -> None:
 
 
 def test_models_of_one_label_are_told_apart(flats: Path) -> None:
-    models = [model(path=Path("old.onnx")), model(path=Path("new.onnx"))]
-    rows = evaluate(models, [flats], enlarge=repeat).sets[0].methods
+    sources = [Path("old.onnx"), Path("new.onnx")]
+    rows = evaluate([model()] * 2, [flats], sources=sources, enlarge=repeat).sets[0].methods
     assert [row.method for row in rows] == ["bicubic", "fake x2 (old.onnx)", "fake x2 (new.onnx)"]
 
 
@@ -435,7 +437,7 @@ def test_json_holds_everything(evaluation: Evaluation, tmp_path: Path) -> None:
         assert as_saved["lr_from_files"] is False
         for method, row in zip(each.methods, as_saved["methods"], strict=True):
             assert row["method"] == method.method
-            assert row["model"] == (None if method.model is None else "fake.onnx")
+            assert row["model"] == (None if method.model is None else str(file()))
             assert row["parameters"] == method.parameters
             assert row["multiply_adds"] == method.multiply_adds
             assert row["mean"] == measures(method)
@@ -639,7 +641,7 @@ def test_recording_for_a_model_that_was_not_evaluated(onnx_path: Path, flats: Pa
 
 
 def evaluation_of(path: Path, folder: Path) -> Evaluation:
-    return evaluate([model(path=path)], [folder], enlarge=brighter)
+    return evaluate([model()], [folder], sources=[path], enlarge=brighter)
 
 
 def test_recording_in_a_model_without_a_card(onnx_path: Path, flats: Path) -> None:
@@ -674,7 +676,7 @@ def test_recording_beside_a_damaged_card(onnx_path: Path, flats: Path) -> None:
 
 def test_infinite_scores_are_not_recorded(onnx_path: Path, flats: Path) -> None:
     before = onnx_path.read_bytes()
-    evaluation = evaluate([model(path=onnx_path)], [flats], enlarge=repeat)
+    evaluation = evaluate([model()], [flats], sources=[onnx_path], enlarge=repeat)
     with pytest.raises(InputError) as caught:
         record_scores(onnx_path, evaluation)
     check_one_line(caught.value, flats, "infinite")

@@ -18,44 +18,45 @@ def never(source: Path, target: Path) -> None:
 
 
 def test_shipped_models_and_files(model_file: Path) -> None:
-    fast, other = open_models(["fast", str(model_file)], scale=2, to_onnx=never)
-    assert (fast.label, other.label) == ("fast x2", "random x2")
-    assert other.path == model_file
+    with open_models(["fast", str(model_file)], scale=2, to_onnx=never) as (fast, other):
+        assert (fast.model.label, other.model.label) == ("fast x2", "random x2")
+        assert other.source == other.model.path == model_file
 
 
 @pytest.mark.parametrize("name", ["edsr.pt", "edsr-x2.safetensors"])
-def test_a_checkpoint_is_exported_and_keeps_its_name(
+def test_a_checkpoint_is_exported_and_gives_the_model_its_name(
     tmp_path: Path, model_file: Path, name: str
 ) -> None:
     checkpoint = tmp_path / name
     checkpoint.write_bytes(b"weights")
-    targets: list[Path] = []
 
     def to_onnx(source: Path, target: Path) -> None:
         assert source.read_bytes() == b"weights"
         shutil.copy(model_file, target)
-        targets.append(target)
 
-    (model,) = open_models([str(checkpoint)], to_onnx=to_onnx)
-    assert model.label == "edsr x2"
-    assert model.path == checkpoint
-    assert not targets[0].parent.exists()
-    # It works without its file.
-    image = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
-    np.testing.assert_array_equal(enlarge(image, model=model), enlarge(image, model=model_file))
-    with pytest.raises(ModelError, match=rf"{name}.*2 times, not 3"):
-        open_models([str(checkpoint)], scale=3, to_onnx=to_onnx)
+    with open_models([str(checkpoint)], to_onnx=to_onnx) as (subject,):
+        assert subject.model.label == "edsr x2"
+        assert subject.source == checkpoint
+        image = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
+        expected = enlarge(image, model=model_file)
+        np.testing.assert_array_equal(enlarge(image, model=subject.model), expected)
+    assert not subject.model.path.parent.exists()
+    refused = pytest.raises(ModelError, match=rf"{name}.*2 times, not 3")
+    with refused, open_models([str(checkpoint)], scale=3, to_onnx=to_onnx):
+        pass
 
 
 def test_no_such_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"none\.pt: .*no such file"):
-        open_models([str(tmp_path / "none.pt")], to_onnx=never)
+    refused = pytest.raises(ModelError, match=r"none\.pt: .*no such file")
+    with refused, open_models([str(tmp_path / "none.pt")], to_onnx=never):
+        pass
 
 
 def test_a_model_given_twice(model_file: Path) -> None:
     other_way = model_file.parent / ".." / model_file.parent.name / model_file.name
-    with pytest.raises(UsageError, match="given twice"):
-        open_models([str(model_file), str(other_way)], to_onnx=never)
+    refused = pytest.raises(UsageError, match="given twice")
+    with refused, open_models([str(model_file), str(other_way)], to_onnx=never):
+        pass
 
 
 def test_the_command_exports_with_the_training_part(

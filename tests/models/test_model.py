@@ -1,18 +1,26 @@
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
+import math
+import pickle
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from upres.card import CARD_KEY, FORMAT_VERSION, ModelCard, SetScore
-from upres.engine.machine import bfloat16_is_native, int8_is_native
+from fakes import FakeBackend, fake_model, write_fake_model
+from upres.card import CARD_KEY, FORMAT_VERSION, ModelCard, SetScore, read_card
 from upres.errors import ModelError
-from upres.models import INT8, _read_model, at_precision, open_model, read_model, shipped_models
+from upres.models import INT8, at_precision, computed_in, open_model, read_model, shipped_models
 from upres.training.networks import Plain
 
 CARD = ModelCard(
@@ -160,13 +168,67 @@ def test_onnx_files_that_enlarge_nothing(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a model", b"\x08\x07" * 50], ids=["empty", "text", "other protobuf"]
+    ("content", "problem"),
+    [
+        (b"", "there is no network in it"),
+        (b"\x08\x07" * 50, "there is no network in it"),
+        (b"not a model", "at byte 0 there is no field"),
+        (b"\x00\x00", "at byte 0 there is no field"),
+        (b"\x08", "it ends in the middle of a number"),
+        (b"\x08\x80", "it ends in the middle of a number"),
+        (b"\x08" + b"\xff" * 11, "the number before byte 11 has no end"),
+        (b"\x3a\x02x", "the field at byte 0 is longer than what it is in"),
+        (b"\x09\x00", "the field at byte 0 is longer than what it is in"),
+        (b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "is longer than what it is in"),
+        # An entry of metadata, 14, whose key, 1, is longer than the entry; and one that is no text.
+        (b"\x3a\x00\x72\x02\x0a\x05upres", "the field at byte 4 is longer than what it is in"),
+        (b"\x3a\x00\x72\x03\x0a\x01\xff", "can't decode byte 0xff"),
+    ],
 )
-def test_files_that_are_no_onnx(content: bytes, tmp_path: Path) -> None:
+def test_files_that_are_no_onnx(content: bytes, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "text.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"text.onnx: not (an ONNX|a super-resolution) model"):
+    message = f"text.onnx: not an ONNX model, or a damaged one: .*{re.escape(problem)}"
+    with pytest.raises(ModelError, match=message) as caught:
         read_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot read this model file: Is a directory"):
+        read_card(tmp_path)
+
+
+def test_every_beginning_of_a_model_file_is_refused_or_lacks_its_card(
+    model_file: Path, tmp_path: Path
+) -> None:
+    content, path = model_file.read_bytes(), tmp_path / "part.onnx"
+    for length in {*range(0, len(content), 97), *range(len(content) - 900, len(content))}:
+        path.write_bytes(content[:length])
+        with contextlib.suppress(ModelError):  # which is the only one
+            assert read_card(path) is None
+
+
+def test_metadata_comes_in_any_order_and_beside_other_fields(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    write_fake_model(path, name="first", scale=3, halo=2)
+    card = path.read_bytes().removeprefix(b"\x3a\x00")
+    fixed = b"\x09" + bytes(8) + b"\x0d" + bytes(4)
+    other = b"\x72\x0b" + b"\x0a\x06author" + b"\x12\x01x"
+    value_first = b"\x72\x0a" + b"\x12\x03{}}" + b"\x0a\x03key"
+    for content in (card + b"\x3a\x00", other + card + fixed + value_first + b"\x3a\x01x"):
+        path.write_bytes(content)
+        assert read_card(path) == ModelCard("first", 3, 2)
+    path.write_bytes(other + b"\x3a\x00" + value_first)
+    assert read_card(path) is None
+
+
+def test_cards_are_read_without_an_engine() -> None:
+    code = "import sys, upres; upres.open_model('fast'); print('openvino' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "False\n"
 
 
 def test_missing_models(tmp_path: Path) -> None:
@@ -177,46 +239,59 @@ def test_missing_models(tmp_path: Path) -> None:
         open_model("fats")
 
 
-def test_variants_are_chosen_by_precision(
-    model_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for native, automatic in ((True, "fast-int8"), (False, "fast")):
-        monkeypatch.setattr("upres.models.int8_is_native", lambda native=native: native)
-        assert at_precision("fast", "auto") == automatic
-        assert at_precision("fast", "int8") == "fast-int8"
-        assert at_precision("fast", "fp32") == "fast"
-        assert at_precision("fast", "bf16") == "fast"
-        assert at_precision("fast-int8", "auto") == "fast-int8"
-        assert at_precision(model_file, "auto") == str(model_file)
-    for precision in ("fp32", "bf16"):
+def test_variants_are_chosen_by_precision(model_file: Path) -> None:
+    for int8, automatic in ((True, "fast-int8"), (False, "fast")):
+        backend = FakeBackend(int8=int8)
+        assert at_precision("fast", "auto", backend) == automatic
+        assert at_precision("fast", "int8", backend) == "fast-int8"
+        assert at_precision("fast", "fp32", backend) == "fast"
+        assert at_precision("fast", "bf16", backend) == "fast"
+        assert at_precision("fast-int8", "auto", backend) == "fast-int8"
+        assert at_precision(model_file, "auto", backend) == str(model_file)
+    for precision in ("fp32", "bf16", "fp16"):
         message = f"'fast-int8' is int8, and there is no {precision} of it"
         with pytest.raises(ModelError, match=message):
-            at_precision("fast-int8", precision)
+            at_precision("fast-int8", precision, FakeBackend())
     with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):
-        at_precision(model_file, "int8")
+        at_precision(model_file, "int8", FakeBackend())
 
 
-@pytest.mark.parametrize(
-    ("flags", "native"),
-    [("fpu avx2 avx512f", False), ("fpu avx512_vnni", True), ("avx2 avx_vnni", True)],
-)
-def test_processors_made_for_int8(
-    flags: str, native: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda *_: f"processor: 0\nflags: {flags}\n")
-    assert int8_is_native.__wrapped__() == native
+def test_the_backend_says_how_a_model_is_computed_unless_someone_else_does() -> None:
+    model, int8 = fake_model(), fake_model(precision="int8")
+    half = FakeBackend(computes=("fp16", "fp32"))
+    assert computed_in(model, "auto", FakeBackend()).compute == "fp32"
+    assert computed_in(model, "auto", half).compute == "fp16"
+    assert computed_in(int8, "int8", half).compute == "fp16"
+    assert computed_in(model, "fp32", half).compute == "fp32"
+    assert computed_in(model, "fp16", half).compute == "fp16"
+    both = FakeBackend(computes=("fp16", "bf16", "fp32"))
+    assert computed_in(dataclasses.replace(model, compute="bf16"), "auto", both).compute == "bf16"
+    assert computed_in(dataclasses.replace(model, compute="bf16"), "fp32", both).compute == "fp32"
 
 
-@pytest.mark.parametrize("native", [False, True])
-def test_what_int8_leaves_is_computed_in_bfloat16_where_that_is_native(
-    native: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flags = f"avx512_bf16 {'amx_bf16' if native else ''}"
-    monkeypatch.setattr(Path, "read_text", lambda *_: f"processor: 0\nflags: {flags}\n")
-    monkeypatch.setattr("upres.models.bfloat16_is_native", bfloat16_is_native.__wrapped__)
-    for name, expected in (("fast-int8", native), ("fast", False)):
-        path = shipped_models()[name][2]
-        assert _read_model.__wrapped__(path, ()).bfloat16 == expected
+def test_precisions_that_a_backend_or_a_model_has_not() -> None:
+    message = "precision bf16: a fake cannot compute so here: choose fp32 or int8"
+    with pytest.raises(ModelError, match=message):
+        computed_in(fake_model(), "bf16", FakeBackend())
+    with pytest.raises(ModelError, match=r"fake-x2.onnx' is fp32, and there is no int8 of it"):
+        computed_in(fake_model(), "int8", FakeBackend())
+    with pytest.raises(ModelError, match=r"fake-x2.onnx' is int8, and there is no fp32 of it"):
+        computed_in(fake_model(precision="int8"), "fp32", FakeBackend())
+    wrong: Any = "fp8"
+    for refused in (
+        lambda: computed_in(fake_model(), wrong, FakeBackend()),
+        lambda: at_precision("fast", wrong, FakeBackend()),
+    ):
+        with pytest.raises(ModelError, match="no precision is called 'fp8': there are auto, fp32"):
+            refused()
+
+
+def test_a_model_is_compared_hashed_and_pickled(model_file: Path) -> None:
+    model = open_model(model_file)
+    again = pickle.loads(pickle.dumps(model))
+    assert again == model
+    assert hash(again) == hash(model)
+    assert dataclasses.replace(model, compute="bf16") != model
 
 
 def test_a_model_that_is_being_written_is_not_shipped_yet(
@@ -235,12 +310,11 @@ def test_every_shipped_model_is_what_its_card_says() -> None:
             assert set(shipped_models()[name]) == set(shipped_models()[name.removesuffix(INT8)])
     for name, scales in shipped_models().items():
         for scale, path in scales.items():
-            model = read_model(path)
-            card = model.card
+            card = read_model(path).card
             assert (card.name, card.scale) == (name, scale)
-            weights = [op for op in model.graph.get_ops() if op.get_type_name() == "Constant"]
+            weights = onnx.load(path).graph.initializer
             assert card.parameter_count is not None
-            assert sum(w.data.size for w in weights) >= card.parameter_count
+            assert sum(math.prod(tensor.dims) for tensor in weights) >= card.parameter_count
             assert card.precision == ("int8" if name.endswith(INT8) else "fp32")
             if name.startswith("fast"):
                 assert card.parameter_count <= 150_000

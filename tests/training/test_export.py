@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from upres.card import CARD_KEY, ModelCard
 from upres.cli.main import app
-from upres.engine.openvino import compile_window
+from upres.engine.openvino import OpenVINO
+from upres.engine.wrappers import compile_window
 from upres.errors import ModelError, OutputError, TrainingError, UsageError
 from upres.models import read_model
 from upres.training.checkpoint import TrainingState, save_checkpoint
@@ -94,7 +95,7 @@ def test_the_engine_gives_what_torch_gives_at_several_sizes(exported: Path, name
         x = torch.rand(1, 3, height, width)
         with torch.no_grad():
             expected = reference(x).numpy()
-        got = compile_window(model, height, width)(x.numpy())
+        got = compile_window(OpenVINO(), model, height, width)(x.numpy())
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
@@ -102,7 +103,7 @@ def test_the_engine_refuses_what_is_no_multiple(exported: Path) -> None:
     model = read_model(exported / "pooled.onnx")
     assert model.card.multiple_of == 4
     with pytest.raises(ModelError, match="cannot run this model on 22x24 pixels"):
-        compile_window(model, 24, 22)
+        compile_window(OpenVINO(), model, 24, 22)
 
 
 def test_how_given_low_resolution_was_made_is_unknown() -> None:

@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
-from upres.card import write_card
+from upres.card import Compute, write_card
 from upres.cli.main import app
-from upres.engine.openvino import compile_window
+from upres.engine.machine import this_processor
+from upres.engine.openvino import OpenVINO
+from upres.engine.wrappers import compile_window
 from upres.errors import InputError, ModelError, OutputError, TrainingError, UsageError
-from upres.models import computes_bfloat16, int8_is_native, read_model
+from upres.models import read_model
 from upres.training.export import load_network, save_weights
 from upres.training.networks import Plain
 from upres.training.quantise import to_int8
 from upres.training.variants import to_half
 
 # Elsewhere sums of two products may overflow, so that results differ.
-native = pytest.mark.skipif(not int8_is_native(), reason="needs a processor with VNNI or AMX")
+native = pytest.mark.skipif(not this_processor().int8, reason="needs a processor with VNNI or AMX")
 
 
 def windows(count: int) -> NDArray[np.float32]:
@@ -79,15 +81,15 @@ def test_sums_of_features_are_not_quantised(quantised: tuple[Path, float]) -> No
 
 
 @native
-@pytest.mark.parametrize(("bfloat16", "most"), [(False, 1e-4), (True, 1e-3)])
+@pytest.mark.parametrize(("compute", "most"), [("fp32", 1e-4), ("bf16", 1e-3)])
 def test_the_engine_gives_what_onnx_says(
-    quantised: tuple[Path, float], bfloat16: bool, most: float
+    quantised: tuple[Path, float], compute: Compute, most: float
 ) -> None:
-    if bfloat16 and not computes_bfloat16():
+    if not OpenVINO().can_compute(compute):
         pytest.skip("needs a processor that computes in bfloat16")
     # Whatever this processor would take for what int8 leaves.
-    model = dataclasses.replace(read_model(quantised[0]), bfloat16=bfloat16)
-    engine = compile_window(model, 40, 30)
+    model = dataclasses.replace(read_model(quantised[0]), compute=compute)
+    engine = compile_window(OpenVINO(), model, 40, 30)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     reference = onnxruntime.InferenceSession(
@@ -104,7 +106,7 @@ def test_the_difference_is_the_engines_from_float32(
     quantised: tuple[Path, float], model_file: Path
 ) -> None:
     path, told = quantised
-    exact, rounded = (compile_window(read_model(p), 40, 30) for p in (model_file, path))
+    exact, rounded = (compile_window(OpenVINO(), read_model(p), 40, 30) for p in (model_file, path))
     errors = [np.mean((exact(w) - rounded(w)) ** 2) for w in windows(4)]
     assert 0.2 * told < np.sqrt(np.mean(errors)) < 5 * told  # of other pictures
     assert 1e-5 < told < 0.01

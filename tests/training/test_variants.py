@@ -16,7 +16,8 @@ import upres
 from upres.card import SetScore, write_card
 from upres.cli.main import app
 from upres.engine.complexity import multiply_adds
-from upres.engine.openvino import compile_window
+from upres.engine.openvino import OpenVINO
+from upres.engine.wrappers import compile_window
 from upres.enlarging.windows import enlarge_windows
 from upres.errors import ModelError, OutputError, TrainingError, UsageError
 from upres.models import read_model
@@ -53,7 +54,7 @@ def test_weights_in_float16_are_computed_with_in_float32(halved: Path) -> None:
     for x in random.random((3, 1, 3, 40, 30), np.float32):
         with torch.no_grad():
             expected = network(torch.from_numpy(x)).numpy()
-        got = compile_window(read_model(halved), 40, 30)(x)
+        got = compile_window(OpenVINO(), read_model(halved), 40, 30)(x)
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
@@ -125,7 +126,7 @@ def test_a_self_ensembled_model_is_the_mean_over_eight_ways_to_turn_its_input(
         # Else this test sees nothing.
         assert np.abs(random_network(x).numpy() - expected).max() > 0.01
     given = x.numpy().copy()
-    got = compile_window(read_model(ensembled), *shape)(given)
+    got = compile_window(OpenVINO(), read_model(ensembled), *shape)(given)
     np.testing.assert_allclose(got, expected, atol=1e-5)
     assert np.array_equal(given, x.numpy())
 

@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Literal, get_args
 
 from upres.engine.openvino import OpenVINO
 from upres.engine.protocol import Backend
+from upres.errors import DeviceError, MissingExtraError
 
 Device = Literal["auto", "cpu", "gpu"]
+
+GPU_PACKAGES = ("onnxruntime-gpu", "onnxruntime-directml")
+"""Who has one of these installed wants its GPU to be used. Plain ``onnxruntime`` has a provider for
+Apple's GPUs, too: that is taken where ``gpu`` is asked for, as others install it for its own sake.
+"""
 
 
 @cache
 def default_backend(device: Device = "auto") -> Backend:
-    """The one for a device."""
+    """The backend for a device; ``auto`` is a GPU where its packages are there and work.
+
+    Raises ``DeviceError`` if there is no such device, ``MissingExtraError`` if it needs packages
+    that are not installed.
+    """
+    if device not in get_args(Device):
+        known = ", ".join(get_args(Device))
+        raise DeviceError(f"no device is called {device!r}: there are {known}")
+    if device == "gpu":
+        return _gpu()
+    # To load ONNX Runtime takes time: only where it has something to offer.
+    if device == "auto" and any(map(_is_installed, GPU_PACKAGES)):
+        try:
+            return _gpu()
+        except (DeviceError, MissingExtraError):
+            pass
     return OpenVINO()
+
+
+def _gpu() -> Backend:
+    from upres.engine.onnxruntime import OnnxRuntime, gpu_provider
+
+    return OnnxRuntime(gpu_provider())
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from upres.card import Model
+from upres.card import Model, ModelCard
 from upres.engine.openvino_graphs import read_graph
 from upres.engine.wrappers import ORIENTATIONS
 
@@ -28,9 +28,14 @@ def parameter_count(model: Model) -> int:
     """
     if model.card.parameter_count is not None:
         return model.card.parameter_count
+    return graph_parameters(read_graph(model.path))
+
+
+def graph_parameters(graph: openvino.Model) -> int:
+    """The numbers in a graph's constants of floating point or of 8 bits."""
     return sum(
         math.prod(node.get_output_shape(0))
-        for node in read_graph(model.path).get_ops()
+        for node in graph.get_ops()
         if node.get_type_name() == "Constant"
         and node.get_element_type().get_type_name() in _WEIGHT_TYPES
     )
@@ -42,10 +47,14 @@ def multiply_adds(model: Model) -> int | None:
     Counted are convolutions, transposed convolutions and matrix products, as the field
     does; nothing that is done once for each element.
     """
-    card = model.card
+    return card_multiply_adds(read_graph(model.path), model.card)
+
+
+def card_multiply_adds(graph: openvino.Model, card: ModelCard) -> int | None:
+    """``multiply_adds`` of the graph of a model with that card."""
     try:
         return for_output(
-            lambda height, width: multiply_adds_at(model, height, width),
+            lambda height, width: _multiply_adds_at(graph, card, height, width),
             scale=card.scale,
             multiple_of=card.multiple_of,
         )
@@ -70,8 +79,12 @@ def multiply_adds_at(model: Model, height: int, width: int) -> int:
 
     Raises ``RuntimeError`` if the model does not take that size.
     """
-    total = graph_multiply_adds(read_graph(model.path), [1, model.card.channels, height, width])
-    return total * (len(ORIENTATIONS) if model.card.self_ensemble else 1)
+    return _multiply_adds_at(read_graph(model.path), model.card, height, width)
+
+
+def _multiply_adds_at(graph: openvino.Model, card: ModelCard, height: int, width: int) -> int:
+    total = graph_multiply_adds(graph, [1, card.channels, height, width])
+    return total * (len(ORIENTATIONS) if card.self_ensemble else 1)
 
 
 def graph_multiply_adds(graph: openvino.Model, shape: Sequence[int]) -> int:

@@ -1,4 +1,4 @@
-"""Memory for an engine's results, which is kept for the next ones."""
+"""What an engine's work takes of memory, and memory for its results, kept for the next ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import weakref
 
 import numpy as np
 
+from upres.card import ModelCard
 from upres.raster.pixels import Float32Array
+
+
+def affordable_pixels(card: ModelCard, most_bytes: int) -> int:
+    """Input pixels of a window on which a network's work takes at most so many bytes, about."""
+    features = card.network_parameters.get("features", 64)
+    # A few layers' values are held at a time, and the result a few times over.
+    return int(most_bytes // (4 * (4 * features + 3 * 3 * card.scale**2)))
 
 
 class ResultMemory:

@@ -14,7 +14,7 @@ import numpy as np
 from upres.card import Compute, Model, ModelCard, Stamp, file_stamp
 from upres.engine.forks import require_own_process
 from upres.engine.machine import Processor, this_processor
-from upres.engine.memory import ResultMemory
+from upres.engine.memory import ResultMemory, affordable_pixels
 from upres.engine.openvino_graphs import add_picture_in_float32, core, graph_of
 from upres.engine.protocol import Engine, Limits
 from upres.errors import ModelError
@@ -73,15 +73,12 @@ class OpenVINO:
 
     def limits(self, model: Model) -> Limits:
         card = model.card
-        features = card.network_parameters.get("features", 64)
-        # A few layers' values are held at a time, and the result a few times over.
-        affordable = int(WINDOW_BYTES // (4 * (4 * features + 3 * 3 * card.scale**2)))
         by_amx = self.processor.bfloat16 and (model.compute == "bf16" or card.precision == "int8")
         # What looks at the whole picture gets it whole, whatever its size.
         width = AMX_WIDTH if by_amx and card.halo is not None else 1
         # An ensemble sees its windows turned, too.
         height = width if card.self_ensemble else 1
-        return Limits(min(WINDOW_PIXELS, affordable), (height, width))
+        return Limits(min(WINDOW_PIXELS, affordable_pixels(card, WINDOW_BYTES)), (height, width))
 
     def suits(self, card: ModelCard) -> bool:
         return card.precision != "int8" or self.processor.int8

@@ -76,6 +76,8 @@ def graph_of(path: Path, stamp: Stamp) -> openvino.Model:
         graph = reader.convert(reader.load(str(path)))
     except Exception:  # OpenVINO's own have no public class in common
         raise ModelError(f"{path}: not an ONNX model that can be read") from None
+    if not graph.inputs or not graph.outputs:
+        raise ModelError(f"{path}: not an ONNX model that can be read")
     return _in_float32(path, graph)
 
 

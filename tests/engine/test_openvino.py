@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.contract import BackendTests, noise
+from upres.card import Model, ModelCard
+from upres.engine.machine import Processor
+from upres.engine.openvino import WINDOW_BYTES, OpenVINO
+from upres.models import open_model
+
+
+class TestOpenVINO(BackendTests):
+    source = "from upres.engine.openvino import OpenVINO; backend = OpenVINO()"
+
+    @pytest.fixture
+    def backend(self) -> OpenVINO:
+        return OpenVINO()
+
+
+PLAIN = Processor(int8=False, bfloat16=False)
+VNNI = Processor(int8=True, bfloat16=False)
+AMX = Processor(int8=True, bfloat16=True)
+
+MODEL = Model(Path("none.onnx"), ModelCard("m", 2, 5))
+INT8 = replace(MODEL, card=replace(MODEL.card, precision="int8"))
+
+
+def test_amx_wants_widths_of_its_own_and_ensembles_heights_too() -> None:
+    ensemble = replace(MODEL, compute="bf16", card=replace(MODEL.card, self_ensemble=True))
+    whole = replace(INT8, card=replace(INT8.card, halo=None))
+    models = [MODEL, INT8, ensemble, whole]
+    wanted = [(1, 1), (1, 16), (16, 16), (1, 1)]
+    assert [OpenVINO(AMX).limits(model).multiples for model in models] == wanted
+    assert [OpenVINO(VNNI).limits(model).multiples for model in models] == [(1, 1)] * 4
+
+
+def test_windows_are_smaller_where_the_network_needs_more_memory() -> None:
+    wide = replace(MODEL, card=replace(MODEL.card, network_parameters={"features": 2048}))
+    # Four layers' values, in float32.
+    assert 4 * 4 * 2048 * OpenVINO().limits(wide).window_pixels <= WINDOW_BYTES
+
+
+@pytest.mark.parametrize(("processor", "suits"), [(PLAIN, False), (VNNI, True), (AMX, True)])
+def test_int8_suits_processors_that_are_made_for_it(processor: Processor, suits: bool) -> None:
+    assert OpenVINO(processor).suits(INT8.card) is suits
+    assert OpenVINO(processor).suits(MODEL.card)
+
+
+def test_what_int8_leaves_is_computed_in_bfloat16_where_that_is_native() -> None:
+    for processor, expected in ((PLAIN, "fp32"), (VNNI, "fp32"), (AMX, "bf16")):
+        assert OpenVINO(processor).best_compute(INT8.card) == expected
+        assert OpenVINO(processor).best_compute(MODEL.card) == "fp32"
+
+
+@pytest.mark.parametrize("side", [24, 200])  # beside each other, and one at a time
+def test_memory_of_results_is_kept(model_file: Path, side: int) -> None:
+    engine = OpenVINO().open(open_model(model_file)).compile(side, side)
+    windows = noise(3, 1, 3, side, side)
+    view = np.moveaxis(engine(windows[0])[0, :, 3:], 0, 2)
+    place = view.__array_interface__["data"][0]
+    samples = memoryview(view)
+    again = engine(windows[1])
+    del view
+    later = engine(windows[2])[0, :, 3:]
+    assert later.__array_interface__["data"][0] != place  # that samples show still
+    del samples, again, later
+    results = [engine(windows[0]) for _ in range(3)]
+    assert place in [r[0, :, 3:].__array_interface__["data"][0] for r in results]
+
+
+IMPORTS = """
+import sys
+{before}
+from upres.engine.openvino_graphs import import_openvino
+first = import_openvino()
+assert first is import_openvino() is sys.modules["openvino"]
+print(sys.modules.get("openvino_telemetry", "not imported"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "not imported"),
+        ("sys.modules['openvino_telemetry'] = 'the host its own'", "the host its own"),
+        ("sys.modules['openvino_telemetry'] = None", "None"),
+    ],
+)
+def test_openvino_is_imported_without_its_telemetry_and_leaves_that_to_the_host(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", IMPORTS.format(before=before)]
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | home
+    )
+    assert result.stdout.strip() == after
+    # Where it would keep the number under which it reports to its makers.
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_openvino_that_the_host_has_imported_is_taken_as_it_is() -> None:
+    code = IMPORTS.format(before="import types; sys.modules['openvino'] = types.ModuleType('its')")
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "not imported"
