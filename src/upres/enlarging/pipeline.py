@@ -13,12 +13,13 @@ import numpy as np
 from upres.card import Model
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
+from upres.enlarging import light
 from upres.enlarging.measuring import measured
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress, enlarge_windows
 from upres.files import temporary_name
 from upres.raster.info import RasterInfo
-from upres.raster.pixels import Float32Array, to_bands
+from upres.raster.pixels import Float32Array
 from upres.raster.source import Sink, Source
 from upres.raster.spool import Spool
 
@@ -47,7 +48,7 @@ def enlarge_into(
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     for frame, blocks in enumerate(source.frames(beside)):
         rows = (
-            to_bands(block if len(kept) == len(info.bands) else block[:, :, kept], info.varying)
+            light.to_network(block if len(kept) == len(info.bands) else block[:, :, kept], info)
             for block in blocks
         )
         part = None
@@ -57,7 +58,7 @@ def enlarge_into(
         for top, left, block in enlarge_frame(
             rows, info, plan.models, size, backend, beside=beside, progress=part
         ):
-            sink.write(frame, top, left, block)
+            sink.write(frame, top, left, light.from_network(block, info))
             del block  # its memory is for the next one
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from upres.card import ModelCard
 from upres.engine.protocol import Engine
 from upres.enlarging.pieces import Piece
-from upres.raster.info import RasterInfo
+from upres.raster.info import COLOUR_ROLES, RasterInfo
 from upres.raster.pixels import CACHED_BYTES, Float32Array, luma
 
 FILL_RADIUS = 4
@@ -64,8 +64,11 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
     inks, numbers = info.find("ink"), info.find("index")
     halo = card.halo or 0
     steps = []
-    if alpha is not None and len(info.varying) > 1:
-        steps.append(Step("fill transparent", FILL_RADIUS, lambda w: fill_transparent(w, alpha)))
+    colours = info.find(*COLOUR_ROLES, "ink")
+    if alpha is not None and colours and info.cover != "emission":
+        steps.append(
+            Step("fill transparent", FILL_RADIUS, lambda w: fill_transparent(w, alpha, colours))
+        )
     steps.append(Step("network", halo, lambda w: run_network(w, together, numbers)))
     # The next two look at the network's input, not at its result: they add to the halo only where
     # they look further than it does.
@@ -95,14 +98,13 @@ def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
     return (inks[0], inks[1], inks[2]) if len(inks) == 4 else info.colour_bands
 
 
-def fill_transparent(window: Window, alpha: int) -> None:
-    """Put visible neighbours' colour where alpha is zero.
+def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None:
+    """Put visible neighbours' colour where alpha is zero; other bands stay as they are.
 
     What a file stores there is arbitrary, often black, and would bleed into the edge. The
     fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
     """
     shown = window.given[:, :, alpha : alpha + 1]
-    colours = [i for i in range(window.given.shape[2]) if i != alpha]
     colour = window.given[:, :, colours]
     weighted = np.concatenate([colour * shown, shown], axis=2)
     for axis in (0, 1):

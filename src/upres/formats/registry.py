@@ -42,6 +42,8 @@ class Format:
     """Whether it holds bands that are no colours."""
     any_range: bool = False
     """Whether samples may lie outside of [0, 1], or of their type's range."""
+    linear: bool = False
+    """Whether its samples are proportional to light."""
     frames: bool = False
     pages: bool = False
     longest_side: int | None = None
@@ -118,6 +120,65 @@ FORMATS = (
         frames=True,
         longest_side=65535,
         encoder_bytes=12,
+    ),
+    Format(
+        "bmp",
+        (".bmp", ".dib"),
+        # The size of the header that follows tells it from other things that begin with BM.
+        rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+        "image.bmp",
+        types=("uint8",),
+        alpha=True,
+        longest_side=2**31 - 1,
+    ),
+    Format(
+        "pnm",
+        (".ppm", ".pgm", ".pnm"),
+        rb"P[2356][\s#]",
+        "image.netpbm",
+        types=("uint8", "uint16"),
+    ),
+    Format("pbm", (".pbm",), rb"P[14][\s#]", "image.netpbm"),
+    Format(
+        "pam",
+        (".pam",),
+        rb"P7\n",
+        "image.netpbm",
+        types=("uint8", "uint16"),
+        alpha=True,
+        cmyk=True,
+        others=True,
+    ),
+    Format(
+        "pfm",
+        (".pfm",),
+        rb"P[Ff]\s",
+        "image.pfm",
+        types=("float32",),
+        any_range=True,
+        linear=True,
+    ),
+    Format(
+        "exr",
+        (".exr",),
+        rb"\x76\x2f\x31\x01",
+        "image.exr",
+        extra="formats",
+        types=("float16", "float32"),
+        alpha=True,
+        others=True,
+        any_range=True,
+        linear=True,
+        longest_side=2**30,
+    ),
+    Format(
+        "hdr",
+        (".hdr", ".pic"),
+        rb"#\?(?:RADIANCE|RGBE)[\r\n]",
+        "image.hdr",
+        types=("float32",),
+        any_range=True,
+        linear=True,
     ),
 )
 
@@ -234,6 +295,9 @@ def check_output(path: Path, info: RasterInfo, *, pages: int = 1) -> None:
         raise OutputError(f"{path}: {suffix} cannot hold the picture's {count}: choose {others}")
     if pages > 1 and not row.pages:
         raise OutputError(f"{path}: {suffix} cannot hold the file's {pages} pages: choose .tif")
+    if info.colours == "linear" and not row.linear:
+        others = _that(lambda row: row.linear)
+        raise OutputError(f"{path}: {suffix} cannot hold linear light: choose {others}")
     if info.find("ink") and not row.cmyk:
         raise OutputError(f"{path}: {suffix} cannot hold CMYK: choose .jpg or .tif")
     if info.find("other", "index") and not row.others:

@@ -17,6 +17,13 @@ Colours = Literal["srgb", "linear", "none"]
 """How the samples of colours are to be understood: ``srgb`` are gamma-encoded, as photographs are
 (a profile may say how exactly), ``linear`` are proportional to light, ``none`` are no colours."""
 
+Cover = Literal["straight", "associated", "emission"]
+"""How colours go with alpha: ``straight`` ones are those of what covers, ``associated`` ones are
+multiplied by alpha, and so are those of ``emission``, but for some light that covers nothing: that
+is found out by looking."""
+
+COLOUR_ROLES: tuple[Role, ...] = ("red", "green", "blue", "grey")
+
 SAMPLE_TYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float16", "float32", "float64")
 """NumPy's names of the types that samples may have."""
 
@@ -61,6 +68,7 @@ class RasterInfo:
     transform: tuple[float, float, float, float, float, float] | None = None
     """From columns and rows to places, x = a column + b row + c and y = d column + e row + f."""
     colours: Colours = "srgb"
+    cover: Cover = "straight"
     scratch_bytes: int = 0
     """Disk that is taken while it is read, as by the copy of a picture that has to be turned."""
     jpeg_quality: int | None = None

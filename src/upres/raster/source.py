@@ -51,8 +51,10 @@ class Sink(Protocol):
     def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
         """Take a window of a frame: rows x columns x the bands that vary.
 
-        Values are 0 to 1 between the bands' ``low`` and ``high``. Windows come in order of frames
-        and, within one, cover it once, rows of windows from the top.
+        Values are 0 to 1 between the bands' ``low`` and ``high``. Of linear light they are the
+        samples: between the darkest and the brightest, 0 to 1 has too few digits for dark tones.
+        Windows come in order of frames and, within one, cover it once, rows of windows from the
+        top.
 
         Raises ``OutputError`` where it cannot be stored.
         """

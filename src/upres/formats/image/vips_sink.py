@@ -123,7 +123,8 @@ class VipsSink:
         self._info = info
         dtype = sample_type(self._row, info)
         self._bands = info.varying
-        if dtype != info.dtype:
+        if dtype != info.dtype or (dtype.kind == "u" and dtype.itemsize <= 2):
+            # All of the type's range, of which a source with a largest sample of its own has less.
             most = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
             self._bands = tuple(dataclasses.replace(b, low=0.0, high=most) for b in self._bands)
         shape = (info.height, info.width, len(self._bands))
@@ -185,8 +186,8 @@ class VipsSink:
             return image
         dtype = self._spool.dtype
         kind = next(name for name, known in DTYPES.items() if known == dtype)
-        own = dtype == self._info.dtype or dtype.kind != "u"
-        return image.bandjoin_const([constant.high if own else np.iinfo(dtype).max]).cast(kind)
+        whole = dtype.kind == "u" and (dtype != self._info.dtype or dtype.itemsize <= 2)
+        return image.bandjoin_const([np.iinfo(dtype).max if whole else constant.high]).cast(kind)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

@@ -1,0 +1,72 @@
+"""Samples as a network sees them, and its values as samples: linear light goes by a curve.
+
+Of a raster that is gamma-encoded, samples are only scaled. Of linear light, colours are encoded by
+``upres.raster.light``, and scaled to [0, 1] then, so that dark tones have as much of a network's
+range as in a photograph. Colours that are multiplied by alpha are divided by it before, and
+multiplied again after. Where light comes without cover, there is nothing to divide by: colours of
+that raster are enlarged as they are stored, as if on black (see ``upres.enlarging.measuring``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upres.raster.info import COLOUR_ROLES, Band, RasterInfo
+from upres.raster.light import decode, encode
+from upres.raster.pixels import Float32Array, from_bands, to_bands
+
+_FLOAT = np.dtype(np.float32)
+
+
+def to_network(block: NDArray[Any], info: RasterInfo) -> Float32Array:
+    """Samples, rows x columns x bands that vary, as values from 0 to 1 for a network.
+
+    ``info`` has every range, see ``measured``.
+    """
+    if info.colours != "linear":
+        return to_bands(block, info.varying)
+    values = block.astype(np.float32)
+    colours = list(info.find(*COLOUR_ROLES))
+    values[:, :, colours] = encode(straight(values, info))
+    return to_bands(values, _encoded(info))
+
+
+def from_network(block: Float32Array, info: RasterInfo) -> Float32Array:
+    """What a sink takes of a network's values: these, or of linear light the samples themselves.
+
+    No sample is beyond the range that the raster had.
+    """
+    if info.colours != "linear":
+        return block
+    values: Float32Array = from_bands(block, _encoded(info), _FLOAT)
+    alpha = info.alpha if info.cover == "associated" else None
+    for number in info.find(*COLOUR_ROLES):
+        band = info.varying[number]
+        light = np.clip(decode(values[:, :, number]), band.low, band.high)
+        values[:, :, number] = light if alpha is None else light * values[:, :, alpha]
+    return values
+
+
+def straight(values: Float32Array, info: RasterInfo) -> Float32Array:
+    """The colours of samples, no longer multiplied by alpha if they were; 0 where that is 0."""
+    colours = values[:, :, list(info.find(*COLOUR_ROLES))]
+    if info.alpha is None or info.cover != "associated":
+        return colours
+    alpha = values[:, :, info.alpha, None]
+    return np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0)
+
+
+def _encoded(info: RasterInfo) -> tuple[Band, ...]:
+    """The bands that vary, those of colours with the curve's values of their ranges."""
+
+    def encoded(band: Band) -> Band:
+        if band.role not in COLOUR_ROLES or band.low is None or band.high is None:
+            return band
+        low, high = encode(np.array([band.low, band.high], np.float32))
+        return dataclasses.replace(band, low=float(low), high=float(high))
+
+    return tuple(encoded(band) for band in info.varying)

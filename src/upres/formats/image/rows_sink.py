@@ -1,0 +1,71 @@
+"""Puts an enlarged picture together for an encoder of our own, which takes it row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upres.files import publish, temporary, temporary_name
+from upres.formats.metadata.carried import Carried, nothing_carried
+from upres.formats.registry import check_output
+from upres.raster.info import RasterInfo
+from upres.raster.pixels import Float32Array
+from upres.raster.spool import Spool
+
+
+class Encoder(Protocol):
+    """How a raster is stored in a file of one format."""
+
+    channels: int
+    """Of the samples, as ``samples`` gives them."""
+    dtype: np.dtype[Any]
+
+    def samples(self, block: Float32Array) -> NDArray[Any]:
+        """What is stored of a window: rows x columns x ``channels``."""
+
+    def encode(self, path: Path, spool: Spool) -> None:
+        """Write all of the samples to a file that is new and empty.
+
+        Raises ``OSError`` if it cannot be written.
+        """
+
+
+MakeEncoder = Callable[[Path, RasterInfo, Carried], Encoder]
+"""Takes the name of a result, what it is and what its source carries. Raises ``OutputError`` if its
+format cannot hold that."""
+
+
+class RowsSink:
+    """A sink of one picture; see ``upres.raster.source.Sink``."""
+
+    def __init__(self, target: Path, make: MakeEncoder) -> None:
+        self.target = target
+        self._make = make
+        self._stack = ExitStack()
+
+    def begin(self, info: RasterInfo, carried: object) -> None:
+        check_output(self.target, info)
+        known = carried if isinstance(carried, Carried) else nothing_carried()
+        self._encoder = self._make(self.target, info, known)
+        shape = (info.height, info.width, self._encoder.channels)
+        name = temporary_name(self.target, ".raw")
+        self._spool = self._stack.enter_context(Spool(name, shape, self._encoder.dtype))
+        self._path = self._stack.enter_context(temporary(self.target, self.target.suffix))
+
+    def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
+        self._spool.write(top, left, self._encoder.samples(block))
+
+    def commit(self, *, replace: bool) -> None:
+        self._encoder.encode(self._path, self._spool)
+        publish(self._path, self.target, replace=replace)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
