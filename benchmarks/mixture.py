@@ -2,9 +2,9 @@
 
     python benchmarks/mixture.py --runs RUNS --evaluation EVALUATION
 
-``RUNS`` has a folder for each recipe of ``recipes/mixture``. ``EVALUATION`` has folders with the
-JSON files of ``upres evaluate --data valid.tar --data valid-camera.tar``. Runs without one are
-left out of the table.
+``RUNS`` has a folder for each recipe of ``recipes/mixture``. ``EVALUATION`` has one for each, and
+``shipped``, with the JSON file of ``upres evaluate --data valid.tar --data valid-camera.tar``. Runs
+without one are left out of the table.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def main() -> None:
     arguments = parser.parse_args()
     drawings = drawings_held_out()
     found: dict[str, Scores] = {}
-    for path in sorted(arguments.evaluation.rglob("*.json")):
-        found |= scores(json.loads(path.read_text("utf-8")), drawings)
+    for name in ("shipped", *RUNS):
+        for path in sorted((arguments.evaluation / name).glob("*.json")):
+            found |= scores(json.loads(path.read_text("utf-8")), drawings)
     columns = ("valid", "valid-camera", *GROUPS)
     rows = []
     for method in ("bicubic", *(f"{name} x2" for name in ("fast", "balanced", *RUNS))):
