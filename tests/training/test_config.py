@@ -21,7 +21,7 @@ def test_every_recipe_of_the_repository_is_valid() -> None:
         recipe = load_recipe(path)
         assert build(recipe.network, recipe.scale).scale == recipe.scale
         if recipe.name == "fast":
-            assert trainable_parameters(build(recipe.network, recipe.scale)) <= 150_000
+            assert trainable_parameters(build(recipe.network, recipe.scale)) <= 155_000
 
 
 @pytest.mark.parametrize(

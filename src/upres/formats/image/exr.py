@@ -23,7 +23,7 @@ from upres.formats.image import exr_header, linear
 from upres.formats.image.exr_header import LINES, TYPES, Header, damaged
 from upres.formats.image.rows_sink import RowsSink
 from upres.formats.metadata.carried import Carried, nothing_carried
-from upres.raster.info import COLOUR_ROLES, Band, RasterInfo, Role
+from upres.raster.info import Band, RasterInfo, Role
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Rows, Sink, Source
 from upres.raster.spool import Spool
@@ -92,8 +92,7 @@ class _ExrSource:
             height=height,
             width=width,
             bands=tuple(
-                Band(role, None, None, name)
-                for role, name in zip(roles, self._names, strict=True)
+                Band(role, None, None, name) for role, name in zip(roles, self._names, strict=True)
             ),
             dtype=dtype,
             name=str(path),
