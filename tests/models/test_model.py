@@ -270,7 +270,7 @@ def test_the_backend_says_how_a_model_is_computed_unless_someone_else_does() -> 
 
 
 def test_precisions_that_a_backend_or_a_model_has_not() -> None:
-    message = "precision bf16: a fake cannot compute so here: choose fp32 or int8"
+    message = "precision bf16: a fake cannot compute so here: choose fp32"
     with pytest.raises(ModelError, match=message):
         computed_in(fake_model(), "bf16", FakeBackend())
     with pytest.raises(ModelError, match=r"fake-x2.onnx' is fp32, and there is no int8 of it"):

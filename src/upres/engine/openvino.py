@@ -65,7 +65,7 @@ class OpenVINO:
         if not self.can_compute(model.compute):
             raise ModelError(
                 f"{model.path}: OpenVINO cannot compute in {model.compute} on this processor: "
-                "choose fp32 or int8"
+                "choose fp32"
             )
         stamp = file_stamp(model.path)
         graph_of(model.path, stamp)

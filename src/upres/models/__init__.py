@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from upres.card import Model, ModelCard, Stamp, file_stamp, read_card
+from upres.card import Compute, Model, ModelCard, Stamp, file_stamp, read_card
 from upres.engine.probing import probe
 from upres.engine.protocol import Backend
 from upres.errors import ModelError
@@ -99,8 +99,9 @@ def computed_in(model: Model, precision: Precision, backend: Backend) -> Model:
     elif compute == "fp32":
         compute = backend.best_compute(model.card)
     if not backend.can_compute(compute):
+        known = " or ".join(filter(backend.can_compute, get_args(Compute)))
         raise ModelError(
-            f"precision {compute}: {backend.name} cannot compute so here: choose fp32 or int8"
+            f"precision {compute}: {backend.name} cannot compute so here: choose {known}"
         )
     return dataclasses.replace(model, compute=compute)
 
