@@ -59,9 +59,7 @@ def decode(values: Float32Array) -> Float32Array:
     return result
 
 
-def _blocks(
-    values: Float32Array, result: Float32Array
-) -> list[tuple[Float32Array, Float32Array]]:
+def _blocks(values: Float32Array, result: Float32Array) -> list[tuple[Float32Array, Float32Array]]:
     """Both in rows that stay in the processor's cache."""
     if not values.ndim:
         return [(values[None], result[None])]

@@ -120,4 +120,4 @@ class _PfmEncoder:
             kind = "F" if channels == 3 else "f"
             file.write(f"P{kind}\n{width} {height}\n{-self._scale!r}\n".encode())
             for block in spool.blocks(_UPSIDE_DOWN):
-                file.write(np.ascontiguousarray(block, self.dtype))
+                file.write(np.ascontiguousarray(block, self.dtype).data)
