@@ -307,4 +307,4 @@ def _roles(header: Header) -> tuple[Role, ...]:
         roles = known + alpha
     else:
         roles = usual_roles(header.depth) or ()
-    return roles if len(roles) == header.depth else ("other",) * header.depth
+    return roles if len(roles) == header.depth else tuple("other" for _ in range(header.depth))
