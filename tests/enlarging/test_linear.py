@@ -150,7 +150,7 @@ def test_a_network_is_given_the_tones_of_a_photograph() -> None:
     np.testing.assert_allclose(given[0][0, 1, 0, 0], encode(light)[0, 0, 1], atol=1e-6)
     middle = encode(np.float32([0.18]))[0]
     assert middle == pytest.approx(0.46, abs=0.01)  # of sRGB, middle grey
-    assert all(0 <= window.min() and window.max() <= 1 for window in given)
+    assert all(window.min() >= 0 and window.max() <= 1 for window in given)
 
 
 def with_edge(colour: tuple[float, float, float]) -> Array:
