@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import upres
 from upres.errors import InputError, OutputError
-from upres.formats.metadata.carried import nothing_carried
+from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.formats.registry import create_sink, open_pages
 from upres.raster.info import RasterInfo, Role, bands_of
 
@@ -183,11 +183,11 @@ def test_tiles_are_read(tmp_path: Path) -> None:
 def sink_of(path: Path, profile: bytes | None, pixels: Array, *names: Role) -> None:
     """Write gamma-encoded samples, given as 0 to 1."""
     info = RasterInfo(*pixels.shape[:2], bands_of(names, 0.0, 255.0), np.dtype(np.uint8))
-    carried = nothing_carried()
+    image = nothing_carried().image.copy()
     if profile:
-        carried.image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
     with create_sink(path) as sink:
-        sink.begin(info, carried)
+        sink.begin(info, Carried(image))
         sink.write(0, 0, 0, pixels)
         sink.commit(replace=True)
 
