@@ -1,10 +1,9 @@
-"""Which formats there are: a row each, and a module each, which does all input and output."""
+"""Files of all formats: each is found in the table, and its module does all input and output."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,180 +12,25 @@ import numpy as np
 
 from upres.engine.machine import machine_memory
 from upres.errors import InputError, OutputError, needs_extra
-from upres.raster.info import SAMPLE_TYPES, RasterInfo
+from upres.formats.table import FORMATS, HEAD_BYTES, OUTPUT_SUFFIXES, SUFFIXES, Format
+from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
 
-
-@dataclass(frozen=True)
-class Format:
-    """A format of files: how it is recognised, and what it can hold."""
-
-    name: str
-    """In small letters: ``jpeg``."""
-    suffixes: tuple[str, ...]
-    """In small letters, the customary one first; those of files that are read and written."""
-    signature: bytes
-    """A regular expression that a file's first ``HEAD_BYTES`` match from their start."""
-    module: str
-    """Where it is read and written: the name of a module in ``upres.formats`` that has
-    ``open_pages(path, *, keep_cmyk)`` and, if it is written, ``create_sink(path, *, quality, pages,
-    content_bytes)``."""
-    extra: str | None = None
-    """The extra of upres that the module's libraries are in."""
-    types: tuple[str, ...] = ()
-    """Types of samples that it holds, the least first; none of a format that is only read."""
-    alpha: bool = False
-    cmyk: bool = False
-    grey: bool = True
-    others: bool = False
-    """Whether it holds bands that are no colours."""
-    any_range: bool = False
-    """Whether samples may lie outside of [0, 1], or of their type's range."""
-    linear: bool = False
-    """Whether its samples are proportional to light."""
-    frames: bool = False
-    pages: bool = False
-    longest_side: int | None = None
-    """Most pixels of a side."""
-    encoder_bytes: int = 0
-    """Memory for each pixel of an encoder that wants a whole frame at once, as measured."""
-
-    @property
-    def writes(self) -> bool:
-        """Whether files of it are written."""
-        return bool(self.types)
-
-
-HEAD_BYTES = 256
-
-FORMATS = (
-    Format(
-        "png",
-        (".png",),
-        rb"\x89PNG\r\n\x1a\n",
-        "image.png",
-        types=("uint8", "uint16"),
-        alpha=True,
-    ),
-    Format(
-        "jpeg",
-        (".jpg", ".jpeg"),
-        rb"\xff\xd8",
-        "image.jpeg",
-        types=("uint8",),
-        cmyk=True,
-        longest_side=65535,
-    ),
-    Format(
-        "webp",
-        (".webp",),
-        rb"RIFF.{4}WEBP",
-        "image.webp",
-        types=("uint8",),
-        alpha=True,
-        frames=True,
-        longest_side=16383,
-        encoder_bytes=8,
-    ),
-    Format(
-        "tiff",
-        (".tif", ".tiff"),
-        rb"II[*+]\0|MM\0[*+]",
-        "image.tiff",
-        types=SAMPLE_TYPES,
-        alpha=True,
-        cmyk=True,
-        others=True,
-        any_range=True,
-        pages=True,
-    ),
-    Format(
-        "avif",
-        (".avif",),
-        rb".{4}ftyp(?:.{4})*?avi[fs]",
-        "image.avif",
-        types=("uint8", "uint16"),
-        alpha=True,
-        longest_side=16384,
-        encoder_bytes=34,
-    ),
-    Format(
-        "gif",
-        (".gif",),
-        rb"GIF8[79]a",
-        "image.gif",
-        types=("uint8",),
-        alpha=True,
-        frames=True,
-        longest_side=65535,
-        encoder_bytes=12,
-    ),
-    Format(
-        "bmp",
-        (".bmp", ".dib"),
-        # The size of the header that follows tells it from other things that begin with BM.
-        rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0",
-        "image.bmp",
-        types=("uint8",),
-        alpha=True,
-        longest_side=2**31 - 1,
-    ),
-    Format(
-        "pnm",
-        (".ppm", ".pgm", ".pnm"),
-        rb"P[2356][\s#]",
-        "image.netpbm",
-        types=("uint8", "uint16"),
-    ),
-    Format("pbm", (".pbm",), rb"P[14][\s#]", "image.netpbm"),
-    Format(
-        "pam",
-        (".pam",),
-        rb"P7\n",
-        "image.netpbm",
-        types=("uint8", "uint16"),
-        alpha=True,
-        cmyk=True,
-        others=True,
-    ),
-    Format(
-        "pfm",
-        (".pfm",),
-        rb"P[Ff]\s",
-        "image.pfm",
-        types=("float32",),
-        any_range=True,
-        linear=True,
-    ),
-    Format(
-        "exr",
-        (".exr",),
-        rb"\x76\x2f\x31\x01",
-        "image.exr",
-        extra="formats",
-        types=("float16", "float32"),
-        alpha=True,
-        others=True,
-        any_range=True,
-        linear=True,
-        longest_side=2**30,
-    ),
-    Format(
-        "hdr",
-        (".hdr", ".pic"),
-        rb"#\?(?:RADIANCE|RGBE)[\r\n]",
-        "image.hdr",
-        types=("float32",),
-        any_range=True,
-        linear=True,
-    ),
-)
-
-SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
-"""Of the files that are read, in lower case."""
-
-OUTPUT_SUFFIXES = tuple(suffix for row in FORMATS if row.writes for suffix in row.suffixes)
-"""Of the files that can be written."""
+__all__ = [
+    "FORMATS",
+    "HEAD_BYTES",
+    "OUTPUT_SUFFIXES",
+    "SUFFIXES",
+    "Format",
+    "called",
+    "check_output",
+    "create_sink",
+    "open_pages",
+    "output_format",
+    "read_head",
+    "recognised",
+    "sample_type",
+]
 
 
 def recognised(head: bytes) -> Format | None:
@@ -285,23 +129,26 @@ def check_output(path: Path, info: RasterInfo, *, pages: int = 1) -> None:
             ".png, .jpg or .tif, which take little"
         )
     if info.alpha is not None and not row.alpha:
-        others = _that(lambda row: row.alpha)
+        others = _that(info, lambda row: row.alpha)
         raise OutputError(
             f"{path}: {suffix} cannot hold the picture's transparency: choose {others}"
         )
     if (info.frames or 2) > 1 and not row.frames:
         count = f"{info.frames} frames" if info.frames else "frames"
-        others = _that(lambda row: row.frames)
+        others = _that(info, lambda row: row.frames)
         raise OutputError(f"{path}: {suffix} cannot hold the picture's {count}: choose {others}")
     if pages > 1 and not row.pages:
         raise OutputError(f"{path}: {suffix} cannot hold the file's {pages} pages: choose .tif")
     if info.colours == "linear" and not row.linear:
-        others = _that(lambda row: row.linear)
+        others = _that(info)
         raise OutputError(f"{path}: {suffix} cannot hold linear light: choose {others}")
     if info.find("ink") and not row.cmyk:
         raise OutputError(f"{path}: {suffix} cannot hold CMYK: choose .jpg or .tif")
     if info.find("other", "index") and not row.others:
-        raise OutputError(f"{path}: {suffix} cannot hold bands that are no colours: choose .tif")
+        others = _that(info, lambda row: row.others)
+        raise OutputError(
+            f"{path}: {suffix} cannot hold bands that are no colours: choose {others}"
+        )
     if not row.any_range:
         for band in info.varying:
             low, high = band.low, band.high
@@ -324,9 +171,11 @@ def sample_type(row: Format, info: RasterInfo) -> np.dtype[Any]:
     return (alike or deep or types[-1:])[0]
 
 
-def _that(holds: Callable[[Format], bool]) -> str:
+def _that(info: RasterInfo, holds: Callable[[Format], bool] = lambda row: True) -> str:
     """The suffixes of the formats that can be written and hold something, as a choice."""
-    *most, last = (row.suffixes[0] for row in FORMATS if row.writes and holds(row))
+    light = info.colours == "linear"
+    rows = [row for row in FORMATS if row.writes and holds(row) and (row.linear or not light)]
+    *most, last = (row.suffixes[0] for row in rows)
     return f"{', '.join(most)} or {last}" if most else last
 
 

@@ -32,7 +32,7 @@ def encode(light: Float32Array) -> Float32Array:
     result = np.empty_like(light, np.float32)
     for part, place in _blocks(light, result):
         size = np.abs(part)
-        values = size * _DARK_SLOPE
+        values = np.minimum(size, 1) * _DARK_SLOPE
         middle = size > _DARKEST
         values[middle] = _GAIN * size[middle] ** (1 / _POWER) - _OFFSET
         bright = size > 1

@@ -7,6 +7,7 @@ itself. Colours are multiplied by alpha, as the format says they are.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -119,8 +120,8 @@ class _ExrSource:
         count = together * max(1, _BLOCK_BYTES // (row_bytes * together))
         top, last = header.window[1], header.window[3]
         try:
-            # By bytes, as a name need not be UTF-8.
-            file = OpenEXR.InputFile(str(self._path))
+            # By bytes, as a name need not be UTF-8: of such a text, the library crashes.
+            file = OpenEXR.InputFile(os.fsencode(self._path))
             try:
                 for first in range(top, last + 1, count):
                     end = min(first + count - 1, last)
@@ -187,7 +188,7 @@ class _ExrEncoder:
             "screenWindowWidth": 1.0,
         }
         try:
-            file = OpenEXR.OutputFile(str(path), header)
+            file = OpenEXR.OutputFile(os.fsencode(path), header)
             try:
                 for block in spool.blocks():
                     file.writePixels(self._planes(block), len(block))

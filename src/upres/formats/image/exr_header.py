@@ -11,7 +11,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -27,7 +27,7 @@ _MOST = 10_000
 LINES = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
 """How many rows are compressed together, by the number of the compression."""
 
-TYPES = {1: np.dtype(np.float16), 2: np.dtype(np.float32)}
+TYPES: dict[int, np.dtype[Any]] = {1: np.dtype(np.float16), 2: np.dtype(np.float32)}
 """Of samples, by their numbers."""
 
 
@@ -154,7 +154,7 @@ def damaged(path: Path, reason: str) -> InputError:
 
 
 def _attributes(file: BinaryIO) -> dict[bytes, tuple[bytes, bytes]]:
-    found = {}
+    found: dict[bytes, tuple[bytes, bytes]] = {}
     for _ in range(_MOST):
         name = _text(file)
         if not name:
@@ -180,7 +180,8 @@ def _text(file: BinaryIO) -> bytes:
 
 
 def _channels(value: bytes) -> list[Channel]:
-    found, at = [], 0
+    found: list[Channel] = []
+    at = 0
     while value[at] != 0:
         end = value.index(b"\0", at)
         kind, _, horizontal, vertical = struct.unpack_from("<iB3xii", value, end + 1)

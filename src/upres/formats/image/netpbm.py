@@ -218,10 +218,10 @@ class _NetpbmEncoder:
         if suffix == ".pgm" and colour:
             raise OutputError(f"{target}: .pgm cannot hold colours: choose .ppm or .png")
         own = info.dtype.name in ("uint8", "uint16")
-        self.dtype = np.dtype(np.uint8 if info.dtype.itemsize == 1 else np.uint16)
+        self.dtype: np.dtype[Any] = np.dtype(np.uint8 if info.dtype.itemsize == 1 else np.uint16)
         highs = {band.high for band in info.bands}
-        whole = float(np.iinfo(self.dtype).max)
-        self._most = int(highs.pop() or whole) if own and len(highs) == 1 else int(whole)
+        whole = 255 if self.dtype.itemsize == 1 else 65535
+        self._most = int(highs.pop() or whole) if own and len(highs) == 1 else whole
         self._bands = tuple(Band(band.role, 0.0, float(self._most)) for band in info.varying)
         if info.find("other"):
             self._bands = info.varying
@@ -230,8 +230,9 @@ class _NetpbmEncoder:
         self.channels = len(bands) * self._repeats
         self._tuple = ""
         if suffix == ".pam":
+            colours = tuple(band.role for band in bands if band.role != "alpha")
             kind = next(
-                (k for k, r in _TUPLES.items() if k[:5] != "BLACK" and r == _colours(bands)), ""
+                (k for k, r in _TUPLES.items() if k != "BLACKANDWHITE" and r == colours), ""
             )
             alpha = "_ALPHA" if bands[-1].role == "alpha" else ""
             told = carried.tuple_type if isinstance(carried, NetpbmCarried) else ""
@@ -261,7 +262,7 @@ class _NetpbmEncoder:
         with path.open("wb") as file:
             file.write(head.encode("latin-1"))
             for block in spool.blocks():
-                file.write(np.ascontiguousarray(block, stored))
+                file.write(np.ascontiguousarray(block, stored).data)
 
 
 def _pam_header(path: Path, head: bytes) -> Header:
@@ -302,11 +303,8 @@ def _roles(header: Header) -> tuple[Role, ...]:
     if header.tuple_type:
         name = header.tuple_type.removesuffix("_ALPHA")
         known = _TUPLES.get(name, ())
-        roles = known + (("alpha",) if known and name != header.tuple_type else ())
+        alpha: tuple[Role, ...] = ("alpha",) if known and name != header.tuple_type else ()
+        roles = known + alpha
     else:
         roles = usual_roles(header.depth) or ()
-    return roles if len(roles) == header.depth else ("other",) * header.depth
-
-
-def _colours(bands: Sequence[Band]) -> tuple[Role, ...]:
-    return tuple(band.role for band in bands if band.role != "alpha")
+    return roles if len(roles) == header.depth else tuple("other" for _ in range(header.depth))

@@ -24,6 +24,10 @@ from upres.raster.source import Rows, Sink, Source
 from upres.raster.spool import Spool
 
 _BLOCK_BYTES = 2**22
+_HEADER = re.compile(
+    # Comments are none of the format's, but ImageMagick writes them.
+    rb"P([Ff])(?:\s|#[^\n]*\n)+(\d{1,10})\s+(\d{1,10})\s+([-+.\deE]{1,32})\s"
+)
 _UPSIDE_DOWN = 4
 """As an EXIF orientation."""
 
@@ -52,8 +56,8 @@ class _PfmSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         with path.open("rb") as file:
-            head = file.read(256)
-        match = re.match(rb"P([Ff])\s+(\d{1,10})\s+(\d{1,10})\s+([-+.\deE]{1,32})\s", head)
+            head = file.read(4096)
+        match = _HEADER.match(head)
         try:
             scale = float(match[4]) if match else 0.0
         except ValueError:
@@ -120,4 +124,4 @@ class _PfmEncoder:
             kind = "F" if channels == 3 else "f"
             file.write(f"P{kind}\n{width} {height}\n{-self._scale!r}\n".encode())
             for block in spool.blocks(_UPSIDE_DOWN):
-                file.write(np.ascontiguousarray(block, self.dtype))
+                file.write(np.ascontiguousarray(block, self.dtype).data)

@@ -1,0 +1,157 @@
+"""The table of formats: a row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from upres.raster.info import SAMPLE_TYPES
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of files: how it is recognised, and what it can hold."""
+
+    name: str
+    """In small letters: ``jpeg``."""
+    suffixes: tuple[str, ...]
+    """In small letters, the customary one first; those of files that are read and written."""
+    signature: bytes
+    """A regular expression that a file's first ``HEAD_BYTES`` match from their start."""
+    module: str
+    """Where it is read and written: the name of a module in ``upres.formats`` that has
+    ``open_pages(path, *, keep_cmyk)`` and, if it is written, ``create_sink(path, *, quality, pages,
+    content_bytes)``."""
+    extra: str | None = None
+    """The extra of upres that the module's libraries are in."""
+    types: tuple[str, ...] = ()
+    """Types of samples that it holds, the least first; none of a format that is only read."""
+    alpha: bool = False
+    cmyk: bool = False
+    grey: bool = True
+    others: bool = False
+    """Whether it holds bands that are no colours."""
+    any_range: bool = False
+    """Whether samples may lie outside of [0, 1], or of their type's range."""
+    linear: bool = False
+    """Whether its samples are proportional to light."""
+    frames: bool = False
+    pages: bool = False
+    longest_side: int | None = None
+    """Most pixels of a side."""
+    encoder_bytes: int = 0
+    """Memory for each pixel of an encoder that wants a whole frame at once, as measured."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether files of it are written."""
+        return bool(self.types)
+
+
+HEAD_BYTES = 256
+
+_WHOLE, _FLOAT = ("uint8", "uint16"), ("float32",)
+
+FORMATS = (
+    Format(
+        "png",
+        (".png",),
+        rb"\x89PNG\r\n\x1a\n",
+        "image.png",
+        types=("uint8", "uint16"),
+        alpha=True,
+    ),
+    Format(
+        "jpeg",
+        (".jpg", ".jpeg"),
+        rb"\xff\xd8",
+        "image.jpeg",
+        types=("uint8",),
+        cmyk=True,
+        longest_side=65535,
+    ),
+    Format(
+        "webp",
+        (".webp",),
+        rb"RIFF.{4}WEBP",
+        "image.webp",
+        types=("uint8",),
+        alpha=True,
+        frames=True,
+        longest_side=16383,
+        encoder_bytes=8,
+    ),
+    Format(
+        "tiff",
+        (".tif", ".tiff"),
+        rb"II[*+]\0|MM\0[*+]",
+        "image.tiff",
+        types=SAMPLE_TYPES,
+        alpha=True,
+        cmyk=True,
+        others=True,
+        any_range=True,
+        pages=True,
+    ),
+    Format(
+        "avif",
+        (".avif",),
+        rb".{4}ftyp(?:.{4})*?avi[fs]",
+        "image.avif",
+        types=("uint8", "uint16"),
+        alpha=True,
+        longest_side=16384,
+        encoder_bytes=34,
+    ),
+    Format(
+        "gif",
+        (".gif",),
+        rb"GIF8[79]a",
+        "image.gif",
+        types=("uint8",),
+        alpha=True,
+        frames=True,
+        longest_side=65535,
+        encoder_bytes=12,
+    ),
+    Format(  # the size of the header that follows tells it from others that begin with BM
+        "bmp",
+        (".bmp", ".dib"),
+        rb"BM.{12}[\x0c\x10(48@l|]\0{3}",
+        "image.bmp",
+        types=("uint8",),
+        alpha=True,
+    ),
+    Format("pnm", (".ppm", ".pgm", ".pnm"), rb"P[2356][\s#]", "image.netpbm", types=_WHOLE),
+    Format("pbm", (".pbm",), rb"P[14][\s#]", "image.netpbm"),
+    Format(
+        "pam", (".pam",), rb"P7\n", "image.netpbm", types=_WHOLE, alpha=True, cmyk=True, others=True
+    ),
+    Format("pfm", (".pfm",), rb"P[Ff]\s", "image.pfm", types=_FLOAT, any_range=True, linear=True),
+    Format(
+        "exr",
+        (".exr",),
+        rb"\x76\x2f\x31\x01",
+        "image.exr",
+        extra="formats",
+        types=("float16", "float32"),
+        alpha=True,
+        others=True,
+        any_range=True,
+        linear=True,
+    ),
+    Format(
+        "hdr",
+        (".hdr",),
+        rb"#\?(RADIANCE|RGBE)\s",
+        "image.hdr",
+        types=_FLOAT,
+        any_range=True,
+        linear=True,
+    ),
+)
+
+SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
+"""Of the files that are read, in lower case."""
+
+OUTPUT_SUFFIXES = tuple(suffix for row in FORMATS if row.writes for suffix in row.suffixes)
+"""Of the files that can be written."""
