@@ -60,11 +60,12 @@ HEAD_BYTES = 256
 FORMATS = (
     Format(
         "png",
-        (".png",),
+        (".png", ".apng"),
         rb"\x89PNG\r\n\x1a\n",
         "image.png",
         types=("uint8", "uint16"),
         alpha=True,
+        frames=True,
     ),
     Format(
         "jpeg",
