@@ -164,8 +164,11 @@ def unfiltered(content: bytes, width: int, bands: int) -> Array:
     return whole.view(">u2").reshape(len(whole), width, bands).astype(np.uint16)
 
 
-@pytest.mark.parametrize("blend", [SOURCE, OVER])
-@pytest.mark.parametrize("dispose", [NONE, BACKGROUND, PREVIOUS])
+# Pillow does not take back what it has blended; see the test of a single pixel below.
+@pytest.mark.parametrize(
+    ("dispose", "blend"),
+    [(NONE, SOURCE), (NONE, OVER), (BACKGROUND, SOURCE), (BACKGROUND, OVER), (PREVIOUS, SOURCE)],
+)
 def test_frames_are_composed_as_pillow_composes_them(
     tmp_path: Path, dispose: int, blend: int
 ) -> None:
@@ -175,8 +178,7 @@ def test_frames_are_composed_as_pillow_composes_them(
     first[..., 3] = first[..., 3] // 128 * 255
     parts[..., 3] = parts[..., 3] // 128 * 255
     frames = [(first, (0, 0), NONE, SOURCE, (1, 10))]
-    # Where two overlap that are both taken back, Pillow shows the first again.
-    places = [(3, 4), (5, 9), (23, 17)]
+    places = [(3, 4), (10, 9), (23, 17)]
     frames += [(p, at, dispose, blend, (1, 10)) for p, at in zip(parts, places, strict=True)]
     frames.append((parts[0], (1, 1), NONE, OVER, (1, 10)))
     source = opened(tmp_path / "a.png", made((30, 40), frames))
