@@ -160,7 +160,7 @@ class TestJpegSink(SinkTests):
 
 class TestPngSink(SinkTests):
     suffix = ".png"
-    refused = (CMYK, OTHER, FRAMES, FLOATS)
+    refused = (CMYK, OTHER, FLOATS)
 
     def read(self, path: Path) -> Array:
         return frames_of(path)

@@ -54,11 +54,12 @@ _WHOLE, _FLOAT = ("uint8", "uint16"), ("float32",)
 FORMATS = (
     Format(
         "png",
-        (".png",),
+        (".png", ".apng"),
         rb"\x89PNG\r\n\x1a\n",
         "image.png",
         types=("uint8", "uint16"),
         alpha=True,
+        frames=True,
     ),
     Format(
         "jpeg",

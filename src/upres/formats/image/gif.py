@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from upres.errors import InputError
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
-from upres.formats.metadata import gif_blocks
+from upres.formats.metadata import gif_blocks, timing
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.raster.source import Sink, Source
+
+_UNIT = Fraction(1, 100)
+"""Of a second: the grid of GIF's timing."""
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
@@ -37,13 +41,18 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
     """A sink of a GIF file; see ``upres.formats.registry``."""
-    return VipsSink(path, _encode, quality=quality)
+    return VipsSink(path, _encode, quality=quality, longest_frame=65535 * _UNIT)
 
 
 def _encode(picture: Picture, path: Path) -> None:
     packet = picture.field("xmp-data")
     if picture.field("icc-profile-data"):
         picture = picture.to_srgb()  # it has no profiles
+    if picture.carried.frames > 1:
+        # To the nearest unit, each by itself: where some were shorter than others, browsers would
+        # show those of one unit for ten.
+        units = timing.nearest(timing.seconds(picture.carried), _UNIT)
+        picture = picture.with_numbers("delay", [10 * count for count in units])
     # Equal frames are kept, so that timing stays as it was.
     save(
         picture.image,

@@ -1,11 +1,13 @@
-"""PNG, with all that its chunks say of colours, text and size."""
+"""PNG, with all that its chunks say of colours, text and size, and its animations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from upres.errors import InputError
+from upres.formats.image.apng import ApngSource
+from upres.formats.image.apng_sink import ApngSink
+from upres.formats.image.either import EitherSink
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import png_chunks
@@ -17,11 +19,6 @@ from upres.raster.source import Sink, Source
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     """Open a PNG file; see ``upres.formats.registry``."""
     chunks = tuple(png_chunks.read(path))
-    if png_chunks.is_animated(chunks):
-        raise InputError(
-            f"{path}: an animated PNG, of which upres would lose all but the first frame: "
-            "convert it to .webp or .gif"
-        )
     exif, packet = png_chunks.embedded(chunks)
     source = VipsSource(
         path,
@@ -32,12 +29,15 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
         blocks={"exif-data": exif and PREFIX + exif, "xmp-data": packet},
         has_resolution=png_chunks.has_size(chunks),
     )
-    return [source]
+    return [ApngSource(path, source, chunks) if png_chunks.is_animated(chunks) else source]
 
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
     """A sink of a PNG file; see ``upres.formats.registry``."""
-    return VipsSink(path, _encode, quality=quality, any_colours=True)
+    return EitherSink(
+        lambda: VipsSink(path, _encode, quality=quality, any_colours=True),
+        lambda: ApngSink(path, _encode),
+    )
 
 
 def _encode(picture: Picture, path: Path) -> None:

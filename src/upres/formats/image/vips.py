@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,15 +175,9 @@ class VipsSource:
         height, width = self.info.height, self.info.width
         if self.carried.orientation >= 5:
             height, width = width, height
-        for frame in range(self.info.frames or 1):
-            rows = self._rows(region, frame * height, height, width)
-            if self.carried.orientation == 1:
-                yield rows
-                continue
-            shape = (height, width, len(self.info.bands))
-            with Spool(temporary_name(beside, ".raw"), shape, self.info.dtype) as spool:
-                spool.fill(rows)
-                yield spool.blocks(self.carried.orientation)
+        tops = range(0, (self.info.frames or 1) * height, height)
+        frames = (self._rows(region, top, height, width) for top in tops)
+        yield from upright(frames, self.info, self.carried.orientation, beside)
 
     def _rows(self, region: Any, start: int, height: int, width: int) -> Iterator[Rows]:
         bands, dtype = len(self.info.bands), self.info.dtype
@@ -195,6 +189,26 @@ class VipsSource:
             except pyvips.Error as error:
                 raise damaged(self.path, error) from None
             yield np.frombuffer(content, dtype).reshape(rows, width, bands)
+
+
+def upright(
+    frames: Iterable[Iterator[Rows]], info: RasterInfo, orientation: int, beside: Path
+) -> Iterator[Iterator[Rows]]:
+    """Frames as they are stored, turned upright: ``orientation`` is EXIF's.
+
+    One that has to be turned is spooled beside the file ``beside``.
+    """
+    height, width = info.height, info.width
+    if orientation >= 5:
+        height, width = width, height
+    for rows in frames:
+        if orientation == 1:
+            yield rows
+            continue
+        shape = (height, width, len(info.bands))
+        with Spool(temporary_name(beside, ".raw"), shape, info.dtype) as spool:
+            spool.fill(rows)
+            yield spool.blocks(orientation)
 
 
 def load(

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from upres.files import full_disk, publish, temporary, temporary_name
 from upres.formats.image.frame_stream import FrameStream
 from upres.formats.image.spooled import as_image, head_of
 from upres.formats.image.vips import DTYPES, first_line
+from upres.formats.metadata import timing
 from upres.formats.metadata.carried import Carried, nothing_carried, with_metadata
 from upres.formats.metadata.exif import PREFIX
 from upres.formats.registry import check_output, output_format, sample_type
@@ -48,6 +50,12 @@ class Picture:
     def field(self, name: str) -> Any:
         """A field of the image's own metadata, which may be bytes or nothing."""
         return self.image.get(name) if self.image.get_typeof(name) else b""
+
+    def with_numbers(self, name: str, values: list[int]) -> Picture:
+        """The same with a field of whole numbers in its image."""
+        image = self.image.copy()
+        image.set_type(pyvips.GValue.array_int_type, name, values)
+        return dataclasses.replace(self, image=image)
 
     def with_field(self, name: str, value: bytes) -> Picture:
         """The same with a field of bytes in its image."""
@@ -90,7 +98,8 @@ Encode = Callable[[Picture, Path], None]
 class VipsSink:
     """A sink of one picture or animation, which ``encode`` writes.
 
-    ``any_colours`` says that the format can hold colours that are told by numbers (CICP).
+    ``any_colours`` says that the format can hold colours that are told by numbers (CICP), and
+    ``longest_frame`` for how many seconds it can show one.
     """
 
     def __init__(
@@ -100,8 +109,10 @@ class VipsSink:
         *,
         quality: int | None = None,
         any_colours: bool = False,
+        longest_frame: Fraction | None = None,
     ) -> None:
         self.target = target
+        self._longest_frame = longest_frame
         self._any_colours = any_colours
         self._encode, self._quality = encode, quality
         self._stack = ExitStack()
@@ -113,6 +124,8 @@ class VipsSink:
         self._carried = carried if isinstance(carried, Carried) else nothing_carried()
         if self._carried.frames != (info.frames or 1):
             self._carried = dataclasses.replace(self._carried, frames=info.frames or 1)
+        if self._longest_frame is not None and self._carried.frames > 1:
+            timing.check_longest(self.target, timing.seconds(self._carried), self._longest_frame)
         meaning = self._carried.meaning
         if meaning and not self._any_colours:
             raise OutputError(

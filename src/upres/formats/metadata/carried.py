@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import pyvips
@@ -30,6 +31,9 @@ class Carried:
     path: Path | None = None
     """Where the file is, for what is read when it is written."""
     frames: int = 1
+    timing: tuple[Fraction, ...] = ()
+    """Seconds for which each frame is shown, where the field ``delay`` does not tell exactly; see
+    ``upres.formats.metadata.timing``."""
     orientation: int = 1
     """By EXIF; how the picture was turned to be upright."""
     meaning: bytes = b""

@@ -10,14 +10,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from upres.files import splice_all
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BYTES_AROUND = 12
 """Of a chunk beside its content: length, kind and checksum."""
-_HEADER_END = len(_SIGNATURE) + _BYTES_AROUND + 13
+_HEADER_END = len(SIGNATURE) + _BYTES_AROUND + 13
 """Where the first chunk, IHDR, ends: all others may follow there."""
 
 _COLOUR = (b"cICP", b"mDCV", b"cLLI", b"sRGB", b"gAMA", b"cHRM")
@@ -31,7 +31,7 @@ _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
 _XMP = b"XML:com.adobe.xmp\0"
 """Begins the text that is XMP, which libvips sees to."""
 
-_READ = (*_COLOUR, *_TEXT, _SIZE, b"eXIf")
+_READ = (*_COLOUR, *_TEXT, _SIZE, b"eXIf", b"acTL", b"fcTL")
 
 _ORIENTATION = b"exif:orientation\0"
 """Begins, in small letters, the copy that ImageMagick and GraphicsMagick make of EXIF's, and heed
@@ -61,7 +61,7 @@ class Chunk(NamedTuple):
 def read(path: Path) -> Iterator[Chunk]:
     """A PNG file's chunks; of another file, none."""
     with path.open("rb") as file:
-        start = file.read(len(_SIGNATURE)) == _SIGNATURE and len(_SIGNATURE)
+        start = file.read(len(SIGNATURE)) == SIGNATURE and len(SIGNATURE)
         while start and len(head := file.read(8)) == 8:
             length, kind, content = int.from_bytes(head[:4], "big"), head[4:], None
             if kind in _READ and length < _LONGEST:
@@ -140,7 +140,7 @@ def _text(content: bytes) -> bytes:
 
 
 def is_animated(chunks: Iterable[Chunk]) -> bool:
-    """Whether they are an animation's (APNG), of which libvips sees the first frame."""
+    """Whether they are an animation's (APNG), of which libvips sees the default image."""
     first = next((c.kind for c in chunks if c.kind in (b"acTL", b"IDAT")), None)
     return first == b"acTL"
 
@@ -176,6 +176,19 @@ def rewrite(
         elif chunk.kind == b"eXIf" and exif:
             edits.append((chunk.start, chunk.end, packed(b"eXIf", exif)))
     splice_all(path, [edit for edit in edits if edit[0] != edit[1] or edit[2]])
+
+
+def raw(file: BinaryIO, chunk: Chunk) -> bytes:
+    """A chunk as the file has it."""
+    file.seek(chunk.start)
+    return file.read(chunk.end - chunk.start)
+
+
+def checked(file: BinaryIO, chunk: Chunk) -> bytes | None:
+    """A chunk's content, whatever its kind; ``None`` if its checksum is another's."""
+    found = raw(file, chunk)
+    content = found[8:-4]
+    return content if packed(chunk.kind, content) == found else None
 
 
 def packed(kind: bytes, content: bytes) -> bytes:
