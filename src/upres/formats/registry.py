@@ -119,6 +119,27 @@ FORMATS = (
         longest_side=65535,
         encoder_bytes=12,
     ),
+    Format(
+        "jxl",
+        (".jxl",),
+        rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n",
+        "image.jxl",
+        extra="formats",
+        types=("uint8", "uint16", "float32"),
+        alpha=True,
+        encoder_bytes=100,
+    ),
+    Format(
+        "heic",
+        (".heic", ".heif", ".hif"),
+        rb".{4}ftyp(?:.{4})*?(?:hei[cxms]|hev[cxms]|m[is]f1)",
+        "image.heic",
+        extra="formats",
+        types=("uint8", "uint16"),
+        alpha=True,
+        longest_side=16384,
+        encoder_bytes=60,
+    ),
 )
 
 SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
