@@ -140,6 +140,16 @@ FORMATS = (
         longest_side=16384,
         encoder_bytes=60,
     ),
+    Format(
+        "jpeg 2000",
+        (".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"),
+        rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+        "image.jp2",
+        extra="formats",
+        types=("uint8", "uint16"),
+        alpha=True,
+        longest_side=65535,
+    ),
 )
 
 SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
