@@ -254,7 +254,7 @@ def _enlarge_stream(
     existing: Existing,
 ) -> None:
     """Enlarge one picture from standard input, or to standard output, through files."""
-    from upres.formats.registry import read_head
+    from upres.formats.registry import HEAD_BYTES, read_head
     from upres.runs import streams
     from upres.runs.jobs import Job, suffix_of
 
@@ -275,7 +275,7 @@ def _enlarge_stream(
             read_head(source)
         if to_stream or output is None:
             with source.open("rb") as file:
-                suffix = suffix or suffix_of(file.read(16))
+                suffix = suffix or suffix_of(file.read(HEAD_BYTES))
             output = Path(folder, f"standard output{suffix}")
         elif suffix and output.suffix.lower() != suffix:
             raise UsageError(f"--output {output}: is not called {suffix}, as --format says")

@@ -13,6 +13,7 @@ import numpy as np
 
 from upres.engine.machine import machine_memory
 from upres.errors import InputError, OutputError, needs_extra
+from upres.formats.metadata.raw_files import is_raw
 from upres.raster.info import SAMPLE_TYPES, RasterInfo
 from upres.raster.source import Sink, Source
 
@@ -31,6 +32,8 @@ class Format:
     """Where it is read and written: the name of a module in ``upres.formats`` that has
     ``open_pages(path, *, keep_cmyk)`` and, if it is written, ``create_sink(path, *, quality, pages,
     content_bytes)``."""
+    holds: Callable[[Path], bool] | None = None
+    """Where others have that signature, too: whether a file that has it is of this format."""
     extra: str | None = None
     """The extra of upres that the module's libraries are in."""
     types: tuple[str, ...] = ()
@@ -56,6 +59,11 @@ class Format:
 
 
 HEAD_BYTES = 256
+
+RAW_SUFFIXES = (
+    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+    *(".3fr", ".erf", ".iiq", ".kdc", ".dcr", ".mef", ".mos", ".mrw", ".raw", ".rwl", ".sr2"),
+)
 
 FORMATS = (
     Format(
@@ -85,6 +93,14 @@ FORMATS = (
         frames=True,
         longest_side=16383,
         encoder_bytes=8,
+    ),
+    Format(
+        "camera raw",
+        RAW_SUFFIXES,
+        rb"II\*\0|MM\0\*|.{4}ftypcrx |FUJIFILMCCD-RAW |II(?:R[OS]|U\0)|MMOR|\0MRM",
+        "image.raw",
+        holds=is_raw,
+        extra="formats",
     ),
     Format(
         "tiff",
@@ -159,10 +175,15 @@ OUTPUT_SUFFIXES = tuple(suffix for row in FORMATS if row.writes for suffix in ro
 """Of the files that can be written."""
 
 
-def recognised(head: bytes) -> Format | None:
-    """The format of a file that begins so, whatever its name; ``None`` of another."""
+def recognised(head: bytes, path: Path | None = None) -> Format | None:
+    """The format of a file that begins so, whatever its name; ``None`` of another.
+
+    Without its ``path``, a format whose files begin like another's counts as that.
+    """
     for row in FORMATS:
-        if re.match(row.signature, head, re.DOTALL):
+        if re.match(row.signature, head, re.DOTALL) and (
+            row.holds is None or (path is not None and row.holds(path))
+        ):
             return row
     return None
 
@@ -185,7 +206,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     not be written back whole, ``MissingExtraError`` if its format needs an extra.
     """
     head = read_head(path)
-    row = recognised(head)
+    row = recognised(head, path)
     if row is None:
         known = ", ".join(dict.fromkeys(row.name.upper() for row in FORMATS))
         raise InputError(f"{path}: not a picture in a format that upres reads ({known})")
