@@ -33,10 +33,15 @@ __all__ = [
 ]
 
 
-def recognised(head: bytes) -> Format | None:
-    """The format of a file that begins so, whatever its name; ``None`` of another."""
+def recognised(head: bytes, path: Path | None = None) -> Format | None:
+    """The format of a file that begins so, whatever its name; ``None`` of another.
+
+    Without its ``path``, a format whose files begin like another's counts as that.
+    """
     for row in FORMATS:
-        if re.match(row.signature, head, re.DOTALL):
+        if re.match(row.signature, head, re.DOTALL) and (
+            row.holds is None or (path is not None and row.holds(path))
+        ):
             return row
     return None
 
@@ -59,7 +64,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     not be written back whole, ``MissingExtraError`` if its format needs an extra.
     """
     head = read_head(path)
-    row = recognised(head)
+    row = recognised(head, path)
     if row is None:
         known = ", ".join(dict.fromkeys(row.name.upper() for row in FORMATS))
         raise InputError(f"{path}: not a picture in a format that upres reads ({known})")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from upres.formats.metadata.raw_files import is_raw
 from upres.raster.info import SAMPLE_TYPES
 
 
@@ -21,6 +24,8 @@ class Format:
     """Where it is read and written: the name of a module in ``upres.formats`` that has
     ``open_pages(path, *, keep_cmyk)`` and, if it is written, ``create_sink(path, *, quality, pages,
     content_bytes)``."""
+    holds: Callable[[Path], bool] | None = None
+    """Where others have that signature, too: whether a file that has it is of this format."""
     extra: str | None = None
     """The extra of upres that the module's libraries are in."""
     types: tuple[str, ...] = ()
@@ -48,6 +53,11 @@ class Format:
 
 
 HEAD_BYTES = 256
+
+RAW_SUFFIXES = (
+    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+    *(".3fr", ".erf", ".iiq", ".kdc", ".dcr", ".mef", ".mos", ".mrw", ".raw", ".rwl", ".sr2"),
+)
 
 _WHOLE, _FLOAT = ("uint8", "uint16"), ("float32",)
 
@@ -82,6 +92,14 @@ FORMATS = (
         encoder_bytes=8,
     ),
     Format(
+        "camera raw",
+        RAW_SUFFIXES,
+        rb"II\*\0|MM\0\*|.{4}ftypcrx |FUJIFILMCCD-RAW |II(?:R[OS]|U\0)|MMOR|\0MRM",
+        "image.raw",
+        holds=is_raw,
+        extra="formats",
+    ),
+    Format(
         "tiff",
         (".tif", ".tiff"),
         rb"II[*+]\0|MM\0[*+]",
@@ -113,6 +131,37 @@ FORMATS = (
         frames=True,
         longest_side=65535,
         encoder_bytes=12,
+    ),
+    Format(
+        "jxl",
+        (".jxl",),
+        rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n",
+        "image.jxl",
+        extra="formats",
+        types=("uint8", "uint16", "float32"),
+        alpha=True,
+        encoder_bytes=100,
+    ),
+    Format(
+        "heic",
+        (".heic", ".heif", ".hif"),
+        rb".{4}ftyp(?:.{4})*?(?:hei[cxms]|hev[cxms]|m[is]f1)",
+        "image.heic",
+        extra="formats",
+        types=("uint8", "uint16"),
+        alpha=True,
+        longest_side=16384,
+        encoder_bytes=60,
+    ),
+    Format(
+        "jpeg 2000",
+        (".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"),
+        rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+        "image.jp2",
+        extra="formats",
+        types=("uint8", "uint16"),
+        alpha=True,
+        longest_side=65535,
     ),
     Format(  # the size of the header that follows tells it from others that begin with BM
         "bmp",

@@ -13,19 +13,11 @@ from pathlib import Path, PurePath
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, Remedy, UpresError, UsageError
-from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES
+from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES, called, recognised
 
 BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
+BYTES_PER_PIXEL |= {".jxl": 0.6, ".heic": 0.6, ".heif": 0.6}
 """What compressed photographs take, roughly; other formats take 2."""
-
-# What files begin with, and where; anything else is taken for a TIFF.
-_SIGNATURES = (
-    (0, b"\x89PNG", ".png"),
-    (0, b"\xff\xd8", ".jpg"),
-    (0, b"GIF8", ".gif"),
-    (8, b"WEBP", ".webp"),
-    (4, b"ftyp", ".avif"),
-)
 
 SAMPLES = 100
 """Pictures that are looked at to estimate the disk space that all of them need."""
@@ -104,7 +96,8 @@ def destinations(
     Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it, or what else
     ``options`` ask for, such as ``harbour_1920x1080.jpg``. ``output`` is a ``folder`` (see
     ``is_folder``), and folders are mirrored into it; otherwise it is the one result's file.
-    ``suffix`` replaces that of the results. When a run is made ``again``, pictures that are
+    ``suffix`` replaces that of the results, which is their picture's, or ``.tif`` where files of
+    such a suffix are read only. When a run is made ``again``, pictures that are
     results of others are left out: a pattern that has matched those matches both now.
 
     Raises ``UsageError`` if several inputs are to go to one file or ``suffix`` is not that
@@ -119,7 +112,7 @@ def destinations(
     mark = _mark(options, default_scale)
     jobs = []
     for source, relative in found:
-        name = f"{source.stem}_{mark}{suffix or source.suffix}"
+        name = f"{source.stem}_{mark}{suffix or _suffix_written(source)}"
         jobs.append(Job(source, (output / relative if output else source).with_name(name)))
     if again:
         results = {_place(job.target) for job in jobs}
@@ -161,11 +154,9 @@ def suffix_called(name: str) -> str:
 
 
 def suffix_of(head: bytes) -> str:
-    """The suffix of the format that a file begins as."""
-    for start, signature, suffix in _SIGNATURES:
-        if head[start:].startswith(signature):
-            return suffix
-    return ".tif"
+    """The suffix of the format that a file begins as; ``.tif`` of one that is not written."""
+    row = recognised(head)
+    return row.suffixes[0] if row is not None and row.writes else ".tif"
 
 
 def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
@@ -231,6 +222,12 @@ def _mark(options: Options, default_scale: int) -> str:
     if options.height:
         return f"h{options.height}"
     return f"x{options.scale or default_scale:g}"
+
+
+def _suffix_written(source: Path) -> str:
+    """The suffix of a picture's result; what is only read, such as camera raw, becomes TIFF."""
+    row = called(source.suffix)
+    return source.suffix if row is None or row.writes else ".tif"
 
 
 def _megabytes(count: float) -> str:

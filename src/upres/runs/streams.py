@@ -12,7 +12,7 @@ from pathlib import Path
 
 from upres.errors import OutputError
 from upres.files import create_locked, lock, remove_leftovers
-from upres.formats.registry import read_head
+from upres.formats.registry import HEAD_BYTES, read_head
 from upres.runs.batch import Summary
 from upres.runs.jobs import Job, check_suffix, suffix_of
 
@@ -47,7 +47,7 @@ def enlarge_stream(
             read_head(file)
         if target is None:
             with file.open("rb") as opened:
-                suffix = suffix or suffix_of(opened.read(16))
+                suffix = suffix or suffix_of(opened.read(HEAD_BYTES))
         result = target or Path(name, f"standard output{suffix}")
         remove_leftovers({result.parent})
         summary = enlarge(Job(file, result))

@@ -6,13 +6,16 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import pyvips
 
 from upres.formats.metadata import exif, iptc, tiff_exif, xmp
+from upres.formats.metadata.exif import PREFIX
 from upres.formats.metadata.jpeg_segments import Segment
 from upres.formats.metadata.png_chunks import Chunk
+from upres.formats.metadata.tiff_tags import read_resolution
 
 _OF_THE_FILE = ("n-pages", "page-height", "bits-per-sample", "palette", "orientation")
 """Fields that tell how the input was stored, not what it shows."""
@@ -60,6 +63,39 @@ class Carried:
 def nothing_carried() -> Carried:
     """Of a raster that says nothing about itself, such as an array."""
     return Carried(pyvips.Image.black(1, 1))
+
+
+def described(
+    path: Path,
+    *,
+    exif_block: bytes = b"",
+    packet: bytes = b"",
+    profile: bytes = b"",
+    resolution: tuple[float, float] | None = None,
+    **numbers: int,
+) -> Carried:
+    """Of a file that another library than libvips reads: its EXIF, XMP and colour profile.
+
+    ``resolution`` is in pixels for a millimetre, across and down; by default it is EXIF's.
+    ``numbers`` are further fields, by libvips' names with underscores.
+    """
+    block = exif_block[max(0, exif_block[:16].find(PREFIX)) :].removeprefix(PREFIX)
+    image = pyvips.Image.black(1, 1).copy()
+    if block:
+        with suppress(struct.error):  # damaged
+            resolution = resolution or read_resolution(BytesIO(block))
+    if resolution:
+        image = image.copy(xres=resolution[0], yres=resolution[1])
+    for name, content in (
+        ("exif-data", block and PREFIX + block),
+        ("xmp-data", packet),
+        ("icc-profile-data", profile),
+    ):
+        if content:
+            image.set_type(pyvips.GValue.blob_type, name, content)
+    for name, number in numbers.items():
+        image.set_type(pyvips.GValue.gint_type, name.replace("_", "-"), number)
+    return Carried(image, path=path)
 
 
 def with_metadata(
