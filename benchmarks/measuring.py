@@ -21,7 +21,7 @@ import numpy as np
 from upres.raster.resize import bicubic
 
 LEAST_SECONDS = 0.2
-"""What takes less is run several times over per round."""
+"""What takes less is run several times over per round, unless it is asked otherwise."""
 
 FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
 
@@ -47,8 +47,13 @@ class Item(NamedTuple):
     prepare: Callable[[], object] = nothing
 
 
-def measure(items: Mapping[Hashable, Item], rounds: int) -> dict[Hashable, list[float]]:
-    """Seconds that each item takes in each round."""
+def measure(
+    items: Mapping[Hashable, Item], rounds: int, *, least_seconds: float = LEAST_SECONDS
+) -> dict[Hashable, list[float]]:
+    """Seconds that each item takes in each round.
+
+    What takes less than ``least_seconds`` is run several times over.
+    """
 
     def seconds(run: Callable[[], object], calls: int) -> float:
         start = time.perf_counter()
@@ -60,7 +65,7 @@ def measure(items: Mapping[Hashable, Item], rounds: int) -> dict[Hashable, list[
     for key, item in items.items():
         item.prepare()
         item.run()  # the first time is slower
-        calls[key] = max(1, math.ceil(LEAST_SECONDS / seconds(item.run, 1)))
+        calls[key] = max(1, math.ceil(least_seconds / seconds(item.run, 1)))
     times: dict[Hashable, list[float]] = {key: [] for key in items}
     order = list(items)
     shuffle = random.Random(0).shuffle

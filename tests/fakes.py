@@ -2,6 +2,7 @@
 
     backend, model = FakeBackend(), fake_model(scale=2, halo=3)
     enlarge_windows(rows, ..., model=model, backend=backend)
+    fakes.enlarge_file(source, target, scale=2.5)
 
 Its network looks exactly as far as the card's halo, and every neighbour counts differently: a
 halo that is too small shows, and so does a picture that is flipped or turned.
@@ -15,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from upres.card import CARD_KEY, Compute, Model, ModelCard
 from upres.engine.protocol import Engine, Limits
+from upres.enlarging import api, files
+from upres.enlarging.options import Options
 from upres.errors import ModelError
+from upres.raster.arrays import ArraySource
 from upres.raster.pixels import Float32Array
 
 OWN, UP, DOWN, LEFT, RIGHT = 0.8, 0.1, 0.05, 0.03, 0.02
@@ -51,6 +56,34 @@ def enlarged(model: Model, picture: Float32Array) -> Float32Array:
     """What the fake makes of a picture, height x width x channels, as one window of float32."""
     engine = FakeBackend().open(model).compile(*picture.shape[:2])
     return np.moveaxis(engine(np.moveaxis(picture, 2, 0)[None])[0], 0, 2)
+
+
+def asking(**options: Any) -> Options:
+    """Options, for an x2 model of the fake unless they name one."""
+    return Options(**{"model": fake_model()} | options)
+
+
+def open_file(source: Path, **options: Any) -> files.FileEnlargement:
+    """The library's function of that name, by the fake; ``options`` are those of ``Options``."""
+    return files.open_file(source, asking(**options), backend=FakeBackend())
+
+
+def enlarge_file(source: Path, target: Path, **options: Any) -> None:
+    """Enlarge a file to another by the fake; ``options`` are those of ``Options``."""
+    open_file(source, **options).write(target)
+
+
+def enlarge_array(
+    image: object,
+    *,
+    bands: Any = None,
+    value_range: Any = None,
+    progress: Any = None,
+    **options: Any,
+) -> NDArray[Any]:
+    """Enlarge an array by the fake, as ``upres.enlarge`` does by an engine."""
+    source = ArraySource(image, bands=bands, value_range=value_range)
+    return api.enlarge_array(source, asking(**options), backend=FakeBackend(), progress=progress)
 
 
 @dataclass

@@ -9,14 +9,14 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from upres.errors import ExistsError, OutputError
 
 SPLICE_BLOCK = 2**20
-"""Bytes that ``splice`` moves at once."""
+"""Bytes that ``splice`` moves at once, unless it is told otherwise."""
 
 FULL = 2**16
 """A disk with fewer free bytes is full: there is no picture that it would hold."""
@@ -28,6 +28,28 @@ TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?",
 """Full names of the files that are there only while a process is at work on a result."""
 
 _count = itertools.count()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock(descriptor: int) -> None:
+        """Lock an open file until it is closed; ``BlockingIOError`` if another has the lock."""
+        # A byte far beyond the end, as nobody else can read what is locked here.
+        os.lseek(descriptor, 2**40, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise BlockingIOError from None
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def lock(descriptor: int) -> None:
+        """Lock an open file until it is closed; ``BlockingIOError`` if another has the lock."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def make_folder(folder: Path) -> None:
@@ -115,17 +137,17 @@ def _link(name: Path, path: Path) -> bool:
     return True
 
 
-def create_locked(path: Path) -> int:
+def create_locked(path: Path, *, locking: Callable[[int], None] = lock) -> int:
     """Make a new file, and give it open for reading and writing, locked while it is open.
 
-    Raises ``OSError`` if that cannot be done.
+    ``locking`` takes the lock, as ``lock`` does. Raises ``OSError`` if that cannot be done.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
         descriptor = os.open(path, flags, 0o666)
         try:
             # Before it was locked, another process may have taken it for left behind.
-            if lock_named(descriptor, path):
+            if lock_named(descriptor, path, locking=locking):
                 return descriptor
         except BlockingIOError:
             pass
@@ -136,13 +158,14 @@ def create_locked(path: Path) -> int:
         path.unlink(missing_ok=True)
 
 
-def lock_named(descriptor: int, path: Path) -> bool:
+def lock_named(descriptor: int, path: Path, *, locking: Callable[[int], None] = lock) -> bool:
     """Lock an open file; whether ``path`` is still its name, now that nobody else has the lock.
 
-    Raises ``BlockingIOError`` if another has it. On a file system without locks, nobody has.
+    ``locking`` takes the lock, as ``lock`` does. Raises ``BlockingIOError`` if another has it. On a
+    file system without locks, nobody has.
     """
     try:
-        lock(descriptor)
+        locking(descriptor)
     except BlockingIOError:
         raise
     except OSError:
@@ -180,18 +203,21 @@ def _remove_unlocked(path: str) -> None:
         os.unlink(path)
 
 
-def splice(path: Path, start: int, end: int, content: bytes) -> None:
-    """Put bytes in the place of those from ``start`` to ``end``; what follows is moved."""
+def splice(path: Path, start: int, end: int, content: bytes, *, block: int = SPLICE_BLOCK) -> None:
+    """Put bytes in the place of those from ``start`` to ``end``; what follows is moved.
+
+    ``block`` is how many bytes are moved at once.
+    """
     shift = len(content) - (end - start)
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
-        tops = range(end, size, SPLICE_BLOCK) if shift else ()
+        tops = range(end, size, block) if shift else ()
         # Of what moves up, the last first, and of what moves down the first.
         for top in reversed(tops) if shift > 0 else tops:
             file.seek(top)
-            block = file.read(min(SPLICE_BLOCK, size - top))
+            moved = file.read(min(block, size - top))
             file.seek(top + shift)
-            file.write(block)
+            file.write(moved)
         file.seek(start)
         file.write(content)
         file.truncate(size + shift)
@@ -213,25 +239,3 @@ def splice_all(path: Path, edits: Sequence[tuple[int, int, bytes]]) -> None:
         parts += [content[at - first : start - first], new]
         at = end
     splice(path, first, last, b"".join(parts))
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def lock(descriptor: int) -> None:
-        """Lock an open file until it is closed; ``BlockingIOError`` if another has the lock."""
-        # A byte far beyond the end, as nobody else can read what is locked here.
-        os.lseek(descriptor, 2**40, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            raise BlockingIOError from None
-        finally:
-            os.lseek(descriptor, 0, os.SEEK_SET)
-
-else:
-    import fcntl
-
-    def lock(descriptor: int) -> None:
-        """Lock an open file until it is closed; ``BlockingIOError`` if another has the lock."""
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

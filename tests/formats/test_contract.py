@@ -13,17 +13,13 @@ import pytest
 import pyvips
 from numpy.typing import NDArray
 
-from upres.card import ModelCard
-from upres.enlarging.files import open_file
+import fakes
 from upres.enlarging.measuring import measured
-from upres.enlarging.options import Options
 from upres.formats.metadata.carried import Carried
 from upres.formats.metadata.jpeg_segments import is_420, jpeg_quality, jpeg_segments
 from upres.formats.registry import open_pages
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import to_bands
-from upres.training.export import export_onnx
-from upres.training.networks import Plain
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "inputs" / "photo"
 FILES = sorted(PHOTOS.iterdir()) if PHOTOS.is_dir() else []
@@ -62,21 +58,16 @@ def said(path: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def repeater(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that repeats each pixel, as a network does before it is trained."""
-    path = tmp_path_factory.mktemp("models") / "repeater-x2.onnx"
-    network = Plain(scale=2, features=8, blocks=1)
-    export_onnx(network, ModelCard(name="repeater", scale=2, halo=network.halo), path)
-    return path
+REPEATER = fakes.fake_model("repeater", halo=0)
+"""Repeats each pixel, as a network does before it is trained."""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_nothing_is_lost(path: Path, tmp_path: Path, repeater: Path) -> None:
+def test_nothing_is_lost(path: Path, tmp_path: Path) -> None:
     source, before = examined(path, tmp_path)
     target = tmp_path / f"out{path.suffix}"
     # As many pixels as before: the network's, reduced again.
-    open_file(path, Options(model=str(repeater), scale=1)).write(target)
+    fakes.open_file(path, model=REPEATER, scale=1).write(target)
     # Between an animation's frames, what stays is stored as transparent.
     result, after = examined(target, tmp_path)
     size = (source.width, source.height, source.frames)

@@ -17,8 +17,7 @@ import pytest
 import pyvips
 import tifffile
 
-from upres.enlarging.files import enlarge_to
-from upres.enlarging.options import Options
+import fakes
 from upres.errors import InputError, OutputError
 from upres.files import splice
 from upres.formats.image.vips import VipsSource, read_rgb8
@@ -35,11 +34,11 @@ XMP = (
 
 
 @pytest.fixture
-def enlarge(tmp_path: Path, model_file: Path) -> Any:
+def enlarge(tmp_path: Path) -> Any:
     """Enlarges a file twofold, to the one of that name."""
 
     def run(source: str, target: str) -> Path:
-        enlarge_to(tmp_path / source, tmp_path / target, Options(model=str(model_file)))
+        fakes.enlarge_file(tmp_path / source, tmp_path / target)
         return tmp_path / target
 
     return run
@@ -147,7 +146,8 @@ def test_xmp_of_gif_is_kept(tmp_path: Path, enlarge: Any) -> None:
     start = content.index(b"\x21\xfe")
     (tmp_path / "in.gif").write_bytes(content[:start] + block + content[start:])
     after = enlarge("in.gif", "out.gif")
-    assert gif.read(after) == ([b"hello"], XMP.encode())
+    assert gif.read(after).comments == (b"hello",)
+    assert gif.read(after).xmp == XMP.encode()
     assert block in after.read_bytes()
     with PIL.Image.open(after) as opened:
         assert opened.size == (48, 32)
@@ -330,4 +330,5 @@ def test_the_gain_map_of_ultra_hdr_is_kept(ultra_hdr: Path, enlarge: Any, orient
     (size,) = struct.unpack_from(">I", content, entries + 4)
     assert content[size - 2 : size + 3] == b"\xff\xd9\xff\xd8\xff"
     with_map = pyvips.Image.new_from_file(str(ultra_hdr.with_name("out.jpg")))
-    assert with_map.get("vips-loader") == "jpegload"
+    # The second, where libvips knows gain maps.
+    assert with_map.get("vips-loader") in ("jpegload", "uhdrload")

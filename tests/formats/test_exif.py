@@ -7,8 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from upres.enlarging.files import enlarge_to
-from upres.enlarging.options import Options
+import fakes
 from upres.formats.metadata import exif
 from upres.formats.metadata.tiff_tags import Entry, pack
 
@@ -42,14 +41,12 @@ def block(*, thumbnail: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif"])
 @pytest.mark.parametrize("to", ["jpg", "png", "webp", "avif"])
-def test_tags_that_libvips_does_not_know_are_kept(
-    tmp_path: Path, model_file: Path, suffix: str, to: str
-) -> None:
+def test_tags_that_libvips_does_not_know_are_kept(tmp_path: Path, suffix: str, to: str) -> None:
     picture = PIL.Image.effect_noise((24, 16), 50).convert("RGB")
     preview = b"\xff\xd8 a small picture"
     picture.save(tmp_path / f"in.{suffix}", exif=exif.PREFIX + block(thumbnail=preview))
     target = tmp_path / f"out.{to}"
-    enlarge_to(tmp_path / f"in.{suffix}", target, Options(model=str(model_file)))
+    fakes.enlarge_file(tmp_path / f"in.{suffix}", target)
     with PIL.Image.open(target) as after:
         after.load()
         assert after.size == (48, 32)
@@ -62,7 +59,7 @@ def test_tags_that_libvips_does_not_know_are_kept(
     assert preview not in target.read_bytes()
 
 
-def test_an_animation_s_height_is_that_of_a_frame(tmp_path: Path, model_file: Path) -> None:
+def test_an_animation_s_height_is_that_of_a_frame(tmp_path: Path) -> None:
     frames = [PIL.Image.effect_noise((24, 16), 50).convert("RGB") for _ in range(3)]
     frames[0].save(
         tmp_path / "in.webp",
@@ -70,7 +67,7 @@ def test_an_animation_s_height_is_that_of_a_frame(tmp_path: Path, model_file: Pa
         append_images=frames[1:],
         exif=exif.PREFIX + block(),
     )
-    enlarge_to(tmp_path / "in.webp", tmp_path / "out.webp", Options(model=str(model_file)))
+    fakes.enlarge_file(tmp_path / "in.webp", tmp_path / "out.webp")
     with PIL.Image.open(tmp_path / "out.webp") as after:
         assert after.n_frames == 3
         inner = after.getexif().get_ifd(34665)
@@ -89,12 +86,10 @@ def test_what_is_in_the_block_stays_where_it_was() -> None:
 
 
 @pytest.mark.parametrize("to", ["jpg", "webp"])
-def test_resolution_is_added_where_the_block_has_none(
-    tmp_path: Path, model_file: Path, to: str
-) -> None:
+def test_resolution_is_added_where_the_block_has_none(tmp_path: Path, to: str) -> None:
     picture = PIL.Image.effect_noise((24, 16), 50).convert("RGB")
     picture.save(tmp_path / "in.png", exif=block(), dpi=(240, 120))
-    enlarge_to(tmp_path / "in.png", tmp_path / f"out.{to}", Options(model=str(model_file)))
+    fakes.enlarge_file(tmp_path / "in.png", tmp_path / f"out.{to}")
     with PIL.Image.open(tmp_path / f"out.{to}") as after:
         tags = after.getexif()
     resolution = [float(tags[tag]) for tag in (282, 283)]
@@ -110,7 +105,7 @@ def test_a_damaged_block_is_told(length: int) -> None:
 
 
 @pytest.mark.parametrize("to", ["jpg", "png", "webp", "tif"])
-def test_what_a_damaged_block_still_says_is_kept(tmp_path: Path, model_file: Path, to: str) -> None:
+def test_what_a_damaged_block_still_says_is_kept(tmp_path: Path, to: str) -> None:
     entries: list[Entry] = [
         (DESCRIPTION, 2, 8, b"harbour\0"),
         (274, 3, 1, struct.pack("<H", 6)),
@@ -119,7 +114,7 @@ def test_what_a_damaged_block_still_says_is_kept(tmp_path: Path, model_file: Pat
     content, start = pack(entries, 8, big=False)
     tags = exif.PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
     PIL.Image.effect_noise((24, 16), 50).convert("RGB").save(tmp_path / "in.jpg", exif=tags)
-    enlarge_to(tmp_path / "in.jpg", tmp_path / f"out.{to}", Options(model=str(model_file)))
+    fakes.enlarge_file(tmp_path / "in.jpg", tmp_path / f"out.{to}")
     with PIL.Image.open(tmp_path / f"out.{to}") as after:
         assert after.size == (32, 48)
         assert after.getexif()[274] == 1
@@ -127,15 +122,13 @@ def test_what_a_damaged_block_still_says_is_kept(tmp_path: Path, model_file: Pat
             assert after.getexif()[DESCRIPTION] == "harbour"
 
 
-def test_a_block_too_long_for_jpeg_is_what_libvips_makes_of_it(
-    tmp_path: Path, model_file: Path
-) -> None:
+def test_a_block_too_long_for_jpeg_is_what_libvips_makes_of_it(tmp_path: Path) -> None:
     tags = block()
     picture = PIL.Image.effect_noise((24, 16), 50).convert("RGB")
     picture.save(tmp_path / "in.png", exif=tags + bytes(70_000))
-    enlarge_to(tmp_path / "in.png", tmp_path / "out.jpg", Options(model=str(model_file)))
+    fakes.enlarge_file(tmp_path / "in.png", tmp_path / "out.jpg")
     with PIL.Image.open(tmp_path / "out.jpg") as after:
         assert after.getexif()[DESCRIPTION] == "harbour"
-    enlarge_to(tmp_path / "in.png", tmp_path / "out.webp", Options(model=str(model_file)))
+    fakes.enlarge_file(tmp_path / "in.png", tmp_path / "out.webp")
     with PIL.Image.open(tmp_path / "out.webp") as after:
         assert after.getexif()[RATING] == 4

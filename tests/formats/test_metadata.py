@@ -15,8 +15,7 @@ import PIL.PngImagePlugin
 import pytest
 import pyvips
 
-from upres.enlarging.files import enlarge_to
-from upres.enlarging.options import Options
+import fakes
 from upres.errors import OutputError
 from upres.formats.image.webp import open_pages as open_webp
 from upres.formats.metadata import iptc, png_chunks, xmp
@@ -68,11 +67,9 @@ def tagged(exiftool: str, path: Path, *more: str) -> Path:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
 @pytest.mark.parametrize("to", ["jpg", "png", "webp", "tif", "avif"])
-def test_who_when_and_where_are_kept(
-    exiftool: str, tmp_path: Path, model_file: Path, suffix: str, to: str
-) -> None:
+def test_who_when_and_where_are_kept(exiftool: str, tmp_path: Path, suffix: str, to: str) -> None:
     source = tagged(exiftool, tmp_path / f"in.{suffix}")
-    enlarge_to(source, tmp_path / f"out.{to}", Options(model=str(model_file)))
+    fakes.enlarge_file(source, tmp_path / f"out.{to}")
     before, after = tags(exiftool, source), tags(exiftool, tmp_path / f"out.{to}")
     for name, value in KEPT.items():
         assert before[name] == pytest.approx(value), f"{name} is not even in the input"
@@ -86,22 +83,18 @@ def test_who_when_and_where_are_kept(
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
-def test_resolution_is_kept(exiftool: str, tmp_path: Path, model_file: Path, suffix: str) -> None:
+def test_resolution_is_kept(exiftool: str, tmp_path: Path, suffix: str) -> None:
     image = pyvips.Image.black(8, 8).copy(xres=240 / 25.4, yres=240 / 25.4)
     image.write_to_file(str(tmp_path / f"in.{suffix}"))
-    enlarge_to(
-        tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}", Options(model=str(model_file))
-    )
+    fakes.enlarge_file(tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}")
     with PIL.Image.open(tmp_path / f"out.{suffix}") as after:
         assert [float(dpi) for dpi in after.info["dpi"]] == pytest.approx([240, 240], abs=0.5)
 
 
-def test_a_turned_photo_is_told_to_be_upright_everywhere(
-    exiftool: str, tmp_path: Path, model_file: Path
-) -> None:
+def test_a_turned_photo_is_told_to_be_upright_everywhere(exiftool: str, tmp_path: Path) -> None:
     source = tagged(exiftool, tmp_path / "in.jpg", "-IFD0:Orientation=6", "-XMP-tiff:Orientation=6")
     for to in ("jpg", "tif", "png"):
-        enlarge_to(source, tmp_path / f"out.{to}", Options(model=str(model_file)))
+        fakes.enlarge_file(source, tmp_path / f"out.{to}")
         after = tags(exiftool, tmp_path / f"out.{to}")
         assert after.get("IFD0:Orientation", 1) == 1
         assert after["XMP-tiff:Orientation"] == 1
@@ -110,13 +103,13 @@ def test_a_turned_photo_is_told_to_be_upright_everywhere(
 
 @pytest.mark.parametrize("name", PHOTOS)
 def test_a_camera_s_tags_are_kept_but_its_preview(
-    exiftool: str, shared_data: Path, tmp_path: Path, model_file: Path, name: str
+    exiftool: str, shared_data: Path, tmp_path: Path, name: str
 ) -> None:
     source = shared_data / "inputs" / "photo" / name
     small = pyvips.Image.new_from_file(str(source)).crop(0, 0, 40, 30)
     small.jpegsave(str(tmp_path / "small.jpg"), Q=90)
     for to in ("jpg", "tif"):
-        enlarge_to(tmp_path / "small.jpg", tmp_path / f"out.{to}", Options(model=str(model_file)))
+        fakes.enlarge_file(tmp_path / "small.jpg", tmp_path / f"out.{to}")
         before = tags(exiftool, tmp_path / "small.jpg")
         after = tags(exiftool, tmp_path / f"out.{to}")
         groups = ("ExifIFD:", "GPS:", "IFD0:", "IPTC:")
@@ -131,30 +124,27 @@ def test_a_camera_s_tags_are_kept_but_its_preview(
         assert not [tag for tag in after if "Thumbnail" in tag]
 
 
-def test_text_chunks_of_png_are_kept(tmp_path: Path, model_file: Path) -> None:
+def test_text_chunks_of_png_are_kept(tmp_path: Path) -> None:
     info = PIL.PngImagePlugin.PngInfo()
     info.add_text("Title", "Harbour")
     info.add_text("Comment", "A long text", zip=True)
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "in.png", pnginfo=info)
-    enlarge_to(tmp_path / "in.png", tmp_path / "out.png", Options(model=str(model_file)))
+    fakes.enlarge_file(tmp_path / "in.png", tmp_path / "out.png")
     with PIL.Image.open(tmp_path / "out.png") as after:
         assert isinstance(after, PIL.PngImagePlugin.PngImageFile)
         assert after.text["Title"] == "Harbour"
         assert after.text["Comment"] == "A long text"
 
 
-def test_text_that_says_how_to_turn_is_left_out_with_the_turn(
-    tmp_path: Path, model_file: Path
-) -> None:
+def test_text_that_says_how_to_turn_is_left_out_with_the_turn(tmp_path: Path) -> None:
     info = PIL.PngImagePlugin.PngInfo()
     info.add_text("EXIF:Orientation", "6")  # GraphicsMagick's, beside the block of EXIF
     info.add_text("Title", "Harbour")
     exif = PIL.Image.Exif()
     exif[274] = 6
-    options = Options(model=str(model_file))
     for name, block in (("turned", exif), ("plain", None)):
         PIL.Image.new("RGB", (8, 4)).save(tmp_path / f"{name}.png", pnginfo=info, exif=block)
-        enlarge_to(tmp_path / f"{name}.png", tmp_path / f"{name}-2.png", options)
+        fakes.enlarge_file(tmp_path / f"{name}.png", tmp_path / f"{name}-2.png")
     with PIL.Image.open(tmp_path / "turned-2.png") as after:
         assert isinstance(after, PIL.PngImagePlugin.PngImageFile)
         assert (after.size, after.text) == ((8, 16), {"Title": "Harbour"})
@@ -164,13 +154,13 @@ def test_text_that_says_how_to_turn_is_left_out_with_the_turn(
         assert after.text == {"EXIF:Orientation": "6", "Title": "Harbour"}
 
 
-def test_text_chunks_that_are_not_ascii_are_kept(tmp_path: Path, model_file: Path) -> None:
+def test_text_chunks_that_are_not_ascii_are_kept(tmp_path: Path) -> None:
     info = PIL.PngImagePlugin.PngInfo()
     info.add_text("Author", "Zo\xeb")  # as Latin-1
     info.add_itxt("Title", "日本 🐈", lang="ja", tkey="題")
     info.add_text("Harmless", "abc")
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "in.png", pnginfo=info)
-    enlarge_to(tmp_path / "in.png", tmp_path / "out.png", Options(model=str(model_file)))
+    fakes.enlarge_file(tmp_path / "in.png", tmp_path / "out.png")
     with PIL.Image.open(tmp_path / "out.png") as after:
         assert isinstance(after, PIL.PngImagePlugin.PngImageFile)
         assert after.text == {"Author": "Zo\xeb", "Title": "日本 🐈", "Harmless": "abc"}
@@ -185,12 +175,12 @@ def test_text_chunks_that_are_not_ascii_are_kept(tmp_path: Path, model_file: Pat
 
 
 @pytest.mark.parametrize(("suffix", "longest"), [("jpg", 65533), ("gif", 70_000)])
-def test_comments_are_kept(tmp_path: Path, model_file: Path, suffix: str, longest: int) -> None:
+def test_comments_are_kept(tmp_path: Path, suffix: str, longest: int) -> None:
     comment = ("Zoë's " * 20_000).encode()[:longest]
     picture = PIL.Image.effect_noise((40, 30), 50).convert("RGB")
     picture.save(tmp_path / f"in.{suffix}", comment=comment)
     target = tmp_path / f"out.{suffix}"
-    enlarge_to(tmp_path / f"in.{suffix}", target, Options(model=str(model_file)))
+    fakes.enlarge_file(tmp_path / f"in.{suffix}", target)
     with PIL.Image.open(target) as after:
         after.load()
         assert after.info["comment"] == comment
@@ -209,7 +199,7 @@ def test_xmp_is_corrected_in_both_of_its_notations() -> None:
     )
 
 
-def test_xmp_beyond_64_kilobytes_is_kept(exiftool: str, tmp_path: Path, model_file: Path) -> None:
+def test_xmp_beyond_64_kilobytes_is_kept(exiftool: str, tmp_path: Path) -> None:
     long = "A hundred thousand letters. " * 4000
     packet = (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
@@ -222,7 +212,7 @@ def test_xmp_beyond_64_kilobytes_is_kept(exiftool: str, tmp_path: Path, model_fi
     PIL.Image.effect_noise((24, 16), 50).convert("RGB").save(tmp_path / "in.png", pnginfo=info)
     # What one segment of a JPEG has no room for goes into several, and from there to the next.
     for source, target in (("in.png", "out.jpg"), ("out.jpg", "again.jpg")):
-        enlarge_to(tmp_path / source, tmp_path / target, Options(model=str(model_file)))
+        fakes.enlarge_file(tmp_path / source, tmp_path / target)
         assert tags(exiftool, tmp_path / target)["XMP-photoshop:Headline"] == long, target
 
 
@@ -242,7 +232,6 @@ def test_iptc_changes_its_wrapping_and_comes_back() -> None:
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 def test_jpeg_is_written_as_it_was(
     tmp_path: Path,
-    model_file: Path,
     quality: int,
     asked: int | None,
     expected: int,
@@ -250,8 +239,7 @@ def test_jpeg_is_written_as_it_was(
 ) -> None:
     picture = PIL.Image.new("RGB", (40, 40), (10, 200, 90))
     picture.save(tmp_path / "in.jpg", quality=quality, subsampling=subsampling)
-    options = Options(model=str(model_file), quality=asked)
-    enlarge_to(tmp_path / "in.jpg", tmp_path / "out.jpg", options)
+    fakes.enlarge_file(tmp_path / "in.jpg", tmp_path / "out.jpg", quality=asked)
     assert jpeg_quality(jpeg_segments(tmp_path / "out.jpg")) == expected
     after = pyvips.Image.new_from_file(str(tmp_path / "out.jpg"))
     # Never coarser: libvips cannot write 4:2:2.
@@ -260,10 +248,10 @@ def test_jpeg_is_written_as_it_was(
 
 
 @pytest.mark.parametrize("lossless", [True, False])
-def test_webp_stays_lossless_or_lossy(tmp_path: Path, model_file: Path, lossless: bool) -> None:
+def test_webp_stays_lossless_or_lossy(tmp_path: Path, lossless: bool) -> None:
     picture = PIL.Image.new("RGBA", (20, 20), (10, 200, 90, 128))
     picture.save(tmp_path / "in.webp", lossless=lossless)
-    enlarge_to(tmp_path / "in.webp", tmp_path / "out.webp", Options(model=str(model_file)))
+    fakes.enlarge_file(tmp_path / "in.webp", tmp_path / "out.webp")
     for name in ("in.webp", "out.webp"):
         (source,) = open_webp(tmp_path / name)
         assert isinstance(source.carried, Carried)
@@ -271,9 +259,7 @@ def test_webp_stays_lossless_or_lossy(tmp_path: Path, model_file: Path, lossless
 
 
 @pytest.mark.parametrize("profile", [False, True])
-def test_png_says_what_its_colours_mean_as_before(
-    tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch, profile: bool
-) -> None:
+def test_png_says_what_its_colours_mean_as_before(tmp_path: Path, profile: bool) -> None:
     # Linear light, the primaries of BT.2020, the transfer function of BT.2100's PQ, and the screen
     # and light that it was made for.
     said = {
@@ -296,10 +282,7 @@ def test_png_says_what_its_colours_mean_as_before(
         chunk = len(said[kind]).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
         content = content[:33] + chunk + content[33:]
     (tmp_path / "in.png").write_bytes(content)
-    # In many small steps, as with a file of many megabytes.
-    monkeypatch.setattr("upres.files.SPLICE_BLOCK", 1000)
-    options = Options(model=str(model_file))
-    enlarge_to(tmp_path / "in.png", tmp_path / "out.png", options)
+    fakes.enlarge_file(tmp_path / "in.png", tmp_path / "out.png")
     found = chunks(tmp_path / "out.png")
     kinds = [kind for kind, _ in found]
     for kind, value in said.items():
@@ -312,10 +295,10 @@ def test_png_says_what_its_colours_mean_as_before(
         after.load()
         assert after.size == (80, 60)
     if profile:
-        enlarge_to(tmp_path / "in.png", tmp_path / "out.webp", options)
+        fakes.enlarge_file(tmp_path / "in.png", tmp_path / "out.webp")
     else:
         with pytest.raises(OutputError, match=r"which are no sRGB .* \(CICP 9, 16\): choose .png"):
-            enlarge_to(tmp_path / "in.png", tmp_path / "out.webp", options)
+            fakes.enlarge_file(tmp_path / "in.png", tmp_path / "out.webp")
 
 
 def chunks(path: Path) -> list[tuple[bytes, bytes]]:

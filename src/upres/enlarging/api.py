@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from upres.card import Model
 from upres.engine.backends import Device, default_backend
+from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.files import open_file
 from upres.enlarging.options import MAX_PIXELS, Options
@@ -80,7 +81,21 @@ def enlarge(
         max_pixels=max_pixels,
     )
     source = ArraySource(image, bands=bands, value_range=value_range)
-    backend = default_backend(device)
+    return enlarge_array(source, options, backend=default_backend(device), progress=progress)
+
+
+def enlarge_array(
+    source: ArraySource,
+    options: Options,
+    *,
+    backend: Backend | None = None,
+    progress: Progress | None = None,
+) -> NDArray[Any]:
+    """Enlarge an array: what ``enlarge`` does, on any backend (default: the processor's).
+
+    Gives an array of the source's axes, bands and type. Raises what ``enlarge`` raises.
+    """
+    backend = backend or default_backend()
     with ArraySink(flat=source.flat) as sink:
         pipeline.enlarge_into(
             source,

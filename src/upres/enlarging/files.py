@@ -20,7 +20,7 @@ from upres.errors import OutputError, Remedy
 from upres.files import full_disk
 from upres.formats.registry import check_output, create_sink, open_pages
 from upres.raster.info import RasterInfo
-from upres.raster.source import Source
+from upres.raster.source import Sink, Source
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,14 @@ class FileEnlargement:
         *,
         replace: bool = True,
         progress: Callable[[float], None] | None = None,
+        make_sink: Callable[..., Sink] = create_sink,
     ) -> None:
         """Make the result, and write it to ``target``, whose suffix decides its format.
 
         ``target`` is replaced at once and whole, or stays as it was; its folder must exist.
         Without ``replace``, a file that is there by the end stays: ``ExistsError``.
-        ``progress`` is told the part that is done, from 0 to 1.
+        ``progress`` is told the part that is done, from 0 to 1. ``make_sink`` makes what writes
+        the file, as ``create_sink`` does.
 
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
         cannot be written or cannot hold the result.
@@ -81,7 +83,7 @@ class FileEnlargement:
         for each in self.plans:
             check_output(target, _without_alpha(each), pages=len(self.plans))
         _check_disk(target, self.disk)
-        sink = create_sink(
+        sink = make_sink(
             target,
             quality=self.options.quality,
             pages=len(self.plans),
@@ -124,10 +126,11 @@ def enlarge_to(
     target: Path,
     options: Options,
     *,
+    backend: Backend | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Enlarge a file to another: ``open_file``, then its ``write``."""
-    open_file(source, options).write(target, progress=progress)
+    open_file(source, options, backend=backend).write(target, progress=progress)
 
 
 def _without_alpha(plan: Plan) -> RasterInfo:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from upres.card import Model
@@ -17,6 +18,7 @@ from upres.errors import InputError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
     Precision,
+    Shipped,
     at_precision,
     computed_in,
     open_model,
@@ -74,23 +76,30 @@ class Plan:
         return self.pixels * len(self.info.bands) * self.info.dtype.itemsize
 
 
-def plan(info: RasterInfo, options: Options, backend: Backend | None = None) -> Plan:
+def plan(
+    info: RasterInfo,
+    options: Options,
+    backend: Backend | None = None,
+    *,
+    shipped: Shipped | None = None,
+) -> Plan:
     """Decide what is to become of a raster: the same for an array, a file, a request.
 
     ``backend`` is asked which of a model's variants suits it (default: the processor's).
+    ``shipped`` are the models that have names (default: the package's own).
 
     Raises ``InputError`` if the raster is too small or large for what is asked, ``ModelError`` if
     there is no such model, or it does not enlarge.
     """
     backend = backend or default_backend()
+    shipped = shipped_models() if shipped is None else shipped
+    scale = default_scale(options, backend, shipped=shipped)
     try:
-        height, width, factor = output_size(
-            options, info.height, info.width, default_scale=default_scale(options, backend)
-        )
+        height, width, factor = output_size(options, info.height, info.width, default_scale=scale)
     except InputError as error:
         raise InputError(info.problem(error.problem), *error.remedies) from None
     check_pixels(info.problem, width, height, info.frames or 1, options)
-    models, why = choose_models(options, factor, info.jpeg_quality, backend)
+    models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
     return Plan(
         info=info,
         models=models,
@@ -103,15 +112,18 @@ def plan(info: RasterInfo, options: Options, backend: Backend | None = None) -> 
     )
 
 
-def default_scale(options: Options, backend: Backend) -> int:
+def default_scale(options: Options, backend: Backend, *, shipped: Shipped | None = None) -> int:
     """The model's largest scale, whatever models the raster may decide for.
+
+    ``shipped`` are the models that have names (default: the package's own).
 
     Raises ``ModelError`` if there is no such model or precision.
     """
     if isinstance(options.model, Model):
         return options.model.card.scale
-    name = at_precision(options.model or DEFAULT_MODEL, options.precision, backend)
-    return open_model(name).card.scale
+    model = options.model or DEFAULT_MODEL
+    name = at_precision(model, options.precision, backend, shipped=shipped)
+    return open_model(name, shipped=shipped).card.scale
 
 
 def check_pixels(
@@ -140,24 +152,28 @@ def check_pixels(
 
 
 def choose_models(
-    options: Options, factor: float, quality: int | None, backend: Backend
+    options: Options, factor: float, quality: int | None, backend: Backend, shipped: Shipped
 ) -> tuple[tuple[Model, ...], str]:
     """The models that enlarge a raster ``factor`` times, one after another, and why.
 
-    ``quality`` is that of its JPEG file, ``None`` of another raster.
+    ``quality`` is that of its JPEG file, ``None`` of another raster. ``shipped`` are the models
+    that have names.
 
     Raises ``ModelError`` if there is no such model, or it does not enlarge.
     """
+    chosen = partial(
+        stages, factor=factor, precision=options.precision, backend=backend, shipped=shipped
+    )
     if options.model is not None:
-        return stages(options.model, factor, options.precision, backend), ""
-    clean = stages(DEFAULT_MODEL, factor, options.precision, backend)
-    if quality is None or COMPRESSED_MODEL not in shipped_models():
+        return chosen(options.model), ""
+    clean = chosen(DEFAULT_MODEL)
+    if quality is None or COMPRESSED_MODEL not in shipped:
         return clean, ""
     why = f"JPEG of quality {quality}"
     if quality >= max(CLEAN_QUALITY.values()):
         return clean, f"model {DEFAULT_MODEL}: {why}"  # without loading the other
     # Only the first: what it has made of the picture is clean.
-    models = stages(DEFAULT_MODEL, factor, options.precision, backend, first=COMPRESSED_MODEL)
+    models = chosen(DEFAULT_MODEL, first=COMPRESSED_MODEL)
     if quality >= CLEAN_QUALITY.get(models[0].card.scale, min(CLEAN_QUALITY.values())):
         return clean, f"model {DEFAULT_MODEL}: {why}"
     if models[0].path == clean[0].path:
@@ -172,6 +188,7 @@ def stages(
     backend: Backend,
     *,
     first: str | None = None,
+    shipped: Shipped | None = None,
 ) -> tuple[Model, ...]:
     """The models that one after another enlarge at least ``factor`` times.
 
@@ -180,23 +197,28 @@ def stages(
     scale. The largest scale comes last: what is before it works on fewer pixels.
 
     ``first`` is a shipped model for the first of them, if one of its scales serves: all others see
-    what the first has made of the picture.
+    what the first has made of the picture. ``shipped`` are the models that have names (default: the
+    package's own).
 
     Raises ``ModelError`` if there is no such model or precision, or it does not enlarge.
     """
+    shipped = shipped_models() if shipped is None else shipped
+    scales: Mapping[int, Path]
     if isinstance(model, Model):
         largest, scales = model, {model.card.scale: model.path}
     else:
-        name = at_precision(model, precision, backend)
-        largest = open_model(name)
-        scales = shipped_models().get(name, {largest.card.scale: largest.path})
+        name = at_precision(model, precision, backend, shipped=shipped)
+        largest = open_model(name, shipped=shipped)
+        scales = shipped.get(name, {largest.card.scale: largest.path})
     factor = largest.card.scale if factor is None else factor
     if largest.card.scale < 2 and factor > 1:
         raise ModelError(f"{largest.path}: this model does not enlarge, so not {factor:g} times")
     for count in itertools.count(1):
         if largest.card.scale**count >= factor:
             break
-    opens = shipped_models()[at_precision(first, precision, backend)] if first else {}
+    opens: Mapping[int, Path] = {}
+    if first:
+        opens = shipped[at_precision(first, precision, backend, shipped=shipped)]
     for opening in (opens, scales):
         fitting = [
             (start, *rest)

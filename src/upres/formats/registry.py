@@ -114,10 +114,17 @@ def output_format(path: Path) -> Format:
     return row
 
 
-def check_output(path: Path, info: RasterInfo, *, pages: int = 1) -> None:
+def check_output(
+    path: Path,
+    info: RasterInfo,
+    *,
+    pages: int = 1,
+    memory_of: Callable[[], int | None] = machine_memory,
+) -> None:
     """Raise ``OutputError`` if the format that ``path``'s suffix names cannot hold a raster.
 
     Alpha counts if it is known to vary: before its samples are looked at, leave it out.
+    ``memory_of`` tells the bytes of memory of the machine that is to write it.
     """
     row, suffix = output_format(path), path.suffix.lower()
     if row.longest_side is not None and max(info.height, info.width) > row.longest_side:
@@ -126,7 +133,7 @@ def check_output(path: Path, info: RasterInfo, *, pages: int = 1) -> None:
             f"{row.longest_side} pixels a side that {suffix} can hold: choose .png or .tif"
         )
     needed = info.pixels * row.encoder_bytes
-    memory = machine_memory() if needed else None
+    memory = memory_of() if needed else None
     if memory is not None and needed > memory // 2:
         raise OutputError(
             f"{path}: to write {info.width}x{info.height} pixels as {suffix} takes about "

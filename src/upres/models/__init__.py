@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -24,24 +25,34 @@ Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 ``bf16`` and ``fp16`` are the variant in fp32, computed in bfloat16 or float16."""
 
 
+Shipped = Mapping[str, Mapping[int, Path]]
+"""Models that have names: name to scale to file."""
+
+
 @cache
-def shipped_models() -> dict[str, dict[int, Path]]:
-    """The models inside the package: name to scale to file."""
+def shipped_models(folder: Path = SHIPPED) -> dict[str, dict[int, Path]]:
+    """The models in a folder, that inside the package unless one is given; see ``Shipped``."""
     models: dict[str, dict[int, Path]] = {}
-    for name, _, scale in sorted(p.stem.rpartition("-x") for p in SHIPPED.glob("*-x*.onnx")):
+    for name, _, scale in sorted(p.stem.rpartition("-x") for p in folder.glob("*-x*.onnx")):
         # What another process is about to put there is no model yet.
         if scale.isdigit() and not name.startswith("."):
-            models.setdefault(name, {})[int(scale)] = SHIPPED / f"{name}-x{scale}.onnx"
+            models.setdefault(name, {})[int(scale)] = folder / f"{name}-x{scale}.onnx"
     return models
 
 
-def open_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -> Model:
+def open_model(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    scale: int | None = None,
+    shipped: Shipped | None = None,
+) -> Model:
     """Open a shipped model by name and scale, or any super-resolution .onnx by path.
 
     What ends in ``.onnx`` or holds a path separator is a path; anything else is a name.
     Of the file only the card is read; one without a card is probed for its scale, receptive field
     and range of values. ``scale`` chooses among a shipped model's scales (default: its largest),
-    and must match a file's own.
+    and must match a file's own. ``shipped`` are the models that have names (default: the package's
+    own).
 
     Raises ``ModelError`` if there is no such model, the file is not a super-resolution
     model, or it has not the scale.
@@ -52,7 +63,8 @@ def open_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -
         if scale is not None:
             opened.require_scale(scale)
         return opened
-    shipped = shipped_models()
+    if shipped is None:
+        shipped = shipped_models()
     if text not in shipped:
         known = ", ".join(shipped) or "none"
         raise ModelError(f"no model is called {text!r}: shipped are {known}; or give an .onnx")
@@ -65,21 +77,26 @@ def open_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -
     return read_model(scales[scale])
 
 
-def at_precision(model: str | Path, precision: Precision, backend: Backend) -> str:
+def at_precision(
+    model: str | Path, precision: Precision, backend: Backend, *, shipped: Shipped | None = None
+) -> str:
     """The name of ``model``'s variant of that precision, or its path, if it is one.
 
-    ``auto`` is int8 where that suits ``backend``.
+    ``auto`` is int8 where that suits ``backend``. ``shipped`` are the models that have names
+    (default: the package's own).
 
     Raises ``ModelError`` if there is no such model, variant or precision.
     """
     _require_known(precision)
     name = str(model)
     quantised = name + INT8
-    if precision in ("auto", "int8") and quantised in shipped_models():
-        suits = precision == "int8" or backend.suits(open_model(quantised).card)
+    if shipped is None:
+        shipped = shipped_models()
+    if precision in ("auto", "int8") and quantised in shipped:
+        suits = precision == "int8" or backend.suits(open_model(quantised, shipped=shipped).card)
         return quantised if suits else name
     if precision != "auto":
-        _require_own(open_model(name), precision, name)
+        _require_own(open_model(name, shipped=shipped), precision, name)
     return name
 
 

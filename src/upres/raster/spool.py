@@ -24,18 +24,25 @@ MEMORY_BYTES = 2**23
 class Spool:
     """Samples, row by row: height x width x channels of one dtype.
 
-    A large picture is in a file, which a ``with`` statement removes at its end. ``head`` is what
-    that file begins with, before the samples, which follow without compression.
+    A picture of more than ``memory_bytes`` is in a file, which a ``with`` statement removes at its
+    end. ``head`` is what that file begins with, before the samples, which follow without
+    compression.
     """
 
     def __init__(
-        self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any], *, head: bytes = b""
+        self,
+        path: Path,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        *,
+        head: bytes = b"",
+        memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         self.path = path
         self.shape = shape
         self.dtype = dtype
         self.row_bytes = shape[1] * shape[2] * dtype.itemsize
-        small = shape[0] * self.row_bytes <= MEMORY_BYTES
+        small = shape[0] * self.row_bytes <= memory_bytes
         self._pixels = np.zeros(shape, dtype) if small else None
         if not small:
             self._start = len(head)

@@ -68,7 +68,8 @@ class VipsSource:
     ``loader`` is libvips' operation, and ``source`` makes what it is given, where that is not the
     file as it is. ``facts`` are what libvips does not tell of the file, ``blocks``
     are metadata that it may not find, by its names, and ``has_resolution`` says whether the file
-    tells the size of pixels other than by EXIF.
+    tells the size of pixels other than by EXIF. ``memory_of`` tells the bytes of memory of the
+    machine that is to decode it.
 
     Raises ``InputError`` if the file is damaged, or of a kind that could not be written back whole.
     """
@@ -85,10 +86,12 @@ class VipsSource:
         facts: Carried | None = None,
         blocks: Mapping[str, bytes] | None = None,
         has_resolution: bool = False,
+        memory_of: Callable[[], int | None] = machine_memory,
     ) -> None:
         self.path = path
         self._loader, self._keep_cmyk = loader, keep_cmyk
         self._source = source
+        self._memory_of = memory_of
         self._animated = animated
         self._facts, self._blocks, self._has_resolution = facts, blocks or {}, has_resolution
         self._image, self.carried = self._open()
@@ -99,7 +102,7 @@ class VipsSource:
         options = {"n": -1} if self._animated else {}
         source = self._source() if self._source else None
         loaded = load(self.path, self._loader, source=source, **options)
-        _check_memory(self.path, loaded, self._loader)
+        _check_memory(self.path, loaded, self._loader, self._memory_of)
         facts = self._facts or Carried(loaded)
         image = completed(loaded, self._loader, self._blocks, self._has_resolution)
         orientation = int(image.get("orientation")) if image.get_typeof("orientation") else 1
@@ -240,7 +243,9 @@ def _source_of(path: Path) -> pyvips.Source:
         raise InputError(f"{path}: cannot read this picture: {error.strerror}") from None
 
 
-def _check_memory(path: Path, image: pyvips.Image, loader: str) -> None:
+def _check_memory(
+    path: Path, image: pyvips.Image, loader: str, memory_of: Callable[[], int | None]
+) -> None:
     """Refuse what can only be decoded as a whole, and takes more than half of the memory."""
     if not image.get_typeof("interlaced"):
         return
@@ -249,7 +254,7 @@ def _check_memory(path: Path, image: pyvips.Image, loader: str) -> None:
     needed = (
         image.height * image.width * image.bands * (2 if jpeg or image.format != "uchar" else 1)
     )
-    memory = machine_memory()
+    memory = memory_of()
     if memory is not None and needed > memory // 2:
         kind = "a progressive JPEG" if jpeg else "an interlaced PNG"
         raise InputError(
