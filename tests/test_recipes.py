@@ -134,7 +134,7 @@ def test_the_chain_makes_the_models_that_are_shipped(
 def test_logs_stand_beside_their_recipes_and_end_where_these_end(
     chain: ModuleType, recipes: dict[str, Recipe]
 ) -> None:
-    logs = sorted(RECIPES.glob("*/*.csv"))
+    logs = sorted(set(RECIPES.glob("*/*.csv")) - {RECIPES / "mixture" / "held-out.csv"})
     assert logs
     interrupted = chain.read_chain().interrupted
     for path in logs:

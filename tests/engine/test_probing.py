@@ -14,6 +14,7 @@ from upres.engine.wrappers import compile_window
 from upres.enlarging.windows import enlarge_windows
 from upres.errors import ModelError
 from upres.models import open_model
+from upres.raster.info import RasterInfo, bands_of
 
 Constants = dict[str, NDArray[np.generic]]
 
@@ -132,8 +133,9 @@ def test_how_far_a_model_sees_and_on_what_grid(
     # So windows show no seam.
     picture = np.random.default_rng(1).random((48, 64, 3), np.float32)
     whole = compile_window(OpenVINO(), model, 48, 64)(picture.transpose(2, 0, 1)[None])[0]
+    info = RasterInfo(48, 64, bands_of(("red", "green", "blue")), np.dtype(np.float32))
     for top, left, block in enlarge_windows(
-        [picture], height=48, width=64, model=model, window_pixels=30 * 30
+        [picture], info, model, OpenVINO(), window_pixels=30 * 30
     ):
         rows, columns, _ = block.shape
         assert (rows, columns) != whole.shape[1:]

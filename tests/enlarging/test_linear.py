@@ -105,7 +105,7 @@ def enlarged(
     backend, sink = Repeating(), Kept()
     source = Light(pixels, *roles, cover=cover)
     made = plan(source.info, Options(model=REPEATER), backend)
-    pipeline.run(source, made, sink, beside=Path("beside"), backend=backend)
+    pipeline.enlarge_into(source, made, sink, beside=Path("beside"), backend=backend)
     return sink.pixels, backend.given
 
 
