@@ -13,19 +13,10 @@ from pathlib import Path, PurePath
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, UpresError, UsageError
-from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES
+from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES, recognised
 
 BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
 """What compressed photographs take, roughly; other formats take 2."""
-
-# What files begin with, and where; anything else is taken for a TIFF.
-_SIGNATURES = (
-    (0, b"\x89PNG", ".png"),
-    (0, b"\xff\xd8", ".jpg"),
-    (0, b"GIF8", ".gif"),
-    (8, b"WEBP", ".webp"),
-    (4, b"ftyp", ".avif"),
-)
 
 SAMPLES = 100
 """Pictures that are looked at to estimate the disk space that all of them need."""
@@ -155,11 +146,9 @@ def suffix_called(name: str) -> str:
 
 
 def suffix_of(head: bytes) -> str:
-    """The suffix of the format that a file begins as."""
-    for start, signature, suffix in _SIGNATURES:
-        if head[start:].startswith(signature):
-            return suffix
-    return ".tif"
+    """The suffix of the format that a file begins as; of one that is not written, a TIFF's."""
+    row = recognised(head)
+    return row.suffixes[0] if row and row.writes else ".tif"
 
 
 def space_warning(jobs: Sequence[Job], options: Options) -> str | None:

@@ -187,6 +187,6 @@ def _channels(value: bytes) -> list[Channel]:
         kind, _, horizontal, vertical = struct.unpack_from("<iB3xii", value, end + 1)
         if kind not in (0, 1, 2) or len(found) == _MOST:
             raise ValueError
-        found.append(Channel(value[at:end].decode("latin-1"), kind, (horizontal, vertical)))
+        found.append(Channel(value[at:end].decode(), kind, (horizontal, vertical)))
         at = end + 17
     return found
