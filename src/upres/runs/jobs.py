@@ -12,11 +12,20 @@ from pathlib import Path, PurePath
 
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
-from upres.errors import InputError, OutputError, UpresError, UsageError
-from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES, recognised
+from upres.errors import InputError, OutputError, Remedy, UpresError, UsageError
+from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES
 
 BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
 """What compressed photographs take, roughly; other formats take 2."""
+
+# What files begin with, and where; anything else is taken for a TIFF.
+_SIGNATURES = (
+    (0, b"\x89PNG", ".png"),
+    (0, b"\xff\xd8", ".jpg"),
+    (0, b"GIF8", ".gif"),
+    (8, b"WEBP", ".webp"),
+    (4, b"ftyp", ".avif"),
+)
 
 SAMPLES = 100
 """Pictures that are looked at to estimate the disk space that all of them need."""
@@ -64,8 +73,9 @@ def find(
                 errors = len(empty)
                 inside = list(_inside(path, recursive, left_out, empty))
                 if not inside and len(empty) == errors:
-                    hint = "" if recursive else "; --recursive looks into its folders, too"
-                    error = InputError(f"{path}: no pictures in this folder{hint}")
+                    deeper = Remedy("recursive", "looks into its folders, too", True)
+                    remedies = () if recursive else (deeper,)
+                    error = InputError(f"{path}: no pictures in this folder", *remedies)
                     empty.append((path, error))
             else:
                 inside = [path]
@@ -75,7 +85,7 @@ def find(
     if empty and not found:
         raise empty[0][1]
     if not found:
-        raise UsageError(f"--output {leave_out}: is the folder of the pictures itself")
+        raise UsageError(f"{leave_out}: is the folder of the pictures itself: choose another")
     return list(found.values()), empty
 
 
@@ -103,9 +113,8 @@ def destinations(
     """
     if output is not None and not folder:
         if len(found) > 1:
-            raise UsageError(f"--output {output}: {len(found)} pictures need a folder, not a file")
-        if suffix and output.suffix.lower() != suffix:
-            raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
+            raise UsageError(f"{output}: {len(found)} pictures need a folder, not a file")
+        check_suffix(output, suffix)
         return [Job(found[0][0], output)]
     mark = _mark(options, default_scale)
     jobs = []
@@ -123,17 +132,23 @@ def destinations(
             raise OutputError(f"{target}: both {taken[place]} and {source} would be written here")
         if place in sources:
             raise OutputError(
-                f"{target}: {source} would be written here, over another input: "
-                "name an --output folder"
+                f"{target}: {source} would be written here, over another input",
+                Remedy("output", "names a folder for the results"),
             )
         taken[place] = source
     return jobs
 
 
 def is_folder(output: str) -> bool:
-    """Whether ``--output`` means a folder: it is one, ends like one, or has no suffix."""
+    """Whether a path means a folder: it is one, ends like one, or has no suffix."""
     separators = (os.sep, os.altsep or os.sep)
     return output.endswith(separators) or os.path.isdir(output) or Path(output).suffix == ""
+
+
+def check_suffix(output: Path, suffix: str | None) -> None:
+    """Raise ``UsageError`` if a result's file is not called by the suffix that is asked for."""
+    if suffix and output.suffix.lower() != suffix:
+        raise UsageError(f"{output}: is not called {suffix}, the format that is asked for")
 
 
 def suffix_called(name: str) -> str:
@@ -141,14 +156,16 @@ def suffix_called(name: str) -> str:
     suffix = "." + name.lower().removeprefix(".")
     if suffix not in OUTPUT_SUFFIXES:
         known = ", ".join(known.removeprefix(".") for known in OUTPUT_SUFFIXES)
-        raise UsageError(f"--format {name}: not a format that upres writes: {known}")
+        raise UsageError(f"format {name}: not a format that upres writes: {known}")
     return suffix
 
 
 def suffix_of(head: bytes) -> str:
-    """The suffix of the format that a file begins as; of one that is not written, a TIFF's."""
-    row = recognised(head)
-    return row.suffixes[0] if row and row.writes else ".tif"
+    """The suffix of the format that a file begins as."""
+    for start, signature, suffix in _SIGNATURES:
+        if head[start:].startswith(signature):
+            return suffix
+    return ".tif"
 
 
 def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
