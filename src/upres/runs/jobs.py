@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
-from upres.errors import InputError, OutputError, Remedy, UpresError, UsageError
+from upres.errors import InputError, OutputError, UpresError, UsageError
 from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES
 
 BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
@@ -73,9 +73,8 @@ def find(
                 errors = len(empty)
                 inside = list(_inside(path, recursive, left_out, empty))
                 if not inside and len(empty) == errors:
-                    deeper = Remedy("recursive", "looks into its folders, too", True)
-                    remedies = () if recursive else (deeper,)
-                    error = InputError(f"{path}: no pictures in this folder", *remedies)
+                    hint = "" if recursive else "; --recursive looks into its folders, too"
+                    error = InputError(f"{path}: no pictures in this folder{hint}")
                     empty.append((path, error))
             else:
                 inside = [path]
@@ -85,7 +84,7 @@ def find(
     if empty and not found:
         raise empty[0][1]
     if not found:
-        raise UsageError(f"{leave_out}: is the folder of the pictures itself: choose another")
+        raise UsageError(f"--output {leave_out}: is the folder of the pictures itself")
     return list(found.values()), empty
 
 
@@ -113,8 +112,9 @@ def destinations(
     """
     if output is not None and not folder:
         if len(found) > 1:
-            raise UsageError(f"{output}: {len(found)} pictures need a folder, not a file")
-        check_suffix(output, suffix)
+            raise UsageError(f"--output {output}: {len(found)} pictures need a folder, not a file")
+        if suffix and output.suffix.lower() != suffix:
+            raise UsageError(f"--output {output}: is not called {suffix}, as --format says")
         return [Job(found[0][0], output)]
     mark = _mark(options, default_scale)
     jobs = []
@@ -132,23 +132,17 @@ def destinations(
             raise OutputError(f"{target}: both {taken[place]} and {source} would be written here")
         if place in sources:
             raise OutputError(
-                f"{target}: {source} would be written here, over another input",
-                Remedy("output", "names a folder for the results"),
+                f"{target}: {source} would be written here, over another input: "
+                "name an --output folder"
             )
         taken[place] = source
     return jobs
 
 
 def is_folder(output: str) -> bool:
-    """Whether a path means a folder: it is one, ends like one, or has no suffix."""
+    """Whether ``--output`` means a folder: it is one, ends like one, or has no suffix."""
     separators = (os.sep, os.altsep or os.sep)
     return output.endswith(separators) or os.path.isdir(output) or Path(output).suffix == ""
-
-
-def check_suffix(output: Path, suffix: str | None) -> None:
-    """Raise ``UsageError`` if a result's file is not called by the suffix that is asked for."""
-    if suffix and output.suffix.lower() != suffix:
-        raise UsageError(f"{output}: is not called {suffix}, the format that is asked for")
 
 
 def suffix_called(name: str) -> str:
@@ -156,7 +150,7 @@ def suffix_called(name: str) -> str:
     suffix = "." + name.lower().removeprefix(".")
     if suffix not in OUTPUT_SUFFIXES:
         known = ", ".join(known.removeprefix(".") for known in OUTPUT_SUFFIXES)
-        raise UsageError(f"format {name}: not a format that upres writes: {known}")
+        raise UsageError(f"--format {name}: not a format that upres writes: {known}")
     return suffix
 
 
