@@ -309,3 +309,30 @@ def test_other_formats_that_hold_light_are_named(tmp_path: Path) -> None:
         OutputError, match=r"\.hdr cannot hold bands that are no colours: choose \.exr"
     ):
         enlarge(tmp_path / "in.exr", tmp_path / "out.hdr")
+
+
+def test_names_of_any_letters_are_kept(tmp_path: Path) -> None:
+    put(tmp_path / "in.exr", {**planes("RGB"), "höhe.meter": planes("Z")["Z"]})
+    enlarge(tmp_path / "in.exr", tmp_path / "out.exr")
+    assert got(tmp_path / "out.exr")[1].keys() == {*"RGB", "höhe.meter"}
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".pfm"])
+def test_red_alone_is_no_picture_elsewhere(tmp_path: Path, suffix: str) -> None:
+    put(tmp_path / "in.exr", planes("RG"))
+    enlarge(tmp_path / "in.exr", tmp_path / "out.exr")
+    assert got(tmp_path / "out.exr")[1].keys() == {*"RG"}
+    with pytest.raises(OutputError, match=r"the picture has green, red: choose \.exr"):
+        enlarge(tmp_path / "in.exr", tmp_path / f"out{suffix}")
+
+
+@pytest.mark.parametrize("most", [1.0, 7.0])
+def test_floats_of_a_tiff_are_light_only_within_one(tmp_path: Path, most: float) -> None:
+    pixels = np.full((20, 20, 3), most, np.float32)
+    pyvips.Image.new_from_array(pixels).tiffsave(str(tmp_path / "in.tif"))
+    if most > 1:
+        with pytest.raises(OutputError, match="samples beyond 0 to 1"):
+            enlarge(tmp_path / "in.tif", tmp_path / "out.exr")
+    else:
+        enlarge(tmp_path / "in.tif", tmp_path / "out.exr")
+        np.testing.assert_allclose(got(tmp_path / "out.exr")[1]["G"][15:25, 15:25], 1, rtol=0.02)

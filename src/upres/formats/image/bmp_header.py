@@ -29,7 +29,7 @@ _RGB, _RLE8, _RLE4, _FIELDS, _ALPHA_FIELDS = 0, 1, 2, 3, 6
 
 
 @dataclass(frozen=True)
-class Header:
+class BmpHeader:
     """What the pixels are, and where."""
 
     width: int
@@ -62,7 +62,7 @@ class Header:
         return (*colours, "alpha") if self.alpha_mask else colours
 
 
-def read(path: Path) -> Header:
+def read(path: Path) -> BmpHeader:
     """A file's header; raises ``InputError`` if it is damaged, or of a kind that is not read."""
     with path.open("rb") as file:
         head = file.read(_FILE_HEAD + _V5 + 16 + 4 * 256)
@@ -72,7 +72,7 @@ def read(path: Path) -> Header:
             raise damaged(path, "its header is not whole") from None
 
 
-def carried(path: Path, header: Header) -> Carried:
+def carried(path: Path, header: BmpHeader) -> Carried:
     """What goes from a file to its result's."""
     image = nothing_carried().image
     if min(header.dots) > 0:
@@ -123,7 +123,7 @@ def damaged(path: Path, reason: str) -> InputError:
     return InputError(f"{path}: this picture is damaged or truncated: {reason}")
 
 
-def _parsed(path: Path, head: bytes, file: Any) -> Header:
+def _parsed(path: Path, head: bytes, file: Any) -> BmpHeader:
     start, size = struct.unpack_from("<II", head, 10)
     if size == 12:
         width, height, _, bits = struct.unpack_from("<HHHH", head, 18)
@@ -181,7 +181,7 @@ def _parsed(path: Path, head: bytes, file: Any) -> Header:
             file.seek(_FILE_HEAD + place)
             profile = file.read(length)
             profile = profile if len(profile) == length else b""
-    return Header(
+    return BmpHeader(
         width, height, top_down, bits, start, run_bits, masks, alpha, palette, dots, profile
     )
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from upres.errors import InputError, OutputError
 from upres.formats.image import exr_header, linear
-from upres.formats.image.exr_header import LINES, TYPES, Header, damaged
+from upres.formats.image.exr_header import LINES, TYPES, ExrHeader, damaged
 from upres.formats.image.rows_sink import RowsSink
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.raster.info import Band, RasterInfo, Role
@@ -47,7 +47,7 @@ _OF_THE_FILE = {
 class ExrCarried(Carried):
     """What goes from an OpenEXR file to another."""
 
-    header: Header | None = field(default=None, repr=False)
+    header: ExrHeader | None = field(default=None, repr=False)
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:

@@ -42,7 +42,7 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class Header:
+class ExrHeader:
     """What a file says before its samples."""
 
     attributes: dict[bytes, tuple[bytes, bytes]]
@@ -64,7 +64,7 @@ class Header:
         return bottom - top + 1, right - left + 1
 
 
-def read(path: Path) -> Header:
+def read(path: Path) -> ExrHeader:
     """A file's header.
 
     Raises ``InputError`` if it is damaged, or if the file has several parts or deep samples.
@@ -87,7 +87,7 @@ def read(path: Path) -> Header:
                 struct.unpack("<4i", attributes[name][1])
                 for name in (b"dataWindow", b"displayWindow")
             )
-            header = Header(
+            header = ExrHeader(
                 attributes,
                 channels,
                 (window[0], window[1], window[2], window[3]),
@@ -103,7 +103,7 @@ def read(path: Path) -> Header:
     return header
 
 
-def check_whole(path: Path, header: Header) -> None:
+def check_whole(path: Path, header: ExrHeader) -> None:
     """Raise ``InputError`` if a file ends before its samples do.
 
     The library tells that only where it comes to it, and on the standard error, too.
@@ -187,6 +187,6 @@ def _channels(value: bytes) -> list[Channel]:
         kind, _, horizontal, vertical = struct.unpack_from("<iB3xii", value, end + 1)
         if kind not in (0, 1, 2) or len(found) == _MOST:
             raise ValueError
-        found.append(Channel(value[at:end].decode("latin-1"), kind, (horizontal, vertical)))
+        found.append(Channel(value[at:end].decode(), kind, (horizontal, vertical)))
         at = end + 17
     return found

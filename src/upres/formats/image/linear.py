@@ -32,6 +32,12 @@ def check(target: Path, info: RasterInfo, carried: Carried) -> None:
             f"{target}: {suffix} holds light, and the picture's samples, {info.dtype}, are "
             "measured values: choose .tif"
         )
+    bands = [info.varying[number] for number in info.find(*COLOUR_ROLES)]
+    if info.dtype.kind == "f" and any((b.low or 0) < 0 or (b.high or 0) > 1 for b in bands):
+        raise OutputError(
+            f"{target}: {suffix} holds light, and nothing says how much the picture's samples "
+            "beyond 0 to 1 are: choose .tif"
+        )
 
 
 def to_light(block: Float32Array, info: RasterInfo, *, associated: bool = False) -> Float32Array:

@@ -43,7 +43,7 @@ _TUPLES: dict[str, tuple[Role, ...]] = {
 
 
 @dataclass(frozen=True)
-class Header:
+class NetpbmHeader:
     """What a file says of its samples."""
 
     kind: int
@@ -82,7 +82,7 @@ def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: i
     return RowsSink(path, _NetpbmEncoder)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> NetpbmHeader:
     """What a file says of its samples; raises ``InputError`` if it does not say it rightly."""
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
@@ -96,7 +96,9 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{path}: this picture is damaged or truncated: its header has no sizes")
     width, height, *most = map(int, match.groups())
     depth = 3 if kind in (3, 6) else 1
-    return _checked(path, Header(kind, width, height, depth, most[0] if most else 1, match.end()))
+    return _checked(
+        path, NetpbmHeader(kind, width, height, depth, most[0] if most else 1, match.end())
+    )
 
 
 class _NetpbmSource:
@@ -265,7 +267,7 @@ class _NetpbmEncoder:
                 file.write(np.ascontiguousarray(block, stored).data)
 
 
-def _pam_header(path: Path, head: bytes) -> Header:
+def _pam_header(path: Path, head: bytes) -> NetpbmHeader:
     text, end, _ = head.partition(b"ENDHDR\n")
     if not end:
         raise InputError(f"{path}: this picture is damaged or truncated: its header has no end")
@@ -284,10 +286,10 @@ def _pam_header(path: Path, head: bytes) -> Header:
         raise InputError(
             f"{path}: this picture is damaged or truncated: its header has no sizes"
         ) from None
-    return Header(7, width, height, depth, most, len(text) + len(end), " ".join(types))
+    return NetpbmHeader(7, width, height, depth, most, len(text) + len(end), " ".join(types))
 
 
-def _checked(path: Path, header: Header) -> Header:
+def _checked(path: Path, header: NetpbmHeader) -> NetpbmHeader:
     if not (0 < header.width < 2**31 and 0 < header.height < 2**31 and 0 < header.depth <= 256):
         raise InputError(
             f"{path}: says that it has {header.width}x{header.height} pixels of {header.depth} "
@@ -298,7 +300,7 @@ def _checked(path: Path, header: Header) -> Header:
     return header
 
 
-def _roles(header: Header) -> tuple[Role, ...]:
+def _roles(header: NetpbmHeader) -> tuple[Role, ...]:
     """What a file's samples are; of a kind that is not known, ``other`` each."""
     if header.tuple_type:
         name = header.tuple_type.removesuffix("_ALPHA")

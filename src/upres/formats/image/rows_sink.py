@@ -10,10 +10,11 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from upres.errors import OutputError
 from upres.files import publish, temporary, temporary_name
 from upres.formats.metadata.carried import Carried, nothing_carried
-from upres.formats.registry import check_output
-from upres.raster.info import RasterInfo
+from upres.formats.registry import check_output, output_format
+from upres.raster.info import COLOUR_ROLES, RasterInfo
 from upres.raster.pixels import Float32Array
 from upres.raster.spool import Spool
 
@@ -50,6 +51,7 @@ class RowsSink:
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         check_output(self.target, info)
+        _check_colours(self.target, info)
         known = carried if isinstance(carried, Carried) else nothing_carried()
         self._encoder = self._make(self.target, info, known)
         shape = (info.height, info.width, self._encoder.channels)
@@ -69,3 +71,16 @@ class RowsSink:
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+
+
+def _check_colours(target: Path, info: RasterInfo) -> None:
+    """Refuse some of the colours, as of a file that has red alone, where there is but all or grey.
+
+    Raises ``OutputError``.
+    """
+    colours = sorted(band.role for band in info.bands if band.role in COLOUR_ROLES)
+    if not output_format(target).others and colours not in (["grey"], ["blue", "green", "red"]):
+        raise OutputError(
+            f"{target}: {target.suffix.lower()} holds grey or red, green and blue, and the picture "
+            f"has {', '.join(colours)}: choose .exr"
+        )
