@@ -150,7 +150,9 @@ class _Request:
             self._request.set_input_tensor(Tensor(window, shared_memory=True))
             # Not the request's own memory, as it would give the same again.
             self._request.set_output_tensor(Tensor(result, shared_memory=True))
-            self._request.infer()
+            # It would give copies of its results otherwise, which nobody looks at: for those of
+            # a window of 480x480 pixels with fast x4 in int8 that takes 7 ms beside 77.
+            self._request.infer(share_outputs=True)
         return result
 
 
