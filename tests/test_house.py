@@ -275,8 +275,16 @@ def test_importing_upres_is_cheap() -> None:
     assert not loaded & (EXTRAS | {"openvino", "pyvips", "numpy", "rich", "typer"})
 
 
-def test_help_loads_no_engine() -> None:
-    loaded = loaded_modules(RUN_COMMAND, "--help")
+def test_importing_upres_changes_nothing_of_its_host_s_openvino() -> None:
+    code = "import sys, upres; print('openvino_telemetry' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
+@pytest.mark.parametrize("argument", ["--help", "models"])
+def test_help_and_the_list_of_models_load_no_engine(argument: str) -> None:
+    loaded = loaded_modules(RUN_COMMAND, argument)
     assert "typer" in loaded
     assert not loaded & (EXTRAS | {"openvino", "pyvips"})
 

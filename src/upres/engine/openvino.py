@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -112,18 +111,11 @@ class OpenVINONetwork:
         """
         path, card = self.model.path, self.model.card
         require_own_process(path)
-        compiled = _compile(path, self.stamp, self.model.compute, card.channels, height, width)
-        # What of the result's memory the model does not fill would be whatever was there before.
-        given = compiled.output(0).get_partial_shape()
-        wanted = [1, card.channels, height * card.scale, width * card.scale]
-        if given.is_dynamic or list(given.to_shape()) != wanted:
-            raise ModelError(
-                f"{path}: of {width}x{height} pixels this model makes {given}, not {wanted}, as "
-                "its card says: correct the card, or take another model"
-            )
+        key = (path, self.stamp, self.model.compute)
+        compiled = _compile(*key, card.channels, card.scale, height, width)
         if height * width <= SMALL_PIXELS:
             return lambda window: _request_of_this_thread(compiled)(window)
-        result_bytes = 4 * math.prod(wanted)
+        result_bytes = 4 * card.channels * height * width * card.scale**2
         return _latest_request(compiled) if result_bytes <= KEPT_BYTES else _Request(compiled)
 
 
@@ -150,7 +142,9 @@ class _Request:
             self._request.set_input_tensor(Tensor(window, shared_memory=True))
             # Not the request's own memory, as it would give the same again.
             self._request.set_output_tensor(Tensor(result, shared_memory=True))
-            self._request.infer()
+            # It would give copies of its results otherwise, which nobody looks at: for those of
+            # a window of 480x480 pixels with fast x4 in int8 that takes 7 ms beside 77.
+            self._request.infer(share_outputs=True)
         return result
 
 
@@ -182,15 +176,24 @@ def compile_settings(height: int, width: int, compute: Compute) -> dict[str, str
 
 @lru_cache(maxsize=4)
 def _compile(
-    path: Path, stamp: Stamp, compute: Compute, channels: int, height: int, width: int
+    path: Path, stamp: Stamp, compute: Compute, channels: int, scale: int, height: int, width: int
 ) -> openvino.CompiledModel:
     graph = graph_of(path, stamp).clone()
     try:
         graph.reshape([1, channels, height, width])
         if compute == "bf16":
             add_picture_in_float32(graph)
-        return core().compile_model(graph, "CPU", compile_settings(height, width, compute))
+        compiled = core().compile_model(graph, "CPU", compile_settings(height, width, compute))
     except RuntimeError as error:
         raise ModelError(
             f"{path}: the engine cannot run this model on {width}x{height} pixels"
         ) from error
+    # What of the result's memory the model does not fill would be whatever was there before.
+    given = compiled.output(0).get_partial_shape()
+    wanted = [1, channels, height * scale, width * scale]
+    if given.is_dynamic or list(given.to_shape()) != wanted:
+        raise ModelError(
+            f"{path}: of {width}x{height} pixels this model makes {given}, not {wanted}, as its "
+            "card says: correct the card, or take another model"
+        )
+    return compiled

@@ -116,7 +116,7 @@ def computed_in(model: Model, precision: Precision, backend: Backend) -> Model:
     elif compute == "fp32":
         compute = backend.best_compute(model.card)
     if not backend.can_compute(compute):
-        known = " or ".join(filter(backend.can_compute, get_args(Compute)))
+        known = " or ".join(each for each in get_args(Compute) if backend.can_compute(each))
         raise ModelError(
             f"precision {compute}: {backend.name} cannot compute so here: choose {known}"
         )
