@@ -18,7 +18,7 @@ HEAD = [
 
 
 def cells(row: Format) -> list[str]:
-    """What the page says of a format, by the table's columns."""
+    """A format's line, cell by cell."""
 
     def yes(holds: bool) -> str:
         return "yes" if holds else "-"
