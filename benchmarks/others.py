@@ -1,4 +1,4 @@
-"""Scores that others published, and times of their models: for ``results.py``, to stand beside ours.
+"""Scores that others published, and times of their models, for ``results.py`` to put beside ours.
 
 None of these figures comes from a command in this repository.
 """
