@@ -1,4 +1,4 @@
-"""Times training beside what torch's convolution alone reaches, and writes it as Markdown.
+"""Times training beside torch's convolution alone, and writes it as Markdown.
 
 Measured as ``bench.py`` measures: everything in one run, in rounds that take each item once.
 """

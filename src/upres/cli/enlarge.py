@@ -17,7 +17,8 @@ from upres.errors import UsageError
 from upres.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from upres.runs.batch import Existing, Summary
+    from upres.enlarging.options import Existing
+    from upres.runs.batch import Summary
     from upres.runs.jobs import Job
     from upres.runs.request import Request
 

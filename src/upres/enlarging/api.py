@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 from numpy.typing import NDArray
 
@@ -15,10 +15,10 @@ from upres.engine.backends import Device, default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.files import open_file
-from upres.enlarging.options import MAX_PIXELS, Options
+from upres.enlarging.options import MAX_PIXELS, Existing, Options
 from upres.enlarging.plan import plan
 from upres.enlarging.windows import Progress
-from upres.errors import ExistsError
+from upres.errors import ExistsError, UsageError
 from upres.models import Precision
 from upres.raster.arrays import ArraySink, ArraySource
 from upres.raster.info import Role
@@ -122,7 +122,7 @@ def enlarge_file(
     device: Device = "auto",
     quality: int | None = None,
     keep_cmyk: bool = False,
-    existing: Literal["refuse", "replace"] = "refuse",
+    existing: Existing = "refuse",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> None:
@@ -134,8 +134,8 @@ def enlarge_file(
     of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least; AVIF: 90).
     ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB.
 
-    ``target`` is written at once and whole, or not at all; one that exists is refused, or replaced
-    if ``existing`` says so.
+    ``target`` is written at once and whole, or not at all. One that exists is refused; ``existing``
+    may ``replace`` it, or ``skip`` the work.
 
     Raises ``InputError`` if ``source`` cannot be read, ``OutputError`` if ``target`` cannot be
     written or cannot hold the result, ``ExistsError`` if it exists, ``UsageError`` for options that
@@ -153,9 +153,14 @@ def enlarge_file(
         cmyk=keep_cmyk,
         max_pixels=max_pixels,
     )
+    if existing not in get_args(Existing):
+        known = ", ".join(get_args(Existing))
+        raise UsageError(f"existing={existing!r}: expected one of {known}")
     target = Path(target)
     replace = existing == "replace"
     if not replace and os.path.lexists(target):
+        if existing == "skip":
+            return
         raise ExistsError(target)
     opened = open_file(Path(source), options, backend=default_backend(device))
     opened.write(target, replace=replace, progress=progress)

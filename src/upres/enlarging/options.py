@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from upres.card import Model
 from upres.errors import InputError, UsageError
 from upres.models import Precision
+
+Existing = Literal["refuse", "skip", "replace"]
+"""How a result that exists is dealt with."""
 
 MAX_PIXELS = 2**30
 """Largest result that is made without being asked for by ``max_pixels``."""

@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from upres.enlarging.files import open_file
-from upres.enlarging.options import Options
+from upres.enlarging.options import Existing, Options
 from upres.errors import ExistsError, InputError, OutputError, Remedy, UpresError
 from upres.files import PROCESS, make_folder, remove_leftovers
 from upres.runs.jobs import Job
@@ -57,9 +57,6 @@ class Enlargement(Protocol):
 
 Done = tuple[SourceStamp, str]
 """Of a picture that is enlarged: its source's stamp, and why by which model."""
-
-Existing = Literal["refuse", "skip", "replace"]
-"""What becomes of results that are there already."""
 
 
 @dataclass

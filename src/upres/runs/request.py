@@ -14,12 +14,12 @@ from upres import __version__
 from upres.card import Model
 from upres.engine.backends import Device, default_backend
 from upres.enlarging.files import open_file
-from upres.enlarging.options import Options
+from upres.enlarging.options import Existing, Options
 from upres.enlarging.plan import default_scale
 from upres.errors import UpresError
 from upres.files import make_folder, remove_leftovers
 from upres.models import DEFAULT_MODEL, at_precision
-from upres.runs.batch import Existing, Summary, enlarge_files
+from upres.runs.batch import Summary, enlarge_files
 from upres.runs.jobs import Job, destinations, find, space_warning
 from upres.runs.journal import Journal, fingerprint, opened
 
