@@ -13,7 +13,6 @@ import pyvips
 
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, UsageError
-from upres.formats.registry import SUFFIXES
 from upres.runs.jobs import (
     Job,
     destinations,
@@ -215,15 +214,15 @@ def test_no_result_replaces_another_input() -> None:
 
 def test_suffix_called() -> None:
     assert suffix_called("PNG") == suffix_called(".png") == ".png"
-    with pytest.raises(UsageError, match="bmp: not a format that upres writes: png, jpg"):
-        suffix_called("bmp")
+    with pytest.raises(UsageError, match=r"xyz: not a format that upres writes: png, .*jpg"):
+        suffix_called("xyz")
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif", ".gif"])
 def test_suffix_of_what_a_file_begins_with(suffix: str) -> None:
     content = pyvips.Image.new_from_array(np.zeros((8, 8, 3), np.uint8)).write_to_buffer(suffix)
-    alike = {".jpeg": ".jpg", ".tiff": ".tif"}
-    assert suffix_of(content[:16]) == alike.get(suffix, suffix)
+    assert suffix_of(content[:256]) == suffix
+    assert suffix_of(b"text") == ".tif"
 
 
 def test_a_warning_if_the_disk_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
