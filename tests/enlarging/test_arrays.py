@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 from numpy.typing import NDArray
 
 import fakes
@@ -124,11 +123,14 @@ def test_any_size(picture: Picture, asked: dict[str, Any], size: tuple[int, int]
 
 
 def test_arrays_by_other_names(picture: Picture) -> None:
+    torch = pytest.importorskip("torch")
     expected = fakes.enlarge_array(picture)
     for other in (PIL.Image.fromarray(picture), torch.from_numpy(picture)):
         result = fakes.enlarge_array(other)
         assert type(result) is np.ndarray
         np.testing.assert_array_equal(result, expected)
+    with pytest.raises(upres.InputError, match=r"this Tensor cannot be seen as an array: .*grad"):
+        upres.enlarge(torch.zeros(4, 4, requires_grad=True))
 
 
 def test_subclasses_of_arrays_are_taken_for_arrays(picture: Picture) -> None:
@@ -167,7 +169,6 @@ GREY = np.zeros((4, 4), np.uint8)
         (np.full((4, 4), np.nan), "got nan to nan"),
         (np.ma.masked_invalid(np.full((4, 4), np.nan)), "got nan to nan"),
         ([[0, 1], [2, 3]], r"expected an array, got list: numpy\.asarray"),
-        (torch.zeros(4, 4, requires_grad=True), "this Tensor cannot be seen as an array: .*grad"),
     ],
 )
 def test_objects_that_are_no_picture_are_refused_in_one_line(image: Any, message: str) -> None:
