@@ -15,6 +15,7 @@ import pytest
 import upres
 
 PACKAGE = Path(upres.__file__).parent
+TESTS = Path(__file__).parent
 
 # The rooms, from the ground up. A file may import from its own room and from those before it only.
 ROOMS = [
@@ -198,6 +199,63 @@ def test_no_matrix_library_is_asked_beside_the_engine() -> None:
     command = [sys.executable, "-c", code + "; assert 'numpy' not in sys.modules"]
     result = subprocess.run(command, env=bare, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "1"
+
+
+# Where tests replace names, seams are missing: parameters, or fakes behind a protocol.
+MOST_REPLACED = 10
+
+
+def foreign_names(tree: ast.Module) -> set[str]:
+    """What a test file imports, at its top level, of others than upres and the tests themselves."""
+    found = set()
+    for node in tree.body:
+        modules: dict[str, str] = {}
+        if isinstance(node, ast.Import):
+            modules = {(a.asname or a.name).split(".")[0]: a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules = {alias.asname or alias.name: node.module or "" for alias in node.names}
+        own = {"upres", *(path.stem for path in TESTS.rglob("*.py"))}
+        found |= {name for name, module in modules.items() if module.split(".")[0] not in own}
+    return found
+
+
+def replaced_names(tree: ast.Module) -> Iterator[str]:
+    """What of our own a test file replaces or removes by a ``MonkeyPatch``, whatever its name."""
+    foreign = foreign_names(tree)
+    for node in ast.walk(tree):
+        # The builtin of that name is no attribute of anything.
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        if node.func.attr not in ("setattr", "delattr"):
+            continue
+        target = node.args[0]
+        if isinstance(target, ast.Constant):
+            if str(target.value).split(".")[0] == "upres":
+                yield str(target.value)
+        elif ast.unparse(target).split(".")[0] not in foreign:
+            yield ast.unparse(node)
+
+
+def test_tests_hardly_replace_names_of_ours() -> None:
+    example = """
+import os
+import torch.nn as nn
+from upres import files
+monkeypatch.setattr("upres.files.lock", lock)
+monkeypatch.setattr(files, "lock", lock)
+monkeypatch.setattr(os, "link", link)
+patched.setattr(nn.Linear, "forward", forward)
+monkeypatch.setattr("os.replace", replace)
+monkeypatch.setenv("HOME", "/")
+"""
+    found = list(replaced_names(ast.parse(example)))
+    assert found == ["upres.files.lock", "monkeypatch.setattr(files, 'lock', lock)"]
+    replaced = {
+        str(path.relative_to(TESTS)): names
+        for path in sorted(TESTS.rglob("*.py"))
+        if (names := list(replaced_names(ast.parse(path.read_text("utf-8")))))
+    }
+    assert sum(map(len, replaced.values())) < MOST_REPLACED, replaced
 
 
 def test_modules_are_short_enough_to_read() -> None:

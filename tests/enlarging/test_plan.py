@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fakes import FakeBackend, write_fake_model
 from upres.engine.backends import default_backend
 from upres.enlarging.options import Options
 from upres.enlarging.plan import plan, stages
@@ -140,7 +141,7 @@ def test_stages_are_few_and_no_larger_than_needed() -> None:
     assert scales(17) == [2, 3, 3]
 
 
-def test_a_model_by_path_is_repeated(model_file: Path) -> None:
-    backend = default_backend()
-    assert [m.path for m in stages(model_file, 5, "auto", backend)] == [model_file] * 3
-    assert [m.path for m in stages(model_file, 1.5, "auto", backend)] == [model_file]
+def test_a_model_by_path_is_repeated(tmp_path: Path) -> None:
+    path = write_fake_model(tmp_path / "mine.onnx", scale=2).path
+    assert [m.path for m in stages(path, 5, "auto", FakeBackend())] == [path] * 3
+    assert [m.path for m in stages(path, 1.5, "auto", FakeBackend())] == [path]
