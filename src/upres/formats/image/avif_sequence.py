@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyvips
@@ -36,9 +36,9 @@ class AvifSequenceSource:
         try:
             with path.open("rb") as file:
                 self._read(read_top(file))
+                still = self._frame(file, 0)
         except (OSError, struct.error):
             raise InputError(f"{path}: this picture is damaged or truncated") from None
-        still = self._frame(0)
         self._by_itself = self._colours.independent and (
             self._alpha is None or self._alpha.independent
         )
@@ -72,13 +72,14 @@ class AvifSequenceSource:
         if not self._by_itself:
             yield from self._by_pillow()
             return
-        for number in range(len(self._colours.samples)):
-            source = self._frame(number)
-            if source.info != dataclasses.replace(self.info, frames=1):
-                raise InputError(f"{self._path}: frame {number + 1} is unlike the first")
-            yield from source.frames(beside)
+        with self._path.open("rb") as file:
+            for number in range(len(self._colours.samples)):
+                source = self._frame(file, number)
+                if source.info != dataclasses.replace(self.info, frames=1):
+                    raise InputError(f"{self._path}: frame {number + 1} is unlike the first")
+                yield from source.frames(beside)
 
-    def _frame(self, number: int) -> VipsSource:
+    def _frame(self, file: BinaryIO, number: int) -> VipsSource:
         numbers = next((c for kind, c in self._colours.properties if kind == b"colr"), b"")
         told = (2, 2)
         if numbers[:4] == b"nclx" and len(numbers) >= 8:
@@ -86,32 +87,31 @@ class AvifSequenceSource:
         return VipsSource(
             self._path,
             LOADERS["avif"],
-            source=partial(self._still, number),
+            source=partial(self._still, file, number),
             colour_numbers=told,
         )
 
-    def _still(self, number: int) -> pyvips.Source:
+    def _still(self, file: BinaryIO, number: int) -> pyvips.Source:
         """A frame as a file of its own."""
-        with self._path.open("rb") as file:
 
-            def content(*places: tuple[int, int]) -> bytes:
-                parts = []
-                for start, length in places:
-                    file.seek(start)
-                    parts.append(file.read(length))
-                    if len(parts[-1]) != length:
-                        raise InputError(f"{self._path}: this picture is damaged or truncated")
-                return b"".join(parts)
+        def content(*places: tuple[int, int]) -> bytes:
+            parts = []
+            for start, length in places:
+                file.seek(start)
+                parts.append(file.read(length))
+                if len(parts[-1]) != length:
+                    raise InputError(f"{self._path}: this picture is damaged or truncated")
+            return b"".join(parts)
 
-            def part(track: Track) -> Part:
-                return Part(content(track.samples[number]), properties_of(track.properties))
+        def part(track: Track) -> Part:
+            return Part(content(track.samples[number]), properties_of(track.properties))
 
-            still = Still(
-                part(self._colours),
-                part(self._alpha) if self._alpha else None,
-                exif=content(*self._beside.get(b"Exif", ())),
-                xmp=content(*self._beside.get(b"mime", ())),
-            )
+        still = Still(
+            part(self._colours),
+            part(self._alpha) if self._alpha else None,
+            exif=content(*self._beside.get(b"Exif", ())),
+            xmp=content(*self._beside.get(b"mime", ())),
+        )
         whole = put_together(still, self._colours.width, self._colours.height)
         return pyvips.Source.new_from_memory(whole)
 
