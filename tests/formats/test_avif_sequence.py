@@ -19,7 +19,7 @@ from contract import Array, FileSourceTests, SinkTests, info_of, taken, waves
 
 from upres.errors import InputError
 from upres.formats.metadata import avif_tracks, timing
-from upres.formats.metadata.boxes import boxes
+from upres.formats.metadata.avif_boxes import boxes
 from upres.formats.metadata.carried import nothing_carried
 from upres.formats.registry import create_sink, open_pages
 from upres.raster.info import RasterInfo

@@ -15,9 +15,9 @@ import pyvips
 from upres.errors import InputError, needs_extra
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.metadata import avif_tracks, timing
+from upres.formats.metadata.avif_boxes import read_top
 from upres.formats.metadata.avif_still import Part, Still, properties_of, put_together
 from upres.formats.metadata.avif_tracks import ALPHA, PICTURES, Track
-from upres.formats.metadata.boxes import read_top
 from upres.raster.source import Rows
 
 _TURNED = (b"irot", b"imir", b"clap")

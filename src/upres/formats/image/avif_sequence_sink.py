@@ -15,9 +15,9 @@ from typing import Self
 from upres.files import publish, temporary
 from upres.formats.image.vips_sink import Encode, VipsSink
 from upres.formats.metadata import avif_still, avif_tracks, timing
+from upres.formats.metadata.avif_boxes import box
 from upres.formats.metadata.avif_still import Part
 from upres.formats.metadata.avif_tracks import ALPHA, ALPHA_NAME, PICTURES, Track
-from upres.formats.metadata.boxes import box
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.formats.registry import check_output
 from upres.raster.info import RasterInfo

@@ -10,8 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from upres.formats.metadata.avif_boxes import (
+    Item,
+    box,
+    boxes,
+    find,
+    full,
+    items,
+    read_top,
+    references,
+)
 from upres.formats.metadata.avif_tracks import ALPHA_NAME, PICTURES
-from upres.formats.metadata.boxes import Item, box, boxes, find, full, items, read_top, references
 
 _SHAPES = (b"ispe", b"auxC", b"auxi", b"ccst", b"btrt")
 """Properties that stills and tracks tell otherwise."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from upres.formats.metadata.boxes import box, boxes, find, full, items
+from upres.formats.metadata.avif_boxes import box, boxes, find, full, items
 
 PICTURES, ALPHA = b"pict", b"auxv"
 """What tracks are, by their handlers: of colours, and of alpha."""
