@@ -21,7 +21,6 @@ import numpy as np
 import PIL.Image
 import pytest
 import pyvips
-from numpy.typing import NDArray
 
 import upres
 from upres.formats.metadata.carried import Carried, nothing_carried

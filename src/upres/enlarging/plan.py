@@ -238,9 +238,10 @@ def stages(
 
 def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> int:
     """A frame before it is encoded, the encoded result, and what lies between models."""
-    frame = height * width * len(info.bands) * info.dtype.itemsize
-    # Encoded, it may be as large; metadata and the like are small beside this.
-    needed = frame * (1 + (info.frames or 1)) + 2**20 + info.scratch_bytes
+    frame, count = height * width * len(info.bands) * info.dtype.itemsize, info.frames or 1
+    # Encoded, it may be as large; metadata and the like are small beside this. A frame of several
+    # may be encoded by itself, and then be put to the others.
+    needed = frame * (1 + count + (count > 1)) + 2**20 + info.scratch_bytes
     pixels = info.pixels * len(info.bands)
     for model in models[:-1]:
         pixels *= model.card.scale**2

@@ -118,6 +118,7 @@ FORMATS = (
         "image.avif",
         types=("uint8", "uint16"),
         alpha=True,
+        frames=True,
         longest_side=16384,
         encoder_bytes=34,
     ),

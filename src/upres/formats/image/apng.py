@@ -63,9 +63,7 @@ class ApngSource:
         whole = chunks and chunks[-1].kind == b"IEND"
         if not whole or len(self._frames) != count or not all(f.parts for f in self._frames):
             raise _broken(path, f"it has {len(self._frames)} of {count} frames, or parts of them")
-        with path.open("rb") as file:
-            file.seek(len(png_chunks.SIGNATURE) + 8)
-            self._header = file.read(13)
+        self._header = chunks[0].content or b""
         size = struct.unpack(">II", self._header[:8])
         for frame in self._frames:
             inside = frame.left + frame.width <= size[0] and frame.top + frame.height <= size[1]

@@ -1,4 +1,4 @@
-"""AVIF."""
+"""AVIF, with its animations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from upres.errors import InputError
-from upres.formats.image.vips import LOADERS, VipsSource, load
+from upres.formats.image.avif_sequence import AvifSequenceSource
+from upres.formats.image.avif_sequence_sink import AvifSequenceSink
+from upres.formats.image.either import EitherSink
+from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
-from upres.formats.metadata import exif
+from upres.formats.metadata import colour, exif
 from upres.raster.source import Sink, Source
 
 _QUALITY = 90
@@ -18,21 +21,22 @@ _MOST_BITS = 12
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     """Open an AVIF file; see ``upres.formats.registry``."""
     with path.open("rb") as file:
-        animated = file.read(12)[4:] == b"ftypavis"
-    if animated:
-        raise InputError(
-            f"{path}: an animated AVIF, which upres does not read: convert it to .webp or .gif"
-        )
-    first = load(path, LOADERS["avif"])
-    count = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
-    if count > 1:
+        head = file.read(colour.AVIF_BYTES)
+    if head[4:12] == b"ftypavis":
+        return [AvifSequenceSource(path)]
+    source = VipsSource(path, LOADERS["avif"], colour_numbers=colour.numbers_of_avif(head))
+    count = source.carried.find("n-pages")
+    if isinstance(count, int) and count > 1:
         raise InputError(f"{path}: has {count} pictures; upres takes files of one such")
-    return [VipsSource(path, LOADERS["avif"])]
+    return [source]
 
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
     """A sink of an AVIF file; see ``upres.formats.registry``."""
-    return VipsSink(path, _encode, quality=quality)
+    return EitherSink(
+        lambda: VipsSink(path, _encode, quality=quality),
+        lambda: AvifSequenceSink(path, _encode, quality=quality),
+    )
 
 
 def _encode(picture: Picture, path: Path) -> None:

@@ -22,7 +22,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     blocks = gif_blocks.read(path)
     if not blocks.is_whole:
         # libvips would show the frames that are there.
-        raise InputError(f"{path}: this picture is damaged or truncated: it ends within a block")
+        raise InputError(f"{path}: this picture is damaged or truncated: it has no end")
     facts = Carried(nothing_carried().image, comments=blocks.comments)
     source = VipsSource(
         path,

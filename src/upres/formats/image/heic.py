@@ -22,7 +22,7 @@ from upres.formats.image.whole import (
 )
 from upres.formats.metadata.boxes import boxes
 from upres.formats.metadata.carried import described
-from upres.formats.metadata.colour import with_numbers
+from upres.formats.metadata.colour import with_meaning
 from upres.formats.metadata.jpeg_segments import is_420
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
@@ -73,7 +73,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     )
     numbers = told.get("nclx_profile")
     if numbers:
-        image, meaning = with_numbers(
+        image, meaning = with_meaning(
             carried.image, int(numbers["color_primaries"]), int(numbers["transfer_characteristics"])
         )
         carried = dataclasses.replace(carried, image=image, meaning=meaning)

@@ -23,7 +23,7 @@ from upres.formats.image.whole import WholeSource, bands_of_picture, telling_of_
 from upres.formats.metadata import jxl_header
 from upres.formats.metadata.boxes import boxes, pack_box
 from upres.formats.metadata.carried import Carried, described
-from upres.formats.metadata.colour import with_numbers
+from upres.formats.metadata.colour import with_meaning
 from upres.formats.metadata.jxl_header import HEADER_BYTES, JxlHeader
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
@@ -145,7 +145,7 @@ def _carried(path: Path, header: JxlHeader, told: pyjpegxl.Metadata) -> Carried:
     )
     if not named or colour.has_profile or primaries is None or colour.transfer is None:
         return carried
-    image, meaning = with_numbers(carried.image, primaries, colour.transfer)
+    image, meaning = with_meaning(carried.image, primaries, colour.transfer)
     return dataclasses.replace(carried, image=image, meaning=meaning)
 
 

@@ -28,6 +28,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
         # libvips sees those before the pixels.
         blocks={"exif-data": exif and PREFIX + exif, "xmp-data": packet},
         has_resolution=png_chunks.has_size(chunks),
+        colour_numbers=png_chunks.colour_numbers(chunks),
     )
     return [ApngSource(path, source, chunks) if png_chunks.is_animated(chunks) else source]
 

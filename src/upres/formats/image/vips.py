@@ -68,8 +68,8 @@ class VipsSource:
     ``loader`` is libvips' operation, and ``source`` makes what it is given, where that is not the
     file as it is. ``facts`` are what libvips does not tell of the file, ``blocks``
     are metadata that it may not find, by its names, and ``has_resolution`` says whether the file
-    tells the size of pixels other than by EXIF. ``memory_of`` tells the bytes of memory of the
-    machine that is to decode it.
+    tells the size of pixels other than by EXIF. ``colour_numbers`` are ``with_meaning``'s, and
+    ``memory_of`` tells the bytes of memory of the machine that is to decode it.
 
     Raises ``InputError`` if the file is damaged, or of a kind that could not be written back whole.
     """
@@ -87,6 +87,7 @@ class VipsSource:
         blocks: Mapping[str, bytes] | None = None,
         has_resolution: bool = False,
         memory_of: Callable[[], int | None] = machine_memory,
+        colour_numbers: tuple[int, int] = (2, 2),
     ) -> None:
         self.path = path
         self._loader, self._keep_cmyk = loader, keep_cmyk
@@ -94,6 +95,7 @@ class VipsSource:
         self._memory_of = memory_of
         self._animated = animated
         self._facts, self._blocks, self._has_resolution = facts, blocks or {}, has_resolution
+        self._colour_numbers = colour_numbers
         self._image, self.carried = self._open()
         self.info = self._told(self._image, page)
 
@@ -107,7 +109,7 @@ class VipsSource:
         image = completed(loaded, self._loader, self._blocks, self._has_resolution)
         orientation = int(image.get("orientation")) if image.get_typeof("orientation") else 1
         try:
-            image, meaning = with_meaning(image, self.path, self._loader, facts.chunks)
+            image, meaning = with_meaning(image, *self._colour_numbers)
             image = normalised(image, self._keep_cmyk)
         except pyvips.Error as error:
             raise damaged(self.path, error) from None
@@ -142,17 +144,9 @@ class VipsSource:
         width = image.width
         if carried.orientation >= 5:
             height, width = width, height
-        roles: list[Role] = (
-            ["ink"] * 4
-            if cmyk
-            else ["grey"]
-            if count - alpha == 1
-            else [
-                "red",
-                "green",
-                "blue",
-            ]
-        )
+        roles: list[Role] = ["grey"] if count - alpha == 1 else ["red", "green", "blue"]
+        if cmyk:
+            roles = ["ink"] * 4
         roles += ["alpha"] * alpha
         whole = dtype.kind == "u" and dtype.itemsize < 4
         low, high = (0.0, float(np.iinfo(dtype).max)) if whole else (None, None)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from upres.files import splice
 
-_XMP = b"XMP DataXMP"
+_XMP, _LOOPS = b"XMP DataXMP", b"NETSCAPE2.0"
 _TRAILER = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
 """Behind XMP, which stands there as it is: wherever a reader that takes its letters for the
 lengths of blocks comes out, from here it finds the end."""
@@ -27,12 +27,13 @@ class Blocks:
     xmp: bytes = b""
     frames: int = 0
     is_whole: bool = True
-    """Whether the file ends where a block does. Its own mark at the end is often missing."""
+    """Whether it ends with the mark for that. A still may lack it, as many do; an animation that
+    lacks it may lack frames, too."""
 
 
 def read(path: Path) -> Blocks:
     """The blocks of a GIF file, in one pass."""
-    comments, xmp, frames, is_whole = [], b"", 0, True
+    comments, xmp, frames, is_whole, is_still = [], b"", 0, True, True
     with path.open("rb") as file:
         _skip_header(file)
         while head := file.read(1):
@@ -41,6 +42,8 @@ def read(path: Path) -> Blocks:
                 parts, is_whole = _parts(file)
                 if label == b"\xfe":
                     comments.append(b"".join(parts))
+                elif label == b"\xff" and parts[:1] == [_LOOPS]:
+                    is_still = False
                 elif label == b"\xff" and parts[:1] == [_XMP]:
                     # XMP has no lengths of its own: they are letters of it.
                     raw = b"".join(bytes([len(part)]) + part for part in parts[1:]) + b"\0"
@@ -53,7 +56,10 @@ def read(path: Path) -> Blocks:
                 is_whole = _skip_parts(file)
                 frames += 1
             else:  # the end, or what no file should have
+                is_whole = head == b"\x3b"
                 break
+        else:
+            is_whole = is_whole and is_still and frames == 1
     return Blocks(tuple(comments), xmp, frames, is_whole)
 
 

@@ -31,7 +31,7 @@ _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
 _XMP = b"XML:com.adobe.xmp\0"
 """Begins the text that is XMP, which libvips sees to."""
 
-_READ = (*_COLOUR, *_TEXT, _SIZE, b"eXIf", b"acTL", b"fcTL")
+_READ = (*_COLOUR, *_TEXT, _SIZE, b"eXIf", b"IHDR", b"acTL", b"fcTL")
 
 _ORIENTATION = b"exif:orientation\0"
 """Begins, in small letters, the copy that ImageMagick and GraphicsMagick make of EXIF's, and heed

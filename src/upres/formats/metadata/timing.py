@@ -65,7 +65,8 @@ def told(carried: Carried, timing: Sequence[Fraction], plays: int) -> Carried:
     """The same as of an animation of that timing, of as many frames as it has."""
     image = carried.image.copy()
     kinds = pyvips.GValue
-    image.set_type(kinds.array_int_type, "delay", in_units(timing, Fraction(1, 1000)))
+    milliseconds = [min(each, 2**31 - 1) for each in in_units(timing, Fraction(1, 1000))]
+    image.set_type(kinds.array_int_type, "delay", milliseconds)
     image.set_type(kinds.gint_type, "loop", min(plays, MOST_PLAYS))
     return dataclasses.replace(carried, image=image, frames=len(timing), timing=tuple(timing))
 
