@@ -42,11 +42,11 @@ PROVIDER_OPTIONS: dict[str, dict[str, str]] = {
 FALLBACKS = {"TensorrtExecutionProvider": ["CUDAExecutionProvider"]}
 """Who computes what a provider does not know, before the processor does."""
 
-WINDOW_PIXELS = 1024 * 1024
+GPU_WINDOW_PIXELS = 1024 * 1024
 """Largest window, in input pixels. Not measured, as the next is not: a halo of 34 pixels costs it
 0.14 times its work, and more windows than that hardly keep a GPU busier."""
 
-WINDOW_BYTES = 2**30
+GPU_WINDOW_BYTES = 2**30
 """What a network's work on one window may take, about: GPUs that have 4 GB have room for it."""
 
 TRIAL_SIDE = 8
@@ -82,7 +82,7 @@ class OnnxRuntime:
         return OnnxRuntimeNetwork(self, model, stamp)
 
     def limits(self, model: Model) -> Limits:
-        return Limits(min(WINDOW_PIXELS, affordable_pixels(model.card, WINDOW_BYTES)))
+        return Limits(min(GPU_WINDOW_PIXELS, affordable_pixels(model.card, GPU_WINDOW_BYTES)))
 
     def suits(self, card: ModelCard) -> bool:
         # An int8 model runs, as float32 that is rounded to 8 bits between the layers: so it is

@@ -195,7 +195,7 @@ def _encode(picture: Picture, path: Path) -> None:
     packet = picture.field("xmp-data")
     with path.open("wb") as file:
         if not bare:
-            file.write(jp2_boxes.SIGNATURE + pack_box(b"ftyp", b"jp2 \0\0\0\0jp2 "))
+            file.write(jp2_boxes.JP2_SIGNATURE + pack_box(b"ftyp", b"jp2 \0\0\0\0jp2 "))
             file.write(
                 jp2_boxes.pack_header(
                     height=image.height,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-LONGEST = 2**26
+LONGEST_BOX = 2**26
 """Bytes of a box that is read into memory: what describes pixels, not they themselves."""
 
 
@@ -53,7 +53,7 @@ def boxes(content: bytes, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
         start += size
 
 
-def find(content: bytes, *path: bytes) -> bytes:
+def find_box(content: bytes, *path: bytes) -> bytes:
     """The content of the first box at a path of kinds; raises ``struct.error`` if there is none."""
     for kind in path:
         found = next((inner for name, inner in boxes(content) if name == kind), None)
@@ -82,7 +82,7 @@ def read_top(file: BinaryIO) -> dict[bytes, bytes]:
         if size < head or at + size > end:
             raise struct.error("a box ends beyond the file")
         if kind in (b"ftyp", b"meta", b"moov"):
-            if size > LONGEST:
+            if size > LONGEST_BOX:
                 raise struct.error("a box is too long")
             found.setdefault(kind, file.read(size - head))
         at += size

@@ -14,7 +14,7 @@ from upres.formats.metadata.avif_boxes import (
     Item,
     box,
     boxes,
-    find,
+    find_box,
     full,
     items,
     read_top,
@@ -50,7 +50,7 @@ def taken_apart(file: BinaryIO) -> Still:
     """A file of one picture; raises ``struct.error`` if it is damaged or has several."""
     meta = read_top(file).get(b"meta", bytes(4))
     every = items(meta)
-    (primary,) = struct.unpack_from(">H", find(meta[4:], b"pitm"), 4)
+    (primary,) = struct.unpack_from(">H", find_box(meta[4:], b"pitm"), 4)
     auxiliary = [a for a, b in references(meta, b"auxl") if b == primary and a in every]
     beside = {item.kind: _content(file, item) for item in every.values() if item.kind != b"av01"}
     if primary not in every:

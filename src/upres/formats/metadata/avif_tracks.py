@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from upres.formats.metadata.avif_boxes import box, boxes, find, full, items
+from upres.formats.metadata.avif_boxes import box, boxes, find_box, full, items
 
 PICTURES, ALPHA = b"pict", b"auxv"
 """What tracks are, by their handlers: of colours, and of alpha."""
@@ -53,22 +53,22 @@ def read(moov: bytes) -> list[Track]:
 
 
 def _read(trak: bytes) -> Track:
-    media = find(trak, b"mdia")
-    table = find(media, b"minf", b"stbl")
-    entry = find(table, b"stsd")[8:]
+    media = find_box(trak, b"mdia")
+    table = find_box(media, b"minf", b"stbl")
+    entry = find_box(table, b"stsd")[8:]
     kind, described = next(boxes(entry))
     if kind != b"av01":
         raise struct.error("frames are no AV1")
     width, height = struct.unpack_from(">HH", described, 24)
-    head = find(media, b"mdhd")
+    head = find_box(media, b"mdhd")
     (scale,) = struct.unpack_from(">I", head, 20 if head[0] else 12)
-    sizes = find(table, b"stsz")
+    sizes = find_box(table, b"stsz")
     same, count = struct.unpack_from(">II", sizes, 4)
     if count > _MOST_FRAMES:
         raise struct.error("too many frames")
     lengths = [same] * count if same else list(struct.unpack_from(f">{count}I", sizes, 12))
     durations: list[int] = []
-    content = find(table, b"stts")
+    content = find_box(table, b"stts")
     for number, delta in struct.iter_unpack(">II", content[8:]):
         durations += [delta] * min(number, count - len(durations))
     if len(durations) != count:
@@ -78,7 +78,7 @@ def _read(trak: bytes) -> Track:
     (synced,) = struct.unpack_from(">I", told, 4) if told else (count,)
     meta = dict(boxes(trak)).get(b"meta", b"")
     return Track(
-        handler=find(media, b"hdlr")[8:12],
+        handler=find_box(media, b"hdlr")[8:12],
         width=width,
         height=height,
         properties=tuple(boxes(described, _ENTRY_BYTES)),
@@ -112,7 +112,7 @@ def _plays(trak: bytes) -> int:
     inside = dict(boxes(trak))
     if b"edts" not in inside:
         return 0
-    edits, head = find(inside[b"edts"], b"elst"), inside[b"tkhd"]
+    edits, head = find_box(inside[b"edts"], b"elst"), inside[b"tkhd"]
     if not edits[3] & 1:
         return 1
     (whole,) = struct.unpack_from(">Q" if head[0] else ">I", head, 28 if head[0] else 20)

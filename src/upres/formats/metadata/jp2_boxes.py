@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from upres.formats.metadata.boxes import Box, boxes, pack_box
 
-SIGNATURE = pack_box(b"jP  ", b"\r\n\x87\n")
+JP2_SIGNATURE = pack_box(b"jP  ", b"\r\n\x87\n")
 CODESTREAM = b"\xff\x4f\xff\x51"
 """A codestream's first two markers: its start, and its sizes."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -85,7 +86,9 @@ def read_exif(path: Path) -> bytes:
     A maker's private notes are left out, as they point to places in the raw file; and colours,
     which are developed to sRGB, are told to be that. Nothing if it has none, or is made otherwise.
     """
-    block = tiff_exif.read(path, None)
+    block = b""
+    with suppress(struct.error), path.open("rb") as source:
+        block = tiff_exif.read(source, None)
     if not block:
         return b""
     file = BytesIO(block.removeprefix(PREFIX))
