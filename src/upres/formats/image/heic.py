@@ -54,11 +54,11 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     if len(opened) != 1:
         raise InputError(f"{path}: has {len(opened)} pictures; upres takes files of one such")
     # Its size is that of the picture upright, as the library gives it.
-    (width, height), mode, told = opened.size, opened.mode, opened.info
+    (width, height), told = opened.size, opened.info
     if opened.premultiplied_alpha:
         raise InputError(
-            f"{path}: its colours are multiplied by alpha, which upres does not read: convert it to "
-            ".png"
+            f"{path}: its colours are multiplied by alpha, which upres does not read: convert it "
+            "to .png"
         )
     bits, chroma = int(told["bit_depth"]), int(told.get("chroma") or 0)
     grey = not chroma

@@ -16,6 +16,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from upres.errors import InputError, OutputError
+from upres.files import temporary_name
 from upres.formats.image.vips_sink import LEAST_QUALITY, Picture, VipsSink
 from upres.formats.image.whole import (
     bands_of_picture,
@@ -28,7 +29,6 @@ from upres.formats.metadata.boxes import pack_box
 from upres.formats.metadata.carried import Carried, described
 from upres.formats.metadata.jp2_boxes import Facts, Siz
 from upres.formats.metadata.tiff_tags import read_numbers
-from upres.files import temporary_name
 from upres.raster.info import RasterInfo
 from upres.raster.source import Rows, Sink, Source
 from upres.raster.spool import Spool
@@ -39,7 +39,7 @@ are the same wherever it is."""
 
 _RESOLUTIONS = 6
 _DECODER_BYTES = 16
-"""For each pixel of a tile and each component: the library has numbers of 32 bits, several times."""
+"""For each sample of a tile: the library has numbers of 32 bits, several times."""
 
 _ORIENTATION = 274
 
@@ -222,9 +222,7 @@ BARE_SUFFIXES = (".j2k", ".j2c", ".jpc")
 """Of files that are a codestream and nothing else."""
 
 
-def _tiles(
-    path: Path, image: pyvips.Image, bits: int, options: dict[str, Any]
-) -> Iterator[bytes]:
+def _tiles(path: Path, image: pyvips.Image, bits: int, options: dict[str, Any]) -> Iterator[bytes]:
     """The codestream, apart from its end: its header, and one tile after another."""
     region = pyvips.Region.new(image)
     dtype = np.dtype(np.uint16 if image.format == "ushort" else np.uint8)
@@ -249,7 +247,7 @@ def _tiles(
                     numthreads=0,
                     **options,
                 )
-                header, part = jp2_boxes.split_tile(coded)
+                header, part = jp2_boxes.split_tile(bytes(coded))
                 # The library halves small tiles, at the picture's edge, fewer times.
                 how = jp2_boxes.coding(header)
                 usual = usual or how

@@ -64,9 +64,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     with telling_of_damage(path, RuntimeError, ValueError):
         told = pyjpegxl.probe(path.read_bytes())
     carried = _carried(path, header, told)
-    carried = dataclasses.replace(
-        carried, lossless=header.may_be_lossless and not recompressed
-    )
+    carried = dataclasses.replace(carried, lossless=header.may_be_lossless and not recompressed)
     dtype = np.dtype(np.float32 if header.is_float else np.uint8 if header.bits <= 8 else np.uint16)
     height, width = header.height, header.width
     if header.orientation >= 5:  # the library gives it upright
@@ -80,7 +78,6 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
         bands=bands,
         dtype=dtype,
         name=str(path),
-        colours="linear" if header.colour.transfer == jxl_header.LINEAR else "srgb",
     )
 
     def decode() -> NDArray[Any]:
@@ -105,11 +102,17 @@ def _check_kind(path: Path, header: JxlHeader) -> None:
     elif header.colour.space not in (jxl_header.RGB, jxl_header.GREY):
         problem = "its colours are neither RGB nor grey, which upres does not read: convert it"
     elif [extra.kind for extra in header.extras] not in ([], [jxl_header.ALPHA]):
-        problem = "has channels beside colours and one alpha, which upres would not keep: remove them"
+        problem = (
+            "has channels beside colours and one alpha, which upres would not keep: remove them"
+        )
     elif any(extra.premultiplied for extra in header.extras):
-        problem = "its colours are multiplied by alpha, which upres does not read: convert it to .png"
+        problem = (
+            "its colours are multiplied by alpha, which upres does not read: convert it to .png"
+        )
     elif header.bits > 16 and not header.is_float:
-        problem = f"its samples are of {header.bits} bits, which upres does not read: convert it to 16"
+        problem = (
+            f"its samples are of {header.bits} bits, which upres does not read: convert it to 16"
+        )
     if problem:
         raise InputError(f"{path}: {problem}")
 
@@ -212,7 +215,7 @@ def _distance(quality: int) -> float:
 
 
 def _linear(pixels: NDArray[np.float32], *, alpha: bool) -> NDArray[np.float32]:
-    """sRGB's samples as light (IEC 61966-2-1); alpha stays."""
+    """Samples of sRGB as light (IEC 61966-2-1); alpha stays."""
     result = np.where(
         pixels <= 0.04045, pixels / 12.92, ((np.maximum(pixels, 0) + 0.055) / 1.055) ** 2.4
     ).astype(np.float32)

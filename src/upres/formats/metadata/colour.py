@@ -39,9 +39,7 @@ def with_meaning(
     return with_numbers(image, primaries, transfer)
 
 
-def with_numbers(
-    image: pyvips.Image, primaries: int, transfer: int
-) -> tuple[pyvips.Image, bytes]:
+def with_numbers(image: pyvips.Image, primaries: int, transfer: int) -> tuple[pyvips.Image, bytes]:
     """The same of a file that says by these two numbers what its colours are."""
     plain = primaries in _PLAIN_PRIMARIES and transfer in _PLAIN_TRANSFERS
     if plain or image.get_typeof("icc-profile-data"):

@@ -144,7 +144,7 @@ def tile_parts(file: BinaryIO, facts: Facts, siz: Siz) -> list[list[tuple[int, i
         if marker != _SOT:
             break
         end = at + length if length else facts.end - 2
-        if tile >= len(found) or length and length < 14 or end > facts.end:
+        if tile >= len(found) or 0 < length < 14 or end > facts.end:
             raise struct.error("a tile is cut short")
         found[tile].append((at, end))
         at = end

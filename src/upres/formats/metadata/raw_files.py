@@ -62,7 +62,9 @@ def check_whole(path: Path) -> None:
         if head[:2] in (b"II", b"MM"):
             for tags in _directories(file):
                 for starts, lengths in _PLACES:
-                    for start, length in zip(tags.get(starts, []), tags.get(lengths, []), strict=False):
+                    for start, length in zip(
+                        tags.get(starts, []), tags.get(lengths, []), strict=False
+                    ):
                         if start + length > size:
                             raise struct.error("its samples are cut short")
         elif head == RAF:
@@ -96,25 +98,24 @@ def _developed(entry: Entry) -> Entry:
     tag, kind, count, values = entry
     if tag != EXIF or not isinstance(values, list):
         return entry
-    kept: list[Entry] = [
-        (each, 3, 1, struct.pack("<H", _SRGB)) if each == _COLOUR_SPACE else (each, *rest)
-        for each, *rest in values
-        if each != _MAKER_NOTE
-    ]
+    kept = [inner for inner in values if inner[0] not in (_MAKER_NOTE, _COLOUR_SPACE)]
+    kept.append((_COLOUR_SPACE, 3, 1, struct.pack("<H", _SRGB)))
     return tag, kind, count, kept
 
 
 def _directories(file: BinaryIO) -> Iterator[dict[int, list[int]]]:
     """Whole numbers by tag, of the first directory, those in it, and those after it."""
     endian, big, start = read_header(file)
-    waiting, seen = [start], set()
+    waiting, seen = [start], set[int]()
     while waiting and len(seen) < _MOST_DIRECTORIES:
         start = waiting.pop(0)
         if not start or start in seen:
             continue
         seen.add(start)
         tags: dict[int, list[int]] = {}
-        for tag, kind, _, values in read_entries(file, endian, big, start, depth=0, largest=_LARGEST):
+        for tag, kind, _, values in read_entries(
+            file, endian, big, start, depth=0, largest=_LARGEST
+        ):
             if isinstance(values, bytes):
                 form = _FORMATS.get(kind)
                 numbers = [n for (n,) in struct.iter_unpack(form, values)] if form else []
