@@ -51,7 +51,9 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
                 "picture that you want by itself"
             )
     opened = _open(path)
-    if len(opened) != 1:
+    if not len(opened):
+        raise InputError(f"{path}: this picture is damaged or truncated: it has no picture")
+    if len(opened) > 1:
         raise InputError(f"{path}: has {len(opened)} pictures; upres takes files of one such")
     # Its size is that of the picture upright, as the library gives it.
     (width, height), told = opened.size, opened.info
@@ -89,7 +91,8 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     def decode() -> NDArray[Any]:
         with telling_of_damage(path, *_FAILURES):
             pixels = np.asarray(_open(path))
-        pixels = pixels[:height, :width].reshape(height, width, -1)
+        pixels = pixels[:, :width]  # rows may be longer in memory
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
         if grey and pixels.shape[2] > 2:  # grey with alpha comes as RGB
             pixels = pixels[:, :, [0, 3] if alpha else [0]]
         return scaled(pixels, bits)

@@ -19,6 +19,7 @@ from upres.formats.metadata.tiff_tags import EXIF, Entry, read_entries, read_hea
 _SUB_DIRECTORIES, _PHOTOMETRIC, _DNG_VERSION = 330, 262, 50706
 _SENSOR = (32803, 34892)
 """Photometric interpretations: a mosaic of colour filters, and the light of three colours."""
+_SIZE, _BITS, _COMPRESSION, _CHANNELS = (256, 257), 258, 259, 277
 _PLACES = ((273, 279), (324, 325))
 """Where strips and tiles are, and how many bytes each has."""
 _MAKER_NOTE, _COLOUR_SPACE, _SRGB = 37500, 40961, 1
@@ -67,6 +68,8 @@ def check_whole(path: Path) -> None:
                     ):
                         if start + length > size:
                             raise struct.error("its samples are cut short")
+                if _lacks(tags):
+                    raise struct.error("its samples are fewer than its pixels")
         elif head == RAF:
             file.seek(_RAF_PARTS)
             preview, preview_bytes, tags_at, tags_bytes, at, count = struct.unpack(
@@ -92,6 +95,16 @@ def read_exif(path: Path) -> bytes:
     endian, big, start = read_header(file)
     entries = read_entries(file, endian, big, start, depth=2, largest=2**24)
     return tiff_exif.packed([_developed(entry) for entry in entries])
+
+
+def _lacks(tags: dict[int, list[int]]) -> bool:
+    """Whether samples of a sensor, which are not compressed, are fewer than there are pixels."""
+    if tags.get(_COMPRESSION) != [1] or not set(tags.get(_PHOTOMETRIC, [])) & set(_SENSOR):
+        return False
+    found = [(tags.get(tag) or [1])[0] for tag in (*_SIZE, _BITS, _CHANNELS)]
+    width, height, bits, channels = found
+    held = sum(sum(tags.get(lengths, [])) for _, lengths in _PLACES)
+    return held < height * (width * channels * bits // 8)
 
 
 def _developed(entry: Entry) -> Entry:
