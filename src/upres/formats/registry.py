@@ -34,10 +34,7 @@ __all__ = [
 
 
 def recognised(head: bytes, path: Path | None = None) -> Format | None:
-    """The format of a file that begins so, whatever its name; ``None`` of another.
-
-    Without its ``path``, a format whose files begin like another's counts as that.
-    """
+    """The format of a file that begins so; without its ``path``, of the plainest that does."""
     for row in FORMATS:
         if re.match(row.signature, head, re.DOTALL) and (
             row.holds is None or (path is not None and row.holds(path))

@@ -141,7 +141,7 @@ FORMATS = (
         extra="formats",
         types=("uint8", "uint16", "float32"),
         alpha=True,
-        encoder_bytes=100,
+        encoder_bytes=90,
     ),
     Format(
         "heic",
@@ -152,7 +152,7 @@ FORMATS = (
         types=("uint8", "uint16"),
         alpha=True,
         longest_side=16384,
-        encoder_bytes=60,
+        encoder_bytes=90,
     ),
     Format(
         "jpeg 2000",
@@ -162,7 +162,6 @@ FORMATS = (
         extra="formats",
         types=("uint8", "uint16"),
         alpha=True,
-        longest_side=65535,
     ),
     Format(  # the size of the header that follows tells it from others that begin with BM
         "bmp",

@@ -51,14 +51,16 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
                 "picture that you want by itself"
             )
     opened = _open(path)
-    if len(opened) != 1:
+    if not len(opened):
+        raise InputError(f"{path}: this picture is damaged or truncated: it has no picture")
+    if len(opened) > 1:
         raise InputError(f"{path}: has {len(opened)} pictures; upres takes files of one such")
     # Its size is that of the picture upright, as the library gives it.
-    (width, height), mode, told = opened.size, opened.mode, opened.info
+    (width, height), told = opened.size, opened.info
     if opened.premultiplied_alpha:
         raise InputError(
-            f"{path}: its colours are multiplied by alpha, which upres does not read: convert it to "
-            ".png"
+            f"{path}: its colours are multiplied by alpha, which upres does not read: convert it "
+            "to .png"
         )
     bits, chroma = int(told["bit_depth"]), int(told.get("chroma") or 0)
     grey = not chroma
@@ -89,7 +91,8 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     def decode() -> NDArray[Any]:
         with telling_of_damage(path, *_FAILURES):
             pixels = np.asarray(_open(path))
-        pixels = pixels[:height, :width].reshape(height, width, -1)
+        pixels = pixels[:, :width]  # rows may be longer in memory
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
         if grey and pixels.shape[2] > 2:  # grey with alpha comes as RGB
             pixels = pixels[:, :, [0, 3] if alpha else [0]]
         return scaled(pixels, bits)

@@ -39,7 +39,7 @@ are the same wherever it is."""
 
 _RESOLUTIONS = 6
 _DECODER_BYTES = 16
-"""For each pixel of a tile and each component: the library has numbers of 32 bits, several times."""
+"""For each sample of a tile: the library has numbers of 32 bits, several times."""
 
 _ORIENTATION = 274
 
@@ -247,7 +247,7 @@ def _tiles(path: Path, image: pyvips.Image, bits: int, options: dict[str, Any]) 
                     numthreads=0,
                     **options,
                 )
-                header, part = jp2_boxes.split_tile(coded)
+                header, part = jp2_boxes.split_tile(bytes(coded))
                 # The library halves small tiles, at the picture's edge, fewer times.
                 how = jp2_boxes.coding(header)
                 usual = usual or how

@@ -78,7 +78,6 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
         bands=bands,
         dtype=dtype,
         name=str(path),
-        colours="linear" if header.colour.transfer == jxl_header.LINEAR else "srgb",
     )
 
     def decode() -> NDArray[Any]:
@@ -216,7 +215,7 @@ def _distance(quality: int) -> float:
 
 
 def _linear(pixels: NDArray[np.float32], *, alpha: bool) -> NDArray[np.float32]:
-    """SRGB's samples as light (IEC 61966-2-1); alpha stays."""
+    """Samples of sRGB as light (IEC 61966-2-1); alpha stays."""
     result = np.where(
         pixels <= 0.04045, pixels / 12.92, ((np.maximum(pixels, 0) + 0.055) / 1.055) ** 2.4
     ).astype(np.float32)

@@ -6,7 +6,6 @@ colours are put together by LibRaw's default, adaptive homogeneity.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,8 +37,8 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     with telling_of_damage(path, struct.error):
         check_whole(path)
     try:
-        with rawpy.RawPy() as raw:
-            raw.open_file(os.fspath(path))
+        with path.open("rb") as file, rawpy.RawPy() as raw:
+            raw.open_buffer(file)
             sizes, colours = raw.sizes, raw.num_colors
     except rawpy.LibRawFileUnsupportedError:
         raise InputError(
@@ -67,8 +66,8 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 
     def decode() -> NDArray[Any]:
         try:
-            with rawpy.RawPy() as raw:
-                raw.open_file(os.fspath(path))
+            with path.open("rb") as file, rawpy.RawPy() as raw:
+                raw.open_buffer(file)
                 pixels = raw.postprocess(
                     use_camera_wb=True,
                     no_auto_bright=True,
@@ -80,8 +79,8 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
             raise InputError(
                 f"{path}: this picture is damaged or truncated: {_said(error)}"
             ) from None
-        pixels = pixels.reshape(*pixels.shape[:2], -1)
-        return pixels[:, :, :1] if colours == 1 else pixels
+        samples: NDArray[Any] = pixels.reshape(*pixels.shape[:2], -1)
+        return samples[:, :, :1] if colours == 1 else samples
 
     # LibRaw turns it upright.
     carried = described(path, exif_block=read_exif(path))

@@ -24,6 +24,7 @@ SRGB, GREY, SYCC = 16, 17, 18
 
 _SOT, _COD, _QCD, _PPM, _TLM, _PLM = 0xFF90, 0xFF52, 0xFF5C, 0xFF60, 0xFF55, 0xFF57
 _REVERSIBLE = 1
+_MOST_TILES = 65535
 
 
 @dataclass
@@ -105,8 +106,10 @@ def read_siz(file: BinaryIO, facts: Facts) -> Siz:
     (count,) = struct.unpack_from(">H", content, 40)
     if not (right > left and bottom > top and width and height and count):
         raise struct.error("its sizes are none")
-    if first_left > left or first_top > top or width + first_left <= left:
+    if not (first_left <= left < first_left + width and first_top <= top < first_top + height):
         raise struct.error("its tiles are elsewhere")
+    if -(-(right - first_left) // width) * -(-(bottom - first_top) // height) > _MOST_TILES:
+        raise struct.error("it has more tiles than there are numbers for")
     kinds = [struct.unpack_from("3B", content, 42 + 3 * i) for i in range(count)]
     lossless, at = False, 2
     while (marker := struct.unpack_from(">H", content, at)[0]) != _SOT:
@@ -144,7 +147,7 @@ def tile_parts(file: BinaryIO, facts: Facts, siz: Siz) -> list[list[tuple[int, i
         if marker != _SOT:
             break
         end = at + length if length else facts.end - 2
-        if tile >= len(found) or (length and length < 14) or end > facts.end:
+        if tile >= len(found) or 0 < length < 14 or end > facts.end:
             raise struct.error("a tile is cut short")
         found[tile].append((at, end))
         at = end
