@@ -49,7 +49,7 @@ KINDS: dict[str, tuple[tuple[Role, ...], list[str]]] = {
     "CMYK": (("ink",) * 4, [NETWORK, NEUTRALS, INKS, CLIP, PIECE]),
     "CMYK and alpha": ((*("ink",) * 4, "alpha"), [FILL, NETWORK, NEUTRALS, INKS, CLIP, PIECE]),
     "two inks": (("ink",) * 2, [NETWORK, INKS, CLIP, PIECE]),
-    "many bands": (("other",) * 9, [NETWORK, CLIP, PIECE]),
+    "many bands": (("other",) * 4, [NETWORK, CLIP, PIECE]),
     "many bands and alpha": ((*("other",) * 5, "alpha"), [NETWORK, CLIP, PIECE]),
     "index": (("index",), [NETWORK, CLIP, PIECE]),
 }
