@@ -33,7 +33,7 @@ class Format:
     ``open_pages(path, *, keep_cmyk)`` and, if it is written, ``create_sink(path, *, quality, pages,
     content_bytes)``."""
     holds: Callable[[Path], bool] | None = None
-    """Where others have that signature, too: whether a file that has it is of this format."""
+    """Whether a file is of this format, where others' files begin like that, too."""
     extra: str | None = None
     """The extra of upres that the module's libraries are in."""
     types: tuple[str, ...] = ()
@@ -60,10 +60,7 @@ class Format:
 
 HEAD_BYTES = 256
 
-RAW_SUFFIXES = (
-    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
-    *(".3fr", ".erf", ".iiq", ".kdc", ".dcr", ".mef", ".mos", ".mrw", ".raw", ".rwl", ".sr2"),
-)
+RAW = ".dng .cr2 .cr3 .nef .nrw .arw .raf .orf .rw2 .pef .srw .3fr .erf .iiq .kdc .dcr .mef .mrw"
 
 FORMATS = (
     Format(
@@ -96,7 +93,7 @@ FORMATS = (
     ),
     Format(
         "camera raw",
-        RAW_SUFFIXES,
+        tuple(RAW.split()),
         rb"II\*\0|MM\0\*|.{4}ftypcrx |FUJIFILMCCD-RAW |II(?:R[OS]|U\0)|MMOR|\0MRM",
         "image.raw",
         holds=is_raw,
@@ -143,7 +140,7 @@ FORMATS = (
         extra="formats",
         types=("uint8", "uint16", "float32"),
         alpha=True,
-        encoder_bytes=100,
+        encoder_bytes=90,
     ),
     Format(
         "heic",
@@ -154,7 +151,7 @@ FORMATS = (
         types=("uint8", "uint16"),
         alpha=True,
         longest_side=16384,
-        encoder_bytes=60,
+        encoder_bytes=90,
     ),
     Format(
         "jpeg 2000",
@@ -164,7 +161,6 @@ FORMATS = (
         extra="formats",
         types=("uint8", "uint16"),
         alpha=True,
-        longest_side=65535,
     ),
 )
 
@@ -176,10 +172,7 @@ OUTPUT_SUFFIXES = tuple(suffix for row in FORMATS if row.writes for suffix in ro
 
 
 def recognised(head: bytes, path: Path | None = None) -> Format | None:
-    """The format of a file that begins so, whatever its name; ``None`` of another.
-
-    Without its ``path``, a format whose files begin like another's counts as that.
-    """
+    """The format of a file that begins so; without its ``path``, of the plainest that does."""
     for row in FORMATS:
         if re.match(row.signature, head, re.DOTALL) and (
             row.holds is None or (path is not None and row.holds(path))
