@@ -58,7 +58,7 @@ def tiled(samples: Array, tile: int, **options: Any) -> bytes:
 
 def file_of(content: bytes, *, header: bytes, after: bytes = b"") -> bytes:
     """A JP2 file made by hand."""
-    start = jp2_boxes.SIGNATURE + pack_box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    start = pack_box(b"jP  ", b"\r\n\x87\n") + pack_box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
     return start + pack_box(b"jp2h", header) + after + pack_box(b"jp2c", content)
 
 
