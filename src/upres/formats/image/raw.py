@@ -28,8 +28,8 @@ _SRGB_CURVE = (2.4, 12.92)
 _DECODER_BYTES = 40
 """For each pixel, as measured: the sensor's samples, four colours of 16 bits twice, the result."""
 
-_TURNED = (5, 6)
-"""LibRaw's numbers for a quarter turn, left and right; 3 is upside down."""
+_TURNED = 4
+"""The bit of LibRaw's turns that says that rows become columns."""
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
@@ -53,7 +53,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
         height = int(height / sizes.pixel_aspect + 0.5)
     elif sizes.pixel_aspect > 1.005:
         width = int(width * sizes.pixel_aspect + 0.5)
-    if sizes.flip in _TURNED:
+    if sizes.flip & _TURNED:
         height, width = width, height
     dtype = np.dtype(np.uint16)
     info = RasterInfo(
@@ -71,6 +71,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
                 pixels = raw.postprocess(
                     use_camera_wb=True,
                     no_auto_bright=True,
+                    adjust_maximum_thr=0.0,  # else the brightest sample may become white
                     output_bps=16,
                     output_color=rawpy.ColorSpace.sRGB,
                     gamma=_SRGB_CURVE,
