@@ -33,6 +33,7 @@ def enlarge(
     model: Model | str | Path | None = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    threads: int | None = None,
     bands: Sequence[Role] | None = None,
     value_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -61,7 +62,8 @@ def enlarge(
     factor asks for; a result between whole factors is an antialiased bicubic reduction.
     ``precision`` chooses a shipped model's variant: float32, int8 (default where the processor is
     made for it), or float32 computed in bfloat16. ``device`` is ``cpu`` or ``gpu``; ``auto`` takes
-    a GPU that ONNX Runtime can use.
+    a GPU that ONNX Runtime can use. On the processor, at most so many ``threads`` compute (default:
+    as many as the process may use processors).
 
     ``progress`` is told the part that is done, from 0 to 1.
 
@@ -80,7 +82,7 @@ def enlarge(
         max_pixels=max_pixels,
     )
     source = ArraySource(image, bands=bands, value_range=value_range)
-    backend = default_backend(device)
+    backend = default_backend(device, threads)
     with ArraySink(flat=source.flat) as sink:
         pipeline.enlarge_into(
             source,
@@ -105,6 +107,7 @@ def enlarge_file(
     model: Model | str | Path | None = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    threads: int | None = None,
     quality: int | None = None,
     keep_cmyk: bool = False,
     existing: Literal["refuse", "replace"] = "refuse",
@@ -114,9 +117,10 @@ def enlarge_file(
     """Enlarge a file to another, with all that it says of itself.
 
     ``target``'s suffix decides its format. ``scale``, ``width``, ``height``, ``fit``, ``model``,
-    ``precision``, ``device`` and ``progress`` are those of ``enlarge``; without ``model``, a JPEG
-    file of low quality goes through ``photo``, and any other through ``fast``. ``quality`` is that
-    of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least; AVIF: 90).
+    ``precision``, ``device``, ``threads`` and ``progress`` are those of ``enlarge``; without
+    ``model``, a JPEG file of low quality goes through ``photo``, and any other through ``fast``.
+    ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least;
+    AVIF: 90).
     ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB.
 
     ``target`` is written at once and whole, or not at all; one that exists is refused, or replaced
@@ -142,5 +146,5 @@ def enlarge_file(
     replace = existing == "replace"
     if not replace and os.path.lexists(target):
         raise ExistsError(target)
-    opened = open_file(Path(source), options, backend=default_backend(device))
+    opened = open_file(Path(source), options, backend=default_backend(device, threads))
     opened.write(target, replace=replace, progress=progress)
