@@ -55,6 +55,15 @@ def test_enlarge_with_the_shipped_model(
     np.testing.assert_array_equal(read_rgb8(written), enlarge(picture, scale=scale))
 
 
+def test_threads_are_limited(tmp_path: Path, photo: Path, model_file: Path) -> None:
+    command = ("enlarge", "harbour.png", "--model", model_file, "--threads")
+    assert_one_line(upres(*command, 0, cwd=tmp_path), "threads must be at least 1, not 0", code=2)
+    assert upres(*command, 1, cwd=tmp_path).returncode == 0
+    limited = (tmp_path / "harbour_x2.png").read_bytes()
+    assert upres(*command[:-1], "--force", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "harbour_x2.png").read_bytes() == limited
+
+
 def test_enlarge_several_into_a_folder_with_a_model_file(
     tmp_path: Path, photo: Path, model_file: Path
 ) -> None:

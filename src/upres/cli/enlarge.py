@@ -104,6 +104,15 @@ def enlarge(
             show_default=False,
         ),
     ] = "auto",
+    threads: Annotated[
+        int | None,
+        option(
+            "--threads",
+            takes="NUMBER",
+            help="Of the processor, at most (default: what the container leaves, or all).",
+            panel=MODEL,
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         option(
@@ -153,7 +162,7 @@ def enlarge(
 
     A PICTURE is a file, a folder, a pattern such as 'a/*.png', or - for standard input.
     """
-    set_up_libvips()
+    set_up_libvips(threads)
     share_python_s_lock()
     from upres.enlarging.options import MAX_PIXELS, Options
     from upres.runs.jobs import is_folder, suffix_called
@@ -182,6 +191,7 @@ def enlarge(
         folder=target if to_folder else None,
         suffix=suffix_called(format) if format else None,
         device=device,
+        threads=threads,
         recursive=recursive,
         existing=_existing(force, skip_existing),
         resume=resume,
@@ -236,7 +246,6 @@ def _run(request: Request, *, quiet: bool) -> Summary:
 
 def _through_streams(request: Request) -> Summary:
     """Enlarge one picture from standard input, or to standard output."""
-    from upres.engine.backends import default_backend
     from upres.enlarging.files import open_file
     from upres.enlarging.plan import default_scale
     from upres.runs.batch import enlarge_files
@@ -246,7 +255,7 @@ def _through_streams(request: Request) -> Summary:
         raise UsageError(f"--output {request.folder}: standard input and output need a file's name")
     if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
         raise UsageError("standard input and output (-) are for one picture at a time")
-    backend = default_backend(request.device)
+    backend = request.backend
     default_scale(request.options, backend)  # that there is such a model, before anything is read
     source = None if request.inputs[0] == STREAM else request.inputs[0]
     target = None if request.target == STREAM else request.target

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from upres.engine.machine import usable_processors
+
 SWITCH_SECONDS = 0.0005
 """How long a thread keeps Python's lock when another waits for it; Python's own value is ten
 times that."""
@@ -41,8 +43,16 @@ def set_up() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def set_up_libvips() -> None:
-    """Load libvips and set the rest of its settings; for commands that open pictures."""
+def set_up_libvips(threads: int | None = None) -> None:
+    """Load libvips and set the rest of its settings; for commands that open pictures.
+
+    It may use so many ``threads`` for a picture, or, without a number, as many as this process may
+    use processors, unless the user's own ``VIPS_CONCURRENCY`` says it.
+    """
+    if threads is not None:
+        os.environ["VIPS_CONCURRENCY"] = str(max(1, threads))
+    else:
+        os.environ.setdefault("VIPS_CONCURRENCY", str(usable_processors()))
     import pyvips
 
     # What it would keep for the next file that has the same name is memory for nothing.

@@ -12,7 +12,7 @@ import numpy as np
 
 from upres.card import Compute, Model, ModelCard, Stamp, file_stamp
 from upres.engine.forks import require_own_process
-from upres.engine.machine import Processor, this_processor
+from upres.engine.machine import Processor, this_processor, thread_limit
 from upres.engine.memory import ResultMemory, affordable_pixels
 from upres.engine.openvino_graphs import add_picture_in_float32, core, graph_of
 from upres.engine.protocol import Engine, Limits
@@ -51,6 +51,8 @@ class OpenVINO:
     """OpenVINO on a processor, by default this machine's."""
 
     processor: Processor = field(default_factory=this_processor)
+    threads: int | None = None
+    """How many compute at most; ``None`` is as many as this process may use processors."""
 
     @property
     def name(self) -> str:
@@ -68,7 +70,7 @@ class OpenVINO:
             )
         stamp = file_stamp(model.path)
         graph_of(model.path, stamp)
-        return OpenVINONetwork(model, stamp)
+        return OpenVINONetwork(model, stamp, self.threads)
 
     def limits(self, model: Model) -> Limits:
         card = model.card
@@ -101,6 +103,7 @@ class OpenVINONetwork:
     model: Model
     stamp: Stamp
     """The file's, when it was opened."""
+    threads: int | None = None
 
     def compile(self, height: int, width: int) -> Engine:
         """Compile it for windows of 1 x channels x ``height`` x ``width``.
@@ -111,7 +114,7 @@ class OpenVINONetwork:
         """
         path, card = self.model.path, self.model.card
         require_own_process(path)
-        key = (path, self.stamp, self.model.compute)
+        key = (path, self.stamp, self.model.compute, thread_limit(self.threads))
         compiled = _compile(*key, card.channels, card.scale, height, width)
         if height * width <= SMALL_PIXELS:
             return lambda window: _request_of_this_thread(compiled)(window)
@@ -166,9 +169,15 @@ def _request_of_this_thread(compiled: openvino.CompiledModel) -> _Request:
     return request
 
 
-def compile_settings(height: int, width: int, compute: Compute) -> dict[str, str]:
-    """What OpenVINO is told of a graph for windows of ``height`` x ``width``."""
-    return {
+def compile_settings(
+    height: int, width: int, compute: Compute, threads: int | None = None
+) -> dict[str, str]:
+    """What OpenVINO is told of a graph for windows of ``height`` x ``width``.
+
+    Without ``threads``, it takes as many as suit the processor.
+    """
+    limit = {} if threads is None else {"INFERENCE_NUM_THREADS": str(threads)}
+    return limit | {
         "INFERENCE_PRECISION_HINT": "bf16" if compute == "bf16" else "f32",
         "PERFORMANCE_HINT": "THROUGHPUT" if height * width <= SMALL_PIXELS else "LATENCY",
     }
@@ -176,14 +185,22 @@ def compile_settings(height: int, width: int, compute: Compute) -> dict[str, str
 
 @lru_cache(maxsize=4)
 def _compile(
-    path: Path, stamp: Stamp, compute: Compute, channels: int, scale: int, height: int, width: int
+    path: Path,
+    stamp: Stamp,
+    compute: Compute,
+    threads: int | None,
+    channels: int,
+    scale: int,
+    height: int,
+    width: int,
 ) -> openvino.CompiledModel:
     graph = graph_of(path, stamp).clone()
     try:
         graph.reshape([1, channels, height, width])
         if compute == "bf16":
             add_picture_in_float32(graph)
-        compiled = core().compile_model(graph, "CPU", compile_settings(height, width, compute))
+        settings = compile_settings(height, width, compute, threads)
+        compiled = core().compile_model(graph, "CPU", settings)
     except RuntimeError as error:
         raise ModelError(
             f"{path}: the engine cannot run this model on {width}x{height} pixels"

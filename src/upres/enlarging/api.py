@@ -34,6 +34,7 @@ def enlarge(
     model: Model | str | Path | None = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    threads: int | None = None,
     bands: Sequence[Role] | None = None,
     value_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -62,7 +63,8 @@ def enlarge(
     factor asks for; a result between whole factors is an antialiased bicubic reduction.
     ``precision`` chooses a shipped model's variant: float32, int8 (default where the processor is
     made for it), or float32 computed in bfloat16. ``device`` is ``cpu`` or ``gpu``; ``auto`` takes
-    a GPU that ONNX Runtime can use.
+    a GPU that ONNX Runtime can use. On the processor, at most so many ``threads`` compute (default:
+    as many as the process may use processors).
 
     ``progress`` is told the part that is done, from 0 to 1.
 
@@ -81,7 +83,9 @@ def enlarge(
         max_pixels=max_pixels,
     )
     source = ArraySource(image, bands=bands, value_range=value_range)
-    return enlarge_array(source, options, backend=default_backend(device), progress=progress)
+    return enlarge_array(
+        source, options, backend=default_backend(device, threads), progress=progress
+    )
 
 
 def enlarge_array(
@@ -120,6 +124,7 @@ def enlarge_file(
     model: Model | str | Path | None = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    threads: int | None = None,
     quality: int | None = None,
     keep_cmyk: bool = False,
     existing: Existing = "refuse",
@@ -129,9 +134,10 @@ def enlarge_file(
     """Enlarge a file to another, with all that it says of itself.
 
     ``target``'s suffix decides its format. ``scale``, ``width``, ``height``, ``fit``, ``model``,
-    ``precision``, ``device`` and ``progress`` are those of ``enlarge``; without ``model``, a JPEG
-    file of low quality goes through ``photo``, and any other through ``fast``. ``quality`` is that
-    of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least; AVIF: 90).
+    ``precision``, ``device``, ``threads`` and ``progress`` are those of ``enlarge``; without
+    ``model``, a JPEG file of low quality goes through ``photo``, and any other through ``fast``.
+    ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least;
+    AVIF: 90).
     ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB.
 
     ``target`` is written at once and whole, or not at all. One that exists is refused; ``existing``
@@ -162,5 +168,5 @@ def enlarge_file(
         if existing == "skip":
             return
         raise ExistsError(target)
-    opened = open_file(Path(source), options, backend=default_backend(device))
+    opened = open_file(Path(source), options, backend=default_backend(device, threads))
     opened.write(target, replace=replace, progress=progress)

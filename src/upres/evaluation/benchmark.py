@@ -10,7 +10,6 @@ Hence Set14 is reported both ways.
 
 from __future__ import annotations
 
-import os
 import platform
 import statistics
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from upres import __version__
 from upres.card import Model
 from upres.engine.complexity import multiply_adds, parameter_count
+from upres.engine.machine import usable_processors
 from upres.errors import UsageError
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair, set_name
@@ -169,7 +169,7 @@ def evaluate(
         sets=tuple(results),
         protocol=f"{PROTOCOL}; {jpeg.protocol}" if jpeg else PROTOCOL,
         version=__version__,
-        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        machine=f"{platform.system()} {platform.machine()}, {usable_processors()} processors",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         jpeg=jpeg,
     )

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from upres.engine.machine import usable_processors
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Existing, Options
 from upres.errors import ExistsError, InputError, OutputError, Remedy, UpresError
@@ -23,6 +24,9 @@ from upres.runs.journal import Journal, SourceStamp
 
 PIXELS_AT_ONCE = 4_000_000
 """Output pixels that are worked on at once: small pictures overlap, a large one runs alone."""
+
+MOST_WORKERS = 8
+"""Pictures that are worked on at once, however many processors there are."""
 
 PATIENCE = 0.5
 """Seconds that work under way gets to end when the run is to stop."""
@@ -89,8 +93,8 @@ def enlarge_files(
     """Enlarge each picture; a failure stops no other, a full disk stops the run.
 
     Reading, the network and writing overlap in ``workers`` threads (default: by the
-    number of processors); the results do not depend on their number. What ``journal`` has
-    as done is skipped. Setting ``stop`` ends the run within about a second.
+    processors that this process may use); the results do not depend on their number. What
+    ``journal`` has as done is skipped. Setting ``stop`` ends the run within about a second.
 
     ``open_picture`` opens each, and says what is to become of it.
 
@@ -100,7 +104,7 @@ def enlarge_files(
     stop = stop or threading.Event()
     shared = _Shared(lambda path: open_picture(path, options), existing, journal, stop)
     # So many that the processors seldom wait for what holds Python's lock.
-    workers = workers or min(8, 2 * (os.cpu_count() or 1))
+    workers = workers or min(MOST_WORKERS, 2 * usable_processors())
     summary = Summary()
     pending: deque[tuple[Job, Future[Done | None]]] = deque()
     waiting = deque(jobs)

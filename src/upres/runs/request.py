@@ -13,13 +13,14 @@ from pathlib import Path
 from upres import __version__
 from upres.card import Model
 from upres.engine.backends import Device, default_backend
+from upres.engine.protocol import Backend
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Existing, Options
 from upres.enlarging.plan import default_scale
 from upres.errors import UpresError
 from upres.files import make_folder, remove_leftovers
 from upres.models import DEFAULT_MODEL, at_precision
-from upres.runs.batch import Summary, enlarge_files
+from upres.runs.batch import MOST_WORKERS, Summary, enlarge_files
 from upres.runs.jobs import Job, destinations, find, space_warning
 from upres.runs.journal import Journal, fingerprint, opened
 
@@ -38,10 +39,18 @@ class Request:
     suffix: str | None = None
     """Of the results; ``None`` is that of each input."""
     device: Device = "auto"
+    threads: int | None = None
+    """How many compute, and how many pictures are worked on at once, at most; ``None`` goes by the
+    processors that this process may use."""
     recursive: bool = False
     existing: Existing = "refuse"
     resume: bool = False
     """Go on with the run into ``folder`` that was interrupted, if there is one."""
+
+    @property
+    def backend(self) -> Backend:
+        """The one for the device; raises as ``default_backend`` does."""
+        return default_backend(self.device, self.threads)
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ def arranged(request: Request) -> Work:
 
     Raises what ``find`` and ``destinations`` raise, and ``ModelError`` if there is no such model.
     """
-    backend = default_backend(request.device)
+    backend = request.backend
     found, unusable = find(request.inputs, recursive=request.recursive, leave_out=request.folder)
     jobs = destinations(
         found,
@@ -94,7 +103,7 @@ def carry_out(
     Raises ``OutputError`` if the journal cannot be written or another process works in the folder,
     ``UsageError`` if the run that is to be resumed was asked for with other options.
     """
-    open_picture = partial(open_file, backend=default_backend(request.device))
+    open_picture = partial(open_file, backend=request.backend)
     with _journal(request) as journal:
         existing = request.existing
         if journal and request.resume and not journal.continued and existing == "refuse":
@@ -110,6 +119,7 @@ def carry_out(
             existing=existing,
             journal=journal,
             stop=stop,
+            workers=None if request.threads is None else min(MOST_WORKERS, request.threads),
             progress=progress,
             finished=finished,
         )
@@ -144,7 +154,7 @@ def _journal(request: Request) -> Iterator[Journal | None]:
 
 def _asked(request: Request) -> Mapping[str, object]:
     """All that decides the bytes of the results."""
-    options, backend = request.options, default_backend(request.device)
+    options, backend = request.options, request.backend
     model = options.model or DEFAULT_MODEL
     name = (
         model.path if isinstance(model, Model) else at_precision(model, options.precision, backend)

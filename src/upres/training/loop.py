@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
+from upres.engine.machine import usable_processors
 from upres.errors import Remedy, TrainingError, TrainingInterrupted
 from upres.signals import stop_on_signals
 from upres.training import run as runs
@@ -68,6 +69,8 @@ def train(
     # Averaged gradients of features that have died shrink until numbers are denormal, which
     # makes CPUs several times slower. Threads started later do as this one.
     torch.set_flush_denormal(True)
+    # torch counts the machine's processors, and not those that a container leaves to it.
+    torch.set_num_threads(min(torch.get_num_threads(), usable_processors()))
     fabric = start_fabric()
     device = fabric.device
     base = recipe_path.parent if recipe_path else Path()

@@ -32,6 +32,7 @@ from upres.raster.pixels import Float32Array
 from upres.raster.resize import bicubic
 from upres.training.export import check_target
 from upres.training.half import restore_from_half
+from upres.training.portable import raise_opset
 from upres.training.sources import read_pictures
 from upres.training.variants import as_float32_model, difference_between, variant_path
 
@@ -40,6 +41,9 @@ PICTURES, SIDE = 128, 64
 
 PERCENTILE = 99.99
 """Of a tensor's values, this share lies within its range; the others are clipped."""
+
+QUANTISED_OPSET = 13
+"""The first operator set whose quantised weights have a scale for each channel."""
 
 INT8_TOLERANCE = 0.01
 """Largest root mean square difference of int8 from float32 allowed, of values in [0, 1]."""
@@ -83,7 +87,8 @@ def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[M
         raise InputError(
             f"{images}: no picture in it has {side * card.scale} pixels a side, as quantising needs"
         )
-    graph = onnx.load(model.path)
+    # Of an older set, weights could not have a scale for each channel.
+    graph = raise_opset(onnx.load(model.path), QUANTISED_OPSET)
     restore_from_half(graph.graph)
     for index, node in enumerate(graph.graph.node):
         node.name = node.name or f"node_{index}"  # convolutions are told apart by it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Discriminator, Tag
 
+from upres.engine.machine import usable_processors
 from upres.errors import InputError, Remedy
 from upres.formats.archives import read_tar
 from upres.formats.image.vips import read_rgb8
@@ -116,7 +116,7 @@ def in_parallel(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     For what is NumPy's or libvips' work: they let go of the interpreter meanwhile.
     """
     items = iter(items)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_processors())) as pool:
         # In portions, as results ahead of their use take memory.
         while portion := list(islice(items, 32)):
             yield from pool.map(function, portion)

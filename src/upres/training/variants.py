@@ -21,10 +21,14 @@ from upres.models import computed_in, read_model
 from upres.raster.pixels import Float32Array
 from upres.training.export import check_target, to_onnx
 from upres.training.half import restore_from_half, store_in_half
+from upres.training.portable import free_batch, lower_opset, unroll_self_ensemble
 
 HALF_TOLERANCE = 0.0005
 """The same of weights in float16: an eighth of an 8-bit grey level, which at a PSNR of 38 dB
 costs 0.007 dB. The shipped models differ by less than a third of that."""
+
+CONVOLUTIONAL = ("plain", "pooled", "srresnet", "edsr", "rcan")
+"""Networks of upres, whose graphs have nothing in them that depends on the batch."""
 
 NOISE_SIDE = 64
 """Side of the picture by which they are compared."""
@@ -89,6 +93,49 @@ def to_self_ensemble(
         write_card(graph, card)
         with replacing(target) as temporary:
             onnx.save(graph, temporary)
+    return target, card
+
+
+def to_portable(
+    source: Path, target: Path, *, scale: int | None = None, force: bool = False
+) -> tuple[Path, ModelCard]:
+    """Write a model file that other runtimes take as it is; return its path and card.
+
+    It takes any batch, asks for the lowest operator set that has all its operations, and a
+    self-ensembled model has the eight ways in its graph, where another runtime would leave them
+    out. Weights stay as they are. ``source`` is a model file of upres.
+
+    Raises ``ModelError`` if the model cannot be read or has no card; ``UsageError`` and
+    ``OutputError`` as ``to_onnx`` does; ``TrainingError`` if the result differs from before.
+    """
+    check_target(target, force)
+    with as_model(source, scale) as model:
+        card, graph = model.card, onnx.load(model.path)
+        if card.network == "unknown":
+            raise ModelError(f"{source}: has no card of upres: other runtimes take it as it is")
+        if card.self_ensemble:
+            try:
+                unroll_self_ensemble(graph)
+            except ValueError as error:
+                raise ModelError(f"{source}: its graph cannot be repeated: {error}") from None
+            # Not by the network's name, as its weights alone no longer make it.
+            network = f"{card.network}, eight times"
+            card = dataclasses.replace(card, network=network, self_ensemble=False)
+        if card.network.split(",")[0] in CONVOLUTIONAL:
+            free_batch(graph)
+        lower_opset(graph)
+        write_card(graph, card)
+        # Not a square, as of one rows and columns might be swapped unnoticed.
+        height, width = (round_up(side, card.multiple_of) for side in (NOISE_SIDE, NOISE_SIDE + 9))
+        noise = np.random.default_rng(0).random((1, card.channels, height, width), np.float32)
+        with replacing(target) as temporary:
+            onnx.save(graph, temporary)
+            difference = difference_between(model, read_model(temporary), [noise])
+            if not difference <= HALF_TOLERANCE:
+                raise TrainingError(
+                    f"{source}: for other runtimes it would differ by {difference:.2g}, more than "
+                    f"{HALF_TOLERANCE:g}; the model was not written"
+                )
     return target, card
 
 
