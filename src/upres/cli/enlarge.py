@@ -47,7 +47,7 @@ def enlarge(
         option(
             *("--scale", "-s"),
             takes="FACTOR",
-            help="Such as 2.5 (default: the model's largest factor).",
+            help="At least 1, as 2.5 (default: the model's largest factor).",
             panel=SIZE,
         ),
     ] = None,
@@ -89,7 +89,7 @@ def enlarge(
         option(
             "--precision",
             takes="NAME",
-            help="fp32, bf16, fp16, int8, or auto (default): what it runs on decides.",
+            help="fp32, bf16, fp16, int8, or auto (default): the device decides.",
             panel=MODEL,
             show_default=False,
         ),
@@ -247,7 +247,8 @@ def _through_streams(request: Request) -> Summary:
     if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
         raise UsageError("standard input and output (-) are for one picture at a time")
     backend = default_backend(request.device)
-    default_scale(request.options, backend)  # that there is such a model, before anything is read
+    # Raises if there is no such model, before anything is read.
+    default_scale(request.options, backend)
     source = None if request.inputs[0] == STREAM else request.inputs[0]
     target = None if request.target == STREAM else request.target
     for stream, used in ((sys.stdin, source is None), (sys.stdout, target is None)):

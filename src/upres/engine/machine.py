@@ -1,4 +1,4 @@
-"""What this machine has: its processor's instructions, and memory."""
+"""The means of this machine: its processor's instructions, and memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Processor:
-    """What a processor is made for."""
+    """The instructions that a processor has."""
 
     int8: bool
     """It multiplies int8 into int32 in one instruction (VNNI or AMX). On others int8 is little
