@@ -1,4 +1,4 @@
-"""A model file's card, which says what the model is, and what a card may say."""
+"""A model file's card, which is the model's own description, and the rules for its entries."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class SetScore:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model is, how to feed it, what trained it and how well it does."""
+    """A model's description: its kind, how to feed it, its training and its scores."""
 
     name: str
     scale: int
@@ -141,13 +141,13 @@ class ModelCard:
     """The input's height and width must be multiples of this."""
     precision: str = "fp32"
     self_ensemble: bool = False
-    """Whether the engine takes the mean of what the network gives for the eight ways to flip
+    """Whether the engine takes the mean of the network's results for the eight ways to flip
     and turn its input. Source: Timofte, Rothe and Van Gool, "Seven ways to improve
     example-based single image super resolution", CVPR 2016, section 3.6."""
     degradation: str = "unknown"
-    """What the model undoes: ``bicubic`` (clean pictures), or what else it saw."""
+    """The damage that the model undoes: ``bicubic`` (clean pictures), or another that it saw."""
     data: str = "unknown"
-    """What pictures trained it, and their licence."""
+    """The pictures that trained it, and their licence."""
     recipe: str | None = None
     commit: str | None = None
     """The commit of upres that trained it."""
@@ -194,8 +194,8 @@ class Model:
     path: Path
     card: ModelCard
     compute: Compute = "fp32"
-    """What the file has in floating point is computed in these numbers, but for the picture that
-    is added at the end: that stays in float32."""
+    """Of all that the file has in floating point. The picture that is added at the end stays in
+    float32."""
 
     def __hash__(self) -> int:
         # Without the card, whose parameters are a dict.
@@ -203,7 +203,7 @@ class Model:
 
     @property
     def label(self) -> str:
-        """Such as ``fast x2``."""
+        """Its name and scale: ``fast x2``."""
         return f"{self.card.name} x{self.card.scale}"
 
     def require_scale(self, scale: int) -> None:
@@ -218,8 +218,8 @@ Stamp = tuple[int, ...]
 
 
 def file_stamp(path: Path) -> Stamp:
-    """A model file's identity, time of change and size: who keeps what is in one reads it anew
-    when they change.
+    """A model file's identity, time of change and size: who keeps its content reads it anew when
+    they change.
 
     Raises ``ModelError`` if there is no such file.
     """
@@ -282,7 +282,7 @@ def _metadata(file: BinaryIO, length: int) -> dict[str, str]:
 def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
     """The fields of a message that ends at ``end`` and have a length: their number and that.
 
-    The file is then where the field's content begins. Raises ``ValueError`` for what is no
+    The file is then where the field's content begins. Raises ``ValueError`` if there is no
     message.
     """
     while (start := file.tell()) < end:
@@ -300,7 +300,7 @@ def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
         if field_number == 0:
             raise ValueError(f"at byte {start} there is no field")
         if content + length > end:
-            raise ValueError(f"the field at byte {start} is longer than what it is in")
+            raise ValueError(f"the field at byte {start} is longer than the message around it")
         if wire_type == 2:
             yield field_number, length
         file.seek(content + length)

@@ -1,4 +1,4 @@
-"""What the command shows on standard error: errors, how far it is, and how it ended."""
+"""The command's words on standard error: errors, how far it is, and how it ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLAGS: dict[tuple[str, object], str] = {
 
 
 def show_anything() -> None:
-    """Let the terminal show what its encoding lacks, such as the lines of a table, as escapes."""
+    """Let the terminal show characters that its encoding lacks, as those of a table, as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not where it is closed
             stream.reconfigure(errors="backslashreplace")
@@ -60,7 +60,7 @@ def as_flag(remedy: Remedy) -> str:
 
 
 def in_one_line(text: str) -> str:
-    """``text``, with spaces for what a file's name may hold that begins a line."""
+    """``text``, with spaces for the ends of lines that a file's name may hold."""
     return " ".join(text.splitlines())
 
 
@@ -86,7 +86,7 @@ def end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
         "failed": len(summary.failed),
         "left": summary.left,
     }
-    line = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    line = ", ".join(f"{count} {fate}" for fate, count in counts.items() if count)
     if summary.stopped_by and sum(counts.values()) > 1:
         complain(UpresError(f"{summary.stopped_by}: {line}; {hint}"))
     elif summary.stopped_by:
@@ -105,7 +105,7 @@ def end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Such as ``3 minutes`` or ``2.5 hours``."""
+    """A text: ``3 minutes`` or ``2.5 hours``."""
     minutes = round(seconds / 60)
     if minutes < 120:
         return f"{minutes} minute{'s' * (minutes != 1)}"

@@ -47,7 +47,7 @@ def enlarge(
         option(
             *("--scale", "-s"),
             takes="FACTOR",
-            help="Such as 2.5 (default: the model's largest factor).",
+            help="At least 1, as 2.5 (default: the model's largest factor).",
             panel=SIZE,
         ),
     ] = None,
@@ -89,7 +89,7 @@ def enlarge(
         option(
             "--precision",
             takes="NAME",
-            help="fp32, bf16, fp16, int8, or auto (default): what it runs on decides.",
+            help="fp32, bf16, fp16, int8, or auto (default): the device decides.",
             panel=MODEL,
             show_default=False,
         ),

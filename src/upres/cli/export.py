@@ -81,9 +81,9 @@ def export(
             path, card, difference = to_int8(source, images, output, scale=scale, force=force)
         else:
             path, card, difference = to_half(source, output, scale=scale, force=force)
-        what = "weights in float16" if half else "int8"
+        made = "weights in float16" if half else "int8"
         away = f"{255 * difference:.2g} grey levels from fp32 (root mean square)"
-        print(f"wrote {path}: {card.network}, x{card.scale}, {what}, {away}")
+        print(f"wrote {path}: {card.network}, x{card.scale}, {made}, {away}")
         return
     with needs_extra("upres export", "train"):
         from upres.training.export import to_onnx

@@ -30,7 +30,10 @@ def ctrl_c_ends_at_once() -> Iterator[None]:
 
 
 def set_up() -> None:
-    """Set what NumPy and libvips look at when they are loaded, and signals; loads nothing."""
+    """Set the environment that NumPy and libvips look at when they are loaded, and signals.
+
+    It loads nothing.
+    """
     # NumPy's products of matrices, small ones here, on the thread that asks for them: others would
     # spin afterwards, in case there is another, on the cores that the engine wants.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -55,7 +58,7 @@ def set_up_libvips(threads: int | None = None) -> None:
         os.environ.setdefault("VIPS_CONCURRENCY", str(usable_processors()))
     import pyvips
 
-    # What it would keep for the next file that has the same name is memory for nothing.
+    # It would keep memory for the next file that has the same name, for nothing.
     pyvips.cache_set_max(0)
 
 

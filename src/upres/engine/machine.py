@@ -1,4 +1,4 @@
-"""What this machine has for this process: its processor's instructions, processors, memory."""
+"""The means that this machine gives this process: instructions, processors, memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from upres.engine.cgroups import group_limits
 
 @dataclass(frozen=True)
 class Processor:
-    """What a processor is made for."""
+    """The instructions that a processor has."""
 
     int8: bool
     """It multiplies int8 into int32 in one instruction (VNNI or AMX). On others int8 is little

@@ -1,4 +1,4 @@
-"""From file to file: what is to become of one, and its making."""
+"""From file to file: a plan for one, and its making."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from upres.raster.source import Sink, Source
 
 @dataclass(frozen=True)
 class FileEnlargement:
-    """A file that is open, and what is to become of it: a plan for each of its pages."""
+    """A file that is open, with a plan for each of its pages."""
 
     path: Path
     pages: Sequence[Source]
@@ -50,7 +50,7 @@ class FileEnlargement:
 
     @property
     def content_bytes(self) -> int:
-        """What the result's samples take, not compressed."""
+        """Bytes of the result's samples, not compressed."""
         return sum(plan.content_bytes for plan in self.plans)
 
     @property
@@ -106,10 +106,10 @@ class FileEnlargement:
 
 
 def open_file(source: Path, options: Options, *, backend: Backend | None = None) -> FileEnlargement:
-    """Open a file to be enlarged, and plan what is to become of it; no pixels are decoded.
+    """Open a file to be enlarged, and plan its result; no pixels are decoded.
 
-    Raises ``InputError`` if ``source`` cannot be read or is too small or large for what is
-    asked, ``ModelError`` if there is no such model.
+    Raises ``InputError`` if ``source`` cannot be read or is too small or large for the
+    request, ``ModelError`` if there is no such model.
     """
     backend = backend or default_backend()
     pages = open_pages(source, keep_cmyk=options.cmyk)

@@ -91,7 +91,7 @@ class _Divided:
         self.high = max(self.high, float(divided.max()))
 
     def is_emission(self, stored: float) -> bool:
-        """Whether dividing is no way to what covers; ``stored`` is as far as samples go from 0.
+        """Whether dividing gives no colours of a cover; ``stored`` is as far as samples go from 0.
 
         A little further is by rounding: half precision has 11 bits.
         """

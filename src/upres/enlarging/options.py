@@ -1,4 +1,4 @@
-"""What is asked of an enlargement: how large, by which model, and how it is written."""
+"""A request for an enlargement: how large, by which model, and how it is written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_PIXELS = 2**30
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked of an enlargement, apart from which file.
+    """A request for an enlargement, apart from which file.
 
     Raises ``UsageError`` for values out of range or that contradict each other.
     """
@@ -82,7 +82,7 @@ def output_size(
         # The decimal number that was given, not the binary one next to it.
         factor = Fraction(str(options.scale or default_scale))
     if factor < 1:
-        raise InputError(f"the picture, {width}x{height}, is larger already than what is asked for")
+        raise InputError(f"the picture, {width}x{height}, is larger already than asked for")
     rows, columns = (max(1, math.floor(side * factor + Fraction(1, 2))) for side in (height, width))
     if options.width is not None:
         columns = options.width

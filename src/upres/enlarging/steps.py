@@ -1,4 +1,4 @@
-"""What is done to a window, as a list of named steps."""
+"""The steps that a window goes through, each with a name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from upres.raster.info import COLOUR_ROLES, RasterInfo
 from upres.raster.pixels import CACHED_BYTES, Float32Array, luma
 
 FILL_RADIUS = 4
-"""How far, in input pixels, visible colour is continued under what is transparent."""
+"""How far, in input pixels, visible colour is continued under transparent pixels."""
 
 NEUTRAL_RADIUS = 2
 """How far around it, in input pixels, colour lets a pixel of the result have colour."""
@@ -32,7 +32,7 @@ _ROUNDING = 1e-6
 
 @dataclass
 class Window:
-    """A window on its way: what it was cut from the raster, and what has become of it."""
+    """A window on its way: its part of the raster, and its result so far."""
 
     given: Float32Array
     """Rows x columns x bands that vary, 0 to 1."""
@@ -56,7 +56,7 @@ class Step:
 
 
 def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[Step]:
-    """What a model's windows of such a raster go through, to a result of ``size``.
+    """The steps of a model's windows of a raster, to a result of ``size``.
 
     The halo that windows need is the sum of the steps' reaches.
     """
@@ -101,7 +101,7 @@ def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
 def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None:
     """Put visible neighbours' colour where alpha is zero; other bands stay as they are.
 
-    What a file stores there is arbitrary, often black, and would bleed into the edge. The
+    A file's own colours there are arbitrary, often black, and would bleed into the edge. The
     fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
     """
     shown = window.given[:, :, alpha : alpha + 1]
@@ -121,7 +121,7 @@ def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None
 def run_network(
     window: Window, together: tuple[int, int, int] | None, numbers: tuple[int, ...]
 ) -> None:
-    """Enlarge the bands: three ``together``, and each other alone, as grey, of which luma is kept.
+    """Enlarge the bands: three ``together``, and each other alone: as grey, and luma is kept.
 
     Of ``numbers``, which have nothing in between, each sample is repeated.
     """
@@ -148,7 +148,7 @@ def run_network(
 
 
 def keep_neutrals(window: Window, together: tuple[int, int, int]) -> None:
-    """Take from the result the colour that a network gave to what had none."""
+    """Take from the result the colour that a network gave to pixels without any."""
     assert window.colour is not None
     if together == (0, 1, 2):
         keep_neutral(window.planes[:3], window.colour)
@@ -157,7 +157,7 @@ def keep_neutrals(window: Window, together: tuple[int, int, int]) -> None:
 
 
 def keep_inks_in_range(window: Window, inks: tuple[int, ...]) -> None:
-    """Keep each ink within what the input holds of it ``RANGE_RADIUS`` around."""
+    """Keep each ink within the range of the input's samples ``RANGE_RADIUS`` around."""
     for band in inks:
         window.planes[band] = keep_in_range(window.planes[band], window.given[:, :, band])
 
@@ -180,7 +180,7 @@ def take_piece(window: Window, numbers: tuple[int, ...]) -> None:
 
 
 def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
-    """Take from an enlarged RGB window the colour that a network gave to what had none.
+    """Take from an enlarged RGB window the colour that a network gave to pixels without any.
 
     Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; where it is
     faintly coloured, the result's colour is in part its own, pixels repeated. That is less the
@@ -210,14 +210,14 @@ def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
         block *= part.repeat(scale, 0).repeat(scale, 1)
         block += grey
         tint = own[:, top : top + rows]
-        # Of grey pictures there is none; what rounding leaves is far below a level.
+        # Of grey pictures there is none; the rest that rounding leaves is far below a level.
         if np.abs(tint).max() > _ROUNDING:
             block += tint.repeat(scale, 1).repeat(scale, 2)
     return output
 
 
 def keep_in_range(output: Float32Array, plane: Float32Array) -> Float32Array:
-    """An enlarged plane, no sample beyond what the plane holds ``RANGE_RADIUS`` around it.
+    """An enlarged plane, no sample beyond the range of the plane ``RANGE_RADIUS`` around it.
 
     For inks: of a plate that is almost empty, a network's ripples below zero are cut off,
     and those above would darken the whole.

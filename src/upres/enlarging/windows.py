@@ -17,7 +17,7 @@ from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 
 STRIP_BYTES = 2**25
-"""What the input's rows that are kept for a row of windows may take."""
+"""Most memory of the input's rows that are kept for a row of windows."""
 
 Progress = Callable[[float], None]
 """Is told the part that is done, from 0 to 1."""
