@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyvips
@@ -88,22 +88,26 @@ class GifSource:
 
     def _composed(self) -> Iterator[Iterator[Rows]]:
         canvas = np.zeros((*self._size, len(self.info.bands)), np.uint8)
+        with self._path.open("rb") as file:
+            yield from self._composed_on(canvas, file)
+
+    def _composed_on(self, canvas: NDArray[np.uint8], file: BinaryIO) -> Iterator[Iterator[Rows]]:
         for placed in self._frames:
             rows = slice(placed.top, placed.top + placed.height)
             place = canvas[rows, placed.left : placed.left + placed.width]
             before = place.copy() if placed.dispose == PREVIOUS else None
             if place.size:
-                _put(self._decoded(placed.frame), place)
+                _put(self._decoded(file, placed.frame), place)
             yield composing.in_rows(canvas)
             if before is not None:
                 place[...] = before
             elif placed.dispose == BACKGROUND:
                 place[...] = 0
 
-    def _decoded(self, frame: gif_blocks.GifFrame) -> NDArray[np.uint8]:
+    def _decoded(self, file: BinaryIO, frame: gif_blocks.GifFrame) -> NDArray[np.uint8]:
         """A frame's own pixels, with alpha where it has some."""
         pyvips.vips_lib.vips_error_clear()
-        content = gif_blocks.alone(self._path, frame)
+        content = gif_blocks.alone(file, frame)
         try:
             image = pyvips.Image.gifload_buffer(content, fail_on="error")
             pixels: NDArray[Any] = image.numpy()

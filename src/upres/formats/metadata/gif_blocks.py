@@ -115,11 +115,10 @@ def read(path: Path) -> Blocks:
     return Blocks(width, height, tuple(comments), xmp, tuple(frames), is_whole)
 
 
-def alone(path: Path, frame: GifFrame) -> bytes:
-    """A GIF file of that frame alone, which is all of the picture."""
-    with path.open("rb") as file:
-        file.seek(frame.start)
-        content = file.read(frame.end - frame.start)
+def alone(file: BinaryIO, frame: GifFrame) -> bytes:
+    """A GIF file of one frame of ``file``, which is then all of the picture."""
+    file.seek(frame.start)
+    content = file.read(frame.end - frame.start)
     size = struct.pack("<HH", frame.width, frame.height)
     flags = 0x80 | _size_flag(frame.table) if frame.table else 0
     control = b""
