@@ -57,7 +57,7 @@ def make(path: Path, frames: int, bands: int) -> None:
         (".tif", 1, 3, 4),
         (".png", 3, 3, 4),
         (".webp", 3, 3, 3),
-        (".gif", 3, 3, 4),
+        (".gif", 3, 3, 5),
         (".avif", 3, 3, 4),
     ],
 )

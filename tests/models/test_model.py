@@ -183,7 +183,7 @@ def test_onnx_files_that_enlarge_nothing(
         # An entry of metadata, 14, whose key, 1, is longer than the entry; and one that is no text.
         (
             b"\x3a\x00\x72\x02\x0a\x05upres",
-            "the field at byte 4 is longer than the message around it",
+            "field at byte 4 is longer than the message",
         ),
         (b"\x3a\x00\x72\x03\x0a\x01\xff", "can't decode byte 0xff"),
     ],
