@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import pyvips
 from numpy.typing import NDArray
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 
 from upres.evaluation.datasets import Rgb8
 from upres.formats.archives import read_tar

@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 
 from measuring import Item, machine_facts, measure, ratios, spread, table
 from upres.card import Compute, Model

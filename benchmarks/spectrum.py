@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from upres.formats.image.opening import read_rgb8
+from upres.formats.image.vips import read_rgb8
 
 from camera import CAMERAS, SIDE, crops
 from measuring import table
