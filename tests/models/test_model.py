@@ -177,11 +177,11 @@ def test_onnx_files_that_enlarge_nothing(
         (b"\x08", "it ends in the middle of a number"),
         (b"\x08\x80", "it ends in the middle of a number"),
         (b"\x08" + b"\xff" * 11, "the number before byte 11 has no end"),
-        (b"\x3a\x02x", "the field at byte 0 is longer than what it is in"),
-        (b"\x09\x00", "the field at byte 0 is longer than what it is in"),
-        (b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "is longer than what it is in"),
+        (b"\x3a\x02x", "the field at byte 0 is longer than the message around it"),
+        (b"\x09\x00", "the field at byte 0 is longer than the message around it"),
+        (b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "is longer than the message around it"),
         # An entry of metadata, 14, whose key, 1, is longer than the entry; and one that is no text.
-        (b"\x3a\x00\x72\x02\x0a\x05upres", "the field at byte 4 is longer than what it is in"),
+        (b"\x3a\x00\x72\x02\x0a\x05upres", "the field at byte 4 is longer than the message around it"),
         (b"\x3a\x00\x72\x03\x0a\x01\xff", "can't decode byte 0xff"),
     ],
 )

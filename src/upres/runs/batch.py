@@ -31,14 +31,14 @@ INTERRUPTED = "interrupted"
 """Why a run ended early that was asked to."""
 
 UNEXPECTED = "an error that upres did not expect, please report it"
-"""In the message of what nothing else explains; tests look for it."""
+"""In the message of an error that nothing else explains; tests look for it."""
 
 LONGEST_NAME = 255
 """Bytes that common file systems allow for a name."""
 
 
 class Enlargement(Protocol):
-    """A picture that is open, and what is to become of it: see ``upres.enlarging.files``."""
+    """A picture that is open, with its plan: see ``upres.enlarging.files``."""
 
     @property
     def pixels(self) -> int: ...
@@ -89,17 +89,17 @@ def enlarge_files(
     """Enlarge each picture; a failure stops no other, a full disk stops the run.
 
     Reading, the network and writing overlap in ``workers`` threads (default: by the
-    number of processors); the results do not depend on their number. What ``journal`` has
-    as done is skipped. Setting ``stop`` ends the run within about a second.
+    number of processors); the results do not depend on their number. Pictures that ``journal``
+    has as done are skipped. Setting ``stop`` ends the run within about a second.
 
-    ``open_picture`` opens each, and says what is to become of it.
+    ``open_picture`` opens each, and plans its result.
 
     ``progress`` is told the part of the whole that is done, ``finished`` each file that is
     written and why by which model, in the order of ``jobs``; both in the thread that calls this.
     """
     stop = stop or threading.Event()
     shared = _Shared(lambda path: open_picture(path, options), existing, journal, stop)
-    # So many that the processors seldom wait for what holds Python's lock.
+    # So many that the processors seldom wait for a holder of Python's lock.
     workers = workers or min(8, 2 * (os.cpu_count() or 1))
     summary = Summary()
     pending: deque[tuple[Job, Future[Done | None]]] = deque()
@@ -113,7 +113,7 @@ def enlarge_files(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="upres")
     try:
         while (waiting or pending) and summary.stopped_by is None:
-            # The first runs alone: what it loads and compiles, the others share. The engine
+            # The first runs alone: the others share its models, loaded and compiled. The engine
             # must not be called for the first time by two threads: it may wait for ever.
             while waiting and len(pending) < (2 * workers if summary.done else 1):
                 job = waiting.popleft()
@@ -156,7 +156,7 @@ class _Stopped(Exception):  # noqa: N818  # it is no error of anyone's
 
 
 class _Shared:
-    """What the threads of a run share."""
+    """Shared by the threads of a run."""
 
     def __init__(
         self,
