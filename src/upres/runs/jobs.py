@@ -18,7 +18,7 @@ from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES
 BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
 """Of compressed photographs, roughly; other formats take 2."""
 
-# What files begin with, and where; anything else is taken for a TIFF.
+# Beginnings of files, and where they are; any other file is taken for a TIFF.
 _SIGNATURES = (
     (0, b"\x89PNG", ".png"),
     (0, b"\xff\xd8", ".jpg"),

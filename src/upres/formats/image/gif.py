@@ -29,7 +29,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     )
     if (source.info.frames or 1) < blocks.frames:
         raise InputError(
-            f"{path}: has {blocks.frames} frames, of which {source.info.frames} can be read: save "
+            f"{path}: has {blocks.frames} frames, and only {source.info.frames} can be read: save "
             "it anew by another program"
         )
     return [source]
