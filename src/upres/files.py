@@ -61,7 +61,7 @@ def temporary(path: Path, suffix: str) -> Iterator[Path]:
     name = temporary_name(path, suffix)
     descriptor = create_locked(name)
     if sys.platform == "win32":
-        os.close(descriptor)  # an open file cannot be replaced there
+        os.close(descriptor)  # what is open cannot be replaced there
     try:
         yield name
     finally:
@@ -72,7 +72,7 @@ def temporary(path: Path, suffix: str) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Give a name to write to; the file there becomes ``path`` at the end, at once.
+    """Give a name to write to; what is there at the end becomes ``path``, at once.
 
     If anything is raised meanwhile, ``path`` stays as it was and nothing is left behind.
     Raises ``OutputError`` if the folder or the file cannot be written, ``ExistsError`` if
@@ -85,8 +85,8 @@ def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
             yield name
             publish(name, path, replace=replace)
     except OSError as error:
-        place = "this file" if written else "here"
-        raise OutputError(f"{path}: cannot write {place}: {error.strerror}") from None
+        what = "this file" if written else "here"
+        raise OutputError(f"{path}: cannot write {what}: {error.strerror}") from None
 
 
 def publish(name: Path, path: Path, *, replace: bool) -> None:
@@ -181,12 +181,12 @@ def _remove_unlocked(path: str) -> None:
 
 
 def splice(path: Path, start: int, end: int, content: bytes) -> None:
-    """Put bytes in the place of those from ``start`` to ``end``; those behind are moved."""
+    """Put bytes in the place of those from ``start`` to ``end``; what follows is moved."""
     shift = len(content) - (end - start)
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         tops = range(end, size, SPLICE_BLOCK) if shift else ()
-        # Of bytes that move up, the last first, and of those that move down the first.
+        # Of what moves up, the last first, and of what moves down the first.
         for top in reversed(tops) if shift > 0 else tops:
             file.seek(top)
             block = file.read(min(SPLICE_BLOCK, size - top))
@@ -200,7 +200,7 @@ def splice(path: Path, start: int, end: int, content: bytes) -> None:
 def splice_all(path: Path, edits: Sequence[tuple[int, int, bytes]]) -> None:
     """``splice`` several places, start, end and content of each, in order and near each other.
 
-    The bytes behind the last are moved once.
+    What follows the last is moved once.
     """
     if not edits:
         return
@@ -220,7 +220,7 @@ if sys.platform == "win32":
 
     def lock(descriptor: int) -> None:
         """Lock an open file until it is closed; ``BlockingIOError`` if another has the lock."""
-        # A byte far beyond the end, as nobody else can read locked bytes here.
+        # A byte far beyond the end, as nobody else can read what is locked here.
         os.lseek(descriptor, 2**40, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

@@ -288,7 +288,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert not all((tmp_path / "out" / name).exists() for name in names), "else this sees nothing"
     code, told = command(tmp_path, with_photo, "in", "-o", "out", "--model", "fast", "--resume")
     assert code == 2
-    assert "model was fast, or as the picture decides, not fast" in told
+    assert "model was fast, or what the picture decides, not fast" in told
     assert command(tmp_path, with_photo, "in", "-o", "out", "--resume")[0] == 0
     for name in names:
         whole, out = tmp_path / "whole" / name, tmp_path / "out" / name

@@ -35,19 +35,19 @@ it compiles a model anew for each size of a window, which takes it a minute; ask
 
 PROVIDER_OPTIONS: dict[str, dict[str, str]] = {
     # Not in TF32, which has 10 bits, where float32 is asked for. And to try all of cuDNN's
-    # algorithms takes long for each new size of a window, and a folder of pictures has many.
+    # algorithms takes long for each new size of a window, of which a folder of pictures has many.
     "CUDAExecutionProvider": {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"},
 }
 
 FALLBACKS = {"TensorrtExecutionProvider": ["CUDAExecutionProvider"]}
-"""They compute operations that a provider does not know, before the processor does."""
+"""Who computes what a provider does not know, before the processor does."""
 
 WINDOW_PIXELS = 1024 * 1024
 """Largest window, in input pixels. Not measured, as the next is not: a halo of 34 pixels costs it
 0.14 times its work, and more windows than that hardly keep a GPU busier."""
 
 WINDOW_BYTES = 2**30
-"""Memory of a network's work on one window, at most, about: GPUs that have 4 GB have room."""
+"""What a network's work on one window may take, about: GPUs that have 4 GB have room for it."""
 
 TRIAL_SIDE = 8
 """Of the picture by which a model's scale is found out, before any other."""
@@ -74,7 +74,7 @@ class OnnxRuntime:
             )
         if model.card.precision == "int8" and model.compute != "fp32":
             raise ModelError(
-                f"{model.path}: is int8, and nothing of it is computed in {model.compute}: take "
+                f"{model.path}: is int8, of which nothing is computed in {model.compute}: take "
                 "the model in fp32"
             )
         stamp = file_stamp(model.path)
@@ -140,7 +140,7 @@ def _cannot_run(path: Path, height: int, width: int, *remedies: Remedy) -> Model
 def _trial(
     provider: str, path: Path, stamp: Stamp, compute: Compute, channels: int, side: int
 ) -> tuple[int, ...]:
-    """The shape of a model's result for a picture of that side."""
+    """The shape of what a model makes of a picture of that side."""
     session = _session(provider, path, stamp, compute)
     picture = np.zeros((1, channels, side, side), np.float32)
     try:
@@ -210,11 +210,11 @@ def _session(
 def _start(provider: str, content: bytes) -> onnxruntime.InferenceSession:
     library = import_onnxruntime()
     options = library.SessionOptions()
-    options.log_severity_level = 4  # it logs to the screen; errors are raised, too
+    options.log_severity_level = 4  # it logs to the screen; what is an error is raised, too
     # An int8 model as the file has it: fused, on processors alone, it would be rounded elsewhere.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     if provider != CPU:
-        # For operations that the GPU does not know; more threads would wait for it, spinning.
+        # For what the GPU does not know; more threads would wait for it, spinning.
         options.intra_op_num_threads = 1
     if provider == "DmlExecutionProvider":
         options.enable_mem_pattern = False  # as it wants it
@@ -233,7 +233,7 @@ def import_onnxruntime() -> ModuleType:
         import onnx  # noqa: F401
         import onnxruntime
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints missing names
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
             onnxruntime.preload_dlls()
     library: ModuleType = onnxruntime
     return library

@@ -19,7 +19,7 @@ from upres.raster.source import Sink, Source
 
 @dataclass(frozen=True)
 class Format:
-    """A format of files: how it is recognised, and the content that it can hold."""
+    """A format of files: how it is recognised, and what it can hold."""
 
     name: str
     """In small letters: ``jpeg``."""

@@ -29,7 +29,7 @@ def shipped_models() -> dict[str, dict[int, Path]]:
     """The models inside the package: name to scale to file."""
     models: dict[str, dict[int, Path]] = {}
     for name, _, scale in sorted(p.stem.rpartition("-x") for p in SHIPPED.glob("*-x*.onnx")):
-        # A file that another process is about to put there is no model yet.
+        # What another process is about to put there is no model yet.
         if scale.isdigit() and not name.startswith("."):
             models.setdefault(name, {})[int(scale)] = SHIPPED / f"{name}-x{scale}.onnx"
     return models
@@ -38,7 +38,7 @@ def shipped_models() -> dict[str, dict[int, Path]]:
 def open_model(model: str | Path = DEFAULT_MODEL, *, scale: int | None = None) -> Model:
     """Open a shipped model by name and scale, or any super-resolution .onnx by path.
 
-    A text that ends in ``.onnx`` or holds a path separator is a path; any other is a name.
+    What ends in ``.onnx`` or holds a path separator is a path; anything else is a name.
     Of the file only the card is read; one without a card is probed for its scale, receptive field
     and range of values. ``scale`` chooses among a shipped model's scales (default: its largest),
     and must match a file's own.

@@ -151,5 +151,5 @@ def _asked(request: Request) -> Mapping[str, object]:
     )
     by = fingerprint(str(name))
     if options.model is None:
-        by = f"{by}, or as the picture decides"
+        by = f"{by}, or what the picture decides"
     return {**vars(options), "model": by, "format": request.suffix, "upres": __version__}

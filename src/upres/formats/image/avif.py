@@ -26,7 +26,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     first = load(path, LOADERS["avif"])
     count = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
     if count > 1:
-        raise InputError(f"{path}: has {count} pictures; upres takes files of one")
+        raise InputError(f"{path}: has {count} pictures; upres takes files of one such")
     return [VipsSource(path, LOADERS["avif"])]
 
 

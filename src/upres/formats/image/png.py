@@ -19,7 +19,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     chunks = tuple(png_chunks.read(path))
     if png_chunks.is_animated(chunks):
         raise InputError(
-            f"{path}: an animated PNG, and upres would lose all but its first frame: "
+            f"{path}: an animated PNG, of which upres would lose all but the first frame: "
             "convert it to .webp or .gif"
         )
     exif, packet = png_chunks.embedded(chunks)

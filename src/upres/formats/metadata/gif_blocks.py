@@ -1,4 +1,4 @@
-"""Extension blocks of GIF files that libvips neither reads nor writes: comments and XMP.
+"""What GIF files say in extension blocks that libvips neither reads nor writes: comments and XMP.
 
 Sources: GIF89a specification (CompuServe, 1990), sections 24 and 26; XMP Specification, part 3
 (Adobe, 2020), section 1.1.2.
@@ -52,7 +52,7 @@ def read(path: Path) -> Blocks:
                 file.seek(1, 1)  # the width of the first codes
                 is_whole = _skip_parts(file)
                 frames += 1
-            else:  # the end, or a block that no file should have
+            else:  # the end, or what no file should have
                 break
     return Blocks(tuple(comments), xmp, frames, is_whole)
 
