@@ -181,7 +181,10 @@ def test_onnx_files_that_enlarge_nothing(
         (b"\x09\x00", "the field at byte 0 is longer than the message around it"),
         (b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "is longer than the message around it"),
         # An entry of metadata, 14, whose key, 1, is longer than the entry; and one that is no text.
-        (b"\x3a\x00\x72\x02\x0a\x05upres", "the field at byte 4 is longer than the message around it"),
+        (
+            b"\x3a\x00\x72\x02\x0a\x05upres",
+            "the field at byte 4 is longer than the message around it",
+        ),
         (b"\x3a\x00\x72\x03\x0a\x01\xff", "can't decode byte 0xff"),
     ],
 )
