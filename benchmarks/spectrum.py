@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from upres.formats.image.vips import read_rgb8
 
 from camera import CAMERAS, SIDE, crops
 from measuring import table
 from mixture import fill
 from upres.evaluation.datasets import Rgb8
 from upres.formats.archives import read_tar
+from upres.formats.image.vips import read_rgb8
 from upres.raster.metrics import luma
 from upres.raster.resize import bicubic
 

@@ -158,14 +158,14 @@ GREY = np.zeros((4, 4), np.uint8)
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 5), np.uint8), "a picture of 5 bands may be anything: bands says"),
+        (np.zeros((4, 4, 5), np.uint8), "a picture of 5 bands may be anything: bands names"),
         (np.zeros((3, 40, 50), np.uint8), r"shape \(3, 40, 50\): .* numpy.moveaxis\(picture, 0"),
         (np.zeros((2, 4, 4, 3), np.uint8), r"a batch of shape \(2, 4, 4, 3\): take them one by on"),
         (np.zeros((0, 4, 3), np.uint8), r"got shape \(0, 4, 3\)"),
         (np.zeros(4, np.uint8), r"got shape \(4,\)"),
         (np.zeros((4, 4), np.int64), "samples of uint8, .* got int64"),
         (np.zeros((4, 4), bool), "got bool"),
-        (np.full((4, 4), 2.0), r"must lie in \[0, 1\], got 2 to 2: value_range says"),
+        (np.full((4, 4), 2.0), r"must lie in \[0, 1\], got 2 to 2: value_range names"),
         (np.full((4, 4), np.nan), "got nan to nan"),
         (np.ma.masked_invalid(np.full((4, 4), np.nan)), "got nan to nan"),
         ([[0, 1], [2, 3]], r"expected an array, got list: numpy\.asarray"),

@@ -38,7 +38,7 @@ WINDOW_PIXELS = 512 * 512
 
 
 WINDOW_BYTES = 160 * 2**20
-"""Memory that a network's work on one window may take, about."""
+"""What a network's work on one window may take, about."""
 
 
 AMX_WIDTH = 16
@@ -75,7 +75,7 @@ class OpenVINO:
     def limits(self, model: Model) -> Limits:
         card = model.card
         by_amx = self.processor.bfloat16 and (model.compute == "bf16" or card.precision == "int8")
-        # A network that looks at the whole picture gets it whole, whatever its size.
+        # What looks at the whole picture gets it whole, whatever its size.
         width = AMX_WIDTH if by_amx and card.halo is not None else 1
         # An ensemble sees its windows turned, too.
         height = width if card.self_ensemble else 1
@@ -85,8 +85,8 @@ class OpenVINO:
         return card.precision != "int8" or self.processor.int8
 
     def best_compute(self, card: ModelCard) -> Compute:
-        # The layers that int8 leaves in floating point are then as fast. Other models would become
-        # less exact than their files, and nobody has asked for that.
+        # What int8 leaves in floating point is then as fast. Else that would be less exact than
+        # the file, which nobody has asked for.
         return "bf16" if card.precision == "int8" and self.processor.bfloat16 else "fp32"
 
     def can_compute(self, compute: Compute) -> bool:
@@ -125,8 +125,8 @@ class OpenVINONetwork:
 class _Request:
     """Runs a compiled model, a window at a time, in memory that it keeps for the next one.
 
-    To fetch new memory from the system takes time: for the values between the layers of
-    ``fast`` x4 in int8 up to 5 ms beside 17 of computing, where the system is a virtual one.
+    To fetch new memory from the system takes time: for what is between the layers of ``fast`` x4
+    in int8 up to 5 ms beside 17 of computing, where the system is a virtual one.
     """
 
     def __init__(self, compiled: openvino.CompiledModel) -> None:

@@ -77,7 +77,7 @@ def enlarge_frame(
     All others go to the next one by way of a spool.
     """
     with ExitStack() as stack:
-        # What a model costs goes by the pixels that it is given.
+        # A model's cost goes by the pixels that it is given.
         costs = np.cumprod([1, *(model.card.scale**2 for model in models[:-1])])
         shares = costs / costs.sum()
         for number, model in enumerate(models):
@@ -106,5 +106,5 @@ def enlarge_frame(
 
 
 def share(progress: Progress, done: float, part: float, of_part: float) -> None:
-    """Tell ``progress`` of a part of the work that follows what is ``done``."""
+    """Tell ``progress`` of a part of the work, behind the part that is ``done``."""
     progress(done + part * of_part)

@@ -1,4 +1,4 @@
-"""Arrays as rasters: NumPy's, and all that offer themselves as such."""
+"""Arrays as rasters: NumPy's, and all objects that offer themselves as arrays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANY = 16
 class ArraySource:
     """A picture in memory; see ``upres.enlarge`` for which arrays there may be.
 
-    Raises ``InputError`` for what is no array, or one of another shape or sample type.
+    Raises ``InputError`` for an object that is no array, or one of another shape or sample type.
     """
 
     def __init__(
@@ -95,10 +95,10 @@ def _as_array(image: object) -> NDArray[Any]:
         raise InputError(f"expected an array, got {kind}: numpy.asarray(picture) makes one")
     try:
         # Not a subclass, whose indexing and arithmetic may differ: numpy.matrix stays of two
-        # axes, and what a masked array hides would be checked by nobody.
+        # axes, and nobody would check the hidden samples of a masked array.
         array = np.asarray(image)
     except (TypeError, ValueError, RuntimeError) as error:
-        # Such as a tensor on a GPU, or one that needs its gradient.
+        # As by a tensor on a GPU, or one that needs its gradient.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"this {kind} cannot be seen as an array: {reason}") from None
     if array.ndim == 4:
@@ -126,7 +126,7 @@ def _roles(bands: Sequence[Role] | None, shape: tuple[int, ...]) -> tuple[Role, 
                 )
             raise InputError(
                 f"a picture of {count} bands may be anything",
-                Remedy("bands", "says what each is, such as ['red', 'green', 'blue', 'other']"),
+                Remedy("bands", "names each role, such as ['red', 'green', 'blue', 'other']"),
             )
         return roles
     if isinstance(bands, str) or not set(bands) <= set(get_args(Role)):
@@ -158,7 +158,7 @@ def _range(
     if not (least >= 0 and most <= 1):  # so that NaN fails, too
         raise InputError(
             f"floating-point samples must lie in [0, 1], got {least:g} to {most:g}",
-            Remedy("value_range", "says what they range over, such as (0, 255)"),
+            Remedy("value_range", "names their range, such as (0, 255)"),
         )
     return 0.0, 1.0
 

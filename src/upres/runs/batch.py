@@ -35,14 +35,14 @@ INTERRUPTED = "interrupted"
 """Why a run ended early that was asked to."""
 
 UNEXPECTED = "an error that upres did not expect, please report it"
-"""In the message of what nothing else explains; tests look for it."""
+"""In the message of an error that nothing else explains; tests look for it."""
 
 LONGEST_NAME = 255
 """Bytes that common file systems allow for a name."""
 
 
 class Enlargement(Protocol):
-    """A picture that is open, and what is to become of it: see ``upres.enlarging.files``."""
+    """A picture that is open, with its plan: see ``upres.enlarging.files``."""
 
     @property
     def pixels(self) -> int: ...
@@ -96,7 +96,7 @@ def enlarge_files(
     processors that this process may use); the results do not depend on their number. What
     ``journal`` has as done is skipped. Setting ``stop`` ends the run within about a second.
 
-    ``open_picture`` opens each, and says what is to become of it.
+    ``open_picture`` opens each, and plans its result.
 
     ``progress`` is told the part of the whole that is done, ``finished`` each file that is
     written and why by which model, in the order of ``jobs``; both in the thread that calls this.
@@ -117,7 +117,7 @@ def enlarge_files(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="upres")
     try:
         while (waiting or pending) and summary.stopped_by is None:
-            # The first runs alone: what it loads and compiles, the others share. The engine
+            # The first runs alone: the others share its models, loaded and compiled. The engine
             # must not be called for the first time by two threads: it may wait for ever.
             while waiting and len(pending) < (2 * workers if summary.done else 1):
                 job = waiting.popleft()
@@ -160,7 +160,7 @@ class _Stopped(Exception):  # noqa: N818  # it is no error of anyone's
 
 
 class _Shared:
-    """What the threads of a run share."""
+    """Shared by the threads of a run."""
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ from upres.runs.journal import Journal, fingerprint, opened
 
 @dataclass(frozen=True)
 class Request:
-    """Which pictures are to be enlarged, where to, and what becomes of results that are there."""
+    """Which pictures are to be enlarged, where to, and how existing results are dealt with."""
 
     inputs: tuple[Path, ...]
     """Files, folders and patterns."""
@@ -35,7 +35,7 @@ class Request:
     target: Path | None = None
     """The one result's file. Without it and ``folder``, each result lies beside its picture."""
     folder: Path | None = None
-    """Where the results go, folders mirrored. Only such a run has a journal to resume from."""
+    """Where the results go, folders mirrored. Only then the run has a journal to resume from."""
     suffix: str | None = None
     """Of the results; ``None`` is that of each input."""
     device: Device = "auto"
@@ -55,7 +55,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Work:
-    """What a request comes to."""
+    """A request, worked out."""
 
     jobs: list[Job]
     unusable: list[tuple[Path, UpresError]]
@@ -63,14 +63,14 @@ class Work:
 
     @property
     def name(self) -> str:
-        """What the run is called while it is shown."""
+        """The run's name while it is shown."""
         return self.jobs[0].source.name if len(self.jobs) == 1 else f"{len(self.jobs):,} pictures"
 
 
 def arranged(request: Request) -> Work:
     """Find the pictures and name their results; nothing is written.
 
-    Raises what ``find`` and ``destinations`` raise, and ``ModelError`` if there is no such model.
+    Raises errors of ``find`` and ``destinations``, and ``ModelError`` if there is no such model.
     """
     backend = request.backend
     found, unusable = find(request.inputs, recursive=request.recursive, leave_out=request.folder)
@@ -107,7 +107,7 @@ def carry_out(
     with _journal(request) as journal:
         existing = request.existing
         if journal and request.resume and not journal.continued and existing == "refuse":
-            existing = "skip"  # the run before came to its end, so what is there is whole
+            existing = "skip"  # the run before came to its end, so its results are whole
         remove_leftovers({job.target.parent for job in work.jobs})
         warning = space_warning(work.jobs, request.options) if len(work.jobs) > 1 else None
         if warning and warned:

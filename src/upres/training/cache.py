@@ -19,7 +19,7 @@ from upres.errors import OutputError
 from upres.files import make_folder
 
 _FORMAT = 1
-"""To be raised when what is stored, or how low resolution is made, changes."""
+"""To be raised when the content, or the making of low resolution, changes."""
 
 Row = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
 """A picture's name, and its low and high resolution, height x width x 3."""
@@ -57,7 +57,7 @@ def cached(
 ) -> Pixels:
     """``rows()``, from ``folder`` if an earlier run left them there, else put there first.
 
-    What is there is for ``files`` as they are now (paths, sizes, times of change) and
+    Its content is for ``files`` as they are now (paths, sizes, times of change) and
     ``settings`` (anything that JSON can hold): if any differs, or a file of the cache is
     missing or cut short, it is made anew. Pixels are mapped into memory, not read, so that
     processes share them. Several may make the same cache at once: one of them wins.
@@ -79,7 +79,7 @@ def cached(
 
 
 def _read(target: Path, scale: int) -> Pixels | None:
-    """What a cache holds; None if there is none, or not all of it."""
+    """A cache's content; None if there is none, or not all of it."""
     try:
         index = json.loads((target / "index.json").read_text("utf-8"))
         names, sizes = list(index["names"]), [(int(h), int(w)) for h, w in index["sizes"]]

@@ -63,7 +63,7 @@ def save_checkpoint(
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What ``save_checkpoint`` wrote, on the CPU; no code in the file is run.
+    """The content of a checkpoint, on the CPU; no code in the file is run.
 
     Raises ``TrainingError`` if it cannot be read.
     """
@@ -85,7 +85,7 @@ def load_checkpoint(
     average: nn.Module,
     optimisers: Sequence[torch.optim.Optimizer],
 ) -> TrainingState:
-    """Restore what ``save_checkpoint`` wrote, in place; return how far the run was.
+    """Restore the state that ``save_checkpoint`` wrote, in place; return how far the run was.
 
     Raises ``TrainingError`` if it cannot be read or is of another recipe.
     """

@@ -30,7 +30,7 @@ from upres.training.sources import (
 from upres.training.transfer import Teacher
 
 _SEED_STRIDE = 1_000_003
-"""Keeps what is drawn for neighbouring seeds apart."""
+"""Keeps draws for neighbouring seeds apart."""
 
 _MARGIN = 16
 """Low-resolution pixels, both sides together, by which a patch for ``jpeg`` or ``photo`` is
@@ -118,8 +118,9 @@ def load_pairs(
     ``cache``, the pixels are kept there and mapped, not read, by later runs of the same
     sources; see ``upres.training.cache``.
 
-    Raises ``InputError`` for what cannot be read or does not fit together, such as ``shrink``
-    and low-resolution pictures from files, and ``OutputError`` if the cache cannot be written.
+    Raises ``InputError`` for sources that cannot be read or do not fit together, as ``shrink``
+    and low-resolution pictures from files do not. Raises ``OutputError`` if the cache cannot be
+    written.
     """
     paired = [source for source in sources if isinstance(source, PairedSource)]
     if paired and shrink:
@@ -131,7 +132,7 @@ def load_pairs(
         made = _rows(sources, data_folder, scale, shrink, degradation, seed)
         return made if teacher is None else _labelled(made, teacher)
 
-    # What is missing shows before any is read.
+    # A missing one shows before any is read.
     files = [path for source in sources for path in source_files(source, data_folder)]
     if cache is None:
         pixels = flat(rows())
@@ -144,7 +145,7 @@ def load_pairs(
             settings += [teacher.weight, teacher.self_ensemble]
         pixels = cached(cache, files, settings, scale, rows)
     with warnings.catch_warnings():
-        # What is mapped cannot be written to, and is not.
+        # A mapped array cannot be written to, and is not.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         low, high = torch.from_numpy(pixels.low), torch.from_numpy(pixels.high)
     return Pairs(pixels.names, pixels.sizes, scale, low, high, from_files=bool(paired))
@@ -191,7 +192,7 @@ class Patches:
     All pixels lie in two flat arrays there; a batch is one gather from each, whose indices
     carry the crop, the flips and the rotation, so nothing leaves the device, and nothing
     waits for it but the first batch of a new patch size. A batch depends on (seed, step) and
-    its sizes only: training that resumes at a step sees what it would have, and processes
+    its sizes only: training that resumes at a step sees the same as without, and processes
     agree without a word.
     """
 
@@ -244,8 +245,8 @@ class Patches:
     ) -> tuple[Tensor, Tensor]:
         """Batch number ``step``: LR and HR, float32 in [0, 1], N x 3 x side x side.
 
-        ``patch`` is LR's side in pixels. With ``parts``, this is what one process of
-        several gets: rows ``part::parts`` of the batch that a single one would get.
+        ``patch`` is LR's side in pixels. With ``parts``, this is the share of one process of
+        several: rows ``part::parts`` of the batch that a single one would get.
 
         Raises ``ValueError`` if ``batch`` cannot be divided by ``parts``, and
         ``InputError`` if no picture is large enough.

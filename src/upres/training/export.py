@@ -52,7 +52,7 @@ def make_card(
 def export_onnx(network: Network, card: ModelCard, path: Path) -> float:
     """Write ``network`` with ``card`` to ``path``; return how far the engine is from torch.
 
-    What is written is the network as deployed, with branches merged; ``network`` itself
+    The file has the network as deployed, with branches merged; ``network`` itself
     stays as it is. Raises ``TrainingError`` as ``write_checked`` does, and ``OutputError``
     if the file cannot be written.
     """
@@ -101,7 +101,7 @@ def read_safetensors_card(path: Path) -> str | None:
 
     Raises ``OSError`` or ``TrainingError`` if it cannot be read.
     """
-    path.open("rb").close()  # safetensors does not say what keeps it from reading
+    path.open("rb").close()  # safetensors does not say why it cannot read
     try:
         with safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get(CARD_KEY)
@@ -221,5 +221,5 @@ def _is_own(path: Path) -> bool:
             return read_safetensors_card(path) is not None
         read_checkpoint(path)
     except (OSError, TrainingError):
-        return False  # what is wrong with it, the community's loader says
+        return False  # the community's loader says why
     return True

@@ -75,7 +75,7 @@ def _exported(
 def write_checked(graph: onnx.ModelProto, card: ModelCard, network: nn.Module, path: Path) -> float:
     """Write a model file; return how far the engine is from ``network``, run by torch.
 
-    The file is checked before it gets its name: the engine must give what torch gives,
+    The file is checked before it gets its name: the engine must give the same as torch,
     to ``EXPORT_TOLERANCE``. Raises ``TrainingError`` if it does not.
     """
     write_card(graph, card)

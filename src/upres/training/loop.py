@@ -112,7 +112,7 @@ def train(
                 save(run / "best.pt")
         fabric.barrier()
 
-    # The checkpoint first: what cannot be written is found out before training, and a run
+    # The checkpoint first: that it cannot be written is found out before training, and a run
     # that has other files can be resumed.
     save(run / "last.pt")
     folder.begin(recipe, state.step, commit)
@@ -172,7 +172,7 @@ def train(
 def leave() -> None:
     """End this process at once, with success, if it is one of several that have trained.
 
-    To take down what connects them is what they sometimes fail at: left to Python's end, the
+    They sometimes fail at taking down their connection: left to Python's end, the
     threads of the connection abort the process about once in six times, and taken down before,
     they may wait for ever for the lock that Python holds meanwhile.
     """
@@ -183,7 +183,7 @@ def leave() -> None:
 
 
 def start_fabric() -> Fabric:
-    """One process on one device, or what torchrun's environment says."""
+    """One process on one device, or those of torchrun's environment."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -211,11 +211,11 @@ def _read_data(
     def load(sources: Sequence[DataSource], **made: Any) -> Pairs:
         return load_pairs(sources, data, recipe.scale, cache=cache, **made)
 
-    # With a cache, one process of each machine decodes, and the others map what it decoded.
+    # With a cache, one process of each machine decodes, and the others map its result.
     if cache and fabric.local_rank:
         fabric.barrier()
     labels = teacher if teacher and teacher.whole else None
-    # First what is soon read, as much of what may be wrong shows in it.
+    # First the quickly read ones, as many a mistake shows in them.
     valid = load(config.valid, degradation=config.degradation, seed=recipe.seed)
     check_pictures(valid)
     pairs = load(config.train, shrink=config.shrink, teacher=labels)
@@ -288,7 +288,7 @@ def make_step(
         for optimiser in wrapped:
             optimiser.zero_grad()
         # Times one, or NaN where the loss is not finite: the gradient of |x| would be finite
-        # there, and only what is in the gradients do all processes see.
+        # there, and all processes see the gradients only.
         fabric.backward(loss * (1 + 0 * loss.detach()))
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)

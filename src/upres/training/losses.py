@@ -1,4 +1,4 @@
-"""What training minimises: functions of (estimate, target), both N x C x H x W."""
+"""Training minimises these: functions of (estimate, target), both N x C x H x W."""
 
 from __future__ import annotations
 

@@ -66,10 +66,10 @@ def to_int8(
     [0, 1], on these pictures.
 
     Weights get a scale for each output channel, activations one for each tensor. The first
-    and the last convolution stay in float32, and so does what goes around convolutions:
+    and the last convolution stay in float32, and so does the way around convolutions:
     the stream of features to which residual blocks add.
 
-    Raises what ``to_onnx`` raises; ``ModelError`` if the model is int8 already or cannot be
+    Raises the errors of ``to_onnx``; ``ModelError`` if the model is int8 already or cannot be
     quantised, ``InputError`` for pictures that cannot be read or are too small, and
     ``TrainingError`` if the result is too far from float32.
     """

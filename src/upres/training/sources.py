@@ -113,7 +113,7 @@ def source_files(source: DataSource, folder: Path) -> list[Path]:
 def in_parallel(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """``map``, but several at a time, in threads; the order stays.
 
-    For what is NumPy's or libvips' work: they let go of the interpreter meanwhile.
+    For work of NumPy's or libvips': they let go of the interpreter meanwhile.
     """
     items = iter(items)
     with ThreadPoolExecutor(min(8, usable_processors())) as pool:

@@ -43,7 +43,7 @@ def to_half(
     difference is the root of the mean squared one, of values in [0, 1], on noise. The engine
     computes in float32 as before, and as fast.
 
-    Raises what ``to_onnx`` raises; ``ModelError`` if the model is in int8, and
+    Raises the errors of ``to_onnx``; ``ModelError`` if the model is in int8, and
     ``TrainingError`` if the result is too far from before.
     """
     target = target or source.with_suffix(".onnx")
@@ -78,7 +78,7 @@ def to_self_ensemble(
     ``target``, whose name becomes the model's, is by default beside ``source``, with
     ``-ensemble`` in its name. Returns its path and card, which is without scores.
 
-    Raises what ``to_onnx`` raises, and ``ModelError`` if the model is such already.
+    Raises the errors of ``to_onnx``, and ``ModelError`` if the model is so already.
     """
     target = target or variant_path(source, "-ensemble")
     check_target(target, force)
@@ -150,7 +150,7 @@ def variant_path(source: Path, mark: str) -> Path:
 
 @contextlib.contextmanager
 def as_model(source: Path, scale: int | None) -> Iterator[Model]:
-    """Read a model file, or what ``to_onnx`` makes of other weights.
+    """Read a model file, or one that ``to_onnx`` makes of other weights.
 
     Raises ``ModelError`` if it does not enlarge ``scale`` times, if that is given.
     """
@@ -176,7 +176,7 @@ def as_float32_model(source: Path, scale: int | None) -> Iterator[Model]:
 
 
 def difference_between(one: Model, other: Model, windows: Sequence[Float32Array]) -> float:
-    """The root of the mean squared difference between what two models make of ``windows``."""
+    """The root of the mean squared difference between two models' results for ``windows``."""
     backend, shape = OpenVINO(), windows[0].shape[2:]
     first, second = (
         compile_window(backend, computed_in(model, "auto", backend), *shape)

@@ -45,7 +45,7 @@ _OF_THE_FILE = {
 
 @dataclass(frozen=True)
 class ExrCarried(Carried):
-    """What goes from an OpenEXR file to another."""
+    """All that goes from an OpenEXR file to another, beside samples."""
 
     header: ExrHeader | None = field(default=None, repr=False)
 
@@ -209,7 +209,7 @@ class _ExrEncoder:
         return planes
 
     def _windows(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Where the samples are and what is to be seen, as before on the larger grid."""
+        """Where the samples and the visible part are, as before on the larger grid."""
         height, width = self._info.height, self._info.width
         if self._header is None:
             whole = (0, 0, width - 1, height - 1)

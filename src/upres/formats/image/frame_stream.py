@@ -1,6 +1,6 @@
 """The frames of an animation, one after another, as an image that is encoded meanwhile.
 
-So there is room for one frame, however many there are, beside what the encoder wants.
+So there is room for one frame, however many there are, beside the encoder's own.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class FrameStream:
                 self._changed.notify_all()
 
     def _read(self, count: int) -> bytes | None:
-        """What libvips asks for next, as far as it is there; it waits for a frame to be made."""
+        """The bytes that libvips asks for, as far as they are there; it waits for a frame."""
         with self._changed:
             at = self._position
             if at < len(self._head):

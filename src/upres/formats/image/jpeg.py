@@ -56,7 +56,7 @@ def _encode(picture: Picture, path: Path) -> None:
         picture = picture.with_field("xmp-data", packet)
     captions = picture.field("iptc-data")
     segments = xmp.extended(carried.segments) + comments.to_segments(carried.comments)
-    # What libvips would leave out, or write a part of.
+    # libvips would leave these out, or write a part of them.
     if len(packet) > xmp.LONGEST:
         picture = picture.without("xmp-data")
         segments += xmp.split(packet)

@@ -27,7 +27,7 @@ class Encoder(Protocol):
     dtype: np.dtype[Any]
 
     def samples(self, block: Float32Array) -> NDArray[Any]:
-        """What is stored of a window: rows x columns x ``channels``."""
+        """A window as it is stored: rows x columns x ``channels``."""
 
     def encode(self, path: Path, spool: Spool) -> None:
         """Write all of the samples to a file that is new and empty.
@@ -37,7 +37,7 @@ class Encoder(Protocol):
 
 
 MakeEncoder = Callable[[Path, RasterInfo, Carried], Encoder]
-"""Takes the name of a result, what it is and what its source carries. Raises ``OutputError`` if its
+"""Takes a result's name, its info, and all that its source carries. Raises ``OutputError`` if its
 format cannot hold that."""
 
 

@@ -21,7 +21,7 @@ from upres.raster.pixels import Float32Array
 from upres.raster.source import Sink, Source
 
 _BIGTIFF_BYTES = 2**32 - 2**24
-"""TIFF's addresses end at 4 GiB; some room is left for what is not pixels."""
+"""TIFF's addresses end at 4 GiB; some room is left for all but pixels."""
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
@@ -35,7 +35,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 
 
 def _said(path: Path, file: BinaryIO, directory: int | None) -> dict[str, Any]:
-    """What a page says of itself, as options of ``VipsSource``; see ``tiff_exif.read``."""
+    """A page's own metadata, as options of ``VipsSource``; see ``tiff_exif.read``."""
     tags = read_numbers(file, directory)
     tiff_pages.check_colours(path, tags)
     return {

@@ -46,7 +46,7 @@ def full_pages(path: Path, file: BinaryIO) -> dict[int, int]:
 
     By their numbers, from 0: where their directories are.
 
-    Such copies are a preview or the overviews of a large picture. Raises ``InputError`` if a
+    The copies are a preview or the overviews of a large picture. Raises ``InputError`` if a
     page is but the mask of another, ``struct.error`` if the file is damaged.
     """
     pages = {}
@@ -120,7 +120,7 @@ def only(path: Path, directory: int) -> pyvips.Source:
 
 
 def begin(file: BinaryIO, *, big: bool) -> int:
-    """Write what a TIFF file begins with; return where the first page is to be pointed to."""
+    """Write the beginning of a TIFF file; return where the first page is to be pointed to."""
     file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else b"II*\0" + bytes(4))
     return 8 if big else 4
 
@@ -129,7 +129,7 @@ def append(file: BinaryIO, page: Path, pointer: int, *, number: int, count: int)
     """Add the one page of another file, as the page ``number``, from 0, of ``count``.
 
     Both are little-endian, and both BigTIFF or neither. ``pointer`` is where the page is to be
-    pointed to, and what is returned is where the next one is. Raises ``OSError`` if it cannot
+    pointed to, and the result is that of the next page. Raises ``OSError`` if it cannot
     be written.
     """
     with page.open("rb") as source:

@@ -27,7 +27,7 @@ from upres.raster.pixels import Float32Array, from_bands
 from upres.raster.spool import Spool
 
 LEAST_QUALITY = 95
-"""Of what may lose something, where none is asked for."""
+"""Of formats that may lose something, where none is asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ class VipsSink:
         dtype = sample_type(self._row, info)
         self._bands = info.varying
         if dtype != info.dtype or (dtype.kind == "u" and dtype.itemsize <= 2):
-            # All of the type's range, of which a source with a largest sample of its own has less.
+            # All of the type's range. A source with a largest sample of its own has less.
             most = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
             self._bands = tuple(dataclasses.replace(b, low=0.0, high=most) for b in self._bands)
         shape = (info.height, info.width, len(self._bands))
@@ -193,7 +193,7 @@ class VipsSink:
         self._encode(picture, self._path)
 
     def _with_constants(self, image: pyvips.Image) -> pyvips.Image:
-        """With the alpha that is opaque throughout, where the format has such."""
+        """With the alpha that is opaque throughout, where the format has alpha."""
         constant = next((band for band in self._info.bands if band.constant), None)
         if constant is None or not self._row.alpha:
             return image
@@ -204,7 +204,7 @@ class VipsSink:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Raise ``OutputError`` for what libvips says when it cannot write."""
+        """Raise ``OutputError`` with libvips' words when it cannot write."""
         try:
             yield
         except pyvips.Error as error:
@@ -226,7 +226,7 @@ def save(image: pyvips.Image, operation: str, path: Path, **options: Any) -> Non
 
 
 def _interpretation(info: RasterInfo, dtype: np.dtype[Any]) -> str:
-    """What libvips calls the colours, as samples of ``dtype``."""
+    """The name that libvips has for the colours, as samples of ``dtype``."""
     deep = dtype == np.uint16
     if info.find("ink"):
         return "cmyk"

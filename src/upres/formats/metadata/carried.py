@@ -1,4 +1,4 @@
-"""What a picture says about itself, brought along to the enlarged one."""
+"""A picture's metadata, brought along to the enlarged one."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from upres.formats.metadata.png_chunks import Chunk
 from upres.formats.metadata.tiff_tags import read_resolution
 
 _OF_THE_FILE = ("n-pages", "page-height", "bits-per-sample", "palette", "orientation")
-"""Fields that tell how the input was stored, not what it shows."""
+"""Fields that tell how the input was stored, and nothing of the picture."""
 
 _NOT_FIELDS = ("vips-", "heif-", "tile-", "exif-ifd1-", "png-comment-", "gif-comment")
-"""What fields begin with that tell the same, or that files get otherwise (``png_chunks``,
+"""Beginnings of fields that tell the same, or that files get otherwise (``png_chunks``,
 ``comments``)."""
 
 
 @dataclass(frozen=True)
 class Carried:
-    """What goes from a picture's file to its result's beside the pixels, whatever their formats."""
+    """All that goes from a picture's file to its result's beside pixels, whatever their formats."""
 
     image: pyvips.Image
     """Its fields are the metadata, by libvips' names; its pixels are not looked at."""
     path: Path | None = None
-    """Where the file is, for what is read when it is written."""
+    """Where the file is, for parts that are read when it is written."""
     frames: int = 1
     timing: tuple[Fraction, ...] = ()
     """Seconds for which each frame is shown, where the field ``delay`` does not tell exactly; see
@@ -40,7 +40,7 @@ class Carried:
     orientation: int = 1
     """By EXIF; how the picture was turned to be upright."""
     meaning: bytes = b""
-    """What its colours mean, where that is unlike sRGB and in no profile: see ``colour``."""
+    """The meaning of its colours, where that is unlike sRGB and in no profile: see ``colour``."""
     comments: tuple[bytes, ...] = ()
     lossless: bool = False
     """Whether a format that may lose something has lost nothing of it."""
@@ -53,7 +53,7 @@ class Carried:
     @property
     def has_resolution(self) -> bool:
         """Whether the file tells how many pixels go into an inch."""
-        return (self.image.xres, self.image.yres) != (1, 1)  # what libvips takes for nothing
+        return (self.image.xres, self.image.yres) != (1, 1)  # libvips takes that for nothing
 
     def find(self, name: str) -> object:
         """A field of the metadata by libvips' name; ``None`` if there is none."""
@@ -61,7 +61,7 @@ class Carried:
 
 
 def nothing_carried() -> Carried:
-    """Of a raster that says nothing about itself, such as an array."""
+    """Of a raster without metadata, as an array is."""
     return Carried(pyvips.Image.black(1, 1))
 
 
@@ -103,10 +103,10 @@ def with_metadata(
 ) -> tuple[pyvips.Image, bytes]:
     """``image`` with the carried profile, EXIF, XMP, IPTC, text, resolution and timing.
 
-    And its EXIF, of which the image has no more than a JPEG file has room for, as libvips takes
-    no more; nothing if it has none.
+    And its EXIF, nothing if it has none. The image has no more of it than a JPEG file has room for,
+    as libvips takes no more.
 
-    Its colours are what libvips calls ``interpretation``. It is upright; previews of the
+    libvips calls its colours ``interpretation``. It is upright; previews of the
     small picture are left out, and where EXIF and XMP tell size and orientation these become
     those of ``image``.
     """
@@ -134,7 +134,7 @@ def with_metadata(
                     value, height=height, width=image.width, dots_per_inch=dots
                 )
                 value = tiff_exif.for_jpeg(whole)
-            except struct.error:  # damaged: the fields are what libvips could read of it
+            except struct.error:  # damaged: libvips could read the fields of it
                 continue
         elif name == "xmp-data":
             if suffix not in (".jpg", ".jpeg"):
@@ -162,7 +162,7 @@ def with_metadata(
 
 
 def _exif_fields(block: bytes) -> list[tuple[str, int, object]]:
-    """A block of EXIF as fields: of the block, libvips saves only what it has read itself."""
+    """A block of EXIF as fields: libvips saves only fields that it has read itself."""
     pixel = pyvips.Image.black(1, 1).jpegsave_buffer(keep="none")
     segment = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
     image = pyvips.Image.new_from_buffer(pixel[:2] + segment + pixel[2:], "")

@@ -1,4 +1,4 @@
-"""EXIF of an enlarged picture: its input's own block, but for what tells of size and place.
+"""EXIF of an enlarged picture: its input's own block, but for tags that tell of size and place.
 
 libvips takes a block apart and writes those tags that its library knows; here all the others stay
 as well, and a camera's private notes where they were, as many of them point into the block.
@@ -18,7 +18,7 @@ from upres.files import splice
 from upres.formats.metadata.tiff_tags import EXIF, INTEROPERABILITY, read_header
 
 PREFIX = b"Exif\0\0"
-"""What a block begins with in JPEG files."""
+"""A block begins with it in JPEG files."""
 
 _WIDTHS, _HEIGHTS = (256, 40962, 4097), (257, 40963, 4098)
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 274, 282, 283, 296
@@ -78,7 +78,7 @@ def fitting(
             new.append(struct.pack(endian + "HHII", tag, _RATIONAL, 1, len(block)))
             block += struct.pack(endian + "II", round(dots * 1000), 1000)
         new.append(struct.pack(endian + "HHIHH", _UNIT, _SHORT, 1, _INCH, 0))
-        held = {entry[:2]: entry for entry in new}  # what was there of these gives way
+        held = {entry[:2]: entry for entry in new}  # old ones of these give way
         ordered = sorted(held.values(), key=lambda entry: struct.unpack(endian + "H", entry[:2]))
         struct.pack_into(endian + "I", block, 4, len(block))
         block += struct.pack(endian + "H", len(ordered)) + b"".join(ordered) + bytes(4)
@@ -158,7 +158,7 @@ def _place_of_exif(meta: bytes) -> tuple[int, int] | None:
         return None
     number = meta[item - 4 : item - 2]
     at = boxes[b"iloc"]
-    # Version 0, with numbers of four bytes: what libheif writes, with a base or without.
+    # Version 0, with numbers of four bytes: libheif writes it so, with a base or without.
     if meta[at : at + 4] != bytes(4) or meta[at + 4 : at + 6] not in (b"\x44\0", b"\x44\x40"):
         return None
     base = 4 if meta[at + 5] else 0

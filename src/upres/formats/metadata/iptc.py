@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from upres.formats.metadata.jpeg_segments import APP13, LONGEST_SEGMENT, Segment
 
 _PHOTOSHOP = b"Photoshop 3.0\0"
-"""What a segment of Photoshop's blocks begins with; IPTC is one of them."""
+"""A segment of Photoshop's blocks begins with it; IPTC is one of them."""
 
 _IPTC_BLOCK, _THUMBNAIL_BLOCKS = 0x0404, (0x0409, 0x040C)
 

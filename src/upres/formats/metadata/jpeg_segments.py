@@ -1,4 +1,4 @@
-"""What a JPEG file tells of its compression, without decoding it."""
+"""A JPEG file's segments, and its compression as they tell it, without decoding."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def rewrite(
     segments: list[tuple[int, bytes]],
     second: tuple[list[tuple[int, bytes]], bytes] | None = None,
 ) -> None:
-    """Change what a JPEG file says of itself, once for all.
+    """Change a JPEG file's metadata, once for all.
 
     It gets a ``header`` of JFIF that it lacks: square pixels of unknown size. Its EXIF becomes
     ``exif``, with its prefix, if that is not empty and a segment can hold it. ``segments``, marker

@@ -32,7 +32,7 @@ class EdsrConfig:
     features: PositiveInt = 64
     blocks: PositiveInt = 16
     residual_scaling: Annotated[float, Field(gt=0)] = 1.0
-    """What a block's residual is multiplied by: with many features, training needs it."""
+    """A block's residual is multiplied by it: with many features, training needs that."""
 
 
 class Edsr(Network):

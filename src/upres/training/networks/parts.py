@@ -1,4 +1,4 @@
-"""What the networks share: what upres needs to know of each, and published parts."""
+"""Shared by the networks: the facts that upres needs of each, and published parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 class Network(nn.Module):
     """Takes RGB in [0, 1], N x 3 x height x width; gives it ``scale`` times as large.
 
-    The output is not clipped to [0, 1]. What depends on the scale is in the attribute
+    The output is not clipped to [0, 1]. All that depends on the scale is in the attribute
     ``tail``, so that all other weights serve networks of other scales, too.
     """
 

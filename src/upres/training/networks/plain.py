@@ -130,8 +130,8 @@ class BranchedConv2d(nn.Conv2d):
         self.gather = nn.Parameter(nn.Conv2d(between, outputs, kernel_size).weight.detach())
 
     def kernel(self) -> Tensor:
-        """The one kernel that does what the branches do, outputs x inputs x 3 x 3."""
-        # A convolution of kernels: bfloat16 would round what no gradient step can repair.
+        """The one kernel that equals the branches together, outputs x inputs x 3 x 3."""
+        # A convolution of kernels: bfloat16 would round it as no gradient step can repair.
         through = run_in_float32(lambda x: F.conv2d(x, self.expand.transpose(0, 1)), self.gather)
         return self.weight + F.pad(self.point, [1, 1, 1, 1]) + through
 
