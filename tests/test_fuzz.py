@@ -37,6 +37,8 @@ MOST_PIXELS = 1_500_000
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "inputs" / "photo"
 
+pyvips.cache_set_max(0)  # or a result would be taken for the one before of its name
+
 WORKER = """
 import contextlib, io, json, sys, traceback
 from upres.cli.main import main
