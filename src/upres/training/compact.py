@@ -27,7 +27,7 @@ from upres.training.export import load_network
 from upres.training.networks import Plain, deployed
 from upres.training.networks.plain import ResidualBlock
 
-TOLERANCE = 1e-4
+COMPACT_TOLERANCE = 1e-4
 """Largest difference allowed between the two networks, of values in [0, 1]: a fortieth of an 8-bit
 grey level. Only the order of sums differs."""
 
@@ -60,10 +60,10 @@ def to_compact(
     assert isinstance(merged, Plain)
     weights = compact_weights(merged)
     difference = _difference(merged, weights)
-    if not difference <= TOLERANCE:  # nor if it is no number
+    if not difference <= COMPACT_TOLERANCE:  # nor if it is no number
         raise TrainingError(
-            f"{target}: the compact network differs by {difference:.2g}, more than {TOLERANCE:g}; "
-            "it was not written"
+            f"{target}: the compact network differs by {difference:.2g}, more than "
+            f"{COMPACT_TOLERANCE:g}; it was not written"
         )
     # Not under the key of our cards: it would be taken for a network of upres.
     metadata = {
