@@ -242,6 +242,19 @@ def test_resuming_needs_the_same_recipe_and_a_checkpoint(data: Path, tmp_path: P
         train(recipe(data), data=data, run=run, resume=True)
 
 
+def test_a_picture_that_cannot_be_read_does_not_end_training(data: Path, tmp_path: Path) -> None:
+    (data / "train" / "broken.png").write_bytes(b"rubbish")
+    train(recipe(data, "optimiser.steps=2"), data=data, run=tmp_path / "run")
+    said = (tmp_path / "run/log.txt").read_text()
+    assert f"left out: {data / 'train/broken.png'}: not a picture" in said
+    assert "training pictures that cannot be read, and are left out: 1\n" in said
+    assert " 2 pictures, 2 steps" in said
+    for path in (data / "train").rglob("*.png"):
+        path.write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="of 3 training pictures none can be read"):
+        train(recipe(data), data=data, run=tmp_path / "none")
+
+
 def test_a_run_goes_on_for_longer_with_the_optimiser_s_state(data: Path, tmp_path: Path) -> None:
     # A rate that does not depend on the number of steps: then nothing may tell the two apart.
     constant = ("optimiser.schedule=step", "optimiser.milestones=[999]")

@@ -22,7 +22,7 @@ from upres.training.checkpoint import (
     save_checkpoint,
 )
 from upres.training.config import Recipe
-from upres.training.data import Pairs, Patches, load_pairs
+from upres.training.data import Pairs, load_pairs
 from upres.training.devices import memory_format, start_fabric
 from upres.training.export import export_onnx, make_card, save_weights
 from upres.training.losses import mixture
@@ -35,9 +35,13 @@ from upres.training.networks import (
 )
 from upres.training.networks.parts import fast_in_bfloat16
 from upres.training.optimisers import build_optimisers, learning_rate
+from upres.training.patches import Patches
 from upres.training.sources import DataSource
 from upres.training.transfer import Teacher, warm_start
 from upres.training.validation import check_pictures, validate
+
+MOST_NAMED = 20
+"""Pictures that are named of those that cannot be read; all of them are counted."""
 
 
 def train(
@@ -60,8 +64,8 @@ def train(
 
     Raises ``TrainingError`` if the run's folder is taken or cannot be written, a patch or a
     batch does not suit network or processes, or the loss is no longer finite;
-    ``TrainingInterrupted`` after Ctrl-C, with all saved; ``InputError`` for pictures that
-    cannot be read or are too small.
+    ``TrainingInterrupted`` after Ctrl-C, with all saved; ``InputError`` if no training picture, or
+    not every picture for validation, can be read, or one is too small.
     """
     commit = runs.commit()  # now, as the checkout may change while this runs
     fabric = start_fabric()
@@ -88,7 +92,11 @@ def train(
     folder = runs.Folder(run, writes=fabric.is_global_zero)
     if teacher and teacher.whole:
         folder.say(f"{teacher.path} labels the training pictures, if no cache has its labels")
-    patches, valid = _read_data(recipe, data, cache, fabric, teacher)
+    patches, valid, left_out = _read_data(recipe, data, cache, fabric, teacher)
+    if left_out:
+        for why in left_out[:MOST_NAMED]:
+            folder.say(f"left out: {why}")
+        folder.say(f"training pictures that cannot be read, and are left out: {len(left_out):,}")
 
     def save(path: Path) -> None:
         if fabric.is_global_zero:
@@ -174,7 +182,7 @@ def _read_data(
     cache: Path | None,
     fabric: Fabric,
     teacher: Teacher | None,
-) -> tuple[Patches, Pairs]:
+) -> tuple[Patches, Pairs, Sequence[str]]:
     config = recipe.data
 
     def load(sources: Sequence[DataSource], **made: Any) -> Pairs:
@@ -187,7 +195,7 @@ def _read_data(
     # First what is soon read, as much of what may be wrong shows in it.
     valid = load(config.valid, degradation=config.degradation, seed=recipe.seed)
     check_pictures(valid)
-    pairs = load(config.train, shrink=config.shrink, teacher=labels)
+    pairs = load(config.train, shrink=config.shrink, teacher=labels, strict=False)
     if cache and not fabric.local_rank:
         fabric.barrier()
     patches = Patches(
@@ -199,7 +207,7 @@ def _read_data(
     )
     for stage in config.stages().values():
         patches.usable(stage.patch)
-    return patches, valid
+    return patches, valid, pairs.left_out
 
 
 def _check_sizes(recipe: Recipe, network: Network, processes: int) -> None:
