@@ -185,6 +185,8 @@ class Recipe:
     network: Annotated[NetworkConfig, Field(discriminator="name")] = field(
         default_factory=PlainConfig
     )
+    channels: Literal[1, 3] = 3
+    """Of the network: 3 for RGB, 1 for luma (BT.601), which it then learns of the same pictures."""
     loss: Annotated[dict[LossName, PositiveFloat], Field(min_length=1)] = field(
         default_factory=lambda: {"l1": 1.0}
     )

@@ -33,7 +33,7 @@ from upres.training.networks import (
     multiply_adds_for_output,
     trainable_parameters,
 )
-from upres.training.networks.parts import fast_in_bfloat16
+from upres.training.networks.parts import fast_in_bfloat16, luma_of
 from upres.training.optimisers import build_optimisers, learning_rate
 from upres.training.patches import Patches
 from upres.training.sources import DataSource
@@ -73,7 +73,7 @@ def train(
     base = recipe_path.parent if recipe_path else Path()
 
     torch.manual_seed(recipe.seed)
-    network = build(recipe.network, recipe.scale)
+    network = build(recipe.network, recipe.scale, recipe.channels)
     _check_sizes(recipe, network, fabric.world_size)
     if recipe.start_from and not resume:
         warm_start(network, [base / model for model in recipe.start_from])
@@ -88,7 +88,14 @@ def train(
     teacher = None
     if recipe.teacher:
         fast = fast_in_bfloat16(device)
-        teacher = Teacher(recipe.teacher, base, recipe.scale, device, bfloat16=fast)
+        teacher = Teacher(
+            recipe.teacher,
+            base,
+            recipe.scale,
+            device,
+            bfloat16=fast,
+            channels=recipe.channels,
+        )
     folder = runs.Folder(run, writes=fabric.is_global_zero)
     if teacher and teacher.whole:
         folder.say(f"{teacher.path} labels the training pictures, if no cache has its labels")
@@ -144,6 +151,8 @@ def train(
                 part=fabric.global_rank,
                 parts=fabric.world_size,
             )
+            if network.channels == 1:
+                low, high = luma_of(low), luma_of(high)
             meter.count(patch, batch, *take_step(state.step, low, high))
             state.step += 1
             last = state.step == recipe.optimiser.steps
