@@ -19,9 +19,10 @@ from lightning_fabric import Fabric
 
 from measuring import LEAST_SECONDS, Item, machine, measure, ratios, spread, table
 from upres.training.config import Recipe, recipe_from
-from upres.training.data import Patches, load_pairs
+from upres.training.data import load_pairs
 from upres.training.loop import make_step
 from upres.training.networks import build, network_multiply_adds
+from upres.training.patches import Patches
 
 BATCH, PATCH, FEATURES = 4, 64, 64
 

@@ -140,7 +140,8 @@ class FakeNetwork:
             assert window.shape == given, f"compiled for {given}, not {window.shape}"
             self.backend.before_window(window)
             result = _network(window, card.halo)
-            result *= np.array(self.backend.tint, np.float32).reshape(3, 1, 1)
+            if card.channels == 3:
+                result *= np.array(self.backend.tint, np.float32).reshape(3, 1, 1)
             return result.repeat(card.scale, 2).repeat(card.scale, 3)
 
         return run

@@ -95,7 +95,7 @@ _RULES: dict[str, tuple[Test, str]] = {
     "network": _TEXT,
     "network_parameters": (_is_structure, "an object, its features a whole number from 1"),
     "parameter_count": (_or_null(lambda value: is_whole(value, 0)), "a whole number, or null"),
-    "channels": (lambda value: is_whole(value, 3, 3), "3, as pictures are fed as RGB"),
+    "channels": (lambda value: is_whole(value, 1, 3) and value != 2, "1 for luma or 3 for RGB"),
     "value_range": (_is_range, "two numbers, the lower first"),
     "multiple_of": (lambda value: is_whole(value, 1), "a whole number from 1"),
     "precision": _TEXT,
@@ -136,6 +136,7 @@ class ModelCard:
     """The structure's parameters, such as ``{"features": 32, "blocks": 7}``."""
     parameter_count: int | None = None
     channels: int = 3
+    """3 for RGB; 1 for luma: then colour is enlarged bicubically."""
     value_range: tuple[float, float] = (0.0, 1.0)
     multiple_of: int = 1
     """The input's height and width must be multiples of this."""

@@ -82,7 +82,7 @@ def test_card_of_a_later_version_with_new_keys_is_read() -> None:
         ({"name": None}, "name must be text, not None"),
         ({"halo": -1}, "halo must be a whole number from 0, or null, not -1"),
         ({"halo": 2.5}, "halo must be"),
-        ({"channels": 1}, "channels must be 3"),
+        ({"channels": 2}, "channels must be 1 for luma or 3 for RGB"),
         ({"multiple_of": 0}, "multiple_of must be a whole number from 1, not 0"),
         ({"multiple_of": None}, "multiple_of must be"),
         ({"value_range": None}, "value_range must be two numbers, the lower first, not None"),

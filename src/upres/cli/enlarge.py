@@ -80,7 +80,8 @@ def enlarge(
         option(
             *("--model", "-m"),
             takes="MODEL",
-            help="A name that upres models lists, or an .onnx file (default: the picture decides).",
+            help="A name that upres models lists, an .onnx file, or hf://owner/name@revision, "
+            "which is fetched from Hugging Face (default: the picture decides).",
             panel=MODEL,
         ),
     ] = None,

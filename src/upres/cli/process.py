@@ -41,6 +41,10 @@ def set_up() -> None:
     os.environ.setdefault("VIPS_WARNING", "0")
     # Loaders that libvips itself calls unsafe for files from strangers.
     os.environ["VIPS_BLOCK_UNTRUSTED"] = "1"
+    # What fetches models from repositories shows bars of its own, and tells of itself.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     # A request to terminate unwinds as Ctrl-C does, so that nothing temporary is left.
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)

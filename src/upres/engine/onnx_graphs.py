@@ -92,7 +92,9 @@ def _free_size(graph: onnx.GraphProto, picture: onnx.ValueInfoProto) -> None:
     from onnx import TensorProto, helper
 
     kind = TensorProto.FLOAT
-    free = [1, 3, "height", "width"]
+    given = picture.type.tensor_type.shape.dim
+    channels = 1 if len(given) == 4 and given[1].dim_value == 1 else 3
+    free = [1, channels, "height", "width"]
     picture.CopyFrom(helper.make_tensor_value_info(picture.name, kind, free))
     result = graph.output[0]
     result.CopyFrom(helper.make_tensor_value_info(result.name, kind, [None] * 4))

@@ -27,8 +27,8 @@ class Options:
     """
 
     model: Model | str | Path | None = None
-    """A shipped model's name, the path of an .onnx file, or a model that is open; ``None`` lets
-    the raster decide, see ``upres.enlarging.plan``."""
+    """A shipped model's name, the path of an .onnx file, ``hf://owner/name@revision``, or a model
+    that is open; ``None`` lets the raster decide, see ``upres.enlarging.plan``."""
     precision: Precision = "auto"
     """Of a shipped model: int8 where the processor is made for it, or one of the two."""
     scale: float | None = None

@@ -19,7 +19,8 @@ from upres.enlarging.options import Existing, Options
 from upres.enlarging.plan import default_scale
 from upres.errors import UpresError
 from upres.files import make_folder, remove_leftovers
-from upres.models import DEFAULT_MODEL, at_precision
+from upres.models import DEFAULT_MODEL, at_precision, open_model
+from upres.models.hub import is_reference
 from upres.runs.batch import MOST_WORKERS, Summary, enlarge_files
 from upres.runs.jobs import Job, destinations, find, space_warning
 from upres.runs.journal import Journal, fingerprint, opened
@@ -159,7 +160,8 @@ def _asked(request: Request) -> Mapping[str, object]:
     name = (
         model.path if isinstance(model, Model) else at_precision(model, options.precision, backend)
     )
-    by = fingerprint(str(name))
+    # A repository's name says nothing of what is in it.
+    by = fingerprint(str(open_model(name).path if is_reference(str(name)) else name))
     if options.model is None:
         by = f"{by}, or what the picture decides"
     return {**vars(options), "model": by, "format": request.suffix, "upres": __version__}

@@ -63,8 +63,7 @@ def to_compact(
     if not difference <= COMPACT_TOLERANCE:  # nor if it is no number
         raise TrainingError(
             f"{target}: the compact network differs by {difference:.2g}, more than "
-            f"{COMPACT_TOLERANCE:g}; "
-            "it was not written"
+            f"{COMPACT_TOLERANCE:g}; it was not written"
         )
     # Not under the key of our cards: it would be taken for a network of upres.
     metadata = {

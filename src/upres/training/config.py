@@ -95,6 +95,9 @@ class OptimiserConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     steps: PositiveInt
+    """A run may be resumed with another number: from the step on that it has reached, the schedule
+    is that of a run of so many, and the optimiser's state goes on. After a run that had come to the
+    end of its cosine, the rate rises again."""
     name: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: PositiveFloat = 1e-3
     """The highest."""
@@ -182,6 +185,8 @@ class Recipe:
     network: Annotated[NetworkConfig, Field(discriminator="name")] = field(
         default_factory=PlainConfig
     )
+    channels: Literal[1, 3] = 3
+    """Of the network: 3 for RGB, 1 for luma (BT.601), which it then learns of the same pictures."""
     loss: Annotated[dict[LossName, PositiveFloat], Field(min_length=1)] = field(
         default_factory=lambda: {"l1": 1.0}
     )

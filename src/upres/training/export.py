@@ -41,6 +41,7 @@ def make_card(
         network=structure.pop("name"),
         network_parameters=structure,
         parameter_count=trainable_parameters(deployed(network)),
+        channels=network.channels,
         multiple_of=network.multiple_of,
         degradation="unknown" if given else recipe.data.degradation,
         data=recipe.data.licence,
@@ -128,7 +129,7 @@ def _from_checkpoint(path: Path) -> tuple[Network, ModelCard]:
         recipe = recipe_from(content["recipe"], str(path))
     except (RecipeError, TypeError):  # as that of another version may be
         raise TrainingError(f"{path}: holds a recipe that this upres cannot read") from None
-    network = build(recipe.network, recipe.scale)
+    network = build(recipe.network, recipe.scale, recipe.channels)
     _set_weights(network, content["average"], path)
     return network, make_card(recipe, network, None, None)
 
@@ -170,7 +171,7 @@ def _network_of(card: ModelCard, path: Path) -> Network:
             f"{path}: its card says network {card.network!r} with {card.network_parameters}, "
             "which this upres cannot build"
         ) from None
-    return build(config, card.scale)
+    return build(config, card.scale, card.channels)
 
 
 def _set_weights(network: Network, weights: dict[str, Tensor], path: Path) -> None:

@@ -28,7 +28,7 @@ from upres.enlarging.tiles import round_up
 from upres.errors import InputError, ModelError, TrainingError
 from upres.files import replacing
 from upres.models import INT8, read_model
-from upres.raster.pixels import Float32Array
+from upres.raster.pixels import Float32Array, luma
 from upres.raster.resize import bicubic
 from upres.training.export import check_target
 from upres.training.half import restore_from_half
@@ -82,7 +82,7 @@ def to_int8(
 def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[ModelCard, float]:
     card = model.card
     side = round_up(SIDE, card.multiple_of)
-    windows = list(islice(_calibration_windows(images, card.scale, side), PICTURES))
+    windows = list(islice(_calibration_windows(images, card, side), PICTURES))
     if not windows:
         raise InputError(
             f"{images}: no picture in it has {side * card.scale} pixels a side, as quantising needs"
@@ -116,15 +116,16 @@ def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[M
     return card, difference
 
 
-def _calibration_windows(images: Path, scale: int, side: int) -> Iterator[Float32Array]:
-    """Middles of pictures that were shrunk ``scale`` times: 1 x 3 x side x side, in [0, 1]."""
-    full = side * scale
+def _calibration_windows(images: Path, card: ModelCard, side: int) -> Iterator[Float32Array]:
+    """Middles of pictures that were shrunk as often: 1 x channels x side x side, in [0, 1]."""
+    full = side * card.scale
     for _, image in read_pictures([images]):
         top, left = ((length - full) // 2 for length in image.shape[:2])
         if min(top, left) >= 0:
             middle = image[top : top + full, left : left + full]
             low = bicubic(middle, size=(side, side)).transpose(2, 0, 1)
-            yield low[None].astype(np.float32) / np.float32(255)
+            window = low.astype(np.float32) / np.float32(255)
+            yield (window if card.channels == 3 else luma(window)[None])[None]
 
 
 def _outermost_convolutions(graph: onnx.GraphProto) -> set[str]:

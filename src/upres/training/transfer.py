@@ -16,6 +16,7 @@ from upres.errors import TrainingError
 from upres.training.config import TeacherConfig
 from upres.training.export import load_network
 from upres.training.networks import Network, enlarge_whole
+from upres.training.networks.parts import luma_of
 
 
 def warm_start(network: Network, paths: Sequence[Path]) -> None:
@@ -50,6 +51,11 @@ def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
 
 def _fitting(source: Network, network: Network, path: Path) -> dict[str, Tensor]:
     """``source``'s weights, enlarged to the sizes of ``network``'s; raises if they do not fit."""
+    if source.channels != network.channels:
+        raise TrainingError(
+            f"{path}: cannot start from this model: it has {source.channels} channels, and the "
+            f"recipe asks for {network.channels}"
+        )
     own, weights = network.state_dict(), source.state_dict()
     if source.scale != network.scale:
         own, weights = _without_tail(own), _without_tail(weights)
@@ -98,16 +104,21 @@ class Teacher:
         device: torch.device,
         *,
         bfloat16: bool,
+        channels: int = 3,
     ) -> None:
         """``config.model`` is relative to ``folder``; with ``bfloat16`` it computes in that.
 
-        Raises ``TrainingError`` if it cannot be read or enlarges other than ``scale`` times.
+        Raises ``TrainingError`` if it cannot be read, or is not of ``scale`` and ``channels``.
         """
         path = folder / config.model
         network, card = load_network(path)
         if card.scale != scale:
             raise TrainingError(
                 f"{path}: a teacher that enlarges {card.scale} times cannot teach {scale} times"
+            )
+        if card.channels != channels:
+            raise TrainingError(
+                f"{path}: a teacher of {card.channels} channels cannot teach one of {channels}"
             )
         # On CPUs, too, NHWC is the faster where there is no way back: 76 against 60 GFLOP/s.
         self.network = network.eval().requires_grad_(False)
@@ -135,10 +146,12 @@ class Teacher:
         That is ``high``, mixed with the teacher's result for ``low``; all height x width x 3.
         """
         x = torch.from_numpy(np.array(low)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        x = luma_of(x) if self.network.channels == 1 else x
         ways = ORIENTATIONS if self.self_ensemble else [ORIENTATIONS[index % len(ORIENTATIONS)]]
         output = torch.stack([self._enlarged(x, *way) for way in ways]).mean(0)[0]
         target = torch.from_numpy(np.array(high)).to(self.device).permute(2, 0, 1).float()
-        mixed = torch.lerp(target, output.clamp(0, 1) * 255, self.weight)
+        # One of luma changes red, green and blue alike: what the student sees of it is luma.
+        mixed = torch.lerp(target, output.clamp(0, 1).expand_as(target) * 255, self.weight)
         label: NDArray[np.uint8] = mixed.round().byte().permute(1, 2, 0).cpu().numpy()
         return label
 

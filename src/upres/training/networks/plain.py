@@ -50,9 +50,9 @@ class Plain(Network):
         blocks: int,
         branches: bool = False,
         closing: bool = False,
+        channels: int = 3,
     ) -> None:
-        super().__init__(scale=scale, halo=2 * blocks + 2 + closing)
-        channels = self.channels
+        super().__init__(scale=scale, halo=2 * blocks + 2 + closing, channels=channels)
         self.head = nn.Conv2d(channels, features, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(features, branches) for _ in range(blocks)))
         self.closing = _zeroed(nn.Conv2d(features, features, 3, padding=1)) if closing else None
