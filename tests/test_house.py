@@ -175,6 +175,16 @@ def test_no_module_below_the_command_speaks_of_flags() -> None:
     assert {own: flags for own, flags in found.items() if flags} == {}
 
 
+# A text begins with the thing that it is about: it needs no clause to open it.
+CLAUSE = re.compile(r"\s*(What|Such|Of which)\b")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_text_begins_with_a_clause(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert [text for text in texts(tree) if CLAUSE.match(text)] == []
+
+
 def test_the_command_imports_the_heavy_layers_inside_functions_only() -> None:
     trees = [ast.parse(path.read_text("utf-8")) for path in (PACKAGE / "cli").glob("*.py")]
     assert set().union(*map(imported_rooms, trees)) >= {"evaluation", "training"}

@@ -244,7 +244,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, picture: NDArray
     code, told = command(tmp_path, "in", "-o", "out", "--model", "fast", "--resume")
     assert code == 2
     # Which variant that is, the processor decides.
-    assert re.search(r"model was (fast\S*), or what the picture decides, not \1$", told.strip())
+    assert re.search(r"model was (fast\S*), or as the picture decides, not \1$", told.strip())
     assert command(tmp_path, "in", "-o", "out", "--resume")[0] == 0
     for name in names:
         whole, out = tmp_path / "whole" / name, tmp_path / "out" / name

@@ -61,7 +61,7 @@ def damaged(path: Path, kind: str) -> Path:
         ("truncated", "damaged or truncated"),
         ("channels", "has 7 channels; upres takes grey, RGB and CMYK"),
         ("mask", "page 2 is a mask, which upres would not keep"),
-        ("page", r"has 7 channels; upres takes grey, RGB and CMYK: split it into such \(page 2\)"),
+        ("page", r"has 7 channels; upres takes grey, RGB and CMYK: split it \(page 2\)"),
     ],
 )
 def test_bad_files_are_named_and_nothing_is_written(

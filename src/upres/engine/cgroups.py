@@ -1,4 +1,4 @@
-"""What Linux lets a group of processes have, such as a container: processor time and memory."""
+"""The limits that Linux sets a group of processes, such as a container: processors and memory."""
 
 from __future__ import annotations
 

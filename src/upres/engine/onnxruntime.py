@@ -48,7 +48,7 @@ GPU_WINDOW_PIXELS = 1024 * 1024
 0.14 times its work, and more windows than that hardly keep a GPU busier."""
 
 GPU_WINDOW_BYTES = 2**30
-"""What a network's work on one window may take, about: GPUs that have 4 GB have room for it."""
+"""Memory of a network's work on one window, about: a GPU of 4 GB has room for it."""
 
 TRIAL_SIDE = 8
 """Of the picture by which a model's scale is found out, before any other."""
@@ -113,7 +113,7 @@ class OnnxRuntimeNetwork:
 
     @property
     def key(self) -> tuple[str, int | None, Path, Stamp, Compute]:
-        """What a session is made of."""
+        """The file, or its content, of which a session is made."""
         backend, model = self.backend, self.model
         return (
             backend.provider,

@@ -38,7 +38,7 @@ WINDOW_PIXELS = 512 * 512
 
 
 WINDOW_BYTES = 160 * 2**20
-"""What a network's work on one window may take, about."""
+"""Memory of a network's work on one window, about."""
 
 
 AMX_WIDTH = 16

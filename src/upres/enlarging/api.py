@@ -95,9 +95,9 @@ def enlarge_array(
     backend: Backend | None = None,
     progress: Progress | None = None,
 ) -> NDArray[Any]:
-    """Enlarge an array: what ``enlarge`` does, on any backend (default: the processor's).
+    """Enlarge an array as ``enlarge`` does, on any backend (default: the processor's).
 
-    Gives an array of the source's axes, bands and type. Raises what ``enlarge`` raises.
+    Gives an array of the source's axes, bands and type. Raises the errors of ``enlarge``.
     """
     backend = backend or default_backend()
     with ArraySink(flat=source.flat) as sink:

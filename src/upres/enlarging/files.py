@@ -74,8 +74,8 @@ class FileEnlargement:
 
         ``target`` is replaced at once and whole, or stays as it was; its folder must exist.
         Without ``replace``, a file that is there by the end stays: ``ExistsError``.
-        ``progress`` is told the part that is done, from 0 to 1. ``make_sink`` makes what writes
-        the file, as ``create_sink`` does.
+        ``progress`` is told the part that is done, from 0 to 1. ``make_sink`` makes the sink
+        of the file, as ``create_sink`` does.
 
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
         cannot be written or cannot hold the result.

@@ -1,4 +1,4 @@
-"""What is to become of a raster, decided before any of its samples is looked at."""
+"""The plan for a raster, made before any of its samples is looked at."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ COMPRESSED_MODEL = "photo"
 
 CLEAN_QUALITY = {2: 92, 4: 97}
 """By ``photo``'s scale: JPEG of this quality or better counts as clean. On valid.tar, ``photo`` x2
-and ``fast`` give the same PSNR at a quality of 92, between what was measured at 90 (``photo``
+and ``fast`` give the same PSNR at a quality of 92, between the figures at 90 (``photo``
 0.46 dB better) and at 95 (0.52 worse); x4, which is a larger network, at 97 (95: 0.25 better)."""
 
 BASE_BYTES = 200 * 2**20
-"""What the process takes beside a picture: Python, the engine, libvips."""
+"""Memory of the process beside a picture: Python, the engine, libvips."""
 
 UNKNOWN_PARAMETERS = 1_000_000
 """Of a model whose card does not tell."""
 
 SECONDS_PER_SAMPLE = 12e-9
-"""What reading, putting together and encoding take for a sample of the result, about."""
+"""Time of reading, putting together and encoding for a sample of the result, about."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of a raster: by which models, how large, and what that will take."""
+    """The result of a raster: by which models, how large, and the means that it will take."""
 
     info: RasterInfo
     models: tuple[Model, ...]
@@ -59,7 +59,7 @@ class Plan:
     """Of a frame of the result, in pixels."""
     width: int
     memory: int
-    """Bytes that the process will take, about, beside what an encoder wants."""
+    """Bytes that the process will take, about, beside an encoder's own."""
     disk: int
     """Bytes of free disk needed while the result is made, itself included, at most."""
     seconds: float
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def content_bytes(self) -> int:
-        """What the result's samples take, not compressed, of the raster's own type."""
+        """Bytes of the result's samples, not compressed, of the raster's own type."""
         return self.pixels * len(self.info.bands) * self.info.dtype.itemsize
 
 
@@ -88,7 +88,7 @@ def plan(
     ``backend`` is asked which of a model's variants suits it (default: the processor's).
     ``shipped`` are the models that have names (default: the package's own).
 
-    Raises ``InputError`` if the raster is too small or large for what is asked, ``ModelError`` if
+    Raises ``InputError`` if the raster is too small or large for the request, ``ModelError`` if
     there is no such model, or it does not enlarge.
     """
     backend = backend or default_backend()
@@ -194,10 +194,10 @@ def stages(
 
     Of a shipped model's scales, as few as do it, and of those the smallest product; a model that
     is given by path, or open, has one scale, and is repeated. ``None`` is the model's largest
-    scale. The largest scale comes last: what is before it works on fewer pixels.
+    scale. The largest scale comes last: those before it work on fewer pixels.
 
     ``first`` is a shipped model for the first of them, if one of its scales serves: all others see
-    what the first has made of the picture. ``shipped`` are the models that have names (default: the
+    the result of the first. ``shipped`` are the models that have names (default: the
     package's own).
 
     Raises ``ModelError`` if there is no such model or precision, or it does not enlarge.

@@ -12,7 +12,7 @@ from upres.raster.info import SAMPLE_TYPES
 
 @dataclass(frozen=True)
 class Format:
-    """A format of files: how it is recognised, and what it can hold."""
+    """A format of files: how it is recognised, and the content that it can hold."""
 
     name: str
     """In small letters: ``jpeg``."""

@@ -25,7 +25,7 @@ _SCALE = re.compile(r"-x([1-8])\.onnx$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Listing:
-    """What a repository holds of a revision."""
+    """The files of a revision of a repository."""
 
     hashes: dict[str, str]
     """SHA-256 of a file by its name, or the SHA-1 that git knows it by."""
@@ -95,7 +95,7 @@ def chosen(reference: str, names: list[str], scale: int | None) -> str:
 
 
 def _listing(reference: str, repository: str, revision: str) -> Listing | None:
-    """What the repository holds; ``None`` where it cannot be asked."""
+    """The files of the repository; ``None`` where it cannot be asked."""
     import huggingface_hub as hub
     from huggingface_hub import constants, errors
 

@@ -1,4 +1,4 @@
-"""Which pictures are to be enlarged, what each result is called, and whether they will fit."""
+"""Which pictures are to be enlarged, the names of their results, and whether they will fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES, called, recognised
 
 BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
 BYTES_PER_PIXEL |= {".jxl": 0.6, ".heic": 0.6, ".heif": 0.6}
-"""What compressed photographs take, roughly; other formats take 2."""
+"""Of compressed photographs, roughly; other formats take 2."""
 
 SAMPLES = 100
 """Pictures that are looked at to estimate the disk space that all of them need."""
@@ -39,8 +39,8 @@ def find(
 
     Of a folder, the pictures in it by their suffix, ``recursive``ly if asked, hidden ones
     and those inside the folder ``leave_out`` not; relative to that folder. Of a pattern, too,
-    what is inside ``leave_out`` is left out, unless all is. A file that is named is taken
-    whatever its suffix. What is named twice is taken once.
+    pictures inside ``leave_out`` are left out, unless all are. A file that is named is taken
+    whatever its suffix. A file that is named twice is taken once.
 
     Raises ``InputError`` if none of them names a picture, ``UsageError`` if there is nothing
     but the folder ``leave_out`` itself, whose results would become pictures. A file that is
@@ -93,11 +93,11 @@ def destinations(
 ) -> list[Job]:
     """Pair each picture with the file that it is to be enlarged to.
 
-    Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it, or what else
-    ``options`` ask for, such as ``harbour_1920x1080.jpg``. ``output`` is a ``folder`` (see
+    Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it, or, by
+    ``options``, ``harbour_1920x1080.jpg`` and the like. ``output`` is a ``folder`` (see
     ``is_folder``), and folders are mirrored into it; otherwise it is the one result's file.
     ``suffix`` replaces that of the results, which is their picture's, or ``.tif`` where files of
-    such a suffix are read only. When a run is made ``again``, pictures that are
+    that suffix are read only. When a run is made ``again``, pictures that are
     results of others are left out: a pattern that has matched those matches both now.
 
     Raises ``UsageError`` if several inputs are to go to one file or ``suffix`` is not that
@@ -185,7 +185,7 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
 
 
 def _place(path: Path) -> Path:
-    """What is the same for all paths to a place: through links to folders, not to files."""
+    """The one path for all paths to a place: through links to folders, not to files."""
     if os.path.isdir(path):
         return Path(os.path.realpath(path))
     return Path(os.path.realpath(path.parent), path.name)
@@ -214,7 +214,7 @@ def _inside(
 
 
 def _mark(options: Options, default_scale: int) -> str:
-    """What a result's name says of its size."""
+    """The size in a result's name."""
     if options.fit:
         return f"{options.fit[0]}x{options.fit[1]}"
     if options.width:

@@ -163,5 +163,5 @@ def _asked(request: Request) -> Mapping[str, object]:
     # A repository's name says nothing of what is in it.
     by = fingerprint(str(open_model(name).path if is_reference(str(name)) else name))
     if options.model is None:
-        by = f"{by}, or what the picture decides"
+        by = f"{by}, or as the picture decides"
     return {**vars(options), "model": by, "format": request.suffix, "upres": __version__}

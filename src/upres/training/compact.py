@@ -153,7 +153,7 @@ def _difference(network: Plain, weights: dict[str, Tensor]) -> float:
 
 
 def _compact(weights: dict[str, Tensor], x: Tensor, scale: int) -> Tensor:
-    """What the compact network makes of ``x``."""
+    """The result of the compact network for ``x``."""
     last = max(int(name.split(".")[1]) for name in weights)
     y = x
     for number in range(0, last + 1, 2):

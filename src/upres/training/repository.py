@@ -27,12 +27,12 @@ SHIPPED_LICENCE = "apache-2.0"
 """Of the shipped models, as Hugging Face spells it."""
 
 TASK = "image-to-image"
-"""What Hugging Face calls super-resolution."""
+"""The name of super-resolution at Hugging Face."""
 
 
 @dataclass(frozen=True)
 class HubFiles:
-    """What a repository holds of a model of one scale: names of files."""
+    """The names of the files that a repository holds of a model of one scale."""
 
     card: ModelCard
     onnx: str

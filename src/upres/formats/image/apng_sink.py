@@ -65,7 +65,7 @@ class ApngSink:
         # As many as there were, which the source may not have known.
         self._file.seek(self._place)
         self._file.write(self._counts(self._number))
-        self._file.close()  # what is open cannot be replaced everywhere
+        self._file.close()  # an open file cannot be replaced everywhere
         publish(self._path, self._target, replace=replace)
 
     def _next(self) -> None:

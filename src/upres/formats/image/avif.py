@@ -27,7 +27,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     source = VipsSource(path, LOADERS["avif"], colour_numbers=colour.numbers_of_avif(head))
     count = source.carried.find("n-pages")
     if isinstance(count, int) and count > 1:
-        raise InputError(f"{path}: has {count} pictures; upres takes files of one such")
+        raise InputError(f"{path}: has {count} pictures; upres takes files of one")
     return [source]
 
 

@@ -83,7 +83,7 @@ class AvifSequenceSink:
         )
         self._file.seek(self._start)
         self._file.write(struct.pack(">I4sQ", 1, b"mdat", end - self._start))
-        self._file.close()  # what is open cannot be replaced everywhere
+        self._file.close()  # an open file cannot be replaced everywhere
         publish(self._path, self._target, replace=replace)
 
     def _next(self) -> None:

@@ -13,7 +13,7 @@ from upres.raster.info import RasterInfo
 from upres.raster.source import Rows
 
 NONE, BACKGROUND, PREVIOUS = range(3)
-"""What becomes of a frame's part of the picture when its time is over."""
+"""The fates of a frame's part of the picture when its time is over."""
 
 _ROWS = 64
 

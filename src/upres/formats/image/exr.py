@@ -120,7 +120,7 @@ class _ExrSource:
         count = together * max(1, _BLOCK_BYTES // (row_bytes * together))
         top, last = header.window[1], header.window[3]
         try:
-            # By bytes, as a name need not be UTF-8: of such a text, the library crashes.
+            # By bytes, as a name need not be UTF-8: by a text for others, the library crashes.
             file = OpenEXR.InputFile(os.fsencode(self._path))
             try:
                 for first in range(top, last + 1, count):

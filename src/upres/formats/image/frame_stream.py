@@ -34,7 +34,7 @@ class FrameStream:
         self._encode = encode
         self._position = 0
         self._read_to = 0
-        """Where what has been read ends: libvips seeks the end to learn how long all is."""
+        """Where the read part ends: libvips seeks the end to learn how long all is."""
         self._made = 0
         """Frames that have been put into the spool."""
         self._stopped = False

@@ -34,7 +34,7 @@ _DECODER_BYTES = 16
 """For each pixel, beside its samples, as measured."""
 
 _FAILURES = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, struct.error)
-"""What the library raises; ``SyntaxError`` is a kind that it does not read."""
+"""The library's errors; ``SyntaxError`` is a kind that it does not read."""
 
 _BT2020 = 9
 _MATRICES = {_BT2020: 9}
@@ -54,7 +54,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     if not len(opened):
         raise InputError(f"{path}: this picture is damaged or truncated: it has no picture")
     if len(opened) > 1:
-        raise InputError(f"{path}: has {len(opened)} pictures; upres takes files of one such")
+        raise InputError(f"{path}: has {len(opened)} pictures; upres takes files of one")
     # Its size is that of the picture upright, as the library gives it.
     (width, height), told = opened.size, opened.info
     if opened.premultiplied_alpha:

@@ -147,15 +147,15 @@ def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: i
 
 
 def _check_kind(path: Path, facts: Facts, siz: Siz) -> bool:
-    """Whether it has alpha; raises ``InputError`` for what could not be written back whole."""
+    """Whether it has alpha; raises ``InputError`` if it could not be written back whole."""
     count = len(siz.bits)
     kinds = [facts.channels.get(number, (0, number + 1)) for number in range(count)]
-    # A bare codestream says nothing of what its components are.
+    # A bare codestream says nothing of its components' kinds.
     alpha = bool(kinds[-1][0]) or (not facts.start and count in (2, 4))
     colours = [colour for kind, colour in kinds if kind == 0]
     problem = ""
     if facts.codestreams > 1:
-        problem = f"has {facts.codestreams} pictures; upres takes files of one such"
+        problem = f"has {facts.codestreams} pictures; upres takes files of one"
     elif facts.has_palette:
         problem = "its colours are those of a palette, which upres does not read here"
     elif siz.signed:

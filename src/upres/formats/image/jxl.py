@@ -95,7 +95,7 @@ def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: i
 
 
 def _check_kind(path: Path, header: JxlHeader) -> None:
-    """Raise ``InputError`` for what could not be written back whole."""
+    """Raise ``InputError`` for a file that could not be written back whole."""
     problem = ""
     if header.animated:
         problem = "an animated JPEG XL, which upres does not read: convert it to .webp or .gif"
@@ -118,7 +118,7 @@ def _check_kind(path: Path, header: JxlHeader) -> None:
 
 
 def _carried(path: Path, header: JxlHeader, told: pyjpegxl.Metadata) -> Carried:
-    """What it says of itself; its orientation counts no more, as the library turns it."""
+    """Its metadata; its orientation counts no more, as the library turns it."""
     colour = header.colour
     primaries = _CICP.get(colour.primaries) if colour.white == jxl_header.D65 else None
     bright = colour.transfer in (jxl_header.PQ, jxl_header.HLG)
@@ -132,7 +132,7 @@ def _carried(path: Path, header: JxlHeader, told: pyjpegxl.Metadata) -> Carried:
             f"{path}: its colours are brighter than a screen's, and have primaries of their own, "
             "which upres does not read: convert it to one with a colour profile"
         )
-    # The library makes a profile of what is told by numbers, too.
+    # The library makes a profile of colours that are told by numbers, too.
     profile = told.icc or b""
     exif = told.exif or b""
     start = min((at for at in (exif.find(b"II*\0"), exif.find(b"MM\0*")) if at >= 0), default=None)
@@ -204,9 +204,9 @@ def _codestream(content: bytes) -> bytes:
 
 
 def _distance(quality: int) -> float:
-    """How far from the picture the result may be: 1 is what eyes just do not see.
+    """How far from the picture the result may be: eyes just do not see 1.
 
-    Such that a quality gives files of about the size that JPEG has at it, as libjxl's own
+    A quality gives files of about the size that JPEG has at it, as libjxl's own
     ``JxlEncoderDistanceFromQuality`` does.
     """
     if quality >= 30:

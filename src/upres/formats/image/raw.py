@@ -89,7 +89,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 
 
 def _said(error: Exception) -> str:
-    """What LibRaw says, which is bytes."""
+    """LibRaw's words, which are bytes."""
     told = error.args[0] if error.args else ""
     text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
     return text.splitlines()[0] if text else type(error).__name__

@@ -118,7 +118,7 @@ class _PagesSink:
 
     def commit(self, *, replace: bool) -> None:
         self._append()
-        self._file.close()  # what is open cannot be replaced everywhere
+        self._file.close()  # an open file cannot be replaced everywhere
         publish(self._path, self._target, replace=replace)
 
     def _append(self) -> None:

@@ -68,7 +68,7 @@ def _factor(delays: Sequence[int]) -> int:
     if min(delays) > _SHORTEST:
         return 1
     factor = min(1000, _LONGEST // max(1, *delays))
-    # Else what is added to delays of 0 would count.
+    # Else the addition to delays of 0 would count.
     return factor if factor > 10 * _SHORTEST else 1
 
 

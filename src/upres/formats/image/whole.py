@@ -1,4 +1,4 @@
-"""Pictures whose library decodes them as a whole: what they are, and their rows, upright."""
+"""Pictures whose library decodes them as a whole: their info, and their rows, upright."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def check_memory(info: RasterInfo, needed: int) -> None:
 
 @contextmanager
 def telling_of_damage(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Raise ``InputError`` for what a library says when it cannot go on reading ``path``."""
+    """Raise ``InputError`` with a library's words when it cannot go on reading ``path``."""
     try:
         yield
     except MemoryError:

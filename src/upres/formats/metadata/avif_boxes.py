@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 LONGEST_BOX = 2**26
-"""Bytes of a box that is read into memory: what describes pixels, not they themselves."""
+"""Bytes of a box that is read into memory: those that describe pixels, not they themselves."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Still:
-    """A picture, and what is beside it."""
+    """A picture, and the items beside it."""
 
     colours: Part
     alpha: Part | None

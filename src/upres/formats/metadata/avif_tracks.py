@@ -15,7 +15,7 @@ from fractions import Fraction
 from upres.formats.metadata.avif_boxes import box, boxes, find_box, full, items
 
 PICTURES, ALPHA = b"pict", b"auxv"
-"""What tracks are, by their handlers: of colours, and of alpha."""
+"""Kinds of tracks, by their handlers: of colours, and of alpha."""
 
 ALPHA_NAME = b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0"
 _ENTRY_BYTES = 78

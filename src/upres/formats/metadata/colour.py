@@ -1,4 +1,4 @@
-"""What a file's colours mean where it says so by numbers, and has no profile.
+"""The meaning of a file's colours where it is told by numbers, without a profile.
 
 libvips reads neither AVIF's nor PNG's numbers. Source: ITU-T H.273 (CICP), tables 2 and 3;
 ISO/IEC 23000-22 (MIAF), section 7.3.6.4 (colr nclx).
@@ -20,7 +20,7 @@ AVIF_BYTES = 2**16
 
 
 def with_meaning(image: pyvips.Image, primaries: int, transfer: int) -> tuple[pyvips.Image, bytes]:
-    """``image``, and what its colours mean, as the content of PNG's chunk cICP.
+    """``image``, and the meaning of its colours, as the content of PNG's chunk cICP.
 
     That is nothing where it has a profile, or where they are as in sRGB; of Display P3, the image
     gets the profile. Its file tells ``primaries`` and ``transfer`` function; 2 is not known.
@@ -42,11 +42,11 @@ def numbers_of_avif(head: bytes) -> tuple[int, int]:
     _, found, numbers = head[:AVIF_BYTES].partition(b"colrnclx")
     if not found or len(numbers) < 4:
         return 2, 2
-    return numbers[1], numbers[3]  # two bytes each, of which the first is 0
+    return numbers[1], numbers[3]  # two bytes each, and the first is 0
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether a colour profile, of RGB or grey, means what sRGB does, whatever it is called.
+    """Whether a colour profile, of RGB or grey, means the same as sRGB, whatever its name.
 
     Some tones and colours are converted by it; each may differ by a two-hundredth.
     """

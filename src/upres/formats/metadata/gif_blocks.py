@@ -45,7 +45,7 @@ class GifFrame:
     hundredths: int
     """Of a second for which it is shown."""
     after: int
-    """What becomes of its part of the picture when its time is over."""
+    """The fate of its part of the picture when its time is over."""
     transparent: int | None
     """The colour that is none."""
 

@@ -1,4 +1,4 @@
-"""What JPEG 2000 files say around and in front of their pixels.
+"""The words of JPEG 2000 files around and in front of their pixels.
 
 Source: ISO/IEC 15444-1, annexes A (codestream) and I (JP2); ISO/IEC 15444-2 for JPX; Adobe's XMP
 Specification, part 3, section 1.1.6.
@@ -29,7 +29,7 @@ _MOST_TILES = 65535
 
 @dataclass
 class Facts:
-    """What the boxes before the pixels say."""
+    """The facts in the boxes before the pixels."""
 
     start: int = 0
     """Where the codestream is in the file."""
@@ -48,7 +48,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Siz:
-    """What a codestream says of its sizes, and of how it is coded."""
+    """A codestream's sizes, and how it is coded."""
 
     height: int
     width: int
@@ -71,7 +71,7 @@ class Siz:
 
 
 def read_facts(file: BinaryIO) -> Facts:
-    """What a JP2 file, or a bare codestream, says; raises ``struct.error`` if it is damaged."""
+    """The facts in a JP2 file, or a bare codestream; raises ``struct.error`` if it is damaged."""
     file.seek(0)
     if file.read(4) == CODESTREAM:
         return Facts(start=0, end=file.seek(0, 2), codestreams=1)
@@ -228,7 +228,7 @@ def split_tile(codestream: bytes) -> tuple[bytes, bytes]:
 
 
 def coding(header: bytes) -> bytes:
-    """What a codestream's header says of how tiles are coded: the markers COD and QCD."""
+    """How tiles are coded by a codestream's header: the markers COD and QCD."""
     return b"".join(
         header[start:end] for marker, start, end in _segments(header) if marker in (_COD, _QCD)
     )
@@ -248,7 +248,7 @@ def renumbered(part: bytes, number: int, own: bytes) -> bytes:
 
 
 def _segments(header: bytes) -> Iterator[tuple[int, int, int]]:
-    """Of a codestream's header its markers, and where what they begin starts and ends."""
+    """Of a codestream's header its markers, and where their segments start and end."""
     yield 0xFF4F, 0, 2
     at = 2
     while at < len(header):

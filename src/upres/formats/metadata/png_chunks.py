@@ -1,7 +1,8 @@
-"""What PNG says that libvips neither reads nor writes as it was.
+"""Chunks of PNG that libvips neither reads nor writes as they were.
 
-That is what colours mean, text, and proportions of pixels of which no size is known. Source: PNG,
-third edition (W3C, 2025), sections 11.3.2 (colour), 11.3.3 (text), 11.3.4 (pHYs), 11.3.5 (time).
+They tell the meaning of colours, text, and proportions of pixels whose size is not known. Source:
+PNG, third edition (W3C, 2025), sections 11.3.2 (colour), 11.3.3 (text), 11.3.4 (pHYs) and 11.3.5
+(time).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _HEADER_END = len(SIGNATURE) + _BYTES_AROUND + 13
 
 _COLOUR = (b"cICP", b"mDCV", b"cLLI", b"sRGB", b"gAMA", b"cHRM")
 _BESIDE_PROFILE = (b"cICP", b"mDCV", b"cLLI")
-"""What counts although there is an ICC profile, which libvips sees to."""
+"""Chunks that count although there is an ICC profile, which libvips sees to."""
 
 _SIZE = b"pHYs"
 """How large a pixel is: per metre, or of no unit, which tells of proportions alone."""
@@ -50,7 +51,7 @@ class Chunk(NamedTuple):
     length: int
     """Bytes of its content."""
     content: bytes | None
-    """``None`` of what nothing here asks for, of what is very long, and of what is damaged."""
+    """``None`` of a chunk that nothing here asks for, that is very long, or that is damaged."""
 
     @property
     def end(self) -> int:
@@ -76,8 +77,8 @@ def read(path: Path) -> Iterator[Chunk]:
 def kept(chunks: Iterable[Chunk], *, turned: bool = False) -> bytes:
     """The chunks on colour, proportions and text, as they stand.
 
-    libvips would write text without its language, and lose what is not ASCII. Text that says how
-    to turn the picture is left out if that has been ``turned`` upright.
+    libvips would write text without its language, and lose characters beyond ASCII. Text that says
+    how to turn the picture is left out if that has been ``turned`` upright.
     """
     colour: dict[bytes, bytes] = {}
     text, size = [], b""
@@ -140,7 +141,7 @@ def _text(content: bytes) -> bytes:
 
 
 def is_animated(chunks: Iterable[Chunk]) -> bool:
-    """Whether they are an animation's (APNG), of which libvips sees the default image."""
+    """Whether they are an animation's (APNG); libvips sees its default image alone."""
     first = next((c.kind for c in chunks if c.kind in (b"acTL", b"IDAT")), None)
     return first == b"acTL"
 
@@ -154,7 +155,7 @@ def rewrite(
     exif: bytes = b"",
     size: bool = True,
 ) -> None:
-    """Change what a PNG file says of itself, once for all, behind its header.
+    """Change a PNG file's metadata, once for all, behind its header.
 
     Chunks are ``added``, and ``comments`` as chunks of text. ``meaning`` of its colours becomes a
     chunk cICP if none is added. Its EXIF becomes ``exif``, if it has any. Without ``size``, it says

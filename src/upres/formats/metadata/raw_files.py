@@ -34,7 +34,7 @@ _RAF_PARTS = 84
 
 
 def is_raw(path: Path) -> bool:
-    """Whether a file that begins like a raw one is such, not a TIFF file of a picture.
+    """Whether a file that begins like a raw one is one, not a TIFF file of a picture.
 
     It is if it is a DNG, if a maker marks its files as its own, or if a sensor's samples are in it.
     """
@@ -56,7 +56,7 @@ def is_raw(path: Path) -> bool:
 def check_whole(path: Path) -> None:
     """Raise ``struct.error`` if the file is shorter than it says itself.
 
-    LibRaw fills up with black what is not there.
+    LibRaw fills up a lacking part with black.
     """
     with path.open("rb") as file:
         head = file.read(16)

@@ -19,10 +19,10 @@ from upres.errors import OutputError
 from upres.formats.metadata.carried import Carried
 
 USUAL = Fraction(1, 10)
-"""Seconds of a frame of which nothing is told, as browsers have it."""
+"""Seconds of a frame without a word on it, as browsers have it."""
 
 MOST_PLAYS = 65535
-"""The largest number that all formats can tell; what is more is written as this."""
+"""The largest number that all formats can tell; a larger one is written as this."""
 
 
 def seconds(carried: Carried) -> tuple[Fraction, ...]:
