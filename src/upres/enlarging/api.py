@@ -125,7 +125,7 @@ def enlarge_file(
     existing: Literal["refuse", "replace"] = "refuse",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Enlarge a file to another, with all that it says of itself.
 
     ``target``'s suffix decides its format. ``scale``, ``width``, ``height``, ``fit``, ``model``,
@@ -136,6 +136,9 @@ def enlarge_file(
 
     ``target`` is written at once and whole, or not at all; one that exists is refused, or replaced
     if ``existing`` says so.
+
+    Returns short names of what ``source`` said of itself and ``target`` does not keep, such as
+    ``IPTC``: its format has no place for it, or it would not be true any more.
 
     Raises ``InputError`` if ``source`` cannot be read, ``OutputError`` if ``target`` cannot be
     written or cannot hold the result, ``ExistsError`` if it exists, ``UsageError`` for options that
@@ -158,4 +161,4 @@ def enlarge_file(
     if not replace and os.path.lexists(target):
         raise ExistsError(target)
     opened = open_file(Path(source), options, backend=default_backend(device))
-    opened.write(target, replace=replace, progress=progress)
+    return tuple(opened.write(target, replace=replace, progress=progress))

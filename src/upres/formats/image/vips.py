@@ -15,9 +15,9 @@ from upres.engine.machine import machine_memory
 from upres.errors import InputError
 from upres.files import temporary_name
 from upres.formats.image.spooled import source_of
+from upres.formats.metadata import embedded
 from upres.formats.metadata.carried import Carried
 from upres.formats.metadata.colour import with_meaning
-from upres.formats.metadata.embedded import completed
 from upres.formats.metadata.jpeg_segments import jpeg_quality
 from upres.formats.registry import HEAD_BYTES, read_head, recognised
 from upres.raster.info import Band, RasterInfo, Role
@@ -68,8 +68,8 @@ class VipsSource:
     ``loader`` is libvips' operation, and ``source`` makes what it is given, where that is not the
     file as it is. ``facts`` are what libvips does not tell of the file, ``blocks``
     are metadata that it may not find, by its names, and ``has_resolution`` says whether the file
-    tells the size of pixels other than by EXIF. ``memory_of`` tells the bytes of memory of the
-    machine that is to decode it.
+    tells the size of pixels other than by EXIF, ``has_orientation`` whether it is TIFF that has a
+    tag of that. ``memory_of`` tells the bytes of memory of the machine that is to decode it.
 
     Raises ``InputError`` if the file is damaged, or of a kind that could not be written back whole.
     """
@@ -86,6 +86,7 @@ class VipsSource:
         facts: Carried | None = None,
         blocks: Mapping[str, bytes] | None = None,
         has_resolution: bool = False,
+        has_orientation: bool = False,
         memory_of: Callable[[], int | None] = machine_memory,
     ) -> None:
         self.path = path
@@ -94,6 +95,7 @@ class VipsSource:
         self._memory_of = memory_of
         self._animated = animated
         self._facts, self._blocks, self._has_resolution = facts, blocks or {}, has_resolution
+        self._has_orientation = has_orientation
         self._image, self.carried = self._open()
         self.info = self._told(self._image, page)
 
@@ -104,8 +106,10 @@ class VipsSource:
         loaded = load(self.path, self._loader, source=source, **options)
         _check_memory(self.path, loaded, self._loader, self._memory_of)
         facts = self._facts or Carried(loaded)
-        image = completed(loaded, self._loader, self._blocks, self._has_resolution)
-        orientation = int(image.get("orientation")) if image.get_typeof("orientation") else 1
+        image = embedded.completed(
+            loaded, self._loader, self._blocks, self._has_resolution, facts.density
+        )
+        orientation = embedded.orientation(image, self._loader, has_tag=self._has_orientation)
         try:
             image, meaning = with_meaning(image, self.path, self._loader, facts.chunks)
             image = normalised(image, self._keep_cmyk)
@@ -117,7 +121,7 @@ class VipsSource:
             image=image,
             path=self.path,
             frames=frames,
-            orientation=orientation if orientation in range(1, 9) else 1,
+            orientation=orientation,
             meaning=meaning,
             jpeg_quality=jpeg_quality(facts.segments),
         )
@@ -142,17 +146,9 @@ class VipsSource:
         width = image.width
         if carried.orientation >= 5:
             height, width = width, height
-        roles: list[Role] = (
-            ["ink"] * 4
-            if cmyk
-            else ["grey"]
-            if count - alpha == 1
-            else [
-                "red",
-                "green",
-                "blue",
-            ]
-        )
+        roles: list[Role] = ["grey"] if count - alpha == 1 else ["red", "green", "blue"]
+        if cmyk:
+            roles = ["ink"] * 4
         roles += ["alpha"] * alpha
         whole = dtype.kind == "u" and dtype.itemsize < 4
         low, high = (0.0, float(np.iinfo(dtype).max)) if whole else (None, None)
