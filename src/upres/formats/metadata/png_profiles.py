@@ -14,7 +14,7 @@ from typing import NamedTuple
 from upres.formats.metadata.exif import PREFIX
 from upres.formats.metadata.iptc import PHOTOSHOP
 
-LONGEST = 2**24
+_LONGEST = 2**24
 """Bytes that text may unpack to; longer text stays as it is."""
 
 _KEYWORD = b"Raw profile type "
@@ -84,7 +84,7 @@ def _unpacked(kind: bytes, rest: bytes) -> bytes:
         return b""
     unpacker = zlib.decompressobj()
     try:
-        text = unpacker.decompress(rest, LONGEST)
+        text = unpacker.decompress(rest, _LONGEST)
     except zlib.error:
         return b""
     return text if unpacker.eof else b""
