@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +104,11 @@ def end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
         raise typer.Exit(code)
 
 
+def lacking(target: str, names: Sequence[str]) -> str:
+    """The line on what a result does not keep."""
+    return in_one_line(f"{target}: not kept: {', '.join(names)}")
+
+
 def duration(seconds: float) -> str:
     """A text: ``3 minutes`` or ``2.5 hours``."""
     minutes = round(seconds / 60)
@@ -157,3 +162,7 @@ class Reporter:
     def finished(self, target: Path, why: str) -> None:
         """Tell that a result is written, and why by its model."""
         self.tell(in_one_line(f"wrote {target}{why and f' ({why})'}"))
+
+    def not_kept(self, target: Path, names: Sequence[str]) -> None:
+        """Tell what the result lacks of what its picture's file said of itself."""
+        self.tell(lacking(str(target), names))

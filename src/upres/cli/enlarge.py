@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from upres.cli.console import Reporter, end, progress_bar
+from upres.cli.console import Reporter, end, lacking, progress_bar, say
 from upres.cli.help import OTHER, argument, option
 from upres.cli.process import set_up_libvips, share_python_s_lock
 from upres.errors import UsageError
@@ -200,7 +200,7 @@ def enlarge(
     if resume and not to_folder:
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
     if STREAM in (*request.inputs, target):
-        end(_through_streams(request), quiet=True)
+        end(_through_streams(request, quiet=quiet), quiet=True)
         return
     if target is None and any(map(os.path.isdir, request.inputs)):
         raise UsageError("a folder of pictures needs an --output folder for the results")
@@ -242,10 +242,11 @@ def _run(request: Request, *, quiet: bool) -> Summary:
             warned=reporter.warned,
             progress=reporter.progress,
             finished=reporter.finished,
+            not_kept=reporter.not_kept,
         )
 
 
-def _through_streams(request: Request) -> Summary:
+def _through_streams(request: Request, *, quiet: bool) -> Summary:
     """Enlarge one picture from standard input, or to standard output."""
     from upres.enlarging.files import open_file
     from upres.enlarging.plan import default_scale
@@ -266,6 +267,10 @@ def _through_streams(request: Request) -> Summary:
     if target is None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal: redirect it, or name a file by --output")
 
+    def not_kept(made: Path, names: Sequence[str]) -> None:
+        if not quiet:
+            say(lacking("standard output" if target is None else str(made), names))
+
     def enlarge(job: Job) -> Summary:
         with stop_on_signals() as stop:
             return enlarge_files(
@@ -274,6 +279,7 @@ def _through_streams(request: Request) -> Summary:
                 open_picture=partial(open_file, backend=backend),
                 existing=request.existing,
                 stop=stop,
+                not_kept=not_kept,
             )
 
     return enlarge_stream(source, target, request.suffix, enlarge)

@@ -130,7 +130,7 @@ def enlarge_file(
     existing: Existing = "refuse",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Enlarge a file to another, with all that it says of itself.
 
     ``target``'s suffix decides its format. ``scale``, ``width``, ``height``, ``fit``, ``model``,
@@ -142,6 +142,9 @@ def enlarge_file(
 
     ``target`` is written at once and whole, or not at all. One that exists is refused; ``existing``
     may ``replace`` it, or ``skip`` the work.
+
+    Returns short names of what ``source`` said of itself and ``target`` does not keep, such as
+    ``IPTC``: its format has no place for it, or it would not be true any more.
 
     Raises ``InputError`` if ``source`` cannot be read, ``OutputError`` if ``target`` cannot be
     written or cannot hold the result, ``ExistsError`` if it exists, ``UsageError`` for options that
@@ -166,7 +169,7 @@ def enlarge_file(
     replace = existing == "replace"
     if not replace and os.path.lexists(target):
         if existing == "skip":
-            return
+            return ()
         raise ExistsError(target)
     opened = open_file(Path(source), options, backend=default_backend(device, threads))
-    opened.write(target, replace=replace, progress=progress)
+    return tuple(opened.write(target, replace=replace, progress=progress))

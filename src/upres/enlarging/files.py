@@ -69,13 +69,16 @@ class FileEnlargement:
         replace: bool = True,
         progress: Callable[[float], None] | None = None,
         make_sink: Callable[..., Sink] = create_sink,
-    ) -> None:
+    ) -> Sequence[str]:
         """Make the result, and write it to ``target``, whose suffix decides its format.
 
         ``target`` is replaced at once and whole, or stays as it was; its folder must exist.
         Without ``replace``, a file that is there by the end stays: ``ExistsError``.
         ``progress`` is told the part that is done, from 0 to 1. ``make_sink`` makes the sink
         of the file, as ``create_sink`` does.
+
+        Returns short names of what the file said of itself and the result does not keep, such as
+        ``IPTC``: its format has no place for it, or it would not be true any more.
 
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
         cannot be written or cannot hold the result.
@@ -103,6 +106,7 @@ class FileEnlargement:
                 )
                 done += each.pixels
             sink.commit(replace=replace)
+        return sink.not_kept
 
 
 def open_file(source: Path, options: Options, *, backend: Backend | None = None) -> FileEnlargement:
@@ -128,9 +132,9 @@ def enlarge_to(
     *,
     backend: Backend | None = None,
     progress: Callable[[float], None] | None = None,
-) -> None:
+) -> Sequence[str]:
     """Enlarge a file to another: ``open_file``, then its ``write``."""
-    open_file(source, options, backend=backend).write(target, progress=progress)
+    return open_file(source, options, backend=backend).write(target, progress=progress)
 
 
 def _without_alpha(plan: Plan) -> RasterInfo:

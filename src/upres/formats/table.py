@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from upres.formats.metadata import names
+from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
 from upres.raster.info import SAMPLE_TYPES
 
@@ -41,6 +43,9 @@ class Format:
     """Whether its samples are proportional to light."""
     frames: bool = False
     pages: bool = False
+    keeps: frozenset[str] = frozenset()
+    """Which parts of what a picture's file says of itself it has a place for: see
+    ``upres.formats.metadata.names``. A profile that is applied to the pixels is kept, too."""
     longest_side: int | None = None
     """Most pixels of a side."""
     encoder_bytes: int = 0
@@ -70,6 +75,8 @@ FORMATS = (
         types=("uint8", "uint16"),
         alpha=True,
         frames=True,
+        keeps=PHOTOGRAPH
+        | {names.IPTC, names.PHOTOSHOP, names.ASPECT, names.COMMENTS, names.TEXT, names.CHUNKS},
     ),
     Format(
         "jpeg",
@@ -79,6 +86,8 @@ FORMATS = (
         types=("uint8",),
         cmyk=True,
         longest_side=65535,
+        keeps=PHOTOGRAPH
+        | {names.IPTC, names.PHOTOSHOP, names.ASPECT, names.COMMENTS, names.GAIN_MAP, names.MAKERS},
     ),
     Format(
         "webp",
@@ -90,6 +99,7 @@ FORMATS = (
         frames=True,
         longest_side=16383,
         encoder_bytes=8,
+        keeps=PHOTOGRAPH,
     ),
     Format(
         "camera raw",
@@ -110,6 +120,7 @@ FORMATS = (
         others=True,
         any_range=True,
         pages=True,
+        keeps=PHOTOGRAPH | {names.IPTC},
     ),
     Format(
         "avif",
@@ -121,6 +132,7 @@ FORMATS = (
         frames=True,
         longest_side=16384,
         encoder_bytes=34,
+        keeps=PHOTOGRAPH,
     ),
     Format(
         "gif",
@@ -132,6 +144,7 @@ FORMATS = (
         frames=True,
         longest_side=65535,
         encoder_bytes=12,
+        keeps=frozenset({names.XMP, names.COMMENTS, names.PROFILE}),
     ),
     Format(
         "jxl",
@@ -142,6 +155,7 @@ FORMATS = (
         types=("uint8", "uint16", "float32"),
         alpha=True,
         encoder_bytes=90,
+        keeps=PHOTOGRAPH,
     ),
     Format(
         "heic",
@@ -153,6 +167,7 @@ FORMATS = (
         alpha=True,
         longest_side=16384,
         encoder_bytes=90,
+        keeps=PHOTOGRAPH,
     ),
     Format(
         "jpeg 2000",
@@ -162,6 +177,7 @@ FORMATS = (
         extra="formats",
         types=("uint8", "uint16"),
         alpha=True,
+        keeps=PHOTOGRAPH,
     ),
     Format(  # the size of the header that follows tells it from others that begin with BM
         "bmp",
@@ -170,13 +186,23 @@ FORMATS = (
         "image.bmp",
         types=("uint8",),
         alpha=True,
+        keeps=frozenset({names.PROFILE, names.RESOLUTION}),
     ),
     Format("pnm", (".ppm", ".pgm", ".pnm"), rb"P[2356][\s#]", "image.netpbm", types=_WHOLE),
     Format("pbm", (".pbm",), rb"P[14][\s#]", "image.netpbm"),
     Format(
         "pam", (".pam",), rb"P7\n", "image.netpbm", types=_WHOLE, alpha=True, cmyk=True, others=True
     ),
-    Format("pfm", (".pfm",), rb"P[Ff]\s", "image.pfm", types=_FLOAT, any_range=True, linear=True),
+    Format(
+        "pfm",
+        (".pfm",),
+        rb"P[Ff]\s",
+        "image.pfm",
+        types=_FLOAT,
+        any_range=True,
+        linear=True,
+        keeps=frozenset({names.PROFILE}),
+    ),
     Format(
         "exr",
         (".exr",),
@@ -188,6 +214,7 @@ FORMATS = (
         others=True,
         any_range=True,
         linear=True,
+        keeps=frozenset({names.PROFILE, names.RESOLUTION}),
     ),
     Format(
         "hdr",
@@ -197,6 +224,7 @@ FORMATS = (
         types=_FLOAT,
         any_range=True,
         linear=True,
+        keeps=frozenset({names.PROFILE}),
     ),
 )
 

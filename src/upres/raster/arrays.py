@@ -58,6 +58,11 @@ class ArraySink:
     def __init__(self, *, flat: bool = False) -> None:
         self.flat = flat
 
+    @property
+    def not_kept(self) -> Sequence[str]:
+        """Nothing: arrays carry nothing."""
+        return ()
+
     def begin(self, info: RasterInfo, carried: object) -> None:
         self.info = info
         self._array = np.empty((info.height, info.width, len(info.bands)), info.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -63,6 +63,13 @@ class Sink(Protocol):
         """Make the result be there, at once and whole.
 
         Raises ``OutputError`` if it cannot be, ``ExistsError`` without ``replace`` if there is one.
+        """
+
+    @property
+    def not_kept(self) -> Sequence[str]:
+        """Short names of what the source carried and the result does not keep, such as ``IPTC``.
+
+        It is complete when the result is committed.
         """
 
     def __enter__(self) -> Self: ...

@@ -56,11 +56,12 @@ class Enlargement(Protocol):
         *,
         replace: bool = True,
         progress: Callable[[float], None] | None = None,
-    ) -> None: ...
+    ) -> Sequence[str]: ...
 
 
-Done = tuple[SourceStamp, str]
-"""Of a picture that is enlarged: its source's stamp, and why by which model."""
+Done = tuple[SourceStamp, str, Sequence[str]]
+"""Of a picture that is enlarged: its source's stamp, why by which model, and names of what its
+result does not keep."""
 
 
 @dataclass
@@ -89,6 +90,7 @@ def enlarge_files(
     workers: int | None = None,
     progress: Callable[[float], None] | None = None,
     finished: Callable[[Path, str], None] | None = None,
+    not_kept: Callable[[Path, Sequence[str]], None] | None = None,
 ) -> Summary:
     """Enlarge each picture; a failure stops no other, a full disk stops the run.
 
@@ -99,7 +101,8 @@ def enlarge_files(
     ``open_picture`` opens each, and plans its result.
 
     ``progress`` is told the part of the whole that is done, ``finished`` each file that is
-    written and why by which model, in the order of ``jobs``; both in the thread that calls this.
+    written and why by which model, in the order of ``jobs``, and then ``not_kept``, if that is
+    anything, the names of what the file does not keep; all in the thread that calls this.
     """
     stop = stop or threading.Event()
     shared = _Shared(lambda path: open_picture(path, options), existing, journal, stop)
@@ -128,7 +131,7 @@ def enlarge_files(
                 break
             pending.popleft()
             settled += 1
-            _settle(job, future, summary, journal, finished)
+            _settle(job, future, summary, journal, finished, not_kept)
             if journal:
                 journal.commit()
             tell()
@@ -140,7 +143,7 @@ def enlarge_files(
     wait([future for _, future in pending], timeout=PATIENCE)
     for job, future in pending:
         if future.done():
-            _settle(job, future, summary, journal, finished)
+            _settle(job, future, summary, journal, finished, not_kept)
         else:
             summary.left += 1
             summary.still_busy = True
@@ -208,10 +211,10 @@ class _Shared:
             self._check_stop()
             make_folder(job.target.parent)
             try:
-                picture.write(job.target, replace=replace, progress=partial(self._tell, job))
+                lost = picture.write(job.target, replace=replace, progress=partial(self._tell, job))
             finally:
                 self.parts.pop(job, None)
-        return stamp, picture.why
+        return stamp, picture.why, lost
 
     def _tell(self, job: Job, part: float) -> None:
         self._check_stop()
@@ -260,6 +263,7 @@ def _settle(
     summary: Summary,
     journal: Journal | None,
     finished: Callable[[Path, str], None] | None,
+    not_kept: Callable[[Path, Sequence[str]], None] | None,
 ) -> None:
     """Count, note and tell how one picture ended."""
     try:
@@ -277,12 +281,14 @@ def _settle(
         if done is None:
             summary.skipped += 1
             return
-        stamp, why = done
+        stamp, why, lost = done
         summary.done += 1
         if journal:
             journal.done(job.source, stamp, job.target)
         if finished:
             finished(job.target, why)
+        if not_kept and lost:
+            not_kept(job.target, lost)
         return
     if _is_full_disk(failure):
         summary.left += 1

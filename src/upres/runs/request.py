@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -95,6 +95,7 @@ def carry_out(
     warned: Callable[[str], None] | None = None,
     progress: Callable[[float], None] | None = None,
     finished: Callable[[Path, str], None] | None = None,
+    not_kept: Callable[[Path, Sequence[str]], None] | None = None,
 ) -> Summary:
     """Enlarge all pictures of a request, with a journal if they go into a folder.
 
@@ -123,6 +124,7 @@ def carry_out(
             workers=None if request.threads is None else min(MOST_WORKERS, request.threads),
             progress=progress,
             finished=finished,
+            not_kept=not_kept,
         )
     summary.failed[:0] = work.unusable
     return summary

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +37,7 @@ class ApngSink:
         self._number = 0
         """Of the frame that windows come of."""
         self._sequence = 0
+        self._not_kept: Sequence[str] = ()
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         """See ``upres.raster.source.Sink``."""
@@ -49,6 +51,11 @@ class ApngSink:
         self._path = self._stack.enter_context(temporary(self._target, self._target.suffix))
         self._file = self._stack.enter_context(self._path.open("r+b"))
         self._next()
+
+    @property
+    def not_kept(self) -> Sequence[str]:
+        """See ``upres.raster.source.Sink``."""
+        return self._not_kept
 
     def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
         """See ``upres.raster.source.Sink``."""
@@ -78,6 +85,8 @@ class ApngSink:
         assert self._frame is not None
         with self._frame as frame:
             path = frame.encoded()
+            if self._number == 0:
+                self._not_kept = frame.not_kept
             chunks = [c for c in png_chunks.read(path) if c.kind != b"IEND"]
             pixels = [chunk for chunk in chunks if chunk.kind == b"IDAT"]
             with path.open("rb") as file:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +42,12 @@ class AvifSequenceSink:
         """The first frame's, by their handlers."""
         self._places: dict[bytes, list[tuple[int, int]]] = {PICTURES: [], ALPHA: []}
         self._beside: list[tuple[int, int] | None] = []
+        self._not_kept: Sequence[str] = ()
+
+    @property
+    def not_kept(self) -> Sequence[str]:
+        """See ``upres.raster.source.Sink``."""
+        return self._not_kept
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         """See ``upres.raster.source.Sink``."""
@@ -96,6 +103,7 @@ class AvifSequenceSink:
         assert self._frame is not None
         with self._frame as frame, frame.encoded().open("rb") as file:
             still = avif_still.taken_apart(file)
+            self._not_kept = frame.not_kept
         parts = {PICTURES: still.colours}
         if still.alpha:
             parts[ALPHA] = still.alpha

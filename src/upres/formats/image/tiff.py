@@ -20,6 +20,7 @@ from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Sink, Source
 
+_ORIENTATION = 274
 _BIGTIFF_BYTES = 2**32 - 2**24
 """TIFF's addresses end at 4 GiB; some room is left for all but pixels."""
 
@@ -41,6 +42,7 @@ def _said(path: Path, file: BinaryIO, directory: int | None) -> dict[str, Any]:
     return {
         "blocks": {"exif-data": tiff_exif.read(file, directory)},
         "has_resolution": has_resolution(tags),
+        "has_orientation": _ORIENTATION in tags,
     }
 
 
@@ -101,6 +103,11 @@ class _PagesSink:
         self._stack = ExitStack()
         self._page: VipsSink | None = None
         self._number = 0
+        self._not_kept: list[str] = []
+
+    @property
+    def not_kept(self) -> Sequence[str]:
+        return tuple(dict.fromkeys(self._not_kept))
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         if self._page is None:
@@ -128,6 +135,7 @@ class _PagesSink:
             self._pointer = tiff_pages.append(
                 self._file, page.encoded(), self._pointer, number=self._number, count=self._count
             )
+        self._not_kept += self._page.not_kept
         self._number += 1
 
     def __enter__(self) -> Self:

@@ -15,9 +15,9 @@ from upres.engine.machine import machine_memory
 from upres.errors import InputError
 from upres.files import temporary_name
 from upres.formats.image.spooled import source_of
+from upres.formats.metadata import embedded
 from upres.formats.metadata.carried import Carried
 from upres.formats.metadata.colour import with_meaning
-from upres.formats.metadata.embedded import completed
 from upres.formats.metadata.jpeg_segments import jpeg_quality
 from upres.formats.registry import HEAD_BYTES, read_head, recognised
 from upres.raster.info import Band, RasterInfo, Role
@@ -68,8 +68,9 @@ class VipsSource:
     ``loader`` is libvips' operation, and ``source`` makes its input, where that is not the
     file as it is. ``facts`` are things that libvips does not tell of the file, ``blocks``
     are metadata that it may not find, by its names, and ``has_resolution`` says whether the file
-    tells the size of pixels other than by EXIF. ``colour_numbers`` are ``with_meaning``'s, and
-    ``memory_of`` tells the bytes of memory of the machine that is to decode it.
+    tells the size of pixels other than by EXIF, ``has_orientation`` whether it is TIFF that has a
+    tag of that. ``colour_numbers`` are ``with_meaning``'s, and ``memory_of`` tells the bytes of
+    memory of the machine that is to decode it.
 
     Raises ``InputError`` if the file is damaged, or of a kind that could not be written back whole.
     """
@@ -86,6 +87,7 @@ class VipsSource:
         facts: Carried | None = None,
         blocks: Mapping[str, bytes] | None = None,
         has_resolution: bool = False,
+        has_orientation: bool = False,
         memory_of: Callable[[], int | None] = machine_memory,
         colour_numbers: tuple[int, int] = (2, 2),
     ) -> None:
@@ -96,6 +98,7 @@ class VipsSource:
         self._animated = animated
         self._facts, self._blocks, self._has_resolution = facts, blocks or {}, has_resolution
         self._colour_numbers = colour_numbers
+        self._has_orientation = has_orientation
         self._image, self.carried = self._open()
         self.info = self._told(self._image, page)
 
@@ -106,8 +109,10 @@ class VipsSource:
         loaded = load(self.path, self._loader, source=source, **options)
         _check_memory(self.path, loaded, self._loader, self._memory_of)
         facts = self._facts or Carried(loaded)
-        image = completed(loaded, self._loader, self._blocks, self._has_resolution)
-        orientation = int(image.get("orientation")) if image.get_typeof("orientation") else 1
+        image = embedded.completed(
+            loaded, self._loader, self._blocks, self._has_resolution, facts.density
+        )
+        orientation = embedded.orientation(image, self._loader, has_tag=self._has_orientation)
         try:
             image, meaning = with_meaning(image, *self._colour_numbers)
             image = normalised(image, self._keep_cmyk)
@@ -119,7 +124,7 @@ class VipsSource:
             image=image,
             path=self.path,
             frames=frames,
-            orientation=orientation if orientation in range(1, 9) else 1,
+            orientation=orientation,
             meaning=meaning,
             jpeg_quality=jpeg_quality(facts.segments),
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyvips
 
 from upres.formats.metadata import exif, iptc, tiff_exif, xmp
+from upres.formats.metadata.density import Density
 from upres.formats.metadata.exif import PREFIX
 from upres.formats.metadata.jpeg_segments import Segment
 from upres.formats.metadata.png_chunks import Chunk
@@ -49,11 +50,32 @@ class Carried:
     """Of a JPEG file, before its pixels."""
     chunks: tuple[Chunk, ...] = field(default=(), repr=False)
     """Of a PNG file."""
+    density: Density | None = None
+    """How large pixels are, as the header of a JPEG or PNG file tells it."""
+    extras: tuple[str, ...] = ()
+    """Names of what else the file has, and few results or none keep; see ``parts``."""
 
     @property
     def has_resolution(self) -> bool:
         """Whether the file tells how many pixels go into an inch."""
-        return (self.image.xres, self.image.yres) != (1, 1)  # libvips takes that for nothing
+        told = self.density is not None and self.density.per_millimetre is not None
+        return told or (self.image.xres, self.image.yres) != (
+            1,
+            1,
+        )  # libvips takes that for nothing
+
+    @property
+    def resolution(self) -> tuple[float, float] | None:
+        """How many pixels of the upright picture go into a millimetre, across and down."""
+        if not self.has_resolution:
+            return None
+        across, down = self.image.xres, self.image.yres
+        return (down, across) if self.orientation >= 5 else (across, down)
+
+    @property
+    def upright_density(self) -> Density | None:
+        """``density`` of the upright picture."""
+        return self.density.turned(self.orientation) if self.density else None
 
     def find(self, name: str) -> object:
         """A field of the metadata by libvips' name; ``None`` if there is none."""
@@ -112,15 +134,14 @@ def with_metadata(
     """
     source = carried.image
     height = image.height // carried.frames
-    dots = None
-    if carried.has_resolution:
-        dots = (source.xres * 25.4, source.yres * 25.4)
+    across, down = carried.resolution or (1.0, 1.0)
+    dots = (across * 25.4, down * 25.4) if carried.resolution else None
     # A copy, as metadata of an image that libvips may share must not change.
-    image = image.copy(xres=source.xres, yres=source.yres, interpretation=interpretation)
+    image = image.copy(xres=across, yres=down, interpretation=interpretation)
     basic = {*image.get_fields(), "jpeg-thumbnail-data", *_OF_THE_FILE}
     fields = [
         (name, source.get_typeof(name), source.get(name))
-        for name in source.get_fields()
+        for name in fields_of(source)
         if name not in basic and not name.startswith(_NOT_FIELDS)
     ]
     if source.get_typeof("exif-data") and not any(n.startswith("exif-ifd") for n, *_ in fields):
@@ -131,7 +152,11 @@ def with_metadata(
         if name == "exif-data":
             try:
                 whole = exif.PREFIX + exif.fitting(
-                    value, height=height, width=image.width, dots_per_inch=dots
+                    value,
+                    height=height,
+                    width=image.width,
+                    dots_per_inch=dots,
+                    turned=carried.orientation >= 5,
                 )
                 value = tiff_exif.for_jpeg(whole)
             except struct.error:  # damaged: libvips could read the fields of it
@@ -159,6 +184,23 @@ def with_metadata(
     if carried.frames > 1:
         image.set_type(pyvips.GValue.gint_type, "page-height", height)
     return image, whole
+
+
+def fields_of(image: pyvips.Image) -> list[str]:
+    """The names of an image's fields, as pyvips gives them, which fails where one is not UTF-8.
+
+    Those are left out: PNG's keywords are names of fields, too.
+    """
+    names = pyvips.vips_lib.vips_image_get_fields(image.pointer)
+    found = []
+    number = 0
+    while names[number]:
+        with suppress(UnicodeDecodeError):
+            found.append(pyvips.ffi.string(names[number]).decode())
+        pyvips.glib_lib.g_free(names[number])
+        number += 1
+    pyvips.glib_lib.g_free(names)
+    return found
 
 
 def _exif_fields(block: bytes) -> list[tuple[str, int, object]]:

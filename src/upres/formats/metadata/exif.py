@@ -25,14 +25,22 @@ _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 274, 282, 283, 296
 _THUMBNAIL, _THUMBNAIL_BYTES = 513, 514
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
 _INCH = 2
+_MOST = 2**32 - 1
+"""Of a number in a fraction."""
 
 
 def fitting(
-    exif: bytes, *, height: int, width: int, dots_per_inch: tuple[float, float] | None
+    exif: bytes,
+    *,
+    height: int,
+    width: int,
+    dots_per_inch: tuple[float, float] | None,
+    turned: bool = False,
 ) -> bytes:
     """A block of EXIF for a picture of that size, upright, without a preview; without ``PREFIX``.
 
     Where the block has no resolution, it gets ``dots_per_inch`` (horizontal, vertical), if known.
+    Of a picture that was ``turned`` so that rows became columns, resolutions change places.
 
     Raises ``struct.error`` if it is damaged.
     """
@@ -59,6 +67,12 @@ def fitting(
                 fit(value, depth - 1)
 
     fit(start, 2)
+    places = {tag: place for tag, place, _ in entries(start)}
+    if turned and {_X_RESOLUTION, _Y_RESOLUTION} <= places.keys():
+        across, down = (
+            slice(places[t] + 2, places[t] + 12) for t in (_X_RESOLUTION, _Y_RESOLUTION)
+        )
+        block[across], block[down] = block[down], block[across]
     tags = [tag for tag, *_ in entries(start)]
     end = start + 2 + 12 * len(tags)
     (preview,) = struct.unpack_from(endian + "I", block, end)
@@ -76,7 +90,8 @@ def fitting(
         new = [own[place : place + 12] for place in range(0, len(own), 12)]
         for tag, dots in zip((_X_RESOLUTION, _Y_RESOLUTION), dots_per_inch, strict=True):
             new.append(struct.pack(endian + "HHII", tag, _RATIONAL, 1, len(block)))
-            block += struct.pack(endian + "II", round(dots * 1000), 1000)
+            unit = 1000 if dots * 1000 < _MOST else 1
+            block += struct.pack(endian + "II", min(round(dots * unit), _MOST), unit)
         new.append(struct.pack(endian + "HHIHH", _UNIT, _SHORT, 1, _INCH, 0))
         held = {entry[:2]: entry for entry in new}  # old ones of these give way
         ordered = sorted(held.values(), key=lambda entry: struct.unpack(endian + "H", entry[:2]))

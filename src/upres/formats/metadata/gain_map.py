@@ -75,6 +75,14 @@ def read(path: Path, segments: Iterable[Segment], orientation: int) -> GainMap |
     return None
 
 
+def others(segments: Iterable[Segment]) -> list[tuple[int, int]]:
+    """Place and bytes of the pictures that stand behind a JPEG file's own, as its segments tell."""
+    for start, marker, content in segments:
+        if marker == APP2 and content.startswith(MPF):
+            return _others(content.removeprefix(MPF), start + 4 + len(MPF))
+    return []
+
+
 def _turned(content: bytes, path: Path, orientation: int) -> bytes:
     try:
         image = pyvips.Image.new_from_buffer(content, "", fail_on="error").copy()

@@ -42,6 +42,15 @@ def fitting(xmp: bytes, *, height: int, width: int) -> bytes:
     return xmp
 
 
+def orientation(xmp: bytes) -> int | None:
+    """How XMP says that its picture is to be turned, by EXIF's numbers; ``None`` if it does not."""
+    for told in (rb"\btiff:Orientation\s*=\s*[\"']\s*(\d+)", rb"<tiff:Orientation\s*>\s*(\d+)"):
+        if found := re.search(told, xmp):
+            number = int(found[1][:2])
+            return number if number in range(1, 9) else None
+    return None
+
+
 def extended(segments: Iterable[Segment]) -> list[tuple[int, bytes]]:
     """Those segments of a JPEG file that hold XMP which the first 64 KB had no room for."""
     return [
