@@ -292,7 +292,8 @@ def _settle(
         return
     if _is_full_disk(failure):
         summary.left += 1
-        summary.stopped_by = str(failure)
+        # The first: others that had begun may fail likewise before they are asked to stop.
+        summary.stopped_by = summary.stopped_by or str(failure)
         return
     summary.failed.append((job.source, failure))
     if journal:

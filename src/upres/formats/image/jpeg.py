@@ -23,8 +23,8 @@ from upres.formats.metadata.jpeg_segments import (
     LONGEST_SEGMENT,
     Segment,
     is_420,
-    jpeg_segments,
     rewrite,
+    segments_of,
 )
 from upres.raster.source import Sink, Source
 
@@ -34,13 +34,15 @@ _OPTIMISED_PIXELS = 2**24
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     """Open a JPEG file; see ``upres.formats.registry``."""
-    segments = tuple(jpeg_segments(path))
+    with path.open("rb") as file:
+        segments = tuple(segments_of(file))
+        has_trailer = jpeg_kept.has_trailer(file)
     facts = Carried(
         nothing_carried().image,
         comments=tuple(comments.of_segments(segments)),
         segments=segments,
         density=density.of_jpeg(segments),
-        extras=tuple(_extras(path, segments)),
+        extras=tuple(_extras(path, segments, has_trailer)),
     )
     return [
         VipsSource(
@@ -56,7 +58,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     ]
 
 
-def _extras(path: Path, segments: Sequence[Segment]) -> Iterator[str]:
+def _extras(path: Path, segments: Sequence[Segment], has_trailer: bool) -> Iterator[str]:
     """Names of what is in the file beside the picture and what describes it."""
     others = gain_map.others(segments)
     if others and gain_map.read(path, segments, 1):
@@ -64,7 +66,7 @@ def _extras(path: Path, segments: Sequence[Segment]) -> Iterator[str]:
         others = others[1:]
     if others:
         yield "further pictures"
-    elif not gain_map.others(segments) and jpeg_kept.has_trailer(path):
+    elif has_trailer and not gain_map.others(segments):
         yield "data behind the picture"
     if jpeg_kept.makers(segments):
         yield names.MAKERS

@@ -6,7 +6,7 @@ Sources: ITU-T T.81, section B.2.4.6 (APPn); ExifTool's list of JPEG segments.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import BinaryIO
 
 from upres.formats.metadata import iptc
 from upres.formats.metadata.jpeg_segments import APP0, APP1, APP2, APP13, MPF, Segment
@@ -26,7 +26,7 @@ _WRITTEN = (
     (APP13, iptc.PHOTOSHOP),
     (_APP14, b"Adobe"),
 )
-"""What segments begin with that are written anew, from what was read of them or of the pixels."""
+"""Beginnings of segments that are written anew, of their own content or of the pixels."""
 
 _PREVIEWS = ((APP0, b"JFXX\0"),)
 """Of small pictures of the small picture."""
@@ -36,7 +36,7 @@ _UNTRUE = {
     (_APP11, b"JP"): "content credentials",
     (_APP11, b"HDR_RI"): "JPEG-HDR",
 }
-"""What tells of the pixels as they were stored, and is wrong of others."""
+"""Beginnings of segments on the pixels as they were stored, which are wrong of others."""
 
 
 def makers(segments: Iterable[Segment]) -> list[tuple[int, bytes]]:
@@ -70,13 +70,11 @@ def whole_exif(segments: Sequence[Segment]) -> bytes:
     return b"Exif\0\0" + b"".join(parts)
 
 
-def has_trailer(path: Path) -> bool:
+def has_trailer(file: BinaryIO) -> bool:
     """Whether a JPEG file goes on behind its end, as with the film of a motion photo."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _TAIL_BYTES))
-        tail = file.read().rstrip(b"\0")
-    return not tail.endswith(b"\xff\xd9")
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _TAIL_BYTES))
+    return not file.read().rstrip(b"\0").endswith(b"\xff\xd9")
 
 
 def _begins(marker: int, content: bytes, starts: Iterable[tuple[int, bytes]]) -> bool:

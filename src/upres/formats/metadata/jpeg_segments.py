@@ -133,9 +133,9 @@ def jpeg_segments(path: Path) -> Iterator[Segment]:
         yield from _segments(file)
 
 
-def segments_of(content: bytes) -> Iterator[Segment]:
-    """The same of a file's content."""
-    return _segments(BytesIO(content))
+def segments_of(content: bytes | BinaryIO) -> Iterator[Segment]:
+    """The same of a file's content, or of an open file from its start."""
+    return _segments(BytesIO(content) if isinstance(content, bytes) else content)
 
 
 def _segments(file: BinaryIO) -> Iterator[Segment]:

@@ -1,4 +1,4 @@
-"""What a picture's file may say of itself: names that the table of formats and messages share."""
+"""Names of the items that a picture's file may say of itself, for the table and messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a picture's file says of itself, by name, to tell which of it a result does not keep."""
+"""The items that a picture's file says of itself, by name, and which of them a result lacks."""
 
 from __future__ import annotations
 

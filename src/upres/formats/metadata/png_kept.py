@@ -18,7 +18,7 @@ from upres.formats.metadata.png_chunks import COLOUR, TEXT, XMP, Chunk, packed
 _ELSEWHERE = frozenset(
     (*COLOUR, *TEXT, b"iCCP", b"eXIf", b"pHYs", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"iDOT")
 )
-"""What is kept by other means, or tells how the pixels are stored."""
+"""Chunks that are kept by other means, or tell how the pixels are stored."""
 
 _PALETTE, _COLOURED, _WITH_ALPHA = 3, 2, 4
 """Types of colour: that of palettes, and bits of the others."""
@@ -28,7 +28,7 @@ _PIXELS = 0
 
 
 class Header(NamedTuple):
-    """What a PNG file's chunk IHDR tells of its picture."""
+    """The facts of a picture in a PNG file's chunk IHDR."""
 
     width: int
     height: int
