@@ -15,7 +15,7 @@ from upres.engine.backends import Device, default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.files import open_file
-from upres.enlarging.options import MAX_PIXELS, Existing, Options
+from upres.enlarging.options import MAX_PIXELS, Consistent, Existing, Options
 from upres.enlarging.plan import plan
 from upres.enlarging.windows import Progress
 from upres.errors import ExistsError, UsageError
@@ -36,6 +36,7 @@ def enlarge(
     device: Device = "auto",
     bands: Sequence[Role] | None = None,
     value_range: tuple[float, float] | None = None,
+    consistent: Consistent = False,
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> NDArray[Any]:
@@ -64,6 +65,13 @@ def enlarge(
     made for it), or float32 computed in bfloat16. ``device`` is ``cpu`` or ``gpu``; ``auto`` takes
     a GPU that ONNX Runtime can use.
 
+    ``consistent`` makes the result agree with ``image``: reduced again by the same whole factor,
+    by MATLAB's antialiased bicubic (``upres.raster.resize``), it is ``image``, up to the rounding
+    of its own samples. docs/faithfulness.md tells how far that goes: at least 60 dB in 8 bits, and
+    further in 16 bits and floats. Alpha and numbers of classes stay as they are without it. It is
+    refused for the model ``photo``, which is to remove the faults of JPEG; ``"force"`` is not.
+    ``upres.agreement`` tells how well any result agrees.
+
     ``progress`` is told the part that is done, from 0 to 1.
 
     Raises ``InputError`` for an object that is no array, for another shape or type, samples out of
@@ -78,6 +86,7 @@ def enlarge(
         width=width,
         height=height,
         fit=fit,
+        consistent=consistent,
         max_pixels=max_pixels,
     )
     source = ArraySource(image, bands=bands, value_range=value_range)
@@ -122,17 +131,23 @@ def enlarge_file(
     device: Device = "auto",
     quality: int | None = None,
     keep_cmyk: bool = False,
+    consistent: Consistent = False,
+    check: bool = False,
     existing: Existing = "refuse",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
-) -> None:
+) -> float | None:
     """Enlarge a file to another, with all that it says of itself.
 
     ``target``'s suffix decides its format. ``scale``, ``width``, ``height``, ``fit``, ``model``,
-    ``precision``, ``device`` and ``progress`` are those of ``enlarge``; without ``model``, a JPEG
-    file of low quality goes through ``photo``, and any other through ``fast``. ``quality`` is that
-    of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least; AVIF: 90).
-    ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB.
+    ``precision``, ``device``, ``consistent`` and ``progress`` are those of ``enlarge``; without
+    ``model``, a JPEG file of low quality goes through ``photo``, and any other through ``fast``.
+    ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least;
+    AVIF: 90). ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB. ``consistent`` is
+    refused for a JPEG file of low quality, too.
+
+    With ``check`` it returns how well the result agrees with ``source`` in dB, as
+    ``upres.agreement`` tells it: of all pages together, before a lossy format changes them.
 
     ``target`` is written at once and whole, or not at all. One that exists is refused; ``existing``
     may ``replace`` it, or ``skip`` the work.
@@ -151,6 +166,8 @@ def enlarge_file(
         fit=fit,
         quality=quality,
         cmyk=keep_cmyk,
+        consistent=consistent,
+        check=check,
         max_pixels=max_pixels,
     )
     if existing not in get_args(Existing):
@@ -160,7 +177,8 @@ def enlarge_file(
     replace = existing == "replace"
     if not replace and os.path.lexists(target):
         if existing == "skip":
-            return
+            return None
         raise ExistsError(target)
     opened = open_file(Path(source), options, backend=default_backend(device))
-    opened.write(target, replace=replace, progress=progress)
+    told = opened.write(target, replace=replace, progress=progress)
+    return told.decibels if told else None

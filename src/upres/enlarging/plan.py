@@ -13,6 +13,7 @@ from upres.card import Model
 from upres.engine.backends import default_backend
 from upres.engine.machine import operations_per_second
 from upres.engine.protocol import Backend
+from upres.enlarging.consistency import MARGIN
 from upres.enlarging.options import Options, output_size
 from upres.errors import InputError, ModelError, Remedy
 from upres.models import (
@@ -64,6 +65,10 @@ class Plan:
     """Bytes of free disk needed while the result is made, itself included, at most."""
     seconds: float
     """On this machine, about: within a factor of three."""
+    consistent: bool = False
+    """The result is made to agree with the raster, of which it is a whole number of times."""
+    check: bool = False
+    """How well it agrees is told."""
 
     @property
     def pixels(self) -> int:
@@ -100,6 +105,9 @@ def plan(
         raise InputError(info.problem(error.problem), *error.remedies) from None
     check_pixels(info.problem, width, height, info.frames or 1, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
+    if options.consistent:
+        _check_consistent(info, options, models[0], height, width)
+    compares = bool(options.consistent or options.check)
     return Plan(
         info=info,
         models=models,
@@ -107,8 +115,10 @@ def plan(
         height=height,
         width=width,
         memory=_memory(info, models, backend),
-        disk=_disk(info, models, height, width),
-        seconds=_seconds(info, models, height * width),
+        disk=_disk(info, models, height, width) + compares * _compared_disk(info, height, width),
+        seconds=_seconds(info, models, height * width, compares=compares),
+        consistent=bool(options.consistent),
+        check=options.check,
     )
 
 
@@ -151,6 +161,39 @@ def check_pixels(
         )
 
 
+def _check_consistent(
+    info: RasterInfo, options: Options, first: Model, height: int, width: int
+) -> None:
+    """Raise ``InputError`` where agreement with a raster makes no sense, or does harm."""
+    factor = height // info.height
+    if factor < 2 or (height, width) != (info.height * factor, info.width * factor):
+        raise InputError(
+            info.problem(
+                f"{width}x{height} is not 2, 3 or another whole number of times "
+                f"{info.width}x{info.height}, as a consistent result must be"
+            ),
+            Remedy("scale", "gives such a factor"),
+        )
+    if options.consistent == "force":
+        return
+    quality, photo = info.jpeg_quality, first.card.name.partition("-")[0] == COMPRESSED_MODEL
+    if photo or (quality is not None and quality < clean_quality(first)):
+        why = (
+            f"{COMPRESSED_MODEL} is to remove the faults of JPEG"
+            if quality is None
+            else f"JPEG of quality {quality} has faults"
+        )
+        raise InputError(
+            info.problem(f"{why}, and a consistent result would keep them"),
+            Remedy("consistent", "makes it all the same", "force"),
+        )
+
+
+def clean_quality(first: Model) -> int:
+    """From which quality on a JPEG file counts as clean, if ``first`` enlarges it first."""
+    return CLEAN_QUALITY.get(first.card.scale, min(CLEAN_QUALITY.values()))
+
+
 def choose_models(
     options: Options, factor: float, quality: int | None, backend: Backend, shipped: Shipped
 ) -> tuple[tuple[Model, ...], str]:
@@ -174,7 +217,7 @@ def choose_models(
         return clean, f"model {DEFAULT_MODEL}: {why}"  # without loading the other
     # Only the first: what it has made of the picture is clean.
     models = chosen(DEFAULT_MODEL, first=COMPRESSED_MODEL)
-    if quality >= CLEAN_QUALITY.get(models[0].card.scale, min(CLEAN_QUALITY.values())):
+    if quality >= clean_quality(models[0]):
         return clean, f"model {DEFAULT_MODEL}: {why}"
     if models[0].path == clean[0].path:
         return clean, f"model {DEFAULT_MODEL}: {why}, but {COMPRESSED_MODEL} has no scale for this"
@@ -249,6 +292,12 @@ def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) 
     return needed
 
 
+def _compared_disk(info: RasterInfo, height: int, width: int) -> int:
+    """The raster as it was given to the network, and the last rows of its windows, twice."""
+    rows = 2 * (MARGIN + 1) * max(1, height // info.height)
+    return 4 * len(info.bands) * (info.pixels + 2 * min(height, rows) * width)
+
+
 def _memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend) -> int:
     """The window that takes most, and the rows of it that are kept."""
     most = 0
@@ -265,7 +314,9 @@ def _memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend) -> in
     return BASE_BYTES + most
 
 
-def _seconds(info: RasterInfo, models: tuple[Model, ...], pixels_made: int) -> float:
+def _seconds(
+    info: RasterInfo, models: tuple[Model, ...], pixels_made: int, *, compares: bool
+) -> float:
     # Red, green and blue go through a network together, each other band by itself.
     passes = len(info.varying) - 2 * bool(info.colour_bands)
     pixels, seconds = info.pixels, 0.0
@@ -275,5 +326,5 @@ def _seconds(info: RasterInfo, models: tuple[Model, ...], pixels_made: int) -> f
         products = (model.card.parameter_count or UNKNOWN_PARAMETERS) * pixels * turns * passes
         seconds += 2 * products / operations_per_second(model.card.precision, model.compute)
         pixels *= model.card.scale**2
-    seconds += SECONDS_PER_SAMPLE * pixels_made * len(info.bands)
+    seconds += SECONDS_PER_SAMPLE * (1 + compares) * pixels_made * len(info.bands)
     return seconds * (info.frames or 1)

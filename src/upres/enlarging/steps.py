@@ -67,7 +67,7 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
     colours = info.find(*COLOUR_ROLES, "ink")
     if alpha is not None and colours and info.cover != "emission":
         steps.append(
-            Step("fill transparent", FILL_RADIUS, lambda w: fill_transparent(w, alpha, colours))
+            Step("fill transparent", FILL_RADIUS, lambda w: fill_window(w, alpha, colours))
         )
     steps.append(Step("network", halo, lambda w: run_network(w, together, numbers)))
     # The next two look at the network's input, not at its result: they add to the halo only where
@@ -98,14 +98,19 @@ def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
     return (inks[0], inks[1], inks[2]) if len(inks) == 4 else info.colour_bands
 
 
-def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None:
-    """Put visible neighbours' colour where alpha is zero; other bands stay as they are.
+def fill_window(window: Window, alpha: int, colours: Sequence[int]) -> None:
+    """Put visible neighbours' colour where alpha is zero."""
+    window.given = fill_transparent(window.given, alpha, colours)
+
+
+def fill_transparent(given: Float32Array, alpha: int, colours: Sequence[int]) -> Float32Array:
+    """Rows x columns x bands with visible neighbours' colour where alpha is zero; others stay.
 
     What a file stores there is arbitrary, often black, and would bleed into the edge. The
     fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
     """
-    shown = window.given[:, :, alpha : alpha + 1]
-    colour = window.given[:, :, colours]
+    shown = given[:, :, alpha : alpha + 1]
+    colour = given[:, :, colours]
     weighted = np.concatenate([colour * shown, shown], axis=2)
     for axis in (0, 1):
         margin = [(FILL_RADIUS, FILL_RADIUS) if axis == i else (0, 0) for i in range(3)]
@@ -113,9 +118,9 @@ def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None
         weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * FILL_RADIUS + 1, axis)
         weighted = weighted.sum(axis=-1)
     fill = weighted[:, :, :-1] / np.maximum(weighted[:, :, -1:], 1e-6)
-    filled = window.given.copy()
+    filled = given.copy()
     filled[:, :, colours] = np.where(shown > 0, colour, fill)
-    window.given = filled
+    return filled
 
 
 def run_network(

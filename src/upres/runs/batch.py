@@ -52,11 +52,13 @@ class Enlargement(Protocol):
         *,
         replace: bool = True,
         progress: Callable[[float], None] | None = None,
-    ) -> None: ...
+    ) -> object | None:
+        """Its text tells how well the result agrees with the picture, if that was asked for."""
 
 
 Done = tuple[SourceStamp, str]
-"""Of a picture that is enlarged: its source's stamp, and why by which model."""
+"""Of a picture that is enlarged: its source's stamp, and what is to be told of it, such as why by
+which model."""
 
 
 @dataclass
@@ -95,7 +97,8 @@ def enlarge_files(
     ``open_picture`` opens each, and says what is to become of it.
 
     ``progress`` is told the part of the whole that is done, ``finished`` each file that is
-    written and why by which model, in the order of ``jobs``; both in the thread that calls this.
+    written and what there is to tell of it, in the order of ``jobs``; both in the thread that calls
+    this.
     """
     stop = stop or threading.Event()
     shared = _Shared(lambda path: open_picture(path, options), existing, journal, stop)
@@ -204,10 +207,10 @@ class _Shared:
             self._check_stop()
             make_folder(job.target.parent)
             try:
-                picture.write(job.target, replace=replace, progress=partial(self._tell, job))
+                told = picture.write(job.target, replace=replace, progress=partial(self._tell, job))
             finally:
                 self.parts.pop(job, None)
-        return stamp, picture.why
+        return stamp, ", ".join(str(text) for text in (picture.why, told) if text)
 
     def _tell(self, job: Job, part: float) -> None:
         self._check_stop()
