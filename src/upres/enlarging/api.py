@@ -143,8 +143,8 @@ def enlarge_file(
     ``precision``, ``device``, ``consistent`` and ``progress`` are those of ``enlarge``; without
     ``model``, a JPEG file of low quality goes through ``photo``, and any other through ``fast``.
     ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least;
-    AVIF: 90). ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB. ``consistent`` is
-    refused for a JPEG file of low quality, too.
+    AVIF: 90). ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB.
+    ``consistent`` is refused for a JPEG file of low quality, too.
 
     With ``check`` it returns how well the result agrees with ``source`` in dB, as
     ``upres.agreement`` tells it: of all pages together, before a lossy format changes them.

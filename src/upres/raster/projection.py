@@ -19,13 +19,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from upres.raster.resize import bicubic_taps
 
-REACH = 8
+REACH = 12
 """How many samples the inverse of D D^T looks to each side. D D+ differs from the identity by so
-little that no sample changes by more than 2e-4 of the largest one."""
+little that no sample changes by more than 3e-6 of the largest one."""
 
 FILTER_REACH = 2
 """How many reduced samples away D and D^T look, at most."""
@@ -35,22 +36,25 @@ _BLOCK_BYTES = 2**18
 Plane = NDArray[Any]
 """Height x width, of float32 or float64."""
 
+Weights = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Filter:
     """D along one axis, and the inverse of D D^T."""
 
-    scale: int
-    pairs: tuple[tuple[int, int, float], ...]
-    """Offsets from the first of a sample's own ``scale``, two of one weight each, and the weight.
-    Both are the same in the middle, where the scale is odd."""
-    inverse: tuple[float, ...]
-    """Weights of the inverse of D D^T: of a sample itself, and of those 1 to ``REACH`` away."""
-
-    @property
-    def offsets(self) -> dict[int, float]:
-        """The weight by offset."""
-        return {offset: weight for *both, weight in self.pairs for offset in both}
+    first: int
+    """The offset of the first weight, counted from the first of a sample's own ``scale``."""
+    weights: Weights
+    """Of neighbours on the large axis, in order."""
+    ahead: Weights
+    """The same by reduced sample, from ``FILTER_REACH`` before to as many after, and by which of
+    that one's own ``scale`` it is."""
+    back: tuple[tuple[int, Weights], ...]
+    """Of D^T, for each of a sample's own ``scale``: the first reduced sample that counts, from
+    ``FILTER_REACH`` before, and the weights of it and the next ones."""
+    inverse: Weights
+    """Of the inverse of D D^T, from ``REACH`` before to as many after."""
 
 
 @lru_cache
@@ -59,19 +63,29 @@ def filter_of(scale: int) -> Filter:
     if scale < 2:
         raise ValueError(f"expected a scale of at least 2, got {scale}")
     # A sample in the middle, whose filter meets no border.
-    weights, indices = bicubic_taps(9 * scale, 9)
-    taps = {int(i) - 4 * scale: float(w) for i, w in zip(indices[4], weights[4], strict=True) if w}
-    pairs = tuple((o, scale - 1 - o, w) for o, w in sorted(taps.items()) if o <= scale - 1 - o)
+    taps, indices = bicubic_taps(9 * scale, 9)
+    ahead = np.zeros((2 * FILTER_REACH + 1, scale))
+    ahead.flat[indices[4] - (4 - FILTER_REACH) * scale] = taps[4]
+    used = np.flatnonzero(ahead)
     length = 128
     product = np.zeros(length)
-    for one, weight in taps.items():
-        for other, second in taps.items():
-            shift, rest = divmod(other - one, scale)
-            if not rest:
-                product[shift] += weight * second
+    for shift in range(-2 * FILTER_REACH, 2 * FILTER_REACH + 1):
+        over = slice(max(0, shift), len(ahead) + min(0, shift))
+        under = slice(max(0, -shift), len(ahead) + min(0, -shift))
+        product[shift] = np.sum(ahead[over] * ahead[under])
     # Of so long a period that the inverse has fallen below float64's digits by its half.
-    inverse = np.fft.irfft(1 / np.fft.rfft(product).real, length)
-    return Filter(scale, pairs, tuple(float(v) for v in inverse[: REACH + 1]))
+    inverse = np.roll(np.fft.irfft(1 / np.fft.rfft(product).real, length), REACH)
+    return Filter(
+        first=int(used[0]) - FILTER_REACH * scale,
+        weights=ahead.ravel()[used[0] : used[-1] + 1],
+        ahead=ahead,
+        back=tuple(
+            (int(some[0]), weights[some[0] : some[-1] + 1])
+            for weights in ahead[::-1].T
+            for some in [np.flatnonzero(weights)]
+        ),
+        inverse=inverse[: 2 * REACH + 1],
+    )
 
 
 def reduced(plane: Plane, scale: int) -> Plane:
@@ -91,48 +105,27 @@ def reduced_rows(
     """Rows ``start`` to ``stop`` of ``reduced``, in blocks: first row, row after the last, rows."""
     chosen = filter_of(scale)
     height, width = plane.shape
-    low = min(o for o, _, _ in chosen.pairs)
+    taps, first = len(chosen.weights), chosen.first
     for top, bottom in _blocks(start, stop, scale * width * plane.itemsize):
-        rows = _mirrored(plane, top * scale + low, bottom * scale - low, height)
-        count = bottom - top
-        total, both = np.zeros((count, width), plane.dtype), np.empty((count, width), plane.dtype)
-        for one, other, weight in chosen.pairs:
-            first = rows[one - low :: scale][:count]
-            if one == other:
-                np.multiply(first, plane.dtype.type(weight), out=both)
-            else:
-                np.add(first, rows[other - low :: scale][:count], out=both)
-                both *= plane.dtype.type(weight)
-            total += both
-        yield top, bottom, _reduced_columns(total, chosen)
+        rows = _mirrored(plane, top * scale + first, (bottom - 1) * scale + first + taps, height)
+        narrow = _sum("k,krw->rw", chosen.weights, _shifted(rows, taps, bottom - top, scale))
+        yield top, bottom, _reduced_columns(narrow, chosen)
 
 
 def _reduced_columns(rows: Plane, chosen: Filter) -> Plane:
-    scale, pad = chosen.scale, FILTER_REACH
-    count, width = rows.shape[0], rows.shape[1] // chosen.scale
+    scale, pad = chosen.ahead.shape[1], FILTER_REACH
+    count, width = rows.shape[0], rows.shape[1] // scale
     # Each of a sample's own by itself, so that shifts are of neighbours in memory.
     phases = np.empty((scale, count, width + 2 * pad), rows.dtype)
-    for phase in range(scale):
-        phases[phase, :, pad : pad + width] = rows[:, phase::scale]
     before = _mirror(np.arange(-pad * scale, 0), width * scale)
     after = _mirror(np.arange(width * scale, (width + pad) * scale), width * scale)
     for phase in range(scale):
+        phases[phase, :, pad : pad + width] = rows[:, phase::scale]
         phases[phase, :, :pad] = rows[:, before[phase::scale]]
         phases[phase, :, pad + width :] = rows[:, after[phase::scale]]
-    total, both = np.zeros((count, width), rows.dtype), np.empty((count, width), rows.dtype)
-
-    def at(offset: int) -> Plane:
-        shift, phase = divmod(offset, scale)
-        part: Plane = phases[phase, :, pad + shift : pad + shift + width]
-        return part
-
-    for one, other, weight in chosen.pairs:
-        if one == other:
-            np.multiply(at(one), rows.dtype.type(weight), out=both)
-        else:
-            np.add(at(one), at(other), out=both)
-            both *= rows.dtype.type(weight)
-        total += both
+    total: Plane = np.zeros((count, width), rows.dtype)
+    for shift, weights in enumerate(chosen.ahead):
+        total += _sum("p,prw->rw", weights, phases[:, :, shift : shift + width])
     return total
 
 
@@ -145,84 +138,60 @@ def transposed(plane: Plane, scale: int) -> Plane:
 
 
 def transposed_rows(plane: Plane, scale: int) -> Iterator[tuple[int, int, Plane]]:
-    """``transposed`` in blocks: first row, row after the last, rows.
-
-    The rows are in memory that the next block takes.
-    """
+    """``transposed`` in blocks: first row, row after the last, rows."""
     chosen = filter_of(scale)
     wide = _transposed_columns(plane, chosen)
     height, width = wide.shape
-    block = scaled = None
     for top, bottom in _blocks(0, height, scale * width * plane.itemsize):
-        count = bottom - top
-        if block is None or scaled is None or len(scaled) != count:
-            block = np.empty((count, scale, width), plane.dtype)
-            scaled = np.empty((count, width), plane.dtype)
         rows = _mirrored(wide, top - FILTER_REACH, bottom + FILTER_REACH, height)
-        for phase in range(scale):
-            place = block[:, phase]
-            for number, (shift, weight) in enumerate(_of_phase(chosen, phase)):
-                source = rows[FILTER_REACH + shift :][:count]
-                if number == 0:
-                    np.multiply(source, plane.dtype.type(weight), out=place)
-                else:
-                    np.multiply(source, plane.dtype.type(weight), out=scaled)
-                    place += scaled
-        yield top * scale, bottom * scale, block.reshape(count * scale, width)
+        tall = np.empty((bottom - top, scale, width), plane.dtype)
+        for phase, (first, weights) in enumerate(chosen.back):
+            shifted = _shifted(rows[first:], len(weights), bottom - top)
+            _sum("k,krw->rw", weights, shifted, out=tall[:, phase])
+        yield top * scale, bottom * scale, tall.reshape((bottom - top) * scale, width)
 
 
 def _transposed_columns(plane: Plane, chosen: Filter) -> Plane:
     height, width = plane.shape
-    scale = chosen.scale
+    scale = len(chosen.back)
     columns = _mirror(np.arange(-FILTER_REACH, width + FILTER_REACH), width)
-    result = np.empty((height, width * scale), plane.dtype)
+    result = np.empty((height, width, scale), plane.dtype)
     for top, bottom in _blocks(0, height, scale * width * plane.itemsize):
-        padded = plane[top:bottom, columns]
-        total, scaled = np.empty_like(plane[top:bottom]), np.empty_like(plane[top:bottom])
-        for phase in range(scale):
-            for number, (shift, weight) in enumerate(_of_phase(chosen, phase)):
-                source = padded[:, FILTER_REACH + shift :][:, :width]
-                if number == 0:
-                    np.multiply(source, plane.dtype.type(weight), out=total)
+        rows = plane[top:bottom, columns]
+        total, part = np.empty((2, bottom - top, width), plane.dtype)
+        for phase, (first, weights) in enumerate(chosen.back):
+            for shift, weight in enumerate(weights.astype(plane.dtype)):
+                source = rows[:, first + shift :][:, :width]
+                if shift == 0:
+                    np.multiply(source, weight, out=total)
                 else:
-                    total += np.multiply(source, plane.dtype.type(weight), out=scaled)
-            result[top:bottom, phase::scale] = total
-    return result
-
-
-def _of_phase(chosen: Filter, phase: int) -> list[tuple[int, float]]:
-    """Which reduced samples, counted from a sample's own, reach it, and with which weight."""
-    found = []
-    for offset, weight in chosen.offsets.items():
-        shift, rest = divmod(offset, chosen.scale)
-        if rest == phase:
-            found.append((-shift, weight))
-    return found
+                    total += np.multiply(source, weight, out=part)
+            result[top:bottom, :, phase] = total
+    return result.reshape(height, width * scale)
 
 
 def product_inverse(plane: Plane, scale: int) -> Plane:
     """(D D^T)^-1, on a plane of the reduced size."""
-    weights = [plane.dtype.type(weight) for weight in filter_of(scale).inverse]
+    weights = filter_of(scale).inverse.astype(plane.dtype)
     height, width = plane.shape
     columns = _mirror(np.arange(-REACH, width + REACH), width)
     result = np.empty_like(plane)
+    places = range(2 * REACH + 1)
     for top, bottom in _blocks(0, height, 2 * width * plane.itemsize):
         rows = _mirrored(plane, top - REACH, bottom + REACH, height)
-        down = _symmetric_sum([rows[i : i + bottom - top] for i in range(2 * REACH + 1)], weights)
+        down = _symmetric_sum(weights, [rows[i : i + bottom - top] for i in places])
         across = down[:, columns]
-        shifted = [across[:, i : i + width] for i in range(2 * REACH + 1)]
-        result[top:bottom] = _symmetric_sum(shifted, weights)
+        result[top:bottom] = _symmetric_sum(weights, [across[:, i : i + width] for i in places])
     return result
 
 
-def _symmetric_sum(shifted: Sequence[Plane], weights: Sequence[np.floating[Any]]) -> Plane:
-    """The sum of planes by the weights of the one in the middle, and of those ever further out."""
-    middle = len(shifted) // 2
-    total: Plane = shifted[middle] * weights[0]
+def _symmetric_sum(weights: NDArray[Any], shifted: Sequence[Plane]) -> Plane:
+    """The sum of planes by weights that are the same forwards and backwards."""
+    total: Plane = shifted[REACH] * weights[REACH]
     both = np.empty_like(total)
-    for away, weight in enumerate(weights[1:], 1):
-        np.add(shifted[middle - away], shifted[middle + away], out=both)
-        both *= weight
+    for place in range(REACH):
+        np.add(shifted[place], shifted[-1 - place], out=both)
+        both *= weights[place]
         total += both
     return total
 
@@ -234,6 +203,24 @@ def pseudo_inverse(plane: Plane, scale: int) -> Plane:
     matrices", Proc. Cambridge Phil. Soc. 51 (1955).
     """
     return transposed(product_inverse(plane, scale), scale)
+
+
+def _sum(
+    subscripts: str, weights: Weights, shifted: NDArray[Any], out: Plane | None = None
+) -> Plane:
+    """A weighted sum of shifted planes, in one pass, and by no library for matrices.
+
+    ``einsum`` asks none unless it is to ``optimize``.
+    """
+    result: Plane = np.einsum(subscripts, weights.astype(shifted.dtype), shifted, out=out)
+    return result
+
+
+def _shifted(rows: Plane, taps: int, count: int, step: int = 1) -> NDArray[Any]:
+    """For each tap a plane of ``count`` rows, each ``step`` after the one before: no copy."""
+    down, across = rows.strides
+    shape, strides = (taps, count, rows.shape[1]), (down, step * down, across)
+    return as_strided(rows, shape, strides, writeable=False)
 
 
 def _blocks(start: int, stop: int, row_bytes: int) -> Iterator[tuple[int, int]]:
