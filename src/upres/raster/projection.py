@@ -31,7 +31,7 @@ little that no sample changes by more than 3e-6 of the largest one."""
 FILTER_REACH = 2
 """How many reduced samples away D and D^T look, at most."""
 
-_BLOCK_BYTES = 2**18
+_BLOCK_BYTES = 2**19
 
 Plane = NDArray[Any]
 """Height x width, of float32 or float64."""
