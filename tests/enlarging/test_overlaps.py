@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from upres.enlarging.overlaps import Part, with_margins
+from upres.enlarging.overlaps import Block, with_margins
 from upres.raster.pixels import Float32Array
 
 
-def parts_of(picture: Float32Array, height: int, width: int) -> Iterator[Part]:
+def parts_of(picture: Float32Array, height: int, width: int) -> Iterator[Block]:
     """Windows as ``enlarge_windows`` gives them: planes, seen as rows x columns x bands."""
     for top in range(0, picture.shape[0], height):
         for left in range(0, picture.shape[1], width):

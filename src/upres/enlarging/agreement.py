@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from upres.enlarging import light
 from upres.enlarging.consistency import MEASURED_ROLES
 from upres.enlarging.measuring import measured
-from upres.enlarging.overlaps import Extent, Part, with_margins
+from upres.enlarging.overlaps import Block, Extent, with_margins
 from upres.errors import InputError
 from upres.raster.arrays import ArraySource
 from upres.raster.info import RasterInfo, Role
@@ -86,7 +86,7 @@ def agreement(
 
 
 def compared(
-    parts: Iterable[Part],
+    parts: Iterable[Block],
     given: Spool,
     info: RasterInfo,
     size: tuple[int, int],
@@ -94,7 +94,7 @@ def compared(
     *,
     written: np.dtype[Any],
     beside: Path,
-) -> Iterator[Part]:
+) -> Iterator[Block]:
     """Give the windows of an enlarged frame of ``size``, and add to ``total`` how well they agree.
 
     ``given`` and ``info`` are the frame, rows x columns x bands. Values are float32 in [0, 1], and

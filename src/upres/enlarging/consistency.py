@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from upres.enlarging.overlaps import Extent, Part, with_margins
-from upres.enlarging.steps import FILL_RADIUS, fill_transparent
+from upres.enlarging.overlaps import Block, Extent, with_margins
+from upres.enlarging.steps import FILL_RADIUS, filled_in
+from upres.errors import InputError, Remedy
 from upres.raster.info import COLOUR_ROLES, RasterInfo, Role
 from upres.raster.pixels import Float32Array
 from upres.raster.projection import (
@@ -32,7 +33,7 @@ from upres.raster.projection import (
 )
 from upres.raster.spool import Spool
 
-LENGTHS = (1.0, 1.5, 1.5)
+SHARES = (1.0, 1.5, 1.5)
 """How much of the difference each repetition takes: the first is the projection. The others have
 to do with samples that were clipped only. The next clipping undoes a part of that again, so to take
 more than all gets there sooner. Measured on the worst picture of Set14 (``ppt3``, which is text;
@@ -53,14 +54,36 @@ MEASURED_ROLES: tuple[Role, ...] = (*COLOUR_ROLES, "ink", "other")
 of classes have nothing in between."""
 
 
+def require_whole_factor(info: RasterInfo, height: int, width: int) -> None:
+    """Raise ``InputError`` unless a result is 2 or another whole number of times as large."""
+    factor = height // info.height
+    if factor < 2 or (height, width) != (info.height * factor, info.width * factor):
+        raise InputError(
+            info.problem(
+                f"{width}x{height} is not 2, 3 or another whole number of times "
+                f"{info.width}x{info.height}, as a consistent result must be"
+            ),
+            Remedy("scale", "gives such a factor"),
+        )
+
+
+def scratch_bytes(info: RasterInfo, height: int, width: int) -> int:
+    """Disk that is taken meanwhile: by a frame's values, and twice by the last of a result's rows.
+
+    The second time is for the check, which comes after.
+    """
+    rows = 2 * (MARGIN + 1) * max(1, height // info.height)
+    return 4 * len(info.bands) * (info.pixels + 2 * min(height, rows) * width)
+
+
 def agreeing(
-    parts: Iterable[Part],
+    parts: Iterable[Block],
     given: Spool,
     info: RasterInfo,
     scale: int,
     *,
     beside: Path,
-) -> Iterator[Part]:
+) -> Iterator[Block]:
     """Make the windows of an enlarged frame agree with the frame, ``given``.
 
     That is rows x columns x bands. ``info`` is the frame's, and the windows together are ``scale``
@@ -95,7 +118,7 @@ def given_part(
     )
     part: Float32Array = given.part(top, bottom - top, left, right - left)
     if alpha is not None:
-        part = fill_transparent(part, alpha, info.find(*COLOUR_ROLES, "ink"))
+        part = filled_in(part, alpha, info.find(*COLOUR_ROLES, "ink"))
     above, before = rows.start // scale - top, columns.start // scale - left
     height, width = ((each.stop - each.start) // scale for each in (rows, columns))
     return part[above : above + height, before : before + width]
@@ -109,7 +132,7 @@ def make_agree(plane: Float32Array, given: Float32Array, scale: int) -> None:
     height, width = given.shape
     given = np.ascontiguousarray(given)
     looked_at: list[Rectangle] = [(0, height, 0, width)]
-    for number, length in enumerate(LENGTHS):
+    for number, length in enumerate(SHARES):
         clipped = [
             _around(part, FILTER_REACH, given)
             for place in looked_at

@@ -12,7 +12,7 @@ from upres.files import temporary_name
 from upres.raster.pixels import Float32Array
 from upres.raster.spool import Spool
 
-Part = tuple[int, int, Float32Array]
+Block = tuple[int, int, Float32Array]
 """The first row and column in the result of rows x columns x bands."""
 
 
@@ -41,14 +41,14 @@ class Area:
     rows: Extent
     columns: Extent
 
-    def part(self) -> Part:
+    def part(self) -> Block:
         """The part without what lies around it."""
         kept = self.planes[:, self.rows.kept, self.columns.kept]
         return self.rows.first, self.columns.first, np.moveaxis(kept, 0, 2)
 
 
 def with_margins(
-    parts: Iterable[Part],
+    parts: Iterable[Block],
     size: tuple[int, int],
     bands: int,
     *,

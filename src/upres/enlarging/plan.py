@@ -13,11 +13,12 @@ from upres.card import Model
 from upres.engine.backends import default_backend
 from upres.engine.machine import operations_per_second
 from upres.engine.protocol import Backend
-from upres.enlarging.consistency import MARGIN
+from upres.enlarging.consistency import require_whole_factor, scratch_bytes
 from upres.enlarging.options import Options, output_size
 from upres.errors import InputError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
+    INT8,
     Precision,
     Shipped,
     at_precision,
@@ -106,7 +107,9 @@ def plan(
     check_pixels(info.problem, width, height, info.frames or 1, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
     if options.consistent:
-        _check_consistent(info, options, models[0], height, width)
+        require_whole_factor(info, height, width)
+    if options.consistent and options.consistent != "force":
+        _check_consistent(info, models[0])
     compares = bool(options.consistent or options.check)
     return Plan(
         info=info,
@@ -115,7 +118,7 @@ def plan(
         height=height,
         width=width,
         memory=_memory(info, models, backend),
-        disk=_disk(info, models, height, width) + compares * _compared_disk(info, height, width),
+        disk=_disk(info, models, height, width) + compares * scratch_bytes(info, height, width),
         seconds=_seconds(info, models, height * width, compares=compares),
         consistent=bool(options.consistent),
         check=options.check,
@@ -161,32 +164,19 @@ def check_pixels(
         )
 
 
-def _check_consistent(
-    info: RasterInfo, options: Options, first: Model, height: int, width: int
-) -> None:
-    """Raise ``InputError`` where agreement with a raster makes no sense, or does harm."""
-    factor = height // info.height
-    if factor < 2 or (height, width) != (info.height * factor, info.width * factor):
-        raise InputError(
-            info.problem(
-                f"{width}x{height} is not 2, 3 or another whole number of times "
-                f"{info.width}x{info.height}, as a consistent result must be"
-            ),
-            Remedy("scale", "gives such a factor"),
-        )
-    if options.consistent == "force":
+def _check_consistent(info: RasterInfo, first: Model) -> None:
+    """Raise ``InputError`` where agreement with a raster would keep what JPEG has done to it."""
+    quality = info.jpeg_quality
+    if first.card.name.removesuffix(INT8) == COMPRESSED_MODEL:
+        why = f"model {COMPRESSED_MODEL} is to remove the faults of JPEG"
+    elif quality is not None and quality < clean_quality(first):
+        why = f"a JPEG of quality {quality} has faults"
+    else:
         return
-    quality, photo = info.jpeg_quality, first.card.name.partition("-")[0] == COMPRESSED_MODEL
-    if photo or (quality is not None and quality < clean_quality(first)):
-        why = (
-            f"{COMPRESSED_MODEL} is to remove the faults of JPEG"
-            if quality is None
-            else f"JPEG of quality {quality} has faults"
-        )
-        raise InputError(
-            info.problem(f"{why}, and a consistent result would keep them"),
-            Remedy("consistent", "makes it all the same", "force"),
-        )
+    raise InputError(
+        info.problem(f"{why}, and a consistent result keeps them"),
+        Remedy("consistent", "makes it all the same", "force"),
+    )
 
 
 def clean_quality(first: Model) -> int:
@@ -290,12 +280,6 @@ def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) 
         pixels *= model.card.scale**2
         needed += 4 * pixels
     return needed
-
-
-def _compared_disk(info: RasterInfo, height: int, width: int) -> int:
-    """The raster as it was given to the network, and the last rows of its windows, twice."""
-    rows = 2 * (MARGIN + 1) * max(1, height // info.height)
-    return 4 * len(info.bands) * (info.pixels + 2 * min(height, rows) * width)
 
 
 def _memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend) -> int:

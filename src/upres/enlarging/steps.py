@@ -67,7 +67,7 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
     colours = info.find(*COLOUR_ROLES, "ink")
     if alpha is not None and colours and info.cover != "emission":
         steps.append(
-            Step("fill transparent", FILL_RADIUS, lambda w: fill_window(w, alpha, colours))
+            Step("fill transparent", FILL_RADIUS, lambda w: fill_transparent(w, alpha, colours))
         )
     steps.append(Step("network", halo, lambda w: run_network(w, together, numbers)))
     # The next two look at the network's input, not at its result: they add to the halo only where
@@ -98,12 +98,12 @@ def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
     return (inks[0], inks[1], inks[2]) if len(inks) == 4 else info.colour_bands
 
 
-def fill_window(window: Window, alpha: int, colours: Sequence[int]) -> None:
-    """Put visible neighbours' colour where alpha is zero."""
-    window.given = fill_transparent(window.given, alpha, colours)
+def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None:
+    """Put visible neighbours' colour where alpha is zero; see ``filled_in``."""
+    window.given = filled_in(window.given, alpha, colours)
 
 
-def fill_transparent(given: Float32Array, alpha: int, colours: Sequence[int]) -> Float32Array:
+def filled_in(given: Float32Array, alpha: int, colours: Sequence[int]) -> Float32Array:
     """Rows x columns x bands with visible neighbours' colour where alpha is zero; others stay.
 
     What a file stores there is arbitrary, often black, and would bleed into the edge. The
