@@ -15,6 +15,7 @@ from upres.enlarging.api import enlarge_array
 from upres.enlarging.consistency import make_agree
 from upres.errors import InputError, UsageError
 from upres.raster.arrays import ArraySource
+from upres.raster.light import encode
 from upres.raster.metrics import lr_consistency
 from upres.raster.resize import bicubic
 
@@ -187,6 +188,38 @@ def test_the_check_is_what_the_result_says(size: tuple[int, int], tmp_path: Path
     expected = math.inf if mse < 1e-15 else -10 * math.log10(mse)
     assert told.decibels == pytest.approx(expected, abs=0.01) or told.decibels > 130
     assert upres.agreement(result, picture) == pytest.approx(expected, abs=0.01)
+
+
+def test_the_check_is_of_all_pages_together(tmp_path: Path) -> None:
+    pyvips = pytest.importorskip("pyvips")
+    pages = [(contrasting(30, 40) * 255).astype(np.uint8), (smooth(30, 40) * 255).astype(np.uint8)]
+    both = pyvips.Image.new_from_array(np.concatenate(pages))
+    source, target = tmp_path / "a.tif", tmp_path / "b.tif"
+    both.copy(interpretation="srgb").tiffsave(str(source), page_height=30)
+    told = fakes.files.enlarge_to(source, target, fakes.asking(check=True), backend=FakeBackend())
+    assert told is not None
+    assert told.samples == 2 * 30 * 40 * 3
+    singly = []
+    for number, page in enumerate(pages):
+        made = pyvips.Image.new_from_file(str(target), page=number).numpy()
+        singly.append(10 ** (-upres.agreement(made, page) / 10))
+    assert told.decibels == pytest.approx(-10 * math.log10(np.mean(singly)), abs=0.01)
+
+
+def test_linear_light_agrees_as_the_network_sees_it(tmp_path: Path) -> None:
+    light = (smooth(30, 40) ** 2 * 5).astype(np.float32)
+    source, target = tmp_path / "a.pfm", tmp_path / "b.pfm"
+    source.write_bytes(b"PF\n40 30\n-1.0\n" + light[::-1].astype("<f4").tobytes())
+    told = [
+        fakes.files.enlarge_to(source, target, asked, backend=FakeBackend())
+        for asked in (fakes.asking(check=True), fakes.asking(check=True, consistent=True))
+    ]
+    plain, made_to = (each.decibels for each in told if each)
+    # The range is measured, so some samples lie at its ends, and are clipped.
+    assert plain < 60
+    assert made_to > 85
+    made = np.frombuffer(target.read_bytes()[-60 * 80 * 12 :], "<f4").reshape(60, 80, 3)[::-1]
+    assert upres.agreement(encode(made), encode(light), value_range=(0, 2)) > 85
 
 
 def test_agreement_of_what_does_not_belong_together() -> None:
