@@ -46,7 +46,8 @@ class Agreement:
         return -10 * math.log10(self.squares / self.samples)
 
     def __str__(self) -> str:
-        return f"agrees with its input to {self.decibels:.1f} dB"
+        far = f"to {self.decibels:.1f} dB" if self.squares else "in every sample"
+        return f"agrees with its input {far}"
 
 
 def agreement(

@@ -110,7 +110,9 @@ def given_part(
 
     Under what is transparent they are its neighbours' colour, and not what the file has there.
     """
-    alpha = info.alpha if info.cover != "emission" else None
+    # Where the windows have been filled: see ``steps_for``.
+    colours = info.find(*COLOUR_ROLES, "ink")
+    alpha = info.alpha if colours and info.cover != "emission" else None
     more = FILL_RADIUS if alpha is not None else 0
     (top, bottom), (left, right) = (
         (max(0, extent.start // scale - more), min(length, extent.stop // scale + more))
@@ -118,7 +120,7 @@ def given_part(
     )
     part: Float32Array = given.part(top, bottom - top, left, right - left)
     if alpha is not None:
-        part = filled_in(part, alpha, info.find(*COLOUR_ROLES, "ink"))
+        part = filled_in(part, alpha, colours)
     above, before = rows.start // scale - top, columns.start // scale - left
     height, width = ((each.stop - each.start) // scale for each in (rows, columns))
     return part[above : above + height, before : before + width]

@@ -117,7 +117,7 @@ def plan(
         why=why,
         height=height,
         width=width,
-        memory=_memory(info, models, backend),
+        memory=_memory(info, models, backend, compares=compares),
         disk=_disk(info, models, height, width) + compares * scratch_bytes(info, height, width),
         seconds=_seconds(info, models, height * width, compares=compares),
         consistent=bool(options.consistent),
@@ -282,7 +282,9 @@ def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) 
     return needed
 
 
-def _memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend) -> int:
+def _memory(
+    info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, compares: bool
+) -> int:
     """The window that takes most, and the rows of it that are kept."""
     most = 0
     pixels, columns = info.pixels, info.width
@@ -290,8 +292,9 @@ def _memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend) -> in
         card, limit = model.card, backend.limits(model).window_pixels
         window = pixels if card.halo is None else min(pixels, limit)
         features = int(card.network_parameters.get("features", 64))
-        # A few layers' values are held at a time, and the result a few times over.
-        work = window * 4 * (4 * features + 3 * 3 * card.scale**2)
+        # A few layers' values are held at a time, and the result a few times over: once more with
+        # its neighbours, and once more in parts.
+        work = window * 4 * (4 * features + (3 + 2 * compares) * 3 * card.scale**2)
         rows = 4 * columns * len(info.varying) * (2 * (card.halo or 0) + 64)
         most = max(most, work + rows)
         pixels, columns = pixels * card.scale**2, columns * card.scale
