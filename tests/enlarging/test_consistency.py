@@ -12,7 +12,7 @@ import fakes
 import upres
 from fakes import FakeBackend, enlarged, fake_model
 from upres.enlarging.api import enlarge_array
-from upres.enlarging.consistency import make_agree
+from upres.enlarging.consistency import SHARES, make_agree
 from upres.errors import InputError, UsageError
 from upres.raster.arrays import ArraySource
 from upres.raster.light import encode
@@ -64,6 +64,31 @@ def test_it_is_the_projection_where_nothing_is_clipped(scale: int) -> None:
     result = plane.astype(np.float32)
     make_agree(result, given.astype(np.float32), scale)
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("spots", [[(9, 10)], [(3, 3), (58, 70)], [(30, 5), (31, 60), (50, 40)]])
+def test_repeating_it_beside_clipped_samples_is_repeating_it_everywhere(
+    scale: int, spots: list[tuple[int, int]]
+) -> None:
+    given = smooth(70, 80, 1)[:, :, 0]
+    for row, column in spots:  # so dark and bright that their neighbours are clipped
+        given[row : row + 2, column : column + 2] = 0.01
+        given[row + 2, column] = 0.99
+    plane = given.repeat(scale, 0).repeat(scale, 1)
+    down, across = (
+        np.asarray(bicubic(np.eye(length * scale), size=(length, length * scale)))
+        for length in given.shape
+    )
+    expected = plane
+    for share in SHARES:
+        difference = given - np.clip(down @ expected @ across.T, 0, 1)
+        step = np.linalg.pinv(down) @ difference @ np.linalg.pinv(across).T
+        expected = np.clip(expected + share * step, 0, 1)
+    assert 0 < ((expected == 0) | (expected == 1)).mean() < 0.1
+    result = plane.astype(np.float32)
+    make_agree(result, given.astype(np.float32), scale)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("make", [smooth, contrasting])
