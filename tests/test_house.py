@@ -198,6 +198,7 @@ def test_no_matrix_library_is_asked_beside_the_engine() -> None:
         "raster/pixels",
         *("engine/openvino", "engine/openvino_graphs", "engine/onnxruntime", "engine/wrappers"),
         *("enlarging/tiles", "enlarging/windows"),
+        *("enlarging/overlaps", "enlarging/consistency"),
     ):
         for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))):
             assert not isinstance(node, ast.MatMult), name
@@ -288,6 +289,7 @@ def test_exported_names() -> None:
         "Remedy",
         "UpresError",
         "UsageError",
+        "agreement",
         "enlarge",
         "enlarge_file",
         "open_model",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from upres.card import Model as Model
     from upres.card import ModelCard as ModelCard
+    from upres.enlarging.agreement import agreement as agreement
     from upres.enlarging.api import enlarge as enlarge
     from upres.enlarging.api import enlarge_file as enlarge_file
     from upres.errors import ExistsError as ExistsError
@@ -39,6 +40,7 @@ _HOMES = {
     "Remedy": "upres.errors",
     "UpresError": "upres.errors",
     "UsageError": "upres.errors",
+    "agreement": "upres.enlarging.agreement",
     "enlarge": "upres.enlarging.api",
     "enlarge_file": "upres.enlarging.api",
     "open_model": "upres.models",

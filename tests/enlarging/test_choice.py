@@ -18,6 +18,7 @@ import fakes
 from fakes import FakeBackend, write_fake_model
 from upres.enlarging.options import Options
 from upres.enlarging.plan import CLEAN_QUALITY, Plan, plan
+from upres.errors import InputError
 from upres.formats.image.vips import read_rgb8
 from upres.formats.metadata.jpeg_segments import jpeg_quality, jpeg_segments
 from upres.models import Shipped, shipped_models
@@ -144,6 +145,26 @@ def test_the_models_that_are_chosen(
     shipped: Shipped, quality: int | None, asked: dict[str, Any], expected: list[str]
 ) -> None:
     assert labels(planned(quality, shipped, **asked)) == expected
+
+
+@pytest.mark.parametrize(
+    ("quality", "asked", "why"),
+    [
+        (LOW, {"scale": 2}, "photo is to remove the faults of JPEG.*consistent='force' makes"),
+        (LOW, {"scale": 8}, "photo is to remove"),
+        (None, {"model": "photo", "scale": 2}, "photo is to remove"),
+        (LOW, {"model": "fast", "scale": 3}, f"JPEG of quality {LOW} has faults.*'force' makes"),
+    ],
+)
+def test_a_consistent_result_of_what_jpeg_has_changed_is_refused_unless_forced(
+    shipped: Shipped, quality: int | None, asked: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(InputError, match=why):
+        planned(quality, shipped, consistent=True, **asked)
+    assert planned(quality, shipped, consistent="force", **asked).consistent
+    assert not planned(quality, shipped, **asked).consistent
+    for clean in (None, HIGH):
+        assert planned(clean, shipped, consistent=True, scale=asked["scale"]).consistent
 
 
 def test_a_file_tells_its_quality_and_is_told_why(

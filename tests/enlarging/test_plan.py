@@ -94,6 +94,19 @@ def test_disk_is_for_one_frame_and_the_result() -> None:
     assert between == 4 * 400 * 600 * 3 + 2 * 3 * frame
 
 
+def test_what_is_compared_takes_the_picture_and_some_rows_on_disk() -> None:
+    plain = plan(PICTURE, Options(scale=4))
+    for asked in (Options(scale=4, consistent=True), Options(scale=4, check=True)):
+        more = plan(PICTURE, asked)
+        assert 4 * 200 * 300 * 3 < more.disk - plain.disk < 4 * 3 * (200 * 300 + 2 * 800 * 1200)
+        assert plain.seconds < more.seconds < 2 * plain.seconds
+        assert plain.memory < more.memory < plain.memory + 3 * 4 * 3 * 800 * 1200
+        assert (more.consistent, more.check) == (asked.consistent, asked.check)
+    tall = replace(PICTURE, height=20_000)
+    extra = plan(tall, Options(scale=4, check=True)).disk - plan(tall, Options(scale=4)).disk
+    assert extra < 1.1 * 4 * 3 * tall.pixels + 2**22
+
+
 def test_memory_does_not_grow_with_the_picture() -> None:
     large = replace(PICTURE, height=30_000, width=20_000)
     huge = replace(PICTURE, height=300_000, width=20_000)

@@ -24,7 +24,7 @@ import pyvips
 
 import fakes
 from fakes import FakeBackend
-from upres.enlarging.files import open_file
+from upres.enlarging.files import open_file, Written
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, UsageError
 from upres.files import (
@@ -50,8 +50,9 @@ class Picture:
     def __init__(self, path: Path, work: Callable[[Path, Path], None], pixels: int) -> None:
         self.path, self.work, self.pixels = path, work, pixels
 
-    def write(self, target: Path, **_: Any) -> None:
+    def write(self, target: Path, **_: Any) -> Written:
         self.work(self.path, target)
+        return Written()
 
 
 def working(

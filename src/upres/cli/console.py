@@ -23,6 +23,7 @@ TELL_AFTER, TELL_FROM = 5, 60
 """After so many seconds of a run, tell how long it will take, if it is at least so many."""
 
 FLAGS: dict[tuple[str, object], str] = {
+    ("consistent", "force"): "--force-consistent",
     ("existing", "replace"): "--force",
     ("existing", "skip"): "--skip-existing",
     ("overrides", None): "--set",
@@ -159,9 +160,9 @@ class Reporter:
             if left >= TELL_FROM:
                 self.tell(f"{self._name}: about {duration(left)} to go")
 
-    def finished(self, target: Path, why: str) -> None:
-        """Tell that a result is written, and why by its model."""
-        self.tell(in_one_line(f"wrote {target}{why and f' ({why})'}"))
+    def finished(self, target: Path, told: str) -> None:
+        """Tell that a result is written, and what there is to tell of it."""
+        self.tell(in_one_line(f"wrote {target}{told and f' ({told})'}"))
 
     def not_kept(self, target: Path, names: Sequence[str]) -> None:
         """Tell what the result lacks of what its picture's file said of itself."""

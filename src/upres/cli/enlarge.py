@@ -142,6 +142,26 @@ def enlarge(
         bool,
         option("--keep-cmyk", help="Keep CMYK instead of converting it to sRGB.", panel=RESULTS),
     ] = False,
+    consistent: Annotated[
+        bool,
+        option(
+            "--consistent",
+            help="Make results agree with their pictures: reduced again, they are the same.",
+            panel=RESULTS,
+        ),
+    ] = False,
+    force_consistent: Annotated[
+        bool,
+        option(
+            "--force-consistent",
+            help="The same, even with what JPEG has changed.",
+            panel=RESULTS,
+        ),
+    ] = False,
+    check: Annotated[
+        bool,
+        option("--check", help="Tell how well results agree with their pictures.", panel=RESULTS),
+    ] = False,
     force: Annotated[
         bool, option("--force", "-f", help="Replace existing files.", panel=RESULTS)
     ] = False,
@@ -186,6 +206,8 @@ def enlarge(
             fit=_size(fit) if fit else None,
             quality=quality,
             cmyk=keep_cmyk,
+            consistent="force" if force_consistent else consistent,
+            check=check,
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         target=None if to_folder else target,
@@ -280,6 +302,7 @@ def _through_streams(request: Request, *, quiet: bool) -> Summary:
                 existing=request.existing,
                 stop=stop,
                 not_kept=not_kept,
+                finished=lambda _, told: say(f"upres: {told}") if request.options.check else None,
             )
 
     return enlarge_stream(source, target, request.suffix, enlarge)

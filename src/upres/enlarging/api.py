@@ -14,8 +14,8 @@ from upres.card import Model
 from upres.engine.backends import Device, default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
-from upres.enlarging.files import open_file
-from upres.enlarging.options import MAX_PIXELS, Existing, Options
+from upres.enlarging.files import Written, open_file
+from upres.enlarging.options import MAX_PIXELS, Consistent, Existing, Options
 from upres.enlarging.plan import plan
 from upres.enlarging.windows import Progress
 from upres.errors import ExistsError, UsageError
@@ -37,6 +37,7 @@ def enlarge(
     threads: int | None = None,
     bands: Sequence[Role] | None = None,
     value_range: tuple[float, float] | None = None,
+    consistent: Consistent = False,
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> NDArray[Any]:
@@ -66,6 +67,13 @@ def enlarge(
     a GPU that ONNX Runtime can use. On the processor, at most so many ``threads`` compute (default:
     as many as the process may use processors).
 
+    ``consistent`` makes the result agree with ``image``: reduced again by the same whole factor,
+    by MATLAB's antialiased bicubic (``upres.raster.resize``), it is ``image``, up to the rounding
+    of its own samples. docs/faithfulness.md tells how far that goes: at least 60 dB in 8 bits, and
+    further in 16 bits and floats. Alpha and numbers of classes stay as they are without it. It is
+    refused for the model ``photo``, which is to remove the faults of JPEG; ``"force"`` is not.
+    ``upres.agreement`` tells how well any result agrees.
+
     ``progress`` is told the part that is done, from 0 to 1.
 
     Raises ``InputError`` for an object that is no array, for another shape or type, samples out of
@@ -80,6 +88,7 @@ def enlarge(
         width=width,
         height=height,
         fit=fit,
+        consistent=consistent,
         max_pixels=max_pixels,
     )
     source = ArraySource(image, bands=bands, value_range=value_range)
@@ -127,24 +136,29 @@ def enlarge_file(
     threads: int | None = None,
     quality: int | None = None,
     keep_cmyk: bool = False,
+    consistent: Consistent = False,
+    check: bool = False,
     existing: Existing = "refuse",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
-) -> tuple[str, ...]:
+) -> Written:
     """Enlarge a file to another, with all that it says of itself.
 
     ``target``'s suffix decides its format. ``scale``, ``width``, ``height``, ``fit``, ``model``,
-    ``precision``, ``device``, ``threads`` and ``progress`` are those of ``enlarge``; without
-    ``model``, a JPEG file of low quality goes through ``photo``, and any other through ``fast``.
-    ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least;
-    AVIF: 90).
-    ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB.
+    ``precision``, ``device``, ``threads``, ``consistent`` and ``progress`` are those of
+    ``enlarge``; without ``model``, a JPEG file of low quality goes through ``photo``, and any other
+    through ``fast``. ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's,
+    and 95 at least; AVIF: 90). ``keep_cmyk`` keeps inks as they are, instead of converting them to
+    sRGB. ``consistent`` is refused for a JPEG file of low quality, too. ``check`` measures how well
+    the result agrees with ``source``, as ``upres.agreement`` does: of all pages together, before a
+    lossy format changes them.
 
     ``target`` is written at once and whole, or not at all. One that exists is refused; ``existing``
     may ``replace`` it, or ``skip`` the work.
 
-    Returns short names of what ``source`` said of itself and ``target`` does not keep, such as
-    ``IPTC``: its format has no place for it, or it would not be true any more.
+    Returns a ``Written``: ``not_kept`` are short names of the items that ``source`` says of itself
+    and ``target`` does not keep, such as ``IPTC``, as its format has no place for them, or they
+    would not be true any more. With ``check``, ``agreement.decibels`` is in dB.
 
     Raises ``InputError`` if ``source`` cannot be read, ``OutputError`` if ``target`` cannot be
     written or cannot hold the result, ``ExistsError`` if it exists, ``UsageError`` for options that
@@ -160,6 +174,8 @@ def enlarge_file(
         fit=fit,
         quality=quality,
         cmyk=keep_cmyk,
+        consistent=consistent,
+        check=check,
         max_pixels=max_pixels,
     )
     if existing not in get_args(Existing):
@@ -169,7 +185,7 @@ def enlarge_file(
     replace = existing == "replace"
     if not replace and os.path.lexists(target):
         if existing == "skip":
-            return ()
+            return Written()
         raise ExistsError(target)
     opened = open_file(Path(source), options, backend=default_backend(device, threads))
-    return tuple(opened.write(target, replace=replace, progress=progress))
+    return opened.write(target, replace=replace, progress=progress)

@@ -14,13 +14,31 @@ from pathlib import Path
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
+from upres.enlarging.agreement import Agreement
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
 from upres.errors import OutputError, Remedy
 from upres.files import full_disk
-from upres.formats.registry import check_output, create_sink, open_pages
+from upres.formats.registry import (
+    check_output,
+    create_sink,
+    open_pages,
+    output_format,
+    sample_type,
+)
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
+
+
+@dataclass(frozen=True)
+class Written:
+    """Facts about a result that was written."""
+
+    not_kept: tuple[str, ...] = ()
+    """Short names of the items that the source says of itself and the result does not keep, such as
+    ``IPTC``: its format has no place for them, or they would not be true any more."""
+    agreement: Agreement | None = None
+    """How well the result, reduced again, agrees with the source, if that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +87,7 @@ class FileEnlargement:
         replace: bool = True,
         progress: Callable[[float], None] | None = None,
         make_sink: Callable[..., Sink] = create_sink,
-    ) -> Sequence[str]:
+    ) -> Written:
         """Make the result, and write it to ``target``, whose suffix decides its format.
 
         ``target`` is replaced at once and whole, or stays as it was; its folder must exist.
@@ -77,8 +95,9 @@ class FileEnlargement:
         ``progress`` is told the part that is done, from 0 to 1. ``make_sink`` makes the sink
         of the file, as ``create_sink`` does.
 
-        Returns short names of what the file said of itself and the result does not keep, such as
-        ``IPTC``: its format has no place for it, or it would not be true any more.
+        Returns the facts about the result. Its agreement with the source is measured if
+        ``options.check`` asks for it: of all pages together, their samples as they are before a
+        lossy format changes them.
 
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
         cannot be written or cannot hold the result.
@@ -92,21 +111,24 @@ class FileEnlargement:
             pages=len(self.plans),
             content_bytes=self.content_bytes,
         )
-        done = 0
+        done, total = 0, Agreement() if self.options.check else None
         with _storing(target), sink:
             for source, each in zip(self.pages, self.plans, strict=True):
                 start, part = done / self.pixels, each.pixels / self.pixels
-                pipeline.enlarge_into(
+                agreement = pipeline.enlarge_into(
                     source,
                     each,
                     sink,
                     beside=target,
                     backend=self.backend,
                     progress=partial(pipeline.share, progress, start, part) if progress else None,
+                    written=sample_type(output_format(target), each.info),
                 )
                 done += each.pixels
+                if total and agreement:
+                    total.add(agreement.squares, agreement.samples)
             sink.commit(replace=replace)
-        return sink.not_kept
+        return Written(tuple(sink.not_kept), total)
 
 
 def open_file(source: Path, options: Options, *, backend: Backend | None = None) -> FileEnlargement:
@@ -132,7 +154,7 @@ def enlarge_to(
     *,
     backend: Backend | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Sequence[str]:
+) -> Written:
     """Enlarge a file to another: ``open_file``, then its ``write``."""
     return open_file(source, options, backend=backend).write(target, progress=progress)
 

@@ -15,6 +15,9 @@ from upres.models import Precision
 Existing = Literal["refuse", "skip", "replace"]
 """How a result that exists is dealt with."""
 
+Consistent = bool | Literal["force"]
+"""Whether a result is made to agree with its input: ``"force"`` even with one that JPEG changed."""
+
 MAX_PIXELS = 2**30
 """Largest result that is made without being asked for by ``max_pixels``."""
 
@@ -43,6 +46,10 @@ class Options:
     """Of JPEG, WebP and AVIF, 1 to 100; ``None`` is the input's, but at least 95 (AVIF: 90)."""
     cmyk: bool = False
     """Keep CMYK as it is, ink by ink, instead of converting it to sRGB."""
+    consistent: Consistent = False
+    """Make the result agree with its input, see ``upres.enlarging.consistency``."""
+    check: bool = False
+    """Tell how well the result agrees with its input, see ``upres.enlarging.agreement``."""
     max_pixels: int = MAX_PIXELS
     """Refuse results, all pages or frames together, of more pixels than this."""
 
@@ -60,6 +67,8 @@ class Options:
             raise UsageError(f"fit must be at least 1x1 pixels, not {self.fit[0]}x{self.fit[1]}")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise UsageError(f"quality must be from 1 to 100, not {self.quality}")
+        if self.consistent not in (False, True, "force"):
+            raise UsageError(f"consistent must be True, False or 'force', not {self.consistent!r}")
         if self.max_pixels < 1:
             raise UsageError(f"max_pixels must be at least 1, not {self.max_pixels}")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from upres.card import Model
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import light
+from upres.enlarging.agreement import Agreement, compared
+from upres.enlarging.consistency import agreeing
 from upres.enlarging.measuring import measured
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress, enlarge_windows
@@ -32,11 +35,13 @@ def enlarge_into(
     beside: Path,
     backend: Backend | None = None,
     progress: Progress | None = None,
-) -> None:
+    written: np.dtype[Any] | None = None,
+) -> Agreement | None:
     """Enlarge ``source`` as its ``plan`` says, into ``sink``; committing is left to the caller.
 
     ``beside`` is a file beside which temporary ones may be; ``progress`` is told the part that is
-    done, from 0 to 1.
+    done, from 0 to 1. If the plan asks for it, gives how well the result agrees with the source,
+    its samples rounded to the type ``written`` (default: the source's).
 
     Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if the sink cannot
     hold the result or store it.
@@ -46,8 +51,9 @@ def enlarge_into(
     result = info.resized(plan.height, plan.width)
     sink.begin(result, source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
+    agreement = Agreement() if plan.check else None
     for frame, blocks in enumerate(source.frames(beside)):
-        rows = (
+        rows: Iterator[Float32Array] = (
             light.to_network(block if len(kept) == len(info.bands) else block[:, :, kept], info)
             for block in blocks
         )
@@ -55,11 +61,35 @@ def enlarge_into(
         if progress and info.frames:
             part = partial(share, progress, frame / info.frames, 1 / info.frames)
         size = (plan.height, plan.width)
-        for top, left, block in enlarge_frame(
-            rows, info, plan.models, size, backend, beside=beside, progress=part
-        ):
-            sink.write(frame, top, left, light.from_network(block, info))
-            del block  # its memory is for the next one
+        with ExitStack() as stack:
+            given = None
+            if plan.consistent or plan.check:
+                shape = (info.height, info.width, len(kept))
+                name = temporary_name(beside, ".raw")
+                given = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
+                rows = _kept(rows, given)
+            parts = enlarge_frame(
+                rows, info, plan.models, size, backend, beside=beside, progress=part
+            )
+            if given and plan.consistent:
+                scale = plan.height // info.height
+                parts = agreeing(parts, given, info, scale, beside=beside)
+            if given and agreement:
+                dtype = written or info.dtype
+                parts = compared(parts, given, info, size, agreement, written=dtype, beside=beside)
+            for top, left, block in parts:
+                sink.write(frame, top, left, light.from_network(block, info))
+                del block  # its memory is for the next one
+    return agreement
+
+
+def _kept(rows: Iterable[Float32Array], spool: Spool) -> Iterator[Float32Array]:
+    """Blocks of rows, which are put into a spool as they pass."""
+    top = 0
+    for block in rows:
+        spool.write(top, 0, block)
+        top += len(block)
+        yield block
 
 
 def enlarge_frame(

@@ -13,10 +13,12 @@ from upres.card import Model
 from upres.engine.backends import default_backend
 from upres.engine.machine import operations_per_second
 from upres.engine.protocol import Backend
+from upres.enlarging.consistency import require_whole_factor, scratch_bytes
 from upres.enlarging.options import Options, output_size
 from upres.errors import InputError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
+    INT8,
     Precision,
     Shipped,
     at_precision,
@@ -64,6 +66,10 @@ class Plan:
     """Bytes of free disk needed while the result is made, itself included, at most."""
     seconds: float
     """On this machine, about: within a factor of three."""
+    consistent: bool = False
+    """The result is made to agree with the raster, of which it is a whole number of times."""
+    check: bool = False
+    """How well it agrees is told."""
 
     @property
     def pixels(self) -> int:
@@ -100,15 +106,22 @@ def plan(
         raise InputError(info.problem(error.problem), *error.remedies) from None
     check_pixels(info.problem, width, height, info.frames or 1, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
+    if options.consistent:
+        require_whole_factor(info, height, width)
+    if options.consistent and options.consistent != "force":
+        _check_consistent(info, models[0])
+    compares = bool(options.consistent or options.check)
     return Plan(
         info=info,
         models=models,
         why=why,
         height=height,
         width=width,
-        memory=_memory(info, models, backend),
-        disk=_disk(info, models, height, width),
-        seconds=_seconds(info, models, height * width),
+        memory=_memory(info, models, backend, compares=compares),
+        disk=_disk(info, models, height, width) + compares * scratch_bytes(info, height, width),
+        seconds=_seconds(info, models, height * width, compares=compares),
+        consistent=bool(options.consistent),
+        check=options.check,
     )
 
 
@@ -151,6 +164,26 @@ def check_pixels(
         )
 
 
+def _check_consistent(info: RasterInfo, first: Model) -> None:
+    """Raise ``InputError`` where agreement with a raster would keep what JPEG has done to it."""
+    quality = info.jpeg_quality
+    if first.card.name.removesuffix(INT8) == COMPRESSED_MODEL:
+        why = f"model {COMPRESSED_MODEL} is to remove the faults of JPEG"
+    elif quality is not None and quality < clean_quality(first):
+        why = f"a JPEG of quality {quality} has faults"
+    else:
+        return
+    raise InputError(
+        info.problem(f"{why}, and a consistent result keeps them"),
+        Remedy("consistent", "makes it all the same", "force"),
+    )
+
+
+def clean_quality(first: Model) -> int:
+    """From which quality on a JPEG file counts as clean, if ``first`` enlarges it first."""
+    return CLEAN_QUALITY.get(first.card.scale, min(CLEAN_QUALITY.values()))
+
+
 def choose_models(
     options: Options, factor: float, quality: int | None, backend: Backend, shipped: Shipped
 ) -> tuple[tuple[Model, ...], str]:
@@ -174,7 +207,7 @@ def choose_models(
         return clean, f"model {DEFAULT_MODEL}: {why}"  # without loading the other
     # Only the first: its result is clean.
     models = chosen(DEFAULT_MODEL, first=COMPRESSED_MODEL)
-    if quality >= CLEAN_QUALITY.get(models[0].card.scale, min(CLEAN_QUALITY.values())):
+    if quality >= clean_quality(models[0]):
         return clean, f"model {DEFAULT_MODEL}: {why}"
     if models[0].path == clean[0].path:
         return clean, f"model {DEFAULT_MODEL}: {why}, but {COMPRESSED_MODEL} has no scale for this"
@@ -249,7 +282,9 @@ def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) 
     return needed
 
 
-def _memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend) -> int:
+def _memory(
+    info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, compares: bool
+) -> int:
     """The window that takes most, and the rows of it that are kept."""
     most = 0
     pixels, columns = info.pixels, info.width
@@ -257,15 +292,18 @@ def _memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend) -> in
         card, limit = model.card, backend.limits(model).window_pixels
         window = pixels if card.halo is None else min(pixels, limit)
         features = int(card.network_parameters.get("features", 64))
-        # A few layers' values are held at a time, and the result a few times over.
-        work = window * 4 * (4 * features + 3 * 3 * card.scale**2)
+        # A few layers' values are held at a time, and the result a few times over: once more with
+        # its neighbours, and once more in parts.
+        work = window * 4 * (4 * features + (3 + 2 * compares) * 3 * card.scale**2)
         rows = 4 * columns * len(info.varying) * (2 * (card.halo or 0) + 64)
         most = max(most, work + rows)
         pixels, columns = pixels * card.scale**2, columns * card.scale
     return BASE_BYTES + most
 
 
-def _seconds(info: RasterInfo, models: tuple[Model, ...], pixels_made: int) -> float:
+def _seconds(
+    info: RasterInfo, models: tuple[Model, ...], pixels_made: int, *, compares: bool
+) -> float:
     # Red, green and blue go through a network together, each other band by itself.
     passes = len(info.varying) - 2 * bool(info.colour_bands)
     pixels, seconds = info.pixels, 0.0
@@ -275,5 +313,5 @@ def _seconds(info: RasterInfo, models: tuple[Model, ...], pixels_made: int) -> f
         products = (model.card.parameter_count or UNKNOWN_PARAMETERS) * pixels * turns * passes
         seconds += 2 * products / operations_per_second(model.card.precision, model.compute)
         pixels *= model.card.scale**2
-    seconds += SECONDS_PER_SAMPLE * pixels_made * len(info.bands)
+    seconds += SECONDS_PER_SAMPLE * (1 + compares) * pixels_made * len(info.bands)
     return seconds * (info.frames or 1)

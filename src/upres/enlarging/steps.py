@@ -107,13 +107,18 @@ def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
 
 
 def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None:
-    """Put visible neighbours' colour where alpha is zero; other bands stay as they are.
+    """Put visible neighbours' colour where alpha is zero; see ``filled_in``."""
+    window.given = filled_in(window.given, alpha, colours)
+
+
+def filled_in(given: Float32Array, alpha: int, colours: Sequence[int]) -> Float32Array:
+    """Rows x columns x bands with visible neighbours' colour where alpha is zero; others stay.
 
     A file's own colours there are arbitrary, often black, and would bleed into the edge. The
     fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
     """
-    shown = window.given[:, :, alpha : alpha + 1]
-    colour = window.given[:, :, colours]
+    shown = given[:, :, alpha : alpha + 1]
+    colour = given[:, :, colours]
     weighted = np.concatenate([colour * shown, shown], axis=2)
     for axis in (0, 1):
         margin = [(FILL_RADIUS, FILL_RADIUS) if axis == i else (0, 0) for i in range(3)]
@@ -121,9 +126,9 @@ def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None
         weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * FILL_RADIUS + 1, axis)
         weighted = weighted.sum(axis=-1)
     fill = weighted[:, :, :-1] / np.maximum(weighted[:, :, -1:], 1e-6)
-    filled = window.given.copy()
+    filled = given.copy()
     filled[:, :, colours] = np.where(shown > 0, colour, fill)
-    window.given = filled
+    return filled
 
 
 def run_network(

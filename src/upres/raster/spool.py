@@ -99,7 +99,8 @@ class Spool:
         while rest:
             rest = rest[os.write(self._file, rest) :]
 
-    def _read(self, top: int, rows: int, left: int, columns: int) -> NDArray[Any]:
+    def part(self, top: int, rows: int, left: int, columns: int) -> NDArray[Any]:
+        """Some rows and columns of the samples; of those in memory, a view."""
         if self._pixels is not None:
             return self._pixels[top : top + rows, left : left + columns]
         result = np.empty((rows, columns, self.shape[2]), self.dtype)
@@ -141,7 +142,7 @@ class Spool:
             bottom = min(top + rows, height)
             first, last = (height - bottom, height - top) if up_down else (top, bottom)
             if turned:
-                block = self._read(0, width, first, last - first).transpose(1, 0, 2)
+                block = self.part(0, width, first, last - first).transpose(1, 0, 2)
             else:
-                block = self._read(first, last - first, 0, width)
+                block = self.part(first, last - first, 0, width)
             yield block[:: -1 if up_down else 1, :: -1 if left_right else 1]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from upres.engine.machine import usable_processors
-from upres.enlarging.files import open_file
+from upres.enlarging.files import Written, open_file
 from upres.enlarging.options import Existing, Options
 from upres.errors import ExistsError, InputError, OutputError, Remedy, UpresError
 from upres.files import PROCESS, make_folder, remove_leftovers
@@ -56,12 +56,12 @@ class Enlargement(Protocol):
         *,
         replace: bool = True,
         progress: Callable[[float], None] | None = None,
-    ) -> Sequence[str]: ...
+    ) -> Written: ...
 
 
 Done = tuple[SourceStamp, str, Sequence[str]]
-"""Of a picture that is enlarged: its source's stamp, why by which model, and names of what its
-result does not keep."""
+"""Of a picture that is enlarged: its source's stamp, the text to tell of it, such as why by which
+model, and names of the items that its result does not keep."""
 
 
 @dataclass
@@ -101,8 +101,8 @@ def enlarge_files(
     ``open_picture`` opens each, and plans its result.
 
     ``progress`` is told the part of the whole that is done, ``finished`` each file that is
-    written and why by which model, in the order of ``jobs``, and then ``not_kept``, if that is
-    anything, the names of what the file does not keep; all in the thread that calls this.
+    written and the text to tell of it, in the order of ``jobs``, and then ``not_kept``, if there
+    are any, the names of the items that the file does not keep; all in the thread that calls this.
     """
     stop = stop or threading.Event()
     shared = _Shared(lambda path: open_picture(path, options), existing, journal, stop)
@@ -211,10 +211,13 @@ class _Shared:
             self._check_stop()
             make_folder(job.target.parent)
             try:
-                lost = picture.write(job.target, replace=replace, progress=partial(self._tell, job))
+                written = picture.write(
+                    job.target, replace=replace, progress=partial(self._tell, job)
+                )
             finally:
                 self.parts.pop(job, None)
-        return stamp, picture.why, lost
+        told = ", ".join(str(text) for text in (picture.why, written.agreement) if text)
+        return stamp, told, written.not_kept
 
     def _tell(self, job: Job, part: float) -> None:
         self._check_stop()

@@ -166,4 +166,5 @@ def _asked(request: Request) -> Mapping[str, object]:
     by = fingerprint(str(open_model(name).path if is_reference(str(name)) else name))
     if options.model is None:
         by = f"{by}, or as the picture decides"
-    return {**vars(options), "model": by, "format": request.suffix, "upres": __version__}
+    decisive = {name: value for name, value in vars(options).items() if name != "check"}
+    return {**decisive, "model": by, "format": request.suffix, "upres": __version__}
