@@ -204,7 +204,8 @@ def test_the_check_is_what_the_result_says(size: tuple[int, int], tmp_path: Path
     source, target = tmp_path / "a.png", tmp_path / "b.png"
     pyvips.Image.new_from_array(picture).pngsave(str(source))
     options = fakes.asking(check=True, fit=size[::-1])
-    told = fakes.files.open_file(source, options, backend=FakeBackend(12 * 12)).write(target)
+    opened = fakes.files.open_file(source, options, backend=FakeBackend(12 * 12))
+    told = opened.write(target).agreement
     assert told is not None
     result = pyvips.Image.new_from_file(str(target)).numpy()
     assert result.shape[:2] == (size[1] * 30 // 40, size[1]) or result.shape[:2] == size
@@ -221,7 +222,8 @@ def test_the_check_is_of_all_pages_together(tmp_path: Path) -> None:
     both = pyvips.Image.new_from_array(np.concatenate(pages))
     source, target = tmp_path / "a.tif", tmp_path / "b.tif"
     both.copy(interpretation="srgb").tiffsave(str(source), page_height=30)
-    told = fakes.files.enlarge_to(source, target, fakes.asking(check=True), backend=FakeBackend())
+    asked = fakes.asking(check=True)
+    told = fakes.files.enlarge_to(source, target, asked, backend=FakeBackend()).agreement
     assert told is not None
     assert told.samples == 2 * 30 * 40 * 3
     singly = []
@@ -239,7 +241,7 @@ def test_linear_light_agrees_as_the_network_sees_it(tmp_path: Path) -> None:
         fakes.files.enlarge_to(source, target, asked, backend=FakeBackend())
         for asked in (fakes.asking(check=True), fakes.asking(check=True, consistent=True))
     ]
-    plain, made_to = (each.decibels for each in told if each)
+    plain, made_to = (each.agreement.decibels for each in told if each.agreement)
     # The range is measured, so some samples lie at its ends, and are clipped.
     assert plain < 60
     assert made_to > 85

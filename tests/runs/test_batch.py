@@ -24,7 +24,7 @@ import pyvips
 
 import fakes
 from fakes import FakeBackend
-from upres.enlarging.files import open_file, Written
+from upres.enlarging.files import Written, open_file
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, UsageError
 from upres.files import (
