@@ -127,7 +127,7 @@ class FakeBackend:
 
 @dataclass
 class FakeNetwork:
-    """A ``Network``."""
+    """A ``OpenedModel``."""
 
     backend: FakeBackend
     model: Model

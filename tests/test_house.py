@@ -109,7 +109,6 @@ def test_there_are_no_circles_within_rooms_either() -> None:
 
 # Names that two modules share, although they mean different things: none may be added.
 ALIKE = {
-    "Network": "the protocol's, of an open model file; training's, of torch",
 }
 
 

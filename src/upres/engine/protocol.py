@@ -27,7 +27,7 @@ class Limits:
     """The height and width of windows should be multiples of these, to be fast."""
 
 
-class Network(Protocol):
+class OpenedModel(Protocol):
     """A model file that is open, and not yet compiled."""
 
     def compile(self, height: int, width: int) -> Engine:
@@ -53,7 +53,7 @@ class Backend(Protocol):
     def device(self) -> str:
         """``cpu`` or ``gpu``."""
 
-    def open(self, model: Model) -> Network:
+    def open(self, model: Model) -> OpenedModel:
         """Open a model's file; it is kept open for the next call.
 
         Raises ``ModelError`` if it cannot be read, or not be computed in ``model.compute``.

@@ -15,7 +15,7 @@ ORIENTATIONS = [(flips, turned) for flips in ((), (2,), (3,), (2, 3)) for turned
 def compile_window(backend: Backend, model: Model, height: int, width: int) -> Engine:
     """Compile ``model`` for windows of 1 x channels x ``height`` x ``width``, in [0, 1].
 
-    Raises ``ModelError`` as ``Backend.open`` and ``Network.compile`` do.
+    Raises ``ModelError`` as ``Backend.open`` and ``OpenedModel.compile`` do.
     """
     network = backend.open(model)
     engine = upright = network.compile(height, width)
