@@ -22,6 +22,8 @@ Cover = Literal["straight", "associated", "emission"]
 multiplied by alpha, and so are those of ``emission``, but for some light that covers nothing: that
 is found out by looking."""
 
+RGB_ROLES: tuple[Role, ...] = ("red", "green", "blue")
+
 COLOUR_ROLES: tuple[Role, ...] = ("red", "green", "blue", "grey")
 
 SAMPLE_TYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float16", "float32", "float64")
