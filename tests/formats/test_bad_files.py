@@ -44,7 +44,7 @@ def damaged(path: Path, kind: str) -> Path:
         with tifffile.TiffWriter(path) as writer:
             for kinds in ([], [0, 1]):
                 channels = np.zeros((4, 4, 3 + len(kinds)), np.uint8)
-                writer.write(channels, photometric="rgb", extrasamples=kinds)
+                writer.write(channels, photometric="rgb", planarconfig="contig", extrasamples=kinds)
     return path
 
 
