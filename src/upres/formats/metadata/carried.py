@@ -46,6 +46,9 @@ class Carried:
     lossless: bool = False
     """Whether a format that may lose something has lost nothing of it."""
     jpeg_quality: int | None = None
+    tiff_density: tuple[int, ...] = ()
+    """A TIFF page's resolution as it tells it, where that is no number of dots for an inch: those
+    of its width and of its height, each a fraction of two numbers, and the number of its unit."""
     segments: tuple[Segment, ...] = field(default=(), repr=False)
     """Of a JPEG file, before its pixels."""
     chunks: tuple[Chunk, ...] = field(default=(), repr=False)
