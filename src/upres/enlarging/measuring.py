@@ -22,8 +22,8 @@ def measured(source: Source, beside: Path) -> RasterInfo:
     """The source's info with every range known, for which its samples are read once, if need be.
 
     The least and the largest sample are 0 and 1 to a network, so that no sample of the result lies
-    beyond them; of colours that are multiplied by alpha, of what they are without it. Samples of 8
-    bits are not measured: all of the type's range is what they are scaled by.
+    beyond them; colours that are multiplied by alpha count without it. Samples of 8 bits are not
+    measured: they are scaled by all of the type's range.
 
     A range that the header does not tell is [0, 1] where samples are no whole numbers and all lie
     within, else as far as they go. Alpha that is opaque throughout becomes a constant band. Colours

@@ -96,7 +96,7 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
         reach = math.ceil((2.5 / min(1, *reductions) + 1) / card.scale)
     steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers)))
     if alpha is not None and fills:
-        # It looks two pixels far, at what was there before the filling, which looks further.
+        # It looks two pixels far, at colours before the filling, which looks further.
         least = least_cover(info, alpha)
         put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, least))
         steps.append(put_back)
@@ -210,12 +210,12 @@ def keep_inks_in_range(window: Window, inks: tuple[int, ...]) -> None:
 
 
 def keep_alpha_in_place(window: Window, alpha: int) -> None:
-    """Keep alpha within what the input holds of it between its nearest pixels."""
+    """Keep alpha within the range of the input's samples that are nearest."""
     window.planes[alpha] = keep_in_place(window.planes[alpha], window.given[:, :, alpha])
 
 
 def least_cover(info: RasterInfo, alpha: int) -> float:
-    """What alpha of less than that is rounded to nothing."""
+    """The alpha below which a sample is rounded to 0."""
     band = info.varying[alpha]
     if info.dtype.kind == "f" or band.high is None:
         return float(np.finfo(np.float32).tiny)
@@ -223,9 +223,9 @@ def least_cover(info: RasterInfo, alpha: int) -> float:
 
 
 def put_hidden_back(window: Window, alpha: int, colours: Sequence[int], least: float) -> None:
-    """Where the result shows nothing, put what the input has there, enlarged bicubically.
+    """Where the result shows nothing, put the input's own colours, enlarged bicubically.
 
-    It is no part of the picture to the eye, but to programs that take alpha for something else.
+    The eye does not see them, but programs that take alpha for something else do.
     Alpha of less than ``least`` becomes 0.
     """
     nothing = window.planes[alpha] < least

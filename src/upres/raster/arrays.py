@@ -168,7 +168,7 @@ def _range(
     if least < -beyond or most > 1 + beyond:
         raise InputError(
             f"floating-point samples must lie in [0, 1], got {least:.9g} to {most:.9g}",
-            Remedy("value_range", f"says what they range over, as {_around(least, most)} would"),
+            Remedy("value_range", f"says how far they go, as {_around(least, most)} would"),
         )
     return 0.0, 1.0
 

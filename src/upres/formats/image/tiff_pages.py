@@ -100,8 +100,8 @@ def check_colours(path: Path, tags: Mapping[int, int]) -> None:
 
 
 def check_place(path: Path, tags: Iterable[int]) -> None:
-    """Raise ``InputError`` if a page with those ``tags`` has a place on a map, or a value for what
-    is not known, which a larger picture would have elsewhere.
+    """Raise ``InputError`` if a page with those ``tags`` has a place on a map, or a value for no
+    data: a larger picture would have them elsewhere.
     """
     if _PLACE.isdisjoint(tags):
         return
@@ -112,8 +112,8 @@ def check_place(path: Path, tags: Iterable[int]) -> None:
 
 
 def told_photometric(path: Path, tags: Mapping[int, int]) -> int | None:
-    """What libvips has to be told that a page's samples are to the eye, where the page does not
-    tell, or libvips would go wrong by it.
+    """The photometric interpretation that libvips has to be told, where the page does not tell it,
+    or libvips would go wrong by it.
 
     Raises ``InputError`` if there is nothing that it could be told.
     """
@@ -134,7 +134,7 @@ def told_photometric(path: Path, tags: Mapping[int, int]) -> int | None:
 def extra_roles(
     path: Path, entries: Sequence[Entry], tags: Mapping[int, int]
 ) -> tuple[Role, ...] | None:
-    """What the bands of a page are that follow those of its colours; ``None`` if it has no such.
+    """The roles of a page's bands that follow those of its colours; ``None`` if it has none.
 
     ExtraSamples tells which is alpha (TIFF 6.0, section 18); one that it does not tell of is taken
     for that. Raises ``InputError`` if libvips would not leave them as they are.
@@ -164,7 +164,7 @@ def extra_roles(
 def only(path: Path, directory: int, photometric: int | None = None) -> pyvips.Source:
     """A TIFF file's content as if the page whose directory is there were its only one.
 
-    What its samples are to the eye becomes ``photometric``, if that is given.
+    Its photometric interpretation becomes ``photometric``, if that is given.
 
     Nothing is copied. libvips would walk from page to page each time that one is opened, which
     takes hours in a file of thousands. Raises ``struct.error`` if the file is damaged, and

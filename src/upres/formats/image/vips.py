@@ -95,13 +95,11 @@ class VipsSource:
     ) -> None:
         self.path = path
         self._loader, self._keep_cmyk = loader, keep_cmyk
-        self._source = source
-        self._memory_of = memory_of
+        self._source, self._memory_of = source, memory_of
         self._animated = animated
         self._extras = extras
         self._facts, self._blocks, self._has_resolution = facts, blocks or {}, has_resolution
-        self._colour_numbers = colour_numbers
-        self._has_orientation = has_orientation
+        self._colour_numbers, self._has_orientation = colour_numbers, has_orientation
         self._image, self.carried = self._open()
         self.info = self._told(self._image, page)
 

@@ -62,10 +62,8 @@ class Carried:
     def has_resolution(self) -> bool:
         """Whether the file tells how many pixels go into an inch."""
         told = self.density is not None and self.density.per_millimetre is not None
-        return told or (self.image.xres, self.image.yres) != (
-            1,
-            1,
-        )  # libvips takes that for nothing
+        # 1 and 1 are libvips' word for nothing.
+        return told or (self.image.xres, self.image.yres) != (1, 1)
 
     @property
     def resolution(self) -> tuple[float, float] | None:
