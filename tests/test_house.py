@@ -108,8 +108,7 @@ def test_there_are_no_circles_within_rooms_either() -> None:
 
 
 # Names that two modules share, although they mean different things: none may be added.
-ALIKE = {
-}
+ALIKE = {}
 
 
 def public_names(path: Path) -> Iterator[str]:

@@ -61,6 +61,7 @@ def test_whole_numbers_that_are_no_photograph_s_are_measured(picture: Picture) -
 
 
 def test_a_value_range_says_what_is_black_and_white(picture: Picture) -> None:
+    picture[-1, :2, 0] = [0, 255]  # so that the range that is measured is the whole one
     kelvin = 270 + picture[:, :, 0].astype(np.float64) / 255 * 40
     result = fakes.enlarge_array(kelvin, value_range=(270, 310))
     exact = fakes.enlarge_array(picture[:, :, 0] / np.float32(255))
@@ -165,9 +166,13 @@ GREY = np.zeros((4, 4), np.uint8)
         (np.zeros(4, np.uint8), r"got shape \(4,\)"),
         (np.zeros((4, 4), np.int64), "samples of uint8, .* got int64"),
         (np.zeros((4, 4), bool), "got bool"),
-        (np.full((4, 4), 2.0), r"must lie in \[0, 1\], got 2 to 2: value_range names"),
-        (np.full((4, 4), np.nan), "got nan to nan"),
-        (np.ma.masked_invalid(np.full((4, 4), np.nan)), "got nan to nan"),
+        (np.full((4, 4), 2.0), r"must lie in \[0, 1\], got 2 to 2: value_range says"),
+        (np.full((4, 4), np.nan), "some samples are infinite or not numbers"),
+        (np.ma.masked_invalid(np.full((4, 4), np.nan)), "some samples are infinite or not numbers"),
+        (np.float32([[-0.25, 1]]), r"got -0.25 to 1: value_range says .*, as \(-1, 1\) would"),
+        (np.float32([[0, 254]]), r"got 0 to 254: value_range says .*, as \(0, 255\) would"),
+        (np.float32([[270, 310]]), r"\(270.0, 310.0\) would"),
+        (np.float32([[0.5, 1.0001]]), r"got 0.5 to 1.00010002"),
         ([[0, 1], [2, 3]], r"expected an array, got list: numpy\.asarray"),
     ],
 )

@@ -67,6 +67,6 @@ def test_tiled_equals_whole(halo: int) -> None:
 
 def test_other_bands_go_alone_and_classes_are_repeated() -> None:
     picture = noise(12, 14, 5) + np.array([0.65, 0.5, 0.35, 0.9, 0.2], np.float32)
-    got = run(picture, "red", "green", "blue", "alpha", "index")
+    got = run(picture, "red", "green", "blue", "other", "index")
     np.testing.assert_allclose(got[:, :, 3], plane_by_the_fake(picture[:, :, 3]), atol=1e-6)
     np.testing.assert_array_equal(got[:, :, 4], picture[:, :, 4].repeat(3, 0).repeat(3, 1))

@@ -52,6 +52,10 @@ def ranges(info: RasterInfo) -> list[tuple[float | None, float | None]]:
     return [(band.low, band.high) for band in info.bands]
 
 
+def seen(info: RasterInfo) -> list[tuple[float | None, float | None]]:
+    return [(band.least, band.most) for band in info.bands]
+
+
 def pixels(*values: tuple[float, ...], dtype: Any = np.float32) -> NDArray[Any]:
     """One frame of one column: a pixel a row."""
     return np.array(values, dtype)[None, :, None]
@@ -66,24 +70,45 @@ def test_where_all_is_known_nothing_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("samples", "low", "high"),
-    [((0.25, 0.5), 0, 1), ((0, 1), 0, 1), ((-0.5, 0.5), -0.5, 1), ((3, 700), 0, 700)],
+    [((0.25, 0.5), 0, 1), ((0, 1), 0, 1), ((-0.5, 0.5), -0.5, 0.5), ((3, 700), 3, 700)],
 )
-def test_a_range_is_that_of_light_or_as_far_as_samples_go(
+def test_a_range_is_from_0_to_1_or_as_far_as_samples_go(
     samples: tuple[float, ...], low: float, high: float
 ) -> None:
     info = measured(Rows(pixels(*((s,) for s in samples)), unknown("grey")), BESIDE)
     assert ranges(info) == [(low, high)]
+    assert seen(info) == [samples]
+
+
+@pytest.mark.parametrize(
+    ("samples", "low", "high"), [((0.25, 0.5), 0, 1), ((-0.5, 0.5), -0.5, 1), ((3, 700), 0, 700)]
+)
+def test_a_range_of_light_has_black_and_white_in_it(
+    samples: tuple[float, ...], low: float, high: float
+) -> None:
+    rest = {"colours": "linear"}
+    info = measured(Rows(pixels(*((s,) for s in samples)), unknown("grey"), rest), BESIDE)
+    assert ranges(info) == [(low, high)]
+    assert seen(info) == [samples]
+
+
+def test_whole_numbers_of_a_known_range_are_measured_beyond_8_bits() -> None:
+    frame = pixels((300, 5), (118, 0), dtype=np.uint16)
+    bands = (Band("grey", 0, 65535), Band("alpha", 0, 65535))
+    info = measured(Rows(frame, bands), BESIDE)
+    assert ranges(info) == [(0, 65535)] * 2
+    assert seen(info) == [(118, 300), (None, None)]
 
 
 def test_colours_share_a_range_and_each_other_band_has_its_own() -> None:
     bands = unknown("red", "other", "green", "index", "blue", "alpha")
     info = measured(Rows(pixels((2, 30, 3, 9, -4, 1), (1, -5, 0, 7, 0, 0)), bands), BESIDE)
-    assert ranges(info) == [(-4, 3), (-5, 30), (-4, 3), (0, 9), (-4, 3), (0, 1)]
+    assert ranges(info) == [(-4, 3), (-5, 30), (-4, 3), (7, 9), (-4, 3), (0, 1)]
 
 
 def test_every_frame_counts() -> None:
     frames = np.concatenate([pixels((2,), (3,)), pixels((1,), (40,))])
-    assert ranges(measured(Rows(frames, unknown("grey")), BESIDE)) == [(0, 40)]
+    assert ranges(measured(Rows(frames, unknown("grey")), BESIDE)) == [(1, 40)]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

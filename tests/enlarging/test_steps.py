@@ -10,16 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from fakes import FakeBackend, fake_model
-from upres.enlarging import steps
 from upres.enlarging.pieces import Axis
 from upres.enlarging.steps import (
     FILL_RADIUS,
-    NEUTRAL_RADIUS,
-    NEUTRAL_RANGE,
     Window,
     fill_transparent,
-    keep_in_range,
-    keep_neutral,
     run_network,
     steps_for,
     take_piece,
@@ -27,30 +22,34 @@ from upres.enlarging.steps import (
 from upres.enlarging.tiles import Span
 from upres.enlarging.windows import enlarge_windows
 from upres.raster.info import RasterInfo, Role, bands_of
-from upres.raster.pixels import luma
 
 Planes = NDArray[np.float32]
 
-FILL, NETWORK, NEUTRALS, INKS, CLIP, PIECE = (
+FILL, NETWORK, NEUTRALS, INKS, ALPHA, CLIP, PIECE, HIDDEN = (
     "fill transparent",
     "network",
     "keep neutrals",
     "keep inks in range",
+    "keep alpha in place",
     "clip",
     "take its piece",
+    "put hidden back",
 )
 RGB: tuple[Role, ...] = ("red", "green", "blue")
 KINDS: dict[str, tuple[tuple[Role, ...], list[str]]] = {
     "grey": (("grey",), [NETWORK, CLIP, PIECE]),
-    "grey and alpha": (("grey", "alpha"), [FILL, NETWORK, CLIP, PIECE]),
+    "grey and alpha": (("grey", "alpha"), [FILL, NETWORK, ALPHA, CLIP, PIECE, HIDDEN]),
     "RGB": (RGB, [NETWORK, NEUTRALS, CLIP, PIECE]),
-    "RGBA": ((*RGB, "alpha"), [FILL, NETWORK, NEUTRALS, CLIP, PIECE]),
+    "RGBA": ((*RGB, "alpha"), [FILL, NETWORK, NEUTRALS, ALPHA, CLIP, PIECE, HIDDEN]),
     "BGR and more": (("other", "blue", "green", "red"), [NETWORK, NEUTRALS, CLIP, PIECE]),
     "CMYK": (("ink",) * 4, [NETWORK, NEUTRALS, INKS, CLIP, PIECE]),
-    "CMYK and alpha": ((*("ink",) * 4, "alpha"), [FILL, NETWORK, NEUTRALS, INKS, CLIP, PIECE]),
+    "CMYK and alpha": (
+        (*("ink",) * 4, "alpha"),
+        [FILL, NETWORK, NEUTRALS, INKS, ALPHA, CLIP, PIECE, HIDDEN],
+    ),
     "two inks": (("ink",) * 2, [NETWORK, INKS, CLIP, PIECE]),
     "many bands": (("other",) * 4, [NETWORK, CLIP, PIECE]),
-    "many bands and alpha": ((*("other",) * 5, "alpha"), [NETWORK, CLIP, PIECE]),
+    "many bands and alpha": ((*("other",) * 5, "alpha"), [NETWORK, ALPHA, CLIP, PIECE]),
     "index": (("index",), [NETWORK, CLIP, PIECE]),
 }
 
@@ -70,10 +69,14 @@ def test_the_bands_roles_decide_which_steps_there_are(kind: str) -> None:
 
 
 def test_nothing_is_filled_where_alpha_covers_nothing_or_all() -> None:
-    assert FILL not in names(info_of(*RGB, "alpha", cover="emission"))
+    light = names(info_of(*RGB, "alpha", cover="emission"))
+    assert {FILL, HIDDEN}.isdisjoint(light)
+    assert ALPHA in light
     *colours, alpha = bands_of((*RGB, "alpha"))
     opaque = (*colours, dataclasses.replace(alpha, constant=True))
-    assert FILL not in names(dataclasses.replace(info_of("grey"), bands=opaque))
+    assert {FILL, ALPHA, HIDDEN}.isdisjoint(
+        names(dataclasses.replace(info_of("grey"), bands=opaque))
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,6 +86,7 @@ def test_nothing_is_filled_where_alpha_covers_nothing_or_all() -> None:
         # What looks at the network's input adds what it looks further than that.
         (RGB, 1, (60, 82), {NETWORK: 1, NEUTRALS: 1}),
         (RGB, 0, (60, 82), {NEUTRALS: 2}),
+        ((*RGB, "alpha"), 0, (60, 82), {FILL: 4, NEUTRALS: 2, ALPHA: 1}),
         (("ink",) * 4, 0, (60, 82), {NEUTRALS: 2, INKS: 1}),
         (("ink",) * 2, 1, (60, 82), {NETWORK: 1}),
         # Reduced by half, the filter reaches 4 of its own samples, and half of one: 5 + 1, by x2.
@@ -209,77 +213,3 @@ def test_a_reduced_piece_stays_within_0_and_1_and_between_classes_is_nothing() -
     assert (made.planes.min(), made.planes.max()) == (0, 1)
     assert set(np.unique(made.planes[1])) == {0, 1}
     assert len(np.unique(made.planes[0])) > 2
-
-
-# What had no colour
-
-
-def coloured(colour: Planes) -> Planes:
-    """What a network makes that gives everything a colour, twice as large."""
-    tint = np.array([0.1, -0.02, -0.05], np.float32).reshape(3, 1, 1)
-    return (colour + tint).repeat(2, 1).repeat(2, 2)
-
-
-def saturation(planes: Planes) -> Planes:
-    return np.ptp(planes, axis=0)
-
-
-def test_what_is_neutral_stays_so_and_luma_is_the_networks() -> None:
-    grey = np.random.default_rng(1).random((1, 20, 30), np.float32).repeat(3, 0)
-    made = coloured(grey)
-    result = keep_neutral(made.copy(), grey)
-    assert saturation(result).max() < 1e-6
-    np.testing.assert_allclose(luma(result), luma(made), atol=1e-6)
-
-
-def test_colour_lets_those_around_it_have_colour_so_far_and_no_further() -> None:
-    colour = np.full((3, 11, 11), 0.5, np.float32)
-    colour[0, 5, 5] = 0.9
-    made = coloured(colour)
-    result = keep_neutral(made.copy(), colour)
-    near = np.s_[2 * (5 - NEUTRAL_RADIUS) : 2 * (6 + NEUTRAL_RADIUS)]
-    np.testing.assert_allclose(result[:, near, near], made[:, near, near], atol=1e-6)
-    rest = np.ones((22, 22), bool)
-    rest[near, near] = False
-    assert saturation(result)[rest].max() < 1e-6
-
-
-@pytest.mark.parametrize("part", [0.25, 0.5, 0.75, 1, 2])
-def test_a_faint_colour_is_in_part_its_own(part: float) -> None:
-    colour = np.full((3, 6, 6), 0.5, np.float32)
-    colour[2] += np.float32(part * NEUTRAL_RANGE)
-    made = coloured(colour)
-    weight = min(1, part)
-    own = (colour - luma(colour)).repeat(2, 1).repeat(2, 2)
-    expected = luma(made) + weight * (made - luma(made)) + (1 - weight) * own
-    np.testing.assert_allclose(keep_neutral(made.copy(), colour), expected, atol=2e-6)
-
-
-def test_large_windows_are_done_in_blocks_to_the_same_result() -> None:
-    # Rows of 2400 pixels: few of them fit into a processor's cache.
-    colour = np.full((3, 30, 1200), 0.5, np.float32)
-    colour[1] += np.random.default_rng(1).random((30, 1200), np.float32) * np.float32(0.02)
-    wide = keep_neutral(coloured(colour), colour)
-    for left in (0, 600, 1100):
-        start = max(0, left - 2)
-        part = np.ascontiguousarray(colour[:, :, start : left + 100])
-        narrow = keep_neutral(coloured(part), part)
-        kept = 2 * (left - start)
-        np.testing.assert_allclose(
-            wide[:, :, 2 * left : 2 * left + 190], narrow[:, :, kept : kept + 190], atol=1e-6
-        )
-
-
-# Inks
-
-
-def test_an_ink_stays_within_what_is_beside_it() -> None:
-    plane = np.full((7, 7), 0.4, np.float32)
-    plane[3, 3] = 0.9
-    result = keep_in_range(np.full((14, 14), 0.7, np.float32), plane)
-    near = np.s_[2 * (3 - steps.RANGE_RADIUS) : 2 * (4 + steps.RANGE_RADIUS)]
-    expected = np.full((14, 14), 0.4, np.float32)
-    expected[near, near] = 0.7
-    np.testing.assert_array_equal(result, expected)
-    low = keep_in_range(np.zeros((14, 14), np.float32), plane)
-    np.testing.assert_array_equal(low, np.full((14, 14), 0.4, np.float32))

@@ -51,9 +51,10 @@ def enlarge(
     ``other``. Red, green and blue go through the network together, each other band by itself.
 
     Samples are uint8, uint16, uint32, int16, int32, float16, float32 or float64, and gamma-encoded
-    as in photographs. Those of uint8 and uint16 range over all values of their type, those of
-    floats over [0, 1]; of other integers the range is measured. ``value_range`` says otherwise, for
-    all bands but alpha; a sample beyond it is clipped.
+    as in photographs. Those of floats range over [0, 1]. A network is given uint8 samples by all
+    values of the type, and others by the least and the largest that there are, beyond which no
+    sample of the result lies. ``value_range`` says otherwise, for all bands but alpha; a sample
+    beyond it is clipped.
 
     The result is a NumPy array of the same axes, bands and type. Its size is ``scale`` times as
     large, any number of at least 1 (default: the model's largest), or follows from ``width``,

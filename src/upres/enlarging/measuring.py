@@ -9,7 +9,8 @@ import numpy as np
 
 from upres.enlarging.light import straight
 from upres.errors import InputError
-from upres.raster.info import COLOUR_ROLES, RasterInfo
+from upres.raster.info import COLOUR_ROLES, Band, RasterInfo
+from upres.raster.pixels import rounding
 from upres.raster.source import Rows, Source
 
 OWN_RANGE = ("other", "index")
@@ -20,25 +21,29 @@ proportions must stay."""
 def measured(source: Source, beside: Path) -> RasterInfo:
     """The source's info with every range known, for which its samples are read once, if need be.
 
-    A range that the header does not tell is [0, 1] where all samples lie within, else as far as
-    they go; of colours that are multiplied by alpha, as far as they go without it, too. Alpha that
-    is opaque throughout becomes a constant band. Colours that cannot be divided by alpha are those
-    of ``emission``: some are not 0 where it is, or would become brighter than all that are stored.
+    The least and the largest sample are 0 and 1 to a network, so that no sample of the result lies
+    beyond them; colours that are multiplied by alpha count without it. Samples of 8 bits are not
+    measured: they are scaled by all of the type's range.
+
+    A range that the header does not tell is [0, 1] where samples are no whole numbers and all lie
+    within, else as far as they go. Alpha that is opaque throughout becomes a constant band. Colours
+    that cannot be divided by alpha are those of ``emission``: some are not 0 where it is, or would
+    become brighter than all that are stored.
 
     Raises ``InputError`` if the raster is damaged, or has samples that are no numbers.
     """
     info = source.info
-    unknown = [band.low is None or band.high is None for band in info.bands]
+    wanted = [_is_wanted(band, info) for band in info.bands]
     alpha = [number for number, band in enumerate(info.bands) if band.role == "alpha"]
-    if not any(unknown) and not alpha:
+    if not any(wanted) and not alpha:
         return info
     count = len(info.bands)
-    low, high = np.zeros(count), np.ones(count)
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
     divided = _Divided(info) if info.cover == "associated" and alpha else None
     opaque = dict.fromkeys(alpha, True)
     for frame in source.frames(beside):
         for block in frame:
-            if any(unknown):
+            if any(wanted):
                 low = np.minimum(low, block.min((0, 1)))
                 high = np.maximum(high, block.max((0, 1)))
                 if not np.isfinite(block).all():
@@ -49,7 +54,7 @@ def measured(source: Source, beside: Path) -> RasterInfo:
             for number in (number for number, still in opaque.items() if still):
                 most = info.bands[number].high
                 opaque[number] = bool((block[:, :, number] == (1 if most is None else most)).all())
-            if not any(unknown) and not any(opaque.values()) and not divided:
+            if not any(wanted) and not any(opaque.values()) and not divided:
                 break
     shared = [i for i, b in enumerate(info.bands) if b.role not in (*OWN_RANGE, "alpha")]
     cover = info.cover
@@ -62,12 +67,38 @@ def measured(source: Source, beside: Path) -> RasterInfo:
             high[shared] = np.maximum(high[shared], divided.high)
     bands = []
     for number, band in enumerate(info.bands):
-        if unknown[number]:
+        if wanted[number]:
             group = shared if number in shared else [number]
-            least = 0.0 if band.role == "alpha" else float(low[group].min())
-            band = dataclasses.replace(band, low=least, high=float(high[group].max()))
+            band = _ranging(band, float(low[group].min()), float(high[group].max()), info)
         bands.append(dataclasses.replace(band, constant=opaque.get(number, False)))
     return dataclasses.replace(info, bands=tuple(bands), cover=cover)
+
+
+def _is_wanted(band: Band, info: RasterInfo) -> bool:
+    """Whether a band's samples have to be looked at for its range."""
+    if band.low is None or band.high is None:
+        return True
+    return band.role != "alpha" and band.least is None and info.dtype.itemsize > 1
+
+
+def _ranging(band: Band, least: float, most: float, info: RasterInfo) -> Band:
+    """A band whose samples, and those of the bands that share its range, go so far."""
+    low, high = band.low, band.high
+    light = info.colours == "linear" and band.role in COLOUR_ROLES
+    if low is None or high is None:
+        beyond = rounding(info.dtype)
+        if band.role == "alpha":
+            low, high = 0.0, max(1.0, most)
+        elif light:
+            low, high = min(0.0, least), max(1.0, most)
+        elif info.dtype.kind == "f" and -beyond <= least and most <= 1 + beyond:
+            low, high = 0.0, 1.0
+        else:
+            low, high = least, most
+    if band.role == "alpha":
+        return dataclasses.replace(band, low=low, high=high)
+    least, most = max(low, least), min(high, most)
+    return dataclasses.replace(band, low=low, high=high, least=least, most=most)
 
 
 class _Divided:
@@ -76,7 +107,7 @@ class _Divided:
     def __init__(self, info: RasterInfo) -> None:
         self._info = info
         self._without_cover = False
-        self.low, self.high = 0.0, 1.0
+        self.low, self.high = np.inf, -np.inf
 
     def look_at(self, block: Rows) -> None:
         """Take some rows into account."""

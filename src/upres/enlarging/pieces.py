@@ -25,6 +25,8 @@ class Piece:
     """Weights and indices of ``bicubic_taps`` for the whole axis, if it is reduced."""
     ratio: float
     """Samples before for one after."""
+    scale: int
+    """How many of a window's samples there are for one of the input."""
 
     @property
     def is_reduced(self) -> bool:
@@ -60,4 +62,4 @@ class Axis:
             for end in (span.keep_start, span.keep_stop)
         )
         ratio = self.length * self.scale / self.size
-        return Piece(first, last, span.start * self.scale, self._taps, ratio)
+        return Piece(first, last, span.start * self.scale, self._taps, ratio, self.scale)

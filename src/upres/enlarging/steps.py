@@ -11,27 +11,22 @@ import numpy as np
 from upres.card import ModelCard
 from upres.engine.protocol import Engine
 from upres.enlarging.pieces import Piece
+from upres.enlarging.planes import (
+    NEUTRAL_RADIUS,
+    RANGE_RADIUS,
+    keep_in_place,
+    keep_in_range,
+    keep_neutral,
+)
 from upres.raster.info import COLOUR_ROLES, RasterInfo
-from upres.raster.pixels import CACHED_BYTES, Float32Array, luma
-from upres.raster.resize import bicubic
+from upres.raster.pixels import Float32Array, luma
+from upres.raster.resize import apply_taps, bicubic, bicubic_taps
 
 FILL_RADIUS = 4
 """How far, in input pixels, visible colour is continued under transparent pixels."""
 
-NEUTRAL_RADIUS = 2
-"""How far around it, in input pixels, colour lets a pixel of the result have colour."""
-
 CHROMA_RADIUS = 2
 """How far, in input pixels, bicubic looks, by which a network of luma has colour enlarged."""
-
-RANGE_RADIUS = 1
-"""How far around it, in input pixels, an ink's samples bound those of the result."""
-
-NEUTRAL_RANGE = 4 / 255
-"""Difference between the channels above which a network's colour is taken as it is."""
-
-
-_ROUNDING = 1e-6
 
 
 @dataclass
@@ -45,6 +40,8 @@ class Window:
     """Which rows and columns of the result are to be kept of it."""
     colour: Float32Array | None = None
     """3 x rows x columns: the network's input, where three bands go through it together."""
+    hidden: Float32Array | None = None
+    """Rows x columns x bands as they were before colours were filled, if some were."""
     planes: Float32Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     """The result so far: bands that vary x rows x columns."""
 
@@ -69,7 +66,8 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
     halo = card.halo or 0
     steps = []
     colours = info.find(*COLOUR_ROLES, "ink")
-    if alpha is not None and colours and info.cover != "emission":
+    fills = alpha is not None and colours and info.cover != "emission"
+    if alpha is not None and fills:
         steps.append(
             Step("fill transparent", FILL_RADIUS, lambda w: fill_transparent(w, alpha, colours))
         )
@@ -86,6 +84,9 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
     if inks:
         reach = max(0, RANGE_RADIUS - halo)
         steps.append(Step("keep inks in range", reach, lambda w: keep_inks_in_range(w, inks)))
+    if alpha is not None:
+        reach = max(0, 1 - halo)
+        steps.append(Step("keep alpha in place", reach, lambda w: keep_alpha_in_place(w, alpha)))
     steps.append(Step("clip", 0, clip))
     full = (info.height * card.scale, info.width * card.scale)
     reach = 0
@@ -94,6 +95,11 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
         reductions = [reduced / whole for reduced, whole in zip(size, full, strict=True)]
         reach = math.ceil((2.5 / min(1, *reductions) + 1) / card.scale)
     steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers)))
+    if alpha is not None and fills:
+        # It looks two pixels far, at colours before the filling, which looks further.
+        least = least_cover(info, alpha)
+        put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, least))
+        steps.append(put_back)
     return steps
 
 
@@ -108,6 +114,9 @@ def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
 
 def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None:
     """Put visible neighbours' colour where alpha is zero; see ``filled_in``."""
+    if (window.given[:, :, alpha] > 0).all():
+        return
+    window.hidden = window.given
     window.given = filled_in(window.given, alpha, colours)
 
 
@@ -205,6 +214,39 @@ def keep_inks_in_range(window: Window, inks: tuple[int, ...]) -> None:
         window.planes[band] = keep_in_range(window.planes[band], window.given[:, :, band])
 
 
+def keep_alpha_in_place(window: Window, alpha: int) -> None:
+    """Keep alpha within the range of the input's samples that are nearest."""
+    window.planes[alpha] = keep_in_place(window.planes[alpha], window.given[:, :, alpha])
+
+
+def least_cover(info: RasterInfo, alpha: int) -> float:
+    """The alpha below which a sample is rounded to 0."""
+    band = info.varying[alpha]
+    if info.dtype.kind == "f" or band.high is None:
+        return float(np.finfo(np.float32).tiny)
+    return 0.5 / band.high
+
+
+def put_hidden_back(window: Window, alpha: int, colours: Sequence[int], least: float) -> None:
+    """Where the result shows nothing, put the input's own colours, enlarged bicubically.
+
+    The eye does not see them, but programs that take alpha for something else do.
+    Alpha of less than ``least`` becomes 0.
+    """
+    nothing = window.planes[alpha] < least
+    if window.hidden is None or not nothing.any():
+        return
+    window.planes[alpha][nothing] = 0
+    planes = np.ascontiguousarray(window.hidden[:, :, colours].transpose(2, 0, 1))
+    for axis, piece in zip((1, 2), window.pieces, strict=True):
+        length = planes.shape[axis]
+        planes = apply_taps(planes, axis, *bicubic_taps(length, length * piece.scale))
+        planes = piece.reduced(planes, axis)
+    np.clip(planes, 0, 1, out=planes)
+    for plane, band in zip(planes, colours, strict=True):
+        window.planes[band][nothing] = plane[nothing]
+
+
 def clip(window: Window) -> None:
     """No sample below 0 or above 1."""
     np.clip(window.planes, 0, 1, out=window.planes)
@@ -220,62 +262,3 @@ def take_piece(window: Window, numbers: tuple[int, ...]) -> None:
         for band in numbers:
             planes[band] = columns.nearest(rows.nearest(window.planes[band], 0), 1)
     window.planes = planes
-
-
-def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
-    """Take from an enlarged RGB window the colour that a network gave to pixels without any.
-
-    Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; where it is
-    faintly coloured, the result's colour is in part its own, pixels repeated. That is less the
-    more colour there is, and nothing from ``NEUTRAL_RANGE`` on. Luma (BT.601) stays as it was.
-    ``output`` itself is changed.
-    """
-    red, green, blue = colour
-    saturation = np.maximum(np.maximum(red, green), blue)
-    saturation -= np.minimum(np.minimum(red, green), blue)
-    if saturation.min() >= NEUTRAL_RANGE:
-        return output
-    weight = np.minimum(_largest_around(saturation, NEUTRAL_RADIUS) / np.float32(NEUTRAL_RANGE), 1)
-    if weight.min() == 1:
-        return output
-    scale = output.shape[1] // colour.shape[1]
-    own = colour - luma(colour)
-    own *= 1 - weight
-    # In blocks that stay in the processor's cache, and only where there is something to do.
-    rows = max(1, CACHED_BYTES // (output[0, 0].nbytes * scale * 5))
-    for top in range(0, len(weight), rows):
-        part = weight[top : top + rows]
-        if part.min() == 1:
-            continue
-        block = output[:, top * scale : (top + rows) * scale]
-        grey = luma(block)
-        block -= grey
-        block *= part.repeat(scale, 0).repeat(scale, 1)
-        block += grey
-        tint = own[:, top : top + rows]
-        # Of grey pictures there is none; the rest that rounding leaves is far below a level.
-        if np.abs(tint).max() > _ROUNDING:
-            block += tint.repeat(scale, 1).repeat(scale, 2)
-    return output
-
-
-def keep_in_range(output: Float32Array, plane: Float32Array) -> Float32Array:
-    """An enlarged plane, no sample beyond the range of the plane ``RANGE_RADIUS`` around it.
-
-    For inks: of a plate that is almost empty, a network's ripples below zero are cut off,
-    and those above would darken the whole.
-    """
-    scale = output.shape[0] // plane.shape[0]
-    highest = _largest_around(plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
-    lowest = -_largest_around(-plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
-    return np.clip(output, lowest, highest)
-
-
-def _largest_around(plane: Float32Array, radius: int) -> Float32Array:
-    for _ in range(2):  # along one axis and then the other
-        around = plane.T.copy()
-        for distance in range(1, radius + 1):
-            np.maximum(around[distance:], plane.T[:-distance], out=around[distance:])
-            np.maximum(around[:-distance], plane.T[distance:], out=around[:-distance])
-        plane = around
-    return plane

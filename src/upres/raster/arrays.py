@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from upres.errors import InputError, Remedy
 from upres.raster.info import SAMPLE_TYPES, Band, RasterInfo, Role, usual_roles
-from upres.raster.pixels import Float32Array, copy_planes, from_bands
+from upres.raster.pixels import Float32Array, copy_planes, from_bands, rounding
 from upres.raster.source import Rows
 
 MANY = 16
@@ -38,11 +38,15 @@ class ArraySource:
         height, width, _ = self.pixels.shape
         roles = _roles(bands, self.pixels.shape)
         low, high = _range(self.pixels, value_range)
+        seen = (None, None) if value_range is None else (low, high)
         own = _alpha_range(self.pixels.dtype)
         self.info = RasterInfo(
             height=height,
             width=width,
-            bands=tuple(Band(r, *(own if r == "alpha" else (low, high))) for r in roles),
+            bands=tuple(
+                Band(r, *own) if r == "alpha" else Band(r, low, high, least=seen[0], most=seen[1])
+                for r in roles
+            ),
             dtype=self.pixels.dtype,
         )
         self.carried: object = None
@@ -147,25 +151,33 @@ def _roles(bands: Sequence[Role] | None, shape: tuple[int, ...]) -> tuple[Role, 
 def _range(
     pixels: NDArray[Any], given: tuple[float, float] | None
 ) -> tuple[float | None, float | None]:
-    """The samples that are 0 and 1 to a network; ``None`` if they are to be measured."""
+    """The least and the largest sample that there may be; ``None`` if they are to be measured."""
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise InputError("some samples are infinite or not numbers")
     if given is not None:
         low, high = map(float, given)
         if not (np.isfinite([low, high]).all() and low < high):
             raise InputError(f"value_range={given!r}: expected two finite numbers, the less first")
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise InputError("some samples are infinite or not numbers")
         return low, high
     if pixels.dtype in (np.uint8, np.uint16):
         return 0.0, float(np.iinfo(pixels.dtype).max)
     if pixels.dtype.kind != "f":
         return None, None
     least, most = pixels.min(), pixels.max()
-    if not (least >= 0 and most <= 1):  # so that NaN fails, too
+    beyond = rounding(pixels.dtype)
+    if least < -beyond or most > 1 + beyond:
         raise InputError(
-            f"floating-point samples must lie in [0, 1], got {least:g} to {most:g}",
-            Remedy("value_range", "names their range, such as (0, 255)"),
+            f"floating-point samples must lie in [0, 1], got {least:.9g} to {most:.9g}",
+            Remedy("value_range", f"says how far they go, as {_around(least, most)} would"),
         )
     return 0.0, 1.0
+
+
+def _around(least: float, most: float) -> tuple[float, float]:
+    """A range that may be meant by samples that go so far: a usual one, or that far."""
+    usual = ((0, 1), (0, 255), (-1, 1), (0, 65535))
+    wide = [r for r in usual if r[0] <= least and most <= r[1] and most > r[1] / 2]
+    return wide[0] if wide else (float(least), float(most))
 
 
 def _alpha_range(dtype: np.dtype[Any]) -> tuple[float, float]:

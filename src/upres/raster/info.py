@@ -22,6 +22,8 @@ Cover = Literal["straight", "associated", "emission"]
 multiplied by alpha, and so are those of ``emission``, but for some light that covers nothing: that
 is found out by looking."""
 
+RGB_ROLES: tuple[Role, ...] = ("red", "green", "blue")
+
 COLOUR_ROLES: tuple[Role, ...] = ("red", "green", "blue", "grey")
 
 SAMPLE_TYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float16", "float32", "float64")
@@ -36,13 +38,18 @@ class Band:
 
     role: Role
     low: float | None = 0.0
-    """The sample that is 0 to a network; ``None`` where only the samples can tell the range."""
+    """The sample that is 0 to a sink; ``None`` where only the samples can tell the range."""
     high: float | None = 1.0
-    """The sample that is 1 to a network."""
+    """The sample that is 1 to a sink."""
     name: str = ""
     constant: bool = False
     """Every sample is ``high``: found out of alpha by looking. The band is not enlarged, and
     blocks that a sink is given do not have it."""
+    least: float | None = None
+    """The sample that is 0 to a network: the least that there is, or that may be. Until it is
+    measured it is ``None``; bands of 8 bits are not measured, and it is ``low``."""
+    most: float | None = None
+    """The sample that is 1 to a network."""
 
 
 @dataclass(frozen=True)

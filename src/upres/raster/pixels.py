@@ -19,14 +19,22 @@ CACHED_BYTES = 2**20
 """Bytes that fit into a processor core's own cache."""
 
 
+def rounding(dtype: np.dtype[Any]) -> float:
+    """How far beyond [0, 1] samples of floating point may lie by rounding alone.
+
+    A filter in float32 leaves a few of its last digits; half of a 16-bit level is more than those.
+    """
+    return 4 * float(np.finfo(dtype).eps) if dtype == np.float16 else 0.5 / 65535
+
+
 def to_unit(samples: NDArray[Any], low: float, high: float) -> Float32Array:
-    """Samples from ``low`` to ``high`` as float32 in [0, 1]."""
+    """Samples from ``low`` to ``high`` as float32 in [0, 1]; 0 where these are the same."""
     # In double where a sample may have more digits than float32 has.
     wide = samples.dtype.itemsize > 2 and samples.dtype != np.float32
     scaled: NDArray[Any] = samples.astype(np.float64 if wide else np.float32)
     if low:
         scaled -= scaled.dtype.type(low)
-    if high - low != 1:
+    if high - low not in (0, 1):
         scaled /= scaled.dtype.type(high - low)
     return scaled.astype(np.float32, copy=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,8 +15,19 @@ from upres.files import publish, temporary
 from upres.formats.image import tiff_pages
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
-from upres.formats.metadata import tiff_exif
-from upres.formats.metadata.tiff_tags import has_resolution, read_numbers
+from upres.formats.metadata import microscopy, tiff_exif
+from upres.formats.metadata.carried import nothing_carried
+from upres.formats.metadata.tiff_tags import (
+    EXTRA_SAMPLES,
+    HEIGHT,
+    PHOTOMETRIC,
+    WIDTH,
+    Entry,
+    has_resolution,
+    read_entries,
+    read_header,
+    read_numbers,
+)
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Sink, Source
@@ -31,19 +43,39 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
         pages = tiff_pages.full_pages(path, file)
         if list(pages) not in ([], [0]):
             return _Pages(path, pages, keep_cmyk)
-        options = _said(path, file, None)
+        options = _said(path, file, None, len(pages) or 1)
     return [VipsSource(path, LOADERS["tiff"], keep_cmyk=keep_cmyk, **options)]
 
 
-def _said(path: Path, file: BinaryIO, directory: int | None) -> dict[str, Any]:
-    """A page's own metadata, as options of ``VipsSource``; see ``tiff_exif.read``."""
+def _said(path: Path, file: BinaryIO, directory: int | None, pages: int) -> dict[str, Any]:
+    """A page's own metadata, as options of ``VipsSource``; see ``tiff_exif.read``.
+
+    The page is that whose ``directory`` is there, or the first of a file of one.
+    """
+    endian, big, start = read_header(file)
+    start = directory or start
+    entries = read_entries(file, endian, big, start, depth=0, largest=2**24)
     tags = read_numbers(file, directory)
+    colours = tiff_pages.told_photometric(path, tags)
+    tags = {PHOTOMETRIC: colours or 1} | tags
     tiff_pages.check_colours(path, tags)
-    return {
-        "blocks": {"exif-data": tiff_exif.read(file, directory)},
-        "has_resolution": has_resolution(tags),
+    tiff_pages.check_place(path, (tag for tag, *_ in entries))
+    exif = tiff_exif.read(file, directory)
+    known = tiff_exif.description(exif)
+    size = (tags.get(HEIGHT, 0), tags.get(WIDTH, 0))
+    microscopy.check(path, known, *size, pages=pages)
+    options = {
+        "blocks": {"exif-data": exif},
+        "has_resolution": has_resolution(tags) and not microscopy.is_measured(known),
+        "extras": tiff_pages.extra_roles(path, entries, tags),
+        "facts": dataclasses.replace(
+            nothing_carried(), tiff_density=microscopy.density(entries, known)
+        ),
         "has_orientation": _ORIENTATION in tags,
     }
+    if directory is not None or colours is not None:
+        options["source"] = partial(tiff_pages.only, path, start, colours)
+    return options
 
 
 @contextmanager
@@ -69,12 +101,11 @@ class _Pages(Sequence[Source]):
         try:
             with _whole(self._path):
                 with self._path.open("rb") as file:
-                    options = _said(self._path, file, directory)
+                    options = _said(self._path, file, directory, len(self))
                 return VipsSource(
                     self._path,
                     LOADERS["tiff"],
                     keep_cmyk=self._keep_cmyk,
-                    source=partial(tiff_pages.only, self._path, directory),
                     page=number + 1,
                     **options,
                 )
@@ -165,5 +196,31 @@ def _encode(bigtiff: bool, picture: Picture, path: Path) -> None:
         **tiles,
     )
     resolution = picture.carried.has_resolution
-    if picture.exif or captions or not resolution:
-        tiff_exif.add(path, picture.exif, captions, unit=resolution)
+    tags = _tags(picture)
+    if picture.exif or captions or tags or not resolution:
+        tiff_exif.add(path, picture.exif, captions, unit=resolution, tags=tags)
+
+
+def _tags(picture: Picture) -> list[Entry]:
+    """Tags that libvips would write otherwise, or not at all."""
+    tags: list[Entry] = []
+    extras = picture.info.bands[-(picture.image.bands - _colours(picture.info)) :]
+    if picture.image.bands > _colours(picture.info) and any(b.role != "alpha" for b in extras):
+        kinds = [2 if band.role == "alpha" else 0 for band in extras]
+        tags.append((EXTRA_SAMPLES, 3, len(kinds), struct.pack(f"<{len(kinds)}H", *kinds)))
+    known = tiff_exif.description(picture.exif)
+    height, width = picture.image.height, picture.image.width
+    if microscopy.is_measured(known):
+        text = microscopy.fitting(known, height=height, width=width) + b"\0"
+        tags.append((tiff_exif.DESCRIPTION, tiff_exif.ASCII, len(text), text))
+    if picture.carried.tiff_density:
+        source = picture.carried.image
+        sides = (width, source.width), (height, source.height)
+        if not microscopy.is_measured(known):
+            sides = (1, 1), (1, 1)
+        tags += microscopy.resized(picture.carried.tiff_density, *sides)
+    return tags
+
+
+def _colours(info: RasterInfo) -> int:
+    return 4 if info.find("ink") else 3 if info.colour_bands else 1

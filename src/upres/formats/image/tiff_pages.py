@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +17,9 @@ import pyvips
 
 from upres.errors import InputError
 from upres.formats.metadata.tiff_tags import (
+    EXTRA_SAMPLES,
+    PHOTOMETRIC,
+    SAMPLES_PER_PIXEL,
     Entry,
     next_pointer,
     pack,
@@ -24,20 +27,30 @@ from upres.formats.metadata.tiff_tags import (
     read_header,
     read_starts,
 )
+from upres.raster.info import Role
 
 _SUBFILE_TYPE, _PAGE_NUMBER = 254, 297
 _REDUCED, _PAGE, _MASK = 1, 2, 4
 """Bits of a subfile's type."""
 
-_COMPRESSION, _PHOTOMETRIC, _SUBSAMPLING = 259, 262, 530
+_COMPRESSION, _SUBSAMPLING = 259, 530
 _COLOURS, _YCBCR = (0, 1, 2, 3, 5, 6, 8), 6
 """Grey, RGB, palette, inks, YCbCr and CIELAB (section 8 and those after it)."""
-_JPEG = (6, 7)
+_WHITE_IS_0, _GREY, _RGB = 0, 1, 2
+_JPEG, _OLD_JPEG = (6, 7), 6
+_PLANAR, _PLANES = 284, 2
+
+_ASSOCIATED, _ALPHA = 1, 2
+"""Kinds of extra samples; 0 is one that nothing is known of."""
+
+_PLACE = {33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113}
+"""Scale, tie points, transformation, GeoTIFF's keys (OGC 19-008), and GDAL's metadata and value of
+no data."""
 
 _STRIPS, _TILES = (273, 279), (324, 325)
 """Tags that say where a page's pixels are, and how many bytes."""
 
-_FORMATS = {3: "H", 4: "I", 16: "Q"}
+_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _BLOCK = 2**20
 
 
@@ -70,7 +83,12 @@ def check_colours(path: Path, tags: Mapping[int, int]) -> None:
     """Raise ``InputError`` if the colours of a page with those ``tags`` are of a kind that libvips
     takes for another.
     """
-    kind = tags.get(_PHOTOMETRIC, 1)
+    if tags.get(_COMPRESSION) == _OLD_JPEG:
+        raise InputError(
+            f"{path}: its compression is JPEG as TIFF 6.0 had it, which no two programs write "
+            "alike: convert it to PNG, or to TIFF of another compression"
+        )
+    kind = tags.get(PHOTOMETRIC, 1)
     # Where chroma is coarser, or in JPEG, libtiff converts them.
     raw = tags.get(_COMPRESSION) not in _JPEG and tags.get(_SUBSAMPLING) == 1
     if kind not in _COLOURS or (kind == _YCBCR and raw):
@@ -81,8 +99,72 @@ def check_colours(path: Path, tags: Mapping[int, int]) -> None:
         )
 
 
-def only(path: Path, directory: int) -> pyvips.Source:
+def check_place(path: Path, tags: Iterable[int]) -> None:
+    """Raise ``InputError`` if a page with those ``tags`` has a place on a map, or a value for no
+    data: a larger picture would have them elsewhere.
+    """
+    if _PLACE.isdisjoint(tags):
+        return
+    raise InputError(
+        f"{path}: is a GeoTIFF, or has GDAL's tags, which upres does not keep: gdal_translate -co "
+        "PROFILE=BASELINE makes a copy without them, whose cells with no data are values like any"
+    )
+
+
+def told_photometric(path: Path, tags: Mapping[int, int]) -> int | None:
+    """The photometric interpretation that libvips has to be told, where the page does not tell it,
+    or libvips would go wrong by it.
+
+    Raises ``InputError`` if there is nothing that it could be told.
+    """
+    bands, kind = tags.get(SAMPLES_PER_PIXEL, 1), tags.get(PHOTOMETRIC)
+    if kind is None:
+        kind = _RGB if bands > 2 else _GREY
+    # Of grey in planes it mixes up the rows of the planes, but of RGB it does not.
+    if tags.get(_PLANAR) == _PLANES and bands > 1 and kind in (_WHITE_IS_0, _GREY):
+        if bands == 2 or kind == _WHITE_IS_0:
+            raise InputError(
+                f"{path}: its {bands} bands are stored in planes, which upres does not read of "
+                "grey: convert it to one whose bands are stored together"
+            )
+        return _RGB
+    return None if PHOTOMETRIC in tags else kind
+
+
+def extra_roles(
+    path: Path, entries: Sequence[Entry], tags: Mapping[int, int]
+) -> tuple[Role, ...] | None:
+    """The roles of a page's bands that follow those of its colours; ``None`` if it has none.
+
+    ExtraSamples tells which is alpha (TIFF 6.0, section 18); one that it does not tell of is taken
+    for that. Raises ``InputError`` if libvips would not leave them as they are.
+    """
+    kind = tags.get(PHOTOMETRIC, 1)
+    count = tags.get(SAMPLES_PER_PIXEL, 1) - {2: 3, 5: 4}.get(kind, 1)
+    if kind not in (0, 1, 2, 5) or count < 1:
+        return None
+    told = next((e for e in entries if e[0] == EXTRA_SAMPLES and isinstance(e[3], bytes)), None)
+    kinds = _integers(told[1], told[3]) if told else [_ALPHA] if count == 1 else []
+    kinds = (kinds + [0] * count)[:count]
+    alpha = next((n for n, kind in enumerate(kinds) if kind in (_ASSOCIATED, _ALPHA)), None)
+    if count > 1 or alpha is None:
+        if kind == 0:
+            raise InputError(
+                f"{path}: its largest samples are black, and it has {count} more bands, which "
+                "upres would turn round, too: convert it to one whose largest samples are white"
+            )
+        if _ASSOCIATED in kinds:
+            raise InputError(
+                f"{path}: its samples are multiplied by alpha, and it has {count} bands beside its "
+                "colours: convert it to one whose alpha is unassociated"
+            )
+    return tuple("alpha" if number == alpha else "other" for number in range(count))
+
+
+def only(path: Path, directory: int, photometric: int | None = None) -> pyvips.Source:
     """A TIFF file's content as if the page whose directory is there were its only one.
+
+    Its photometric interpretation becomes ``photometric``, if that is given.
 
     Nothing is copied. libvips would walk from page to page each time that one is opened, which
     takes hours in a file of thousands. Raises ``struct.error`` if the file is damaged, and
@@ -91,14 +173,23 @@ def only(path: Path, directory: int) -> pyvips.Source:
     with path.open("rb") as file:
         endian, big, _ = read_header(file)
         following = next_pointer(file, endian, big, directory)
+        end = file.seek(0, 2)
+        added = b""
+        if photometric is not None:
+            added = _with_photometric(file, endian, big, directory, following, photometric)
     offset = endian + ("Q" if big else "I")
-    changes = {8 if big else 4: struct.pack(offset, directory), following: struct.pack(offset, 0)}
+    changes = {8 if big else 4: struct.pack(offset, end if added else directory)}
+    if not added:
+        changes[following] = struct.pack(offset, 0)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     position = 0
 
     def read(count: int) -> bytes | None:
         nonlocal position
         content = bytearray(os.pread(descriptor, count, position))
+        if len(content) < count and position + len(content) >= end:
+            rest = position + len(content) - end
+            content += added[rest : rest + count - len(content)]
         for place, new in changes.items():
             for number, byte in enumerate(new):
                 if 0 <= place + number - position < len(content):
@@ -108,8 +199,7 @@ def only(path: Path, directory: int) -> pyvips.Source:
 
     def seek(offset: int, whence: int) -> int:
         nonlocal position
-        end = os.fstat(descriptor).st_size
-        position = max(0, offset + (0, position, end)[whence])
+        position = max(0, offset + (0, position, end + len(added))[whence])
         return position
 
     source = pyvips.SourceCustom()
@@ -117,6 +207,23 @@ def only(path: Path, directory: int) -> pyvips.Source:
     source.on_seek(seek)
     weakref.finalize(source, os.close, descriptor)
     return source
+
+
+def _with_photometric(
+    file: BinaryIO, endian: str, big: bool, start: int, following: int, photometric: int
+) -> bytes:
+    """The directory at ``start`` with that tag for its own, and no page after it."""
+    head, form = (endian + "Q", endian + "HHQQ") if big else (endian + "H", endian + "HHII")
+    size = struct.calcsize(form)
+    first = start + struct.calcsize(head)
+    file.seek(first)
+    table = file.read(following - first)
+    entries = [table[place : place + size] for place in range(0, len(table), size)]
+    value = struct.pack(endian + "H", photometric).ljust(8 if big else 4, b"\0")
+    entries = [e for e in entries if struct.unpack_from(endian + "H", e)[0] != PHOTOMETRIC]
+    entries.append(struct.pack(form, PHOTOMETRIC, 3, 1, 0)[: -len(value)] + value)
+    entries.sort(key=lambda entry: struct.unpack(endian + "H", entry[:2]))
+    return struct.pack(head, len(entries)) + b"".join(entries) + bytes(8 if big else 4)
 
 
 def begin(file: BinaryIO, *, big: bool) -> int:

@@ -20,7 +20,7 @@ from upres.formats.metadata.carried import Carried
 from upres.formats.metadata.colour import with_meaning
 from upres.formats.metadata.jpeg_segments import jpeg_quality
 from upres.formats.registry import HEAD_BYTES, read_head, recognised
-from upres.raster.info import Band, RasterInfo, Role
+from upres.raster.info import RGB_ROLES, Band, RasterInfo, Role
 from upres.raster.source import Rows
 from upres.raster.spool import Spool
 
@@ -66,11 +66,12 @@ class VipsSource:
     """A picture, a page of a file, or an animation; see ``upres.raster.source``.
 
     ``loader`` is libvips' operation, and ``source`` makes its input, where that is not the
-    file as it is. ``facts`` are things that libvips does not tell of the file, ``blocks``
-    are metadata that it may not find, by its names, and ``has_resolution`` says whether the file
-    tells the size of pixels other than by EXIF, ``has_orientation`` whether it is TIFF that has a
-    tag of that. ``colour_numbers`` are ``with_meaning``'s, and ``memory_of`` tells the bytes of
-    memory of the machine that is to decode it.
+    file as it is. ``extras`` are the roles of the bands that follow those of colour, where the file
+    tells them; by default there may be alpha. ``facts`` are things that libvips does not tell of
+    the file, ``blocks`` are metadata that it may not find, by its names, and ``has_resolution``
+    says whether the file tells the size of pixels other than by EXIF, ``has_orientation`` whether
+    it is TIFF that has a tag of that. ``colour_numbers`` are ``with_meaning``'s, and ``memory_of``
+    tells the bytes of memory of the machine that is to decode it.
 
     Raises ``InputError`` if the file is damaged, or of a kind that could not be written back whole.
     """
@@ -84,6 +85,7 @@ class VipsSource:
         animated: bool = False,
         source: Callable[[], pyvips.Source] | None = None,
         page: int | None = None,
+        extras: tuple[Role, ...] | None = None,
         facts: Carried | None = None,
         blocks: Mapping[str, bytes] | None = None,
         has_resolution: bool = False,
@@ -93,12 +95,11 @@ class VipsSource:
     ) -> None:
         self.path = path
         self._loader, self._keep_cmyk = loader, keep_cmyk
-        self._source = source
-        self._memory_of = memory_of
+        self._source, self._memory_of = source, memory_of
         self._animated = animated
+        self._extras = extras
         self._facts, self._blocks, self._has_resolution = facts, blocks or {}, has_resolution
-        self._colour_numbers = colour_numbers
-        self._has_orientation = has_orientation
+        self._colour_numbers, self._has_orientation = colour_numbers, has_orientation
         self._image, self.carried = self._open()
         self.info = self._told(self._image, page)
 
@@ -138,9 +139,11 @@ class VipsSource:
                 "them to 8 or 16 bits"
             )
         dtype = DTYPES[image.format]
-        alpha, count = bool(image.hasalpha()), image.bands
-        cmyk = image.interpretation == "cmyk"
-        if count - alpha not in ((4,) if cmyk else (1, 3)):
+        count, cmyk = image.bands, image.interpretation == "cmyk"
+        alpha: tuple[Role, ...] = ("alpha",) if image.hasalpha() else ()
+        extras = alpha if self._extras is None else self._extras
+        colours = count - len(extras)
+        if colours not in ((4,) if cmyk else (1, 3)):
             raise InputError(
                 f"{self.path}: has {count} channels; upres takes grey, RGB and CMYK: split it"
             )
@@ -148,10 +151,8 @@ class VipsSource:
         width = image.width
         if carried.orientation >= 5:
             height, width = width, height
-        roles: list[Role] = ["grey"] if count - alpha == 1 else ["red", "green", "blue"]
-        if cmyk:
-            roles = ["ink"] * 4
-        roles += ["alpha"] * alpha
+        usual: dict[int, tuple[Role, ...]] = {1: ("grey",), 3: RGB_ROLES, 4: ("ink",) * 4}
+        roles = (*usual[colours], *extras)
         whole = dtype.kind == "u" and dtype.itemsize < 4
         low, high = (0.0, float(np.iinfo(dtype).max)) if whole else (None, None)
         turned = carried.orientation != 1

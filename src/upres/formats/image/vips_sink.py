@@ -210,7 +210,10 @@ class VipsSink:
         dtype = self._spool.dtype
         kind = next(name for name, known in DTYPES.items() if known == dtype)
         whole = dtype.kind == "u" and (dtype != self._info.dtype or dtype.itemsize <= 2)
-        return image.bandjoin_const([np.iinfo(dtype).max if whole else constant.high]).cast(kind)
+        place = self._info.bands.index(constant)
+        before, after = image[:place], place < image.bands and image[place:]
+        image = before.bandjoin_const([np.iinfo(dtype).max if whole else constant.high]).cast(kind)
+        return image.bandjoin(after) if after else image
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

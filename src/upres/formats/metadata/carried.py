@@ -46,6 +46,9 @@ class Carried:
     lossless: bool = False
     """Whether a format that may lose something has lost nothing of it."""
     jpeg_quality: int | None = None
+    tiff_density: tuple[int, ...] = ()
+    """A TIFF page's resolution as it tells it, where that is no number of dots for an inch: those
+    of its width and of its height, each a fraction of two numbers, and the number of its unit."""
     segments: tuple[Segment, ...] = field(default=(), repr=False)
     """Of a JPEG file, before its pixels."""
     chunks: tuple[Chunk, ...] = field(default=(), repr=False)
@@ -59,10 +62,8 @@ class Carried:
     def has_resolution(self) -> bool:
         """Whether the file tells how many pixels go into an inch."""
         told = self.density is not None and self.density.per_millimetre is not None
-        return told or (self.image.xres, self.image.yres) != (
-            1,
-            1,
-        )  # libvips takes that for nothing
+        # 1 and 1 are libvips' word for nothing.
+        return told or (self.image.xres, self.image.yres) != (1, 1)
 
     @property
     def resolution(self) -> tuple[float, float] | None:

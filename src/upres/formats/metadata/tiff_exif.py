@@ -8,7 +8,7 @@ Source: EXIF 2.32, section 4.6.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -27,10 +27,11 @@ from upres.formats.metadata.tiff_tags import (
 )
 
 _IPTC = 33723
+DESCRIPTION, ASCII = 270, 2
 
 _DESCRIPTIVE = {
     269,  # document name
-    270,  # image description
+    DESCRIPTION,
     271,  # make
     272,  # model
     285,  # page name
@@ -94,16 +95,29 @@ def packed(entries: list[Entry]) -> bytes:
     return PREFIX + struct.pack("<2sHI", b"II", 42, start) + content
 
 
-def add(path: Path, exif: bytes, iptc: bytes, *, unit: bool = True) -> None:
-    """Add EXIF and IPTC blocks to the first directory of a little-endian TIFF file.
+def description(exif: bytes) -> bytes:
+    """The description of the picture in a block of EXIF, byte for byte; nothing without one."""
+    with suppress(struct.error):
+        for tag, kind, _, values in _descriptive(BytesIO(exif.removeprefix(PREFIX)), None):
+            if tag == DESCRIPTION and kind == ASCII and isinstance(values, bytes):
+                return values.rstrip(b"\0")
+    return b""
 
-    Either may be empty. The file's own tags, such as its orientation and resolution,
-    stay, but that the resolution has no unit if it has none. Raises ``OSError`` if it cannot be
-    written.
+
+def add(
+    path: Path, exif: bytes, iptc: bytes, *, unit: bool = True, tags: Sequence[Entry] = ()
+) -> None:
+    """Add EXIF and IPTC blocks to the first directory of a little-endian TIFF file, and ``tags``.
+
+    Each may be empty. The file's own tags of its pixels, such as its orientation and
+    resolution, stay unless it is one of ``tags``, but that the resolution has no unit if it has
+    none. Raises ``OSError`` if it cannot be written.
     """
     entries: list[Entry] = []
     with suppress(struct.error):
         entries = _descriptive(BytesIO(exif.removeprefix(PREFIX)), None)
+    own = {tag for tag, *_ in tags}
+    entries = [*(entry for entry in entries if entry[0] not in own), *tags]
     if iptc:
         # As whole longs, by custom.
         entries.append((_IPTC, 4, -(-len(iptc) // 4), iptc + bytes(-len(iptc) % 4)))
@@ -113,16 +127,17 @@ def add(path: Path, exif: bytes, iptc: bytes, *, unit: bool = True) -> None:
         file.seek(start)
         (count,) = struct.unpack(head, file.read(struct.calcsize(head)))
         raw = [file.read(size) for _ in range(count)]
-        if not unit:
+        if not unit and RESOLUTION_UNIT not in own:
             at = [struct.unpack("<H", entry[:2])[0] for entry in raw].index(RESOLUTION_UNIT)
             value = size - (8 if big else 4)
             raw[at] = raw[at][:value] + struct.pack("<H", NO_UNIT).ljust(size - value, b"\0")
         following = file.read(8 if big else 4)
-        there = {struct.unpack("<H", entry[:2])[0] for entry in raw}
-        new = [entry for entry in entries if entry[0] not in there]
+        # libvips writes the description, too, but takes any bytes for UTF-8.
+        new = {entry[0] for entry in entries}
+        raw = [entry for entry in raw if struct.unpack("<H", entry[:2])[0] not in new]
         end = file.seek(0, 2)
         end += file.write(bytes(end % 2))
-        content, start = pack(new, end, big=big, raw=raw, following=following)
+        content, start = pack(entries, end, big=big, raw=raw, following=following)
         file.write(content)
         # Last, so that the file is whole at every moment.
         file.seek(8 if big else 4)

@@ -9,13 +9,14 @@ import struct
 from collections.abc import Sequence
 from typing import BinaryIO
 
+WIDTH, HEIGHT, PHOTOMETRIC, SAMPLES_PER_PIXEL, EXTRA_SAMPLES = 256, 257, 262, 277, 338
 EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
 DIRECTORIES = (EXIF, GPS, INTEROPERABILITY)
 """Tags whose value is another directory."""
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
-_RESOLUTION, _Y_RESOLUTION, RESOLUTION_UNIT, NO_UNIT = 282, 283, 296, 1
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, NO_UNIT = 282, 283, 296, 1
 _MILLIMETRES = {2: 25.4, 3: 10.0}
 """Of a unit of resolution: an inch, as it is without a word, or a centimetre."""
 _INTEGERS, _RATIONALS = (3, 4), (5, 10)
@@ -59,7 +60,7 @@ def read_numbers(file: BinaryIO, directory: int | None = None) -> dict[int, int]
 
 def has_resolution(tags: dict[int, int]) -> bool:
     """Whether a page's ``tags`` say how many pixels go into an inch or centimetre."""
-    return _RESOLUTION in tags and tags.get(RESOLUTION_UNIT) != NO_UNIT
+    return X_RESOLUTION in tags and tags.get(RESOLUTION_UNIT) != NO_UNIT
 
 
 def read_resolution(file: BinaryIO) -> tuple[float, float] | None:
@@ -74,9 +75,9 @@ def read_resolution(file: BinaryIO) -> tuple[float, float] | None:
         if isinstance(values, bytes) and (tag == RESOLUTION_UNIT or kind == _RATIONALS[0])
     }
     unit = _MILLIMETRES.get(int.from_bytes(found.get(RESOLUTION_UNIT, b"\2"), "little"))
-    if unit is None or not {_RESOLUTION, _Y_RESOLUTION} <= found.keys():
+    if unit is None or not {X_RESOLUTION, Y_RESOLUTION} <= found.keys():
         return None
-    across, over, down, under = struct.unpack("<4I", found[_RESOLUTION] + found[_Y_RESOLUTION])
+    across, over, down, under = struct.unpack("<4I", found[X_RESOLUTION] + found[Y_RESOLUTION])
     if not (across and over and down and under):
         return None
     return across / over / unit, down / under / unit

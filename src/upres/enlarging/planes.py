@@ -1,0 +1,107 @@
+"""Bounds on an enlarged window, by the samples that it was made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from upres.raster.pixels import CACHED_BYTES, Float32Array, luma
+
+NEUTRAL_RADIUS = 2
+"""How far around it, in input pixels, colour lets a pixel of the result have colour."""
+
+RANGE_RADIUS = 1
+"""How far around it, in input pixels, an ink's samples bound those of the result."""
+
+NEUTRAL_RANGE = 4 / 255
+"""Difference between the channels above which a network's colour is taken as it is."""
+
+_ROUNDING = 1e-6
+
+
+def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
+    """Take from an enlarged RGB window the colour that a network gave to pixels without any.
+
+    Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; where it is
+    faintly coloured, the result's colour is in part its own, pixels repeated. That is less the
+    more colour there is, and nothing from ``NEUTRAL_RANGE`` on. Luma (BT.601) stays as it was.
+    ``output`` itself is changed.
+    """
+    red, green, blue = colour
+    saturation = np.maximum(np.maximum(red, green), blue)
+    saturation -= np.minimum(np.minimum(red, green), blue)
+    if saturation.min() >= NEUTRAL_RANGE:
+        return output
+    weight = np.minimum(_largest_around(saturation, NEUTRAL_RADIUS) / np.float32(NEUTRAL_RANGE), 1)
+    if weight.min() == 1:
+        return output
+    scale = output.shape[1] // colour.shape[1]
+    own = colour - luma(colour)
+    own *= 1 - weight
+    # In blocks that stay in the processor's cache, and only where there is something to do.
+    rows = max(1, CACHED_BYTES // (output[0, 0].nbytes * scale * 5))
+    for top in range(0, len(weight), rows):
+        part = weight[top : top + rows]
+        if part.min() == 1:
+            continue
+        block = output[:, top * scale : (top + rows) * scale]
+        grey = luma(block)
+        block -= grey
+        block *= part.repeat(scale, 0).repeat(scale, 1)
+        block += grey
+        tint = own[:, top : top + rows]
+        # Of grey pictures there is none; the rest that rounding leaves is far below a level.
+        if np.abs(tint).max() > _ROUNDING:
+            block += tint.repeat(scale, 1).repeat(scale, 2)
+    return output
+
+
+def keep_in_range(output: Float32Array, plane: Float32Array) -> Float32Array:
+    """An enlarged plane, no sample beyond the range of the plane ``RANGE_RADIUS`` around it.
+
+    For inks: of a plate that is almost empty, a network's ripples below zero are cut off,
+    and those above would darken the whole.
+    """
+    scale = output.shape[0] // plane.shape[0]
+    highest = _largest_around(plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
+    lowest = -_largest_around(-plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
+    return np.clip(output, lowest, highest)
+
+
+def keep_in_place(output: Float32Array, plane: Float32Array) -> Float32Array:
+    """An enlarged plane, no sample beyond the three of the plane that are nearest to it.
+
+    For alpha: a sample that is 0 or 1 in a picture stays so, to half of a pixel from an edge. A
+    network's ripples would be a veil around the shape, and holes in it.
+    """
+    scale = output.shape[0] // plane.shape[0]
+    return np.clip(output, -_largest_near(-plane, scale), _largest_near(plane, scale))
+
+
+def _largest_near(plane: Float32Array, scale: int) -> Float32Array:
+    """The largest of the sample that each enlarged one is in, and of the two beside it there."""
+    return np.maximum(
+        _larger_along(plane, scale).repeat(scale, 1),
+        _larger_along(plane.T, scale).T.repeat(scale, 0),
+    )
+
+
+def _larger_along(plane: Float32Array, scale: int) -> Float32Array:
+    """The larger of the two samples that each enlarged one is between, along the first axis."""
+    before = np.maximum(plane, np.concatenate([plane[:1], plane[:-1]]))
+    after = np.maximum(plane, np.concatenate([plane[1:], plane[-1:]]))
+    # In the middle of a sample it is between none.
+    phases = [
+        before if 2 * phase + 1 < scale else after if 2 * phase + 1 > scale else plane
+        for phase in range(scale)
+    ]
+    return np.stack(phases, 1).reshape(-1, plane.shape[1])
+
+
+def _largest_around(plane: Float32Array, radius: int) -> Float32Array:
+    for _ in range(2):  # along one axis and then the other
+        around = plane.T.copy()
+        for distance in range(1, radius + 1):
+            np.maximum(around[distance:], plane.T[:-distance], out=around[distance:])
+            np.maximum(around[:-distance], plane.T[distance:], out=around[:-distance])
+        plane = around
+    return plane
