@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyvips
 
-from upres.formats.metadata import png_chunks
+from upres.formats.metadata import avif_items, png_chunks
 from upres.formats.metadata.png_chunks import Chunk
 
 _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
@@ -20,9 +20,6 @@ _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 
 _P3 = (12, 13)
 """Display P3: its primaries, and the transfer function of sRGB."""
-
-_HEAD_BYTES = 2**16
-"""Within which an AVIF file tells of its items' properties, in practice."""
 
 
 def with_meaning(
@@ -34,7 +31,7 @@ def with_meaning(
     gets the profile.
     """
     if loader == "heifload":
-        primaries, transfer = _of_avif(path)
+        primaries, transfer = avif_items.read(path).colour_numbers
     else:
         primaries, transfer = png_chunks.colour_numbers(chunks)
     return with_numbers(image, primaries, transfer)
@@ -52,14 +49,6 @@ def with_numbers(image: pyvips.Image, primaries: int, transfer: int) -> tuple[py
         return image, b""
     # Of RGB, in the full range.
     return image, bytes([primaries, transfer, 0, 1])
-
-
-def _of_avif(path: Path) -> tuple[int, int]:
-    with path.open("rb") as file:
-        _, found, numbers = file.read(_HEAD_BYTES).partition(b"colrnclx")
-    if not found or len(numbers) < 4:
-        return 2, 2
-    return numbers[1], numbers[3]  # two bytes each, of which the first is 0
 
 
 def is_srgb(profile: bytes) -> bool:
