@@ -51,6 +51,9 @@ class Work:
     jobs: list[Job]
     unusable: list[tuple[Path, UpresError]]
     """Of the inputs, those that name no picture or cannot be looked at."""
+    passed_over: list[Path] = field(default_factory=list)
+    """Files in the folders that are pictures by their name or content, which upres does not take
+    by that name."""
 
     @property
     def name(self) -> str:
@@ -64,7 +67,13 @@ def arranged(request: Request) -> Work:
     Raises what ``find`` and ``destinations`` raise, and ``ModelError`` if there is no such model.
     """
     backend = default_backend(request.device)
-    found, unusable = find(request.inputs, recursive=request.recursive, leave_out=request.folder)
+    passed: list[Path] = []
+    found, unusable = find(
+        request.inputs,
+        recursive=request.recursive,
+        leave_out=request.folder,
+        passed_over=passed,
+    )
     jobs = destinations(
         found,
         request.target or request.folder,
@@ -74,7 +83,7 @@ def arranged(request: Request) -> Work:
         suffix=request.suffix,
         again=request.resume or request.existing == "skip",
     )
-    return Work(jobs, unusable)
+    return Work(jobs, unusable, passed)
 
 
 def carry_out(
@@ -116,6 +125,7 @@ def carry_out(
             not_kept=not_kept,
         )
     summary.failed[:0] = work.unusable
+    summary.not_read += work.passed_over
     return summary
 
 

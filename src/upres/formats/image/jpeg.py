@@ -26,6 +26,7 @@ from upres.formats.metadata.jpeg_segments import (
     jpeg_segments,
     rewrite,
 )
+from upres.formats.trailing import FURTHER_PICTURES, trailing
 from upres.raster.source import Sink, Source
 
 _OPTIMISED_PIXELS = 2**24
@@ -63,9 +64,9 @@ def _extras(path: Path, segments: Sequence[Segment]) -> Iterator[str]:
         yield names.GAIN_MAP
         others = others[1:]
     if others:
-        yield "further pictures"
-    elif not gain_map.others(segments) and jpeg_kept.has_trailer(path):
-        yield "data behind the picture"
+        yield FURTHER_PICTURES
+    elif not gain_map.others(segments):
+        yield from trailing(path, jpeg_kept.end(path, segments))
     if jpeg_kept.makers(segments):
         yield names.MAKERS
     yield from jpeg_kept.untrue(segments)
