@@ -282,7 +282,7 @@ def test_of_avif_the_colours_meaning_is_kept_or_named(tmp_path: Path, enlarge: A
             assert b"P\x003\x00" in after.info["icc_profile"] or b"P3" in after.info["icc_profile"]
     assert chunk(b"cICP", bytes([9, 16, 0, 1])) in enlarge("pq.avif", "out.png").read_bytes()
     with pytest.raises(OutputError, match=r"no sRGB .* \(CICP 9, 16\): choose .png"):
-        enlarge("pq.avif", "out.avif")
+        enlarge("pq.avif", "out.jpg")
 
 
 @pytest.fixture

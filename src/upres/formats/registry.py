@@ -12,13 +12,21 @@ import numpy as np
 
 from upres.engine.machine import machine_memory
 from upres.errors import InputError, OutputError, needs_extra
-from upres.formats.table import FORMATS, HEAD_BYTES, OUTPUT_SUFFIXES, SUFFIXES, Format
+from upres.formats.table import (
+    FORMATS,
+    HEAD_BYTES,
+    OTHER_SUFFIXES,
+    OUTPUT_SUFFIXES,
+    SUFFIXES,
+    Format,
+)
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
 
 __all__ = [
     "FORMATS",
     "HEAD_BYTES",
+    "OTHER_SUFFIXES",
     "OUTPUT_SUFFIXES",
     "SUFFIXES",
     "Format",

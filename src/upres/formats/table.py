@@ -28,6 +28,10 @@ class Format:
     content_bytes)``."""
     holds: Callable[[Path], bool] | None = None
     """Where others have that signature, too: whether a file that has it is of this format."""
+    telling: bool = True
+    """Whether a signature leaves no doubt: no text happens to begin so."""
+    becomes: str = ".tif"
+    """The suffix of results, where files of it are only read."""
     extra: str | None = None
     """The extra of upres that the module's libraries are in."""
     types: tuple[str, ...] = ()
@@ -80,7 +84,7 @@ FORMATS = (
     ),
     Format(
         "jpeg",
-        (".jpg", ".jpeg"),
+        (".jpg", ".jpeg", ".jpe", ".jfif"),
         rb"\xff\xd8",
         "image.jpeg",
         types=("uint8",),
@@ -89,6 +93,8 @@ FORMATS = (
         keeps=PHOTOGRAPH
         | {names.IPTC, names.PHOTOSHOP, names.ASPECT, names.COMMENTS, names.GAIN_MAP, names.MAKERS},
     ),
+    # Cameras' several pictures in one file, of which the first is taken. It is told as JPEG.
+    Format("mpo", (".mpo",), rb"\xff\xd8", "image.jpeg", becomes=".jpg"),
     Format(
         "webp",
         (".webp",),
@@ -188,8 +194,15 @@ FORMATS = (
         alpha=True,
         keeps=frozenset({names.PROFILE, names.RESOLUTION}),
     ),
-    Format("pnm", (".ppm", ".pgm", ".pnm"), rb"P[2356][\s#]", "image.netpbm", types=_WHOLE),
-    Format("pbm", (".pbm",), rb"P[14][\s#]", "image.netpbm"),
+    Format(
+        "pnm",
+        (".ppm", ".pgm", ".pnm"),
+        rb"P[2356][\s#]",
+        "image.netpbm",
+        telling=False,
+        types=_WHOLE,
+    ),
+    Format("pbm", (".pbm",), rb"P[14][\s#]", "image.netpbm", telling=False),
     Format(
         "pam", (".pam",), rb"P7\n", "image.netpbm", types=_WHOLE, alpha=True, cmyk=True, others=True
     ),
@@ -198,6 +211,7 @@ FORMATS = (
         (".pfm",),
         rb"P[Ff]\s",
         "image.pfm",
+        telling=False,
         types=_FLOAT,
         any_range=True,
         linear=True,
@@ -227,6 +241,16 @@ FORMATS = (
         keeps=frozenset({names.PROFILE}),
     ),
 )
+
+OTHER_SUFFIXES = (
+    *(".svg", ".svgz", ".ai", ".eps", ".wmf", ".emf", ".cdr"),
+    *(".psd", ".psb", ".xcf", ".kra", ".ora", ".clip", ".afphoto"),
+    *(".ico", ".cur", ".icns", ".tga", ".pcx", ".dds", ".ktx", ".ktx2", ".vtf", ".xbm", ".xpm"),
+    *(".jxr", ".wdp", ".hdp", ".djvu", ".djv", ".ras", ".sgi", ".rgb", ".cin", ".dpx", ".fits"),
+    *(".heics", ".heifs", ".avifs", ".avci", ".mng", ".jng", ".flif", ".bpg", ".qoi", ".wbmp"),
+    *(".fts", ".iff", ".lbm", ".pict", ".pct", ".sct", ".jbig2", ".jb2", ".x3f", ".crw"),
+)
+"""Of pictures that upres does not read: it says so of those in a folder."""
 
 SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
 """Of the files that are read, in lower case."""

@@ -71,6 +71,8 @@ class Summary:
     done: int = 0
     skipped: int = 0
     failed: list[tuple[Path, UpresError]] = field(default_factory=list)
+    not_read: list[Path] = field(default_factory=list)
+    """Files in the folders that are pictures and were passed over."""
     left: int = 0
     """Pictures not tried, as the run was stopped."""
     stopped_by: str | None = None

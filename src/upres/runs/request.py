@@ -61,6 +61,9 @@ class Work:
     jobs: list[Job]
     unusable: list[tuple[Path, UpresError]]
     """Of the inputs, those that name no picture or cannot be looked at."""
+    passed_over: list[Path] = field(default_factory=list)
+    """Files in the folders that are pictures by their name or content, which upres does not take
+    by that name."""
 
     @property
     def name(self) -> str:
@@ -74,7 +77,13 @@ def arranged(request: Request) -> Work:
     Raises errors of ``find`` and ``destinations``, and ``ModelError`` if there is no such model.
     """
     backend = request.backend
-    found, unusable = find(request.inputs, recursive=request.recursive, leave_out=request.folder)
+    passed: list[Path] = []
+    found, unusable = find(
+        request.inputs,
+        recursive=request.recursive,
+        leave_out=request.folder,
+        passed_over=passed,
+    )
     jobs = destinations(
         found,
         request.target or request.folder,
@@ -84,7 +93,7 @@ def arranged(request: Request) -> Work:
         suffix=request.suffix,
         again=request.resume or request.existing == "skip",
     )
-    return Work(jobs, unusable)
+    return Work(jobs, unusable, passed)
 
 
 def carry_out(
@@ -127,6 +136,7 @@ def carry_out(
             not_kept=not_kept,
         )
     summary.failed[:0] = work.unusable
+    summary.not_read += work.passed_over
     return summary
 
 

@@ -11,6 +11,7 @@ from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import gif_blocks, timing
 from upres.formats.metadata.carried import Carried, nothing_carried
+from upres.formats.trailing import trailing
 from upres.raster.source import Sink, Source
 
 
@@ -20,7 +21,9 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     if not blocks.is_whole:
         # libvips would show the frames that are there.
         raise InputError(f"{path}: this picture is damaged or truncated: it has no end")
-    facts = Carried(nothing_carried().image, comments=blocks.comments)
+    facts = Carried(
+        nothing_carried().image, comments=blocks.comments, extras=trailing(path, blocks.end)
+    )
     still = VipsSource(path, LOADERS["gif"], facts=facts, blocks={"xmp-data": blocks.xmp})
     return [GifSource(path, still, blocks)]
 

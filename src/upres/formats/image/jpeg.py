@@ -23,9 +23,10 @@ from upres.formats.metadata.jpeg_segments import (
     LONGEST_SEGMENT,
     Segment,
     is_420,
+    jpeg_segments,
     rewrite,
-    segments_of,
 )
+from upres.formats.trailing import FURTHER_PICTURES, trailing
 from upres.raster.source import Sink, Source
 
 _OPTIMISED_PIXELS = 2**24
@@ -34,15 +35,13 @@ _OPTIMISED_PIXELS = 2**24
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     """Open a JPEG file; see ``upres.formats.registry``."""
-    with path.open("rb") as file:
-        segments = tuple(segments_of(file))
-        has_trailer = jpeg_kept.has_trailer(file)
+    segments = tuple(jpeg_segments(path))
     facts = Carried(
         nothing_carried().image,
         comments=tuple(comments.of_segments(segments)),
         segments=segments,
         density=density.of_jpeg(segments),
-        extras=tuple(_extras(path, segments, has_trailer)),
+        extras=tuple(_extras(path, segments)),
     )
     return [
         VipsSource(
@@ -58,16 +57,16 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     ]
 
 
-def _extras(path: Path, segments: Sequence[Segment], has_trailer: bool) -> Iterator[str]:
+def _extras(path: Path, segments: Sequence[Segment]) -> Iterator[str]:
     """Names of what is in the file beside the picture and what describes it."""
     others = gain_map.others(segments)
     if others and gain_map.read(path, segments, 1):
         yield names.GAIN_MAP
         others = others[1:]
     if others:
-        yield "further pictures"
-    elif has_trailer and not gain_map.others(segments):
-        yield "data behind the picture"
+        yield FURTHER_PICTURES
+    elif not gain_map.others(segments):
+        yield from trailing(path, jpeg_kept.end(path, segments))
     if jpeg_kept.makers(segments):
         yield names.MAKERS
     yield from jpeg_kept.untrue(segments)

@@ -12,6 +12,7 @@ from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import density, png_chunks, png_kept
 from upres.formats.metadata.carried import Carried, nothing_carried
+from upres.formats.trailing import trailing
 from upres.raster.source import Sink, Source
 
 
@@ -22,7 +23,12 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
         path,
         LOADERS["png"],
         keep_cmyk=keep_cmyk,
-        facts=Carried(nothing_carried().image, chunks=chunks, density=density.of_png(chunks)),
+        facts=Carried(
+            nothing_carried().image,
+            chunks=chunks,
+            density=density.of_png(chunks),
+            extras=trailing(path, png_chunks.end(chunks)),
+        ),
         # libvips sees EXIF and XMP before the pixels.
         blocks=png_chunks.embedded(chunks),
         colour_numbers=png_chunks.colour_numbers(chunks),

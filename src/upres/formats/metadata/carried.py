@@ -26,6 +26,9 @@ _NOT_FIELDS = ("vips-", "heif-", "tile-", "exif-ifd1-", "png-comment-", "gif-com
 ``comments``)."""
 
 
+_OF_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+
+
 @dataclass(frozen=True)
 class Carried:
     """All that goes from a picture's file to its result's beside pixels, whatever their formats."""
@@ -163,7 +166,7 @@ def with_metadata(
             except struct.error:  # damaged: libvips could read the fields of it
                 continue
         elif name == "xmp-data":
-            if suffix not in (".jpg", ".jpeg"):
+            if suffix not in _OF_JPEG:
                 value = xmp.whole(value, carried.segments)
             value = xmp.fitting(value, height=height, width=image.width)
         elif name == "image-description" and str(value).startswith(tiff_exif.SHAPE_NOTE):

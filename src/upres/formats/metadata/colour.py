@@ -15,9 +15,6 @@ _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 _P3 = (12, 13)
 """Display P3: its primaries, and the transfer function of sRGB."""
 
-AVIF_BYTES = 2**16
-"""Within which an AVIF file tells of its items' properties, in practice."""
-
 
 def with_meaning(image: pyvips.Image, primaries: int, transfer: int) -> tuple[pyvips.Image, bytes]:
     """``image``, and the meaning of its colours, as the content of PNG's chunk cICP.
@@ -35,14 +32,6 @@ def with_meaning(image: pyvips.Image, primaries: int, transfer: int) -> tuple[py
         return image, b""
     # Of RGB, in the full range.
     return image, bytes([primaries, transfer, 0, 1])
-
-
-def numbers_of_avif(head: bytes) -> tuple[int, int]:
-    """Primaries and transfer function of an AVIF file that begins so."""
-    _, found, numbers = head[:AVIF_BYTES].partition(b"colrnclx")
-    if not found or len(numbers) < 4:
-        return 2, 2
-    return numbers[1], numbers[3]  # two bytes each, and the first is 0
 
 
 def is_srgb(profile: bytes) -> bool:

@@ -60,6 +60,8 @@ class Blocks:
     comments: tuple[bytes, ...] = ()
     xmp: bytes = b""
     frames: tuple[GifFrame, ...] = ()
+    end: int | None = None
+    """Where in the file its end is."""
     is_whole: bool = True
     """Whether it ends with the mark for that. A still may lack it, as many do; an animation that
     lacks it may lack frames, too."""
@@ -112,7 +114,8 @@ def read(path: Path) -> Blocks:
                     _skip_to_block(file, at)
         else:
             is_whole = is_whole and is_still and len(frames) == 1
-    return Blocks(width, height, tuple(comments), xmp, tuple(frames), is_whole)
+        end = file.tell() if head == _END else None
+    return Blocks(width, height, tuple(comments), xmp, tuple(frames), end, is_whole)
 
 
 def alone(file: BinaryIO, frame: GifFrame) -> bytes:

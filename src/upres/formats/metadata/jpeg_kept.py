@@ -5,13 +5,18 @@ Sources: ITU-T T.81, section B.2.4.6 (APPn); ExifTool's list of JPEG segments.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from upres.formats.metadata import iptc
 from upres.formats.metadata.jpeg_segments import APP0, APP1, APP2, APP13, MPF, Segment
 
-_TAIL_BYTES = 4096
+_STEP = 2**20
+_SCAN, _END = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+"""Of what follows coded pixels: in them, 0xFF is followed by 0, or is a mark to restart at."""
 _APPLICATION = range(0xE0, 0xF0)
 _APP8, _APP11, _APP14 = 0xE8, 0xEB, 0xEE
 
@@ -70,11 +75,42 @@ def whole_exif(segments: Sequence[Segment]) -> bytes:
     return b"Exif\0\0" + b"".join(parts)
 
 
-def has_trailer(file: BinaryIO) -> bool:
-    """Whether a JPEG file goes on behind its end, as with the film of a motion photo."""
-    size = file.seek(0, 2)
-    file.seek(max(0, size - _TAIL_BYTES))
-    return not file.read().rstrip(b"\0").endswith(b"\xff\xd9")
+def end(path: Path, segments: Sequence[Segment]) -> int | None:
+    """Where in a JPEG file its picture ends; ``None`` if its end is missing.
+
+    Between scans there are segments, and within them bytes may look like an end.
+    """
+    with path.open("rb") as file:
+        at = segments[-1].end if segments else 2
+        while True:
+            file.seek(at)
+            head = file.read(4)
+            if len(head) < 2 or head[0] != 0xFF:
+                return None
+            if head[1] == _END:
+                return at + 2
+            if head[1] == 0xFF:  # a byte that fills up
+                at += 1
+                continue
+            at += 2 + int.from_bytes(head[2:], "big")
+            if head[1] == _SCAN:
+                found = _next_marker(file, at)
+                if found is None:
+                    return None
+                at = found
+
+
+def _next_marker(file: BinaryIO, at: int) -> int | None:
+    """Where behind coded pixels the next marker is that does not belong to them."""
+    file.seek(at)
+    kept = b""
+    while part := file.read(_STEP):
+        part = kept + part
+        if found := _MARKER.search(part):
+            return at + found.start()
+        kept = part[-1:]
+        at += len(part) - 1
+    return None
 
 
 def _begins(marker: int, content: bytes, starts: Iterable[tuple[int, bytes]]) -> bool:

@@ -8,7 +8,7 @@ PNG, third edition (W3C, 2025), sections 11.3.2 (colour), 11.3.3 (text), 11.3.4 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -42,6 +42,7 @@ _ORIENTATION = b"exif:orientation\0"
 """Begins, in small letters, the copy that ImageMagick and GraphicsMagick make of EXIF's, and heed
 themselves."""
 
+_END = b"IEND"
 _LONGEST = 2**24
 """Bytes of a chunk's content; that of a longer one is passed over."""
 _MOST = 2**26
@@ -79,6 +80,8 @@ def read(path: Path) -> Iterator[Chunk]:
                     content = None
             chunk = Chunk(start, kind, length, content)
             yield chunk
+            if kind == _END:
+                return
             start = file.seek(chunk.end)
 
 
@@ -155,6 +158,11 @@ def _text(content: bytes) -> bytes:
         return unpacker.decompress(parts[2], _LONGEST)
     except zlib.error:
         return b""
+
+
+def end(chunks: Sequence[Chunk]) -> int | None:
+    """Where in the file its end is; ``None`` if it has none."""
+    return chunks[-1].end if chunks and chunks[-1].kind == _END else None
 
 
 def is_animated(chunks: Iterable[Chunk]) -> bool:

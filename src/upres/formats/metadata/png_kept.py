@@ -20,6 +20,9 @@ _ELSEWHERE = frozenset(
 )
 """Chunks that are kept by other means, or tell how the pixels are stored."""
 
+_LIGHT = frozenset((b"mDCV", b"cLLI"))
+"""Of those, what no other format gets: how bright a picture is, and its maker's screen."""
+
 _PALETTE, _COLOURED, _WITH_ALPHA = 3, 2, 4
 """Types of colour: that of palettes, and bits of the others."""
 
@@ -53,7 +56,7 @@ def names(chunks: Iterable[Chunk]) -> list[str]:
     found = (
         chunk.kind.decode("latin-1")
         for chunk in chunks
-        if _is_ancillary(chunk.kind) and chunk.kind not in _ELSEWHERE
+        if _is_ancillary(chunk.kind) and chunk.kind not in _ELSEWHERE - _LIGHT
     )
     return list(dict.fromkeys(found))
 
