@@ -122,7 +122,8 @@ the least LR-consistency, as `upres evaluate` has it: of luma, rounded, the oute
 out. The other figures are `upres.agreement`: of all channels and pixels, not rounded. PSNR is the \
 gain against HR by the field's protocol: its mean, and that of the picture that lost most. Time is \
 with over without: the sums over a set, each picture enlarged once more both ways, the order \
-changing from one to the next.
+changing from one to the next. Where the machine does other work, as the load tells, times are \
+rough, most so of Set5.
 
 {table(head, rows)}
 
