@@ -73,7 +73,7 @@ def enlarge_file(source: Path, target: Path, **options: Any) -> Sequence[str]:
 
     Returns the names of what the result does not keep.
     """
-    return open_file(source, **options).write(target)
+    return open_file(source, **options).write(target).not_kept
 
 
 def enlarge_array(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from upres.enlarging import light
 from upres.enlarging.consistency import MEASURED_ROLES
-from upres.enlarging.measuring import measured
+from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.overlaps import Block, Extent, with_margins
 from upres.errors import InputError
 from upres.raster.arrays import ArraySource
@@ -69,7 +69,7 @@ def agreement(
     Raises ``InputError`` if the two have other bands or types, or ``enlarged`` is smaller.
     """
     source = ArraySource(image, bands=bands, value_range=value_range)
-    info = measured(source, Path(tempfile.gettempdir(), "array"))
+    info = of_whole_range(measured(source, Path(tempfile.gettempdir(), "array")))
     made = ArraySource(enlarged, bands=bands, value_range=_range(info))
     if len(made.info.bands) != len(info.bands) or made.pixels.dtype != source.pixels.dtype:
         raise InputError(

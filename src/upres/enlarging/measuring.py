@@ -74,6 +74,15 @@ def measured(source: Source, beside: Path) -> RasterInfo:
     return dataclasses.replace(info, bands=tuple(bands), cover=cover)
 
 
+def of_whole_range(info: RasterInfo) -> RasterInfo:
+    """The info without the least and the largest sample: a network is given the band's range.
+
+    A result that is to agree with its input goes beyond the input's own samples.
+    """
+    bands = (dataclasses.replace(band, least=None, most=None) for band in info.bands)
+    return dataclasses.replace(info, bands=tuple(bands))
+
+
 def _is_wanted(band: Band, info: RasterInfo) -> bool:
     """Whether a band's samples have to be looked at for its range."""
     if band.low is None or band.high is None:

@@ -17,7 +17,7 @@ from upres.engine.protocol import Backend
 from upres.enlarging import light
 from upres.enlarging.agreement import Agreement, compared
 from upres.enlarging.consistency import agreeing
-from upres.enlarging.measuring import measured
+from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress, enlarge_windows
 from upres.files import temporary_name
@@ -48,6 +48,8 @@ def enlarge_into(
     """
     backend = backend or default_backend()
     info = measured(source, beside)
+    if plan.consistent:
+        info = of_whole_range(info)
     result = info.resized(plan.height, plan.width)
     sink.begin(result, source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
@@ -69,7 +71,15 @@ def enlarge_into(
                 given = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
                 rows = _kept(rows, given)
             parts = enlarge_frame(
-                rows, info, plan.models, size, backend, beside=beside, progress=part
+                rows,
+                info,
+                plan.models,
+                size,
+                backend,
+                beside=beside,
+                progress=part,
+                # They are none of the input that a result can agree with.
+                keep_hidden=not plan.consistent,
             )
             if given and plan.consistent:
                 scale = plan.height // info.height
@@ -101,6 +111,7 @@ def enlarge_frame(
     *,
     beside: Path,
     progress: Progress | None = None,
+    keep_hidden: bool = True,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model after another, and give the windows that the last one makes.
 
@@ -120,6 +131,7 @@ def enlarge_frame(
                 model,
                 backend,
                 size=size if last else None,
+                keep_hidden=keep_hidden,
                 progress=partial(share, progress, done, part) if progress else None,
             )
             if last:

@@ -56,10 +56,13 @@ class Step:
     run: Callable[[Window], None]
 
 
-def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[Step]:
+def steps_for(
+    info: RasterInfo, card: ModelCard, size: tuple[int, int], *, keep_hidden: bool = True
+) -> list[Step]:
     """The steps of a model's windows of a raster, to a result of ``size``.
 
-    The halo that windows need is the sum of the steps' reaches.
+    The halo that windows need is the sum of the steps' reaches. Without ``keep_hidden``, colours
+    that alpha hides are those of visible neighbours.
     """
     together, alpha = bands_together(info), info.alpha
     inks, numbers = info.find("ink"), info.find("index")
@@ -95,7 +98,7 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
         reductions = [reduced / whole for reduced, whole in zip(size, full, strict=True)]
         reach = math.ceil((2.5 / min(1, *reductions) + 1) / card.scale)
     steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers)))
-    if alpha is not None and fills:
+    if alpha is not None and fills and keep_hidden:
         # It looks two pixels far, at colours before the filling, which looks further.
         least = least_cover(info, alpha)
         put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, least))
