@@ -277,6 +277,7 @@ def test_modules_are_short_enough_to_read() -> None:
 def test_exported_names() -> None:
     assert upres.__all__ == [
         "__version__",
+        "DeviceError",
         "ExistsError",
         "InputError",
         "MissingExtraError",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from upres.enlarging.agreement import agreement as agreement
     from upres.enlarging.api import enlarge as enlarge
     from upres.enlarging.api import enlarge_file as enlarge_file
+    from upres.errors import DeviceError as DeviceError
     from upres.errors import ExistsError as ExistsError
     from upres.errors import InputError as InputError
     from upres.errors import MissingExtraError as MissingExtraError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DeviceError": "upres.errors",
     "ExistsError": "upres.errors",
     "InputError": "upres.errors",
     "MissingExtraError": "upres.errors",

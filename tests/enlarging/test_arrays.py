@@ -153,6 +153,20 @@ def test_progress_ends_at_one(picture: Picture) -> None:
         assert parts == sorted(parts)
 
 
+@pytest.mark.parametrize("mode", ["CMYK", "P", "PA", "RGBa", "YCbCr", "LAB", "HSV"])
+def test_pil_images_of_other_colours_are_refused(picture: Picture, mode: str) -> None:
+    rgb = PIL.Image.fromarray(picture)
+    image = rgb.convert("RGBA").convert(mode) if mode == "RGBa" else rgb.convert(mode)
+    with pytest.raises(upres.InputError, match=rf"mode {mode}, .*convert\("):
+        upres.enlarge(image, scale=2)
+
+
+def test_pil_images_of_inks_are_taken_if_bands_say_so(picture: Picture) -> None:
+    image = PIL.Image.fromarray(picture).convert("CMYK")
+    result = fakes.enlarge_array(image, bands=["ink"] * 4)
+    assert np.abs(result.mean((0, 1)) - np.asarray(image).mean((0, 1))).max() < 3
+
+
 GREY = np.zeros((4, 4), np.uint8)
 
 
@@ -190,6 +204,13 @@ def test_objects_that_are_no_picture_are_refused_in_one_line(image: Any, message
         ({"bands": ["grey", "alpha"]}, "the picture has 1 bands, not 2"),
         ({"value_range": (5, 5)}, r"value_range=\(5, 5\): expected two finite numbers"),
         ({"max_pixels": 63}, "8x8 pixels, more than the 63 pixels .*: max_pixels allows more"),
+        ({"scale": True}, "scale must be a number, not True"),
+        ({"scale": "2"}, "scale must be a number, not '2'"),
+        ({"width": 50.5, "scale": None}, "width must be a whole number, not 50.5"),
+        ({"fit": (100,), "scale": None}, r"fit must be a width and a height, .* not \(100,\)"),
+        ({"max_pixels": None}, "max_pixels must be a whole number, not None"),
+        ({"value_range": 5}, "value_range=5: expected two finite numbers"),
+        ({"value_range": (-1e308, 1e308)}, "expected two finite numbers"),
         ({"scale": 0.5}, "scale must be a factor of at least 1, not 0.5"),
         ({"width": 9}, "give one of scale, width, height and fit"),
     ],

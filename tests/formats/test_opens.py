@@ -43,22 +43,23 @@ def make(path: Path, frames: int, bands: int) -> None:
     first.save(path, exif=exif, dpi=(300, 300), **options)
 
 
-# Once to recognise it, once for what libvips does not tell, and once for libvips itself. Alpha that
-# is opaque is found by reading all pixels, and then they are read again.
+# Once to recognise it, once for what libvips does not tell, once for libvips itself, and once or
+# twice for the data that Pillow leaves out. Alpha that is opaque is found by reading all pixels,
+# and then they are read again.
 @pytest.mark.parametrize(
     ("suffix", "frames", "bands", "most"),
     [
         (".jpg", 1, 3, 5),
-        (".png", 1, 3, 3),
-        (".png", 1, 4, 4),
-        (".webp", 1, 3, 3),
-        (".gif", 1, 3, 4),
-        (".avif", 1, 3, 3),
+        (".png", 1, 3, 4),
+        (".png", 1, 4, 5),
+        (".webp", 1, 3, 5),
+        (".gif", 1, 3, 5),
+        (".avif", 1, 3, 5),
         (".tif", 1, 3, 4),
-        (".png", 3, 3, 4),
-        (".webp", 3, 3, 3),
-        (".gif", 3, 3, 5),
-        (".avif", 3, 3, 4),
+        (".png", 3, 3, 5),
+        (".webp", 3, 3, 5),
+        (".gif", 3, 3, 6),
+        (".avif", 3, 3, 7),
     ],
 )
 def test_a_file_is_opened_a_few_times(
@@ -79,9 +80,9 @@ def test_opening_reads_no_pixels_twice(tmp_path: Path, model_file: Path) -> None
     make(tmp_path / "a.jpg", 1, 3)
     opened.clear()
     opening = open_file(tmp_path / "a.jpg", Options(model=str(model_file)))
-    assert opened["a.jpg"] == 3
+    assert opened["a.jpg"] == 5
     opening.write(tmp_path / "b.jpg")
-    assert opened["a.jpg"] == 3
+    assert opened["a.jpg"] == 5
 
 
 def test_each_page_is_opened_a_few_times(tmp_path: Path, model_file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -54,6 +55,7 @@ class Options:
     """Refuse results, all pages or frames together, of more pixels than this."""
 
     def __post_init__(self) -> None:
+        self._check_types()
         sizes = {"scale": self.scale, "width": self.width, "height": self.height, "fit": self.fit}
         given = [name for name, value in sizes.items() if value is not None]
         if len(given) > 1:
@@ -71,6 +73,25 @@ class Options:
             raise UsageError(f"consistent must be True, False or 'force', not {self.consistent!r}")
         if self.max_pixels < 1:
             raise UsageError(f"max_pixels must be at least 1, not {self.max_pixels}")
+
+    def _check_types(self) -> None:
+        """Raise ``UsageError`` for values of types that nothing can be done with."""
+        scale: object = self.scale
+        if isinstance(scale, bool) or not (scale is None or isinstance(scale, numbers.Real)):
+            raise UsageError(f"scale must be a number, not {scale!r}")
+        for name in ("width", "height", "quality", "max_pixels"):
+            value = getattr(self, name)
+            if not (_is_whole(value) or (value is None and name != "max_pixels")):
+                raise UsageError(f"{name} must be a whole number, not {value!r}")
+        fit: object = self.fit
+        if fit is not None and not (
+            isinstance(fit, tuple | list) and len(fit) == 2 and all(map(_is_whole, fit))
+        ):
+            raise UsageError(f"fit must be a width and a height, such as (800, 600), not {fit!r}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def output_size(

@@ -14,6 +14,10 @@ from upres.raster.info import SAMPLE_TYPES, Band, RasterInfo, Role, usual_roles
 from upres.raster.pixels import Float32Array, copy_planes, from_bands, rounding
 from upres.raster.source import Rows
 
+PLAIN_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F", "RGB", "RGBA")
+"""PIL's modes whose samples are grey or RGB. Those of others are inks, numbers of a palette, or
+colours of another space, and would be taken for something else."""
+
 MANY = 16
 """More bands than this are likelier to be a picture's width, its axes in another order."""
 
@@ -31,6 +35,7 @@ class ArraySource:
         bands: Sequence[Role] | None = None,
         value_range: tuple[float, float] | None = None,
     ) -> None:
+        _check_mode(image, bands)
         self.pixels = _as_array(image)
         self.flat = self.pixels.ndim == 2
         if self.flat:
@@ -95,6 +100,21 @@ class ArraySink:
         pass
 
 
+def _check_mode(image: object, bands: Sequence[Role] | None) -> None:
+    """Raise ``InputError`` for a PIL image whose samples are not grey or RGB, unless ``bands`` say.
+
+    PIL is not imported: its images tell their mode, and so does nothing else that is an array.
+    """
+    mode = getattr(image, "mode", None)
+    is_pil = isinstance(mode, str) and hasattr(image, "getbands")
+    if bands is None and is_pil and mode not in PLAIN_MODES:
+        raise InputError(
+            f"a PIL image of mode {mode}, whose samples are neither grey nor RGB: "
+            'image.convert("RGB") makes one',
+            Remedy("bands", "says what each band is"),
+        )
+
+
 def _as_array(image: object) -> NDArray[Any]:
     """NumPy's view of an array, a PIL image, a tensor on the CPU: all that says that it is one."""
     kind = type(image).__name__
@@ -155,9 +175,13 @@ def _range(
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise InputError("some samples are infinite or not numbers")
     if given is not None:
-        low, high = map(float, given)
-        if not (np.isfinite([low, high]).all() and low < high):
-            raise InputError(f"value_range={given!r}: expected two finite numbers, the less first")
+        wrong = InputError(f"value_range={given!r}: expected two finite numbers, the less first")
+        try:
+            low, high = map(float, given)
+        except (TypeError, ValueError):
+            raise wrong from None
+        if not (np.isfinite([low, high, high - low]).all() and low < high):
+            raise wrong
         return low, high
     if pixels.dtype in (np.uint8, np.uint16):
         return 0.0, float(np.iinfo(pixels.dtype).max)
