@@ -113,6 +113,15 @@ def test_plain_colours_stay_plain(tmp_path: Path) -> None:
     assert numbers(tmp_path / "out.avif") == ("1", "13")
 
 
+def test_numbers_that_there_are_not_are_unknown(tmp_path: Path) -> None:
+    path = avif(tmp_path / "in.avif", png(tmp_path / "in.png"), cicp="9/16/9")
+    content = path.read_bytes()
+    assert content.count(b"nclx\0\t\0\x10") == 1
+    path.write_bytes(content.replace(b"nclx\0\t\0\x10", b"nclx\1\t\7\x10"))
+    assert avif_items.read(path).colour_numbers == (2, 2)
+    fakes.enlarge_file(path, tmp_path / "out.avif")
+
+
 def test_exif_and_xmp_are_where_they_should_be_in_such_a_file(tmp_path: Path) -> None:
     exif = PIL.Image.Exif()
     exif[315], exif[270] = "an artist", "x" * 3000

@@ -183,3 +183,16 @@ def test_the_page_on_formats_has_the_table_s_parts() -> None:
     every = {getattr(names, name) for name in dir(names) if name.isupper() and name != "PHOTOGRAPH"}
     assert set(columns) == every
     assert all(called(suffix) for suffix in rows)
+
+
+def test_iptc_goes_from_jpeg_to_png_and_back(tmp_path: Path) -> None:
+    path = photograph(tmp_path / "in.jpg")
+    fakes.enlarge_file(path, tmp_path / "between.png")
+    if shutil.which("identify") is not None:
+        command = ["identify", "-format", "%[IPTC:2:120]", str(tmp_path / "between.png")]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert shown == "a caption"
+    lost = fakes.enlarge_file(tmp_path / "between.png", tmp_path / "out.jpg")
+    assert list(lost) == ["text"]  # the comment, which became PNG's text
+    assert found(tmp_path / "out.jpg")["IPTC:Caption-Abstract"] == "a caption"
+    assert block(0x03F0, b"\x05hello") in (tmp_path / "out.jpg").read_bytes()

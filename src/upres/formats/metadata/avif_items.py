@@ -56,7 +56,9 @@ class Items:
     def colour_numbers(self) -> tuple[int, int]:
         """Primaries and transfer function of the picture by CICP; 2, not known, without them."""
         found = self.nclx
-        return struct.unpack_from(">HH", found[1], 4) if found else (2, 2)
+        primaries, transfer = struct.unpack_from(">HH", found[1], 4) if found else (2, 2)
+        # H.273 has numbers of a byte.
+        return (primaries, transfer) if max(primaries, transfer) < 256 else (2, 2)
 
     @property
     def nclx(self) -> tuple[int, bytes] | None:
