@@ -61,3 +61,5 @@ def test_backends_by_number_of_threads() -> None:
     assert default_backend("cpu") == OpenVINO()
     with pytest.raises(UsageError, match=r"^threads must be at least 1, not 0$"):
         default_backend("cpu", 0)
+    with pytest.raises(UsageError, match=r"^threads must be a whole number, not 1\.5$"):
+        default_backend("cpu", 1.5)  # type: ignore[arg-type]

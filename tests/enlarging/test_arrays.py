@@ -138,7 +138,7 @@ def test_subclasses_of_arrays_are_taken_for_arrays(picture: Picture) -> None:
     grey = picture[:, :, 0]
     expected = fakes.enlarge_array(grey)
     matrix = grey.view(np.matrix)  # whose every slice has two axes
-    masked = np.ma.masked_array(grey, mask=grey > 99)
+    masked = np.ma.masked_array(grey)  # that can be masked, and is nowhere
     for subclass in (matrix, masked):
         result = fakes.enlarge_array(subclass)
         assert type(result) is np.ndarray
@@ -182,7 +182,8 @@ GREY = np.zeros((4, 4), np.uint8)
         (np.zeros((4, 4), bool), "got bool"),
         (np.full((4, 4), 2.0), r"must lie in \[0, 1\], got 2 to 2: value_range says"),
         (np.full((4, 4), np.nan), "some samples are infinite or not numbers"),
-        (np.ma.masked_invalid(np.full((4, 4), np.nan)), "some samples are infinite or not numbers"),
+        (np.ma.masked_equal(GREY, 0), "some samples of this array are masked"),
+        (np.ma.masked_invalid(np.full((4, 4), np.nan)), r"picture.filled\(value\) says"),
         (np.float32([[-0.25, 1]]), r"got -0.25 to 1: value_range says .*, as \(-1, 1\) would"),
         (np.float32([[0, 254]]), r"got 0 to 254: value_range says .*, as \(0, 255\) would"),
         (np.float32([[270, 310]]), r"\(270.0, 310.0\) would"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Literal, get_args
@@ -26,8 +27,10 @@ def default_backend(device: Device = "auto", threads: int | None = None) -> Back
     use processors, by what it is bound to and by its container's limits.
 
     Raises ``DeviceError`` if there is no such device, ``MissingExtraError`` if it needs packages
-    that are not installed, ``UsageError`` if ``threads`` is below 1.
+    that are not installed, ``UsageError`` if ``threads`` is no whole number of at least 1.
     """
+    if not (threads is None or isinstance(threads, numbers.Integral)):
+        raise UsageError(f"threads must be a whole number, not {threads!r}")
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, not {threads}")
     if device not in get_args(Device):

@@ -123,13 +123,17 @@ def _as_array(image: object) -> NDArray[Any]:
     ):
         raise InputError(f"expected an array, got {kind}: numpy.asarray(picture) makes one")
     try:
-        # Not a subclass, whose indexing and arithmetic may differ: numpy.matrix stays of two
-        # axes, and nobody would check the hidden samples of a masked array.
+        # Not a subclass, whose indexing and arithmetic may differ: numpy.matrix stays of two axes.
         array = np.asarray(image)
     except (TypeError, ValueError, RuntimeError) as error:
         # As by a tensor on a GPU, or one that needs its gradient.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"this {kind} cannot be seen as an array: {reason}") from None
+    if isinstance(image, np.ma.MaskedArray) and np.ma.is_masked(image):
+        raise InputError(
+            "some samples of this array are masked, and a result has no mask: "
+            "picture.filled(value) says what they are to be"
+        )
     if array.ndim == 4:
         raise InputError(
             f"expected one picture, got a batch of shape {array.shape}: take them one by one, "
