@@ -54,7 +54,7 @@ def test_a_recipe_of_one_channel_trains_and_enlarges(data: Path, tmp_path: Path)
     grey = np.random.default_rng(0).random((19, 23), np.float32)
     with torch.no_grad():
         expected = network(torch.from_numpy(grey)[None, None]).clamp(0, 1)[0, 0].numpy()
-    np.testing.assert_allclose(enlarge(grey, model=path), expected, atol=1e-5)
+    np.testing.assert_allclose(enlarge(grey, model=path, value_range=(0, 1)), expected, atol=1e-5)
     assert enlarge(grey[:, :, None].repeat(3, 2), model=path).shape == (38, 46, 3)
 
 

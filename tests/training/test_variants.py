@@ -137,7 +137,7 @@ def test_a_self_ensembled_model_in_windows_gives_what_it_gives_of_the_whole(
 ) -> None:
     picture = np.random.default_rng(5).random((60, 47, 3), np.float32)
     model = read_model(ensembled)
-    whole = upres.enlarge(picture, model=model)
+    whole = upres.enlarge(picture, model=model, value_range=(0, 1))
     parts = np.zeros_like(whole)
     info = RasterInfo(*picture.shape[:2], bands_of(("red", "green", "blue")), picture.dtype)
     count = 0
