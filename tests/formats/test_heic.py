@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
 import pyvips
-from contract import Array, FileSourceTests, SinkTests, info_of, taken, waves
+from contract import Array, FileSourceTests, SinkTests, info_of, refusal, taken, upright, waves
 
 from upres.errors import InputError, OutputError
 from upres.formats.metadata.boxes import pack_box
@@ -185,18 +184,7 @@ def test_it_is_turned_once(tmp_path: Path, orientation: int) -> None:
     path = tmp_path / "in.heic"
     exif = EXIF[:8] + struct.pack("<HHHIHHI", 1, 274, 3, 1, orientation, 0, 0)
     samples = stored(path, exif=b"Exif\0\0" + exif)  # which makes pillow-heif write irot, imir
-    methods = PIL.Image.Transpose
-    method = {
-        2: methods.FLIP_LEFT_RIGHT,
-        3: methods.ROTATE_180,
-        4: methods.FLIP_TOP_BOTTOM,
-        5: methods.TRANSPOSE,
-        6: methods.ROTATE_270,
-        7: methods.TRANSVERSE,
-        8: methods.ROTATE_90,
-    }.get(orientation)
-    image = PIL.Image.fromarray(samples)
-    expected = np.asarray(image.transpose(method) if method is not None else image)
+    expected = upright(samples, orientation)
     (source,) = open_pages(path)
     result = taken(source, path)[0]
     assert result.shape == expected.shape
@@ -288,17 +276,6 @@ def test_a_picture_of_a_phone_is_read(shared_data: Path) -> None:
     samples = taken(source, path)[0]
     # Chroma is made finer in other ways by other programs.
     assert np.abs(by_magick(path, samples) / 257.0 - samples).mean() < 1
-
-
-def refusal(path: Path) -> str:
-    """The error that a damaged file ends in; nothing if it can be read nevertheless."""
-    try:
-        (source,) = open_pages(path)
-        if source.info.pixels < 10**6:
-            taken(source, path)
-    except InputError as error:
-        return str(error)
-    return ""
 
 
 @pytest.mark.parametrize("seed", range(3))

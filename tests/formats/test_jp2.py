@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import pyvips
-from contract import Array, FileSourceTests, SinkTests, info_of, taken, waves
+from contract import Array, FileSourceTests, SinkTests, info_of, refusal, taken, waves
 
 from upres.errors import InputError
 from upres.formats.metadata import jp2_boxes
@@ -85,17 +85,6 @@ def exact(path: Path, **told: Any) -> Carried:
     """What a source of a lossless picture carries."""
     facts = described(path, **told)
     return Carried(facts.image, path=path, lossless=True)
-
-
-def refusal(path: Path) -> str:
-    """The error that a damaged file ends in; nothing if it can be read nevertheless."""
-    try:
-        (source,) = open_pages(path)
-        if source.info.pixels < 10**6:
-            taken(source, path)
-    except InputError as error:
-        return str(error)
-    return ""
 
 
 class TestJp2Source(FileSourceTests):

@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import pyvips
-from contract import Array, FileSourceTests, SinkTests, info_of, taken, waves
+from contract import Array, FileSourceTests, SinkTests, info_of, refusal, taken, upright, waves
 
 from upres.errors import InputError, OutputError
 from upres.formats.metadata import jxl_header
@@ -76,17 +76,6 @@ def header(path: Path) -> jxl_header.JxlHeader:
         file = BytesIO(content)
         content = next(box.read(file) for box in boxes(file) if box.kind == b"jxlc")
     return jxl_header.parse(content[: jxl_header.HEADER_BYTES])
-
-
-def refusal(path: Path) -> str:
-    """The error that a damaged file ends in; nothing if it can be read nevertheless."""
-    try:
-        (source,) = open_pages(path)
-        if source.info.pixels < 10**6:
-            taken(source, path)
-    except InputError as error:
-        return str(error)
-    return ""
 
 
 class TestJxlSource(FileSourceTests):
@@ -241,18 +230,7 @@ def size_bits(codestream: bytes) -> int:
 def test_it_is_turned_once(tmp_path: Path, orientation: int) -> None:
     path = tmp_path / "in.jxl"
     samples = turned(path, orientation)
-    methods = PIL.Image.Transpose
-    method = {
-        2: methods.FLIP_LEFT_RIGHT,
-        3: methods.ROTATE_180,
-        4: methods.FLIP_TOP_BOTTOM,
-        5: methods.TRANSPOSE,
-        6: methods.ROTATE_270,
-        7: methods.TRANSVERSE,
-        8: methods.ROTATE_90,
-    }.get(orientation)
-    image = PIL.Image.fromarray(samples)
-    expected = np.asarray(image.transpose(method) if method is not None else image)
+    expected = upright(samples, orientation)
     # EXIF may say it, too, and counts no more.
     exif = EXIF[:8] + struct.pack("<HHHIHHI", 1, 274, 3, 1, orientation, 0, 0)
     content = path.read_bytes()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from contract import Array, taken
+from contract import Array, refusal, taken
 
 from upres.errors import InputError, OutputError
 from upres.formats.metadata import raw_files
@@ -210,17 +210,6 @@ def test_fewer_samples_than_pixels_are_found_out(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match="its samples are fewer than its pixels"):
         opened(path)
-
-
-def refusal(path: Path) -> str:
-    """The error that a damaged file ends in; nothing if it can be read nevertheless."""
-    try:
-        source = opened(path)
-        if source.info.pixels < 10**6:
-            taken(source, path)
-    except InputError as error:
-        return str(error)
-    return ""
 
 
 @pytest.mark.parametrize("seed", range(3))
