@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from upres.errors import Remedy as Remedy
     from upres.errors import UpresError as UpresError
     from upres.errors import UsageError as UsageError
+    from upres.fusing.api import fuse as fuse
     from upres.models import open_model as open_model
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ _HOMES = {
     "agreement": "upres.enlarging.agreement",
     "enlarge": "upres.enlarging.api",
     "enlarge_file": "upres.enlarging.api",
+    "fuse": "upres.fusing.api",
     "open_model": "upres.models",
 }
 

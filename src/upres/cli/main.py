@@ -14,6 +14,8 @@ from upres.cli.console import complain, say, show_anything
 from upres.cli.enlarge import EXAMPLES, enlarge
 from upres.cli.evaluate import evaluate
 from upres.cli.export import export
+from upres.cli.fuse import EXAMPLES as FUSE_EXAMPLES
+from upres.cli.fuse import fuse
 from upres.cli.help import Command, Group, option
 from upres.cli.models import models
 from upres.cli.train import train
@@ -70,5 +72,6 @@ def options(
 
 
 app.command(cls=Command, epilog=EXAMPLES)(enlarge)
+app.command(cls=Command, epilog=FUSE_EXAMPLES)(fuse)
 for _command in (models, evaluate, compare, train, export):
     app.command(cls=Command)(_command)

@@ -103,8 +103,8 @@ class FileEnlargement:
         cannot be written or cannot hold the result.
         """
         for each in self.plans:
-            check_output(target, _without_alpha(each), pages=len(self.plans))
-        _check_disk(target, self.disk)
+            check_output(target, without_alpha(each), pages=len(self.plans))
+        check_disk(target, self.disk)
         sink = make_sink(
             target,
             quality=self.options.quality,
@@ -112,7 +112,7 @@ class FileEnlargement:
             content_bytes=self.content_bytes,
         )
         done, total = 0, Agreement() if self.options.check else None
-        with _storing(target), sink:
+        with storing(target), sink:
             for source, each in zip(self.pages, self.plans, strict=True):
                 start, part = done / self.pixels, each.pixels / self.pixels
                 agreement = pipeline.enlarge_into(
@@ -159,14 +159,14 @@ def enlarge_to(
     return open_file(source, options, backend=backend).write(target, progress=progress)
 
 
-def _without_alpha(plan: Plan) -> RasterInfo:
+def without_alpha(plan: Plan) -> RasterInfo:
     """The result's info; whether its alpha is opaque throughout, only its samples tell."""
     info = plan.info.resized(plan.height, plan.width)
     return dataclasses.replace(info, bands=tuple(b for b in info.bands if b.role != "alpha"))
 
 
 @contextmanager
-def _storing(target: Path) -> Iterator[None]:
+def storing(target: Path) -> Iterator[None]:
     """Raise ``OutputError`` where temporary files beside ``target`` cannot be written."""
     try:
         yield
@@ -174,7 +174,8 @@ def _storing(target: Path) -> Iterator[None]:
         raise OutputError(f"{target}: cannot write this file: {error.strerror}") from error
 
 
-def _check_disk(target: Path, needed: int) -> None:
+def check_disk(target: Path, needed: int) -> None:
+    """Raise ``OutputError`` unless so many bytes are free beside ``target``."""
     try:
         free = shutil.disk_usage(target.parent).free
     except OSError as error:

@@ -129,7 +129,7 @@ def destinations(
     mark = _mark(options, default_scale)
     jobs = []
     for source, relative in found:
-        name = f"{source.stem}_{mark}{suffix or _suffix_written(source)}"
+        name = f"{source.stem}_{mark}{suffix or suffix_written(source)}"
         jobs.append(Job(source, (output / relative if output else source).with_name(name)))
     if again:
         results = {_place(job.target) for job in jobs}
@@ -264,7 +264,7 @@ def _mark(options: Options, default_scale: int) -> str:
     return f"x{options.scale or default_scale:g}"
 
 
-def _suffix_written(source: Path) -> str:
+def suffix_written(source: Path) -> str:
     """The suffix of a picture's result; what is only read, such as camera raw, becomes TIFF."""
     row = called(source.suffix)
     return source.suffix if row is None or row.writes else row.becomes

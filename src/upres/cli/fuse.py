@@ -1,0 +1,208 @@
+"""The command ``upres fuse``: parses, plans, calls, prints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from upres.cli.console import Reporter, in_one_line, lacking, progress_bar
+from upres.cli.enlarge import MODEL, RESULTS, SIZE
+from upres.cli.help import OTHER, argument, option
+from upres.cli.process import set_up_libvips, share_python_s_lock
+from upres.errors import ExistsError, UsageError
+
+if TYPE_CHECKING:
+    from upres.fusing.files import FileFusion
+    from upres.fusing.pipeline import Fusion
+
+FRAMES = "Which frames"
+
+EXAMPLES = """
+Examples:
+  upres fuse a.jpg b.jpg c.jpg              makes a_fused_x4.jpg
+  upres fuse burst -s 2 -o better.png       all pictures of a folder
+  upres fuse stack.tif --reference 5        as the fifth page shows it
+"""
+
+
+def fuse(
+    pictures: Annotated[list[str], argument("PICTURE")],
+    reference: Annotated[
+        str,
+        option(
+            "--reference",
+            takes="PICTURE",
+            help="The picture whose view, exposure and metadata the result has: its name, or the "
+            "number of a frame (default: the first).",
+            panel=FRAMES,
+            show_default=False,
+        ),
+    ] = "1",
+    recursive: Annotated[
+        bool,
+        option(
+            "--recursive", "-r", help="Look into the folders inside folders, too.", panel=FRAMES
+        ),
+    ] = False,
+    scale: Annotated[
+        float | None,
+        option(
+            *("--scale", "-s"),
+            takes="FACTOR",
+            help="2, 3 or 4 (default: the model's largest factor).",
+            panel=SIZE,
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        option(
+            "--max-pixels",
+            takes="PIXELS",
+            help="Refuse larger results (default: 1,073,741,824).",
+            panel=SIZE,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        option(
+            *("--model", "-m"),
+            takes="MODEL",
+            help="As of upres enlarge (default: the reference decides).",
+            panel=MODEL,
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16", "int8"],
+        option(
+            "--precision",
+            takes="NAME",
+            help="fp32, bf16, fp16, int8, or auto (default): the device decides.",
+            panel=MODEL,
+            show_default=False,
+        ),
+    ] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "gpu"],
+        option(
+            "--device",
+            takes="NAME",
+            help="cpu, gpu, or auto (default): a GPU where ONNX Runtime has one.",
+            panel=MODEL,
+            show_default=False,
+        ),
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        option(
+            "--threads",
+            takes="NUMBER",
+            help="Of the processor, at most (default: what the container leaves, or all).",
+            panel=MODEL,
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        option(
+            *("--output", "-o"),
+            takes="PATH",
+            help="The result's file (default: beside the reference).",
+            panel=RESULTS,
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        option(
+            "--format", takes="NAME", help="png, jpg... (default: the reference's).", panel=RESULTS
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        option(
+            "--quality",
+            takes="NUMBER",
+            help="Of JPEG, WebP and AVIF, 1 to 100 (default: the reference's, but high).",
+            panel=RESULTS,
+        ),
+    ] = None,
+    keep_cmyk: Annotated[
+        bool,
+        option("--keep-cmyk", help="Keep CMYK instead of converting it to sRGB.", panel=RESULTS),
+    ] = False,
+    force: Annotated[
+        bool, option("--force", "-f", help="Replace an existing file.", panel=RESULTS)
+    ] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", help="Print errors only.", panel=OTHER)] = False,
+) -> None:
+    """Fuse several pictures of one scene to one that is better and larger.
+
+    A PICTURE is a file, a folder, or a pattern such as 'burst/*.png'; all pages of a TIFF file and
+    all frames of an animation count. Those that are blurred, or show another scene, are left out.
+    """
+    set_up_libvips(threads)
+    share_python_s_lock()
+    from upres.engine.backends import default_backend
+    from upres.enlarging.options import MAX_PIXELS, Options
+    from upres.files import remove_leftovers
+    from upres.fusing.files import open_files
+    from upres.runs.jobs import check_suffix, find, suffix_called
+
+    if "" in pictures or "" in (output, format, model, reference):
+        raise UsageError("a name is empty: leave it out, or give it a value")
+    suffix = suffix_called(format) if format else None
+    target = None if output is None else Path(output)
+    if target is not None:
+        if target.suffix == "" or os.path.isdir(target):
+            raise UsageError(f"--output {output}: one result needs a file's name, as {output}.png")
+        check_suffix(target, suffix)
+    options = Options(
+        model=model,
+        precision=precision,
+        scale=scale,
+        quality=quality,
+        cmyk=keep_cmyk,
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+    )
+    found, unusable = find([Path(picture) for picture in pictures], recursive=recursive)
+    if unusable:
+        raise unusable[0][1]
+    paths = [path for path, _ in found if target is None or path != target]
+    opened = open_files(
+        paths,
+        options,
+        reference=int(reference) if reference.isdecimal() else Path(reference),
+        beside=target or paths[0],
+        backend=default_backend(device, threads),
+    )
+    target = target or _target(opened, suffix)
+    if not force and os.path.lexists(target):
+        raise ExistsError(target)
+    remove_leftovers({target.parent})
+    with progress_bar(quiet) as bar:
+        reporter = Reporter(f"{len(opened.given)} frames", bar, quiet=quiet)
+        made = opened.write(target, replace=force, progress=reporter.progress)
+        for each in made.fusion.left_out:
+            reporter.tell(in_one_line(f"upres: {each}"))
+        reporter.finished(target, _told(made.fusion))
+        if made.not_kept:
+            reporter.tell(lacking(str(target), made.not_kept))
+
+
+def _target(opened: FileFusion, suffix: str | None) -> Path:
+    """The result's name where none is given: beside the reference."""
+    from upres.runs.jobs import suffix_written
+
+    source = opened.given[opened.reference].source
+    path, scale = Path(source.info.name), opened.plan.height // source.info.height
+    if suffix is None:
+        # One frame of an animation is no animation, and most formats of those have few colours.
+        suffix = suffix_written(path) if source.info.frames == 1 else ".png"
+    return path.with_name(f"{path.stem}_fused_x{scale}{suffix}")
+
+
+def _told(fusion: Fusion) -> str:
+    """The text to tell of a result."""
+    count = len(fusion.used)
+    if count == 1:
+        return "one frame: as enlarged"
+    return ", ".join([f"{count} frames", *([str(fusion.held_out)] if fusion.held_out else [])])

@@ -1,0 +1,1 @@
+"""Several pictures of one scene become one better picture."""

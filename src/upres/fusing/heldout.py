@@ -1,0 +1,102 @@
+"""Whether fusing has helped: some frames are predicted from the others, and compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upres.fusing.frames import Frame
+from upres.fusing.merging import Sums, merged
+from upres.fusing.observing import Blur, Samples
+from upres.fusing.seeing import Seen, Tile, seen_in
+from upres.raster.pixels import Float32Array
+
+EVERY = 4
+"""One frame of so many is held out."""
+
+MOST_TILES = 4
+"""Tiles that are looked at, at most."""
+
+
+@dataclass
+class HeldOut:
+    """How far predictions of frames are from them, in the root mean square, in levels of 255."""
+
+    squares: float = 0.0
+    single_squares: float = 0.0
+    samples: int = 0
+
+    @property
+    def fused(self) -> float:
+        """Of predictions by fusing the other frames."""
+        return 255 * math.sqrt(self.squares / max(self.samples, 1))
+
+    @property
+    def single(self) -> float:
+        """Of predictions by the network's result of the reference alone."""
+        return 255 * math.sqrt(self.single_squares / max(self.samples, 1))
+
+    def __str__(self) -> str:
+        helped = "helped" if self.fused < self.single else "did not help"
+        return f"fusing {helped}: {self.fused:.1f} instead of {self.single:.1f}"
+
+
+def held_out(others: Sequence[Frame]) -> list[Frame]:
+    """Every fourth of the frames beside the reference; none if there are fewer than that."""
+    return list(others[EVERY - 1 :: EVERY])
+
+
+def add_errors(
+    total: HeldOut,
+    tile: Tile,
+    frames: Sequence[Seen],
+    bound: float,
+    left_out: Sequence[Frame],
+    single: Float32Array,
+    sums: Sums,
+    bands: Sequence[int],
+    noise: NDArray[np.float64],
+) -> None:
+    """Fuse a tile of ``frames``, and add how well that predicts the frames ``left_out``."""
+    fused = single.copy()
+    fused[tile.kept] = merged(tile, frames, bound, single, sums, bands, noise)
+    blur = Blur(tile.rows, tile.columns)
+    for frame in left_out:
+        seen = seen_in(tile, frame)
+        if seen is None:
+            continue
+        inside = seen.inside & _well_inside(tile, seen.x, seen.y)
+        for number, band in enumerate(bands):
+            error, before = (
+                _errors(blur, seen.samples, seen.values[number], picture, band, inside)
+                for picture in (fused, single)
+            )
+            gain = float(frame.gains[number]) ** 2
+            total.squares += gain * float(error @ error)
+            total.single_squares += gain * float(before @ before)
+            total.samples += len(error)
+
+
+def _errors(
+    blur: Blur,
+    samples: Samples,
+    values: Float32Array,
+    picture: Float32Array,
+    band: int,
+    inside: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    plane = np.ascontiguousarray(picture[:, :, band])
+    difference = (values - samples.of(blur.coefficients(plane)))[inside]
+    return difference.astype(np.float64)
+
+
+def _well_inside(tile: Tile, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether places lie in a tile itself, its margin left out."""
+    down, across = y + tile.rows.start, x + tile.columns.start
+    inside: NDArray[np.bool_] = (down >= tile.top - 0.5) & (down < tile.bottom - 0.5)
+    inside &= (across >= tile.left - 0.5) & (across < tile.right - 0.5)
+    return inside

@@ -1,0 +1,256 @@
+"""How a frame sees the picture that is sought: it is blurred, and sampled at the frame's places.
+
+MATLAB's antialiased bicubic reduction (``upres.raster.resize``) is the blur: by it the networks
+are trained, and a result reduced again is its input. A frame that is moved by a part of a sample
+sees the blurred picture in between. That picture is kept as coefficients of quadratic B-splines on
+a grid of ``KNOTS`` to a sample of the reference. P makes them of the picture, along each axis in
+turn, and a sample of any frame is a sum of 3 x 3 of them. So the sum over all frames of S^T W S, of
+the samples' weights W, is a matrix of 25 diagonals on that grid, however many frames there are: it
+is made once, and a step of the solver takes as long for two frames as for sixty.
+
+The kernel keeps its axes where a frame is turned by a few degrees, or zoomed by a few percent. The
+splines represent it to 0.003 of a level of 255 in the root mean square for samples at knots and
+halfway between them, as x2 has them, and to 0.4 of a level for others. Source for splines:
+M. Unser, "Splines: a perfect fit for signal and image processing", IEEE Signal Processing Magazine
+16 (1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upres.fusing.motion import Coordinates
+from upres.raster.resize import cubic
+
+KNOTS = 2
+"""Knots of the splines to a sample of the reference, along each axis."""
+
+TAPS = 3
+"""Coefficients along each axis that a sample is made of."""
+
+REACH = 8
+"""How many samples of the reference away, at most, the picture counts in a coefficient."""
+
+EDGE = 1
+"""Samples beyond each end of a part whose knots are there, too."""
+
+_BLOCK = 32
+"""Samples of the reference that a block of the matrix P makes the coefficients of."""
+
+Plane = NDArray[np.float32]
+
+
+@lru_cache
+def kernel(scale: int) -> NDArray[np.float64]:
+    """P of one axis, far from borders: the coefficients of a sample's own knots.
+
+    ``KNOTS`` x the picture's samples from ``REACH`` before the sample's own to as many after.
+    """
+    samples = 2 * REACH + 1
+    knots = np.arange(KNOTS * 2 * samples) / KNOTS - samples
+    places = (np.arange(scale * samples) + 0.5) / scale - 0.5 - REACH
+    values = cubic(knots[:, None] - places) / scale
+    # Interpolating coefficients: a quadratic B-spline is 6/8 at its own knot, 1/8 at the next ones.
+    count = len(knots)
+    middle, beside = np.full(count, 6 / 8), np.full(count - 1, 1 / 8)
+    spline = np.diag(middle) + np.diag(beside, 1) + np.diag(beside, -1)
+    found = np.linalg.solve(spline, values)
+    own: NDArray[np.float64] = found[KNOTS * samples : KNOTS * samples + KNOTS]
+    return own
+
+
+@dataclass(frozen=True)
+class Span:
+    """Samples of the reference along one axis, a part of ``length``, and their knots.
+
+    The picture's samples are ``scale`` for each, and the knots ``KNOTS`` for each.
+    """
+
+    start: int
+    stop: int
+    length: int
+    scale: int
+
+    @property
+    def samples(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def knots(self) -> int:
+        return KNOTS * (self.samples + 2 * EDGE)
+
+    @lru_cache(maxsize=64)  # noqa: B019  # it is frozen, and the matrices are small
+    def blurring(self) -> list[tuple[slice, slice, NDArray[np.float32]]]:
+        """P in blocks: which knots, of which of the picture's samples, by which matrix.
+
+        The picture is extended symmetrically at its borders; beyond a part's own ends it is 0.
+        """
+        return [
+            (
+                slice(KNOTS * (first + EDGE), KNOTS * (last + EDGE)),
+                slice(self.scale * low, self.scale * high),
+                matrix,
+            )
+            for first, last, low, high, matrix in self._blocks()
+        ]
+
+    def _blocks(self) -> Iterator[tuple[int, int, int, int, NDArray[np.float32]]]:
+        own, scale = kernel(self.scale), self.scale
+        end = self.samples + EDGE
+        for first in range(-EDGE, end, _BLOCK):
+            last = min(first + _BLOCK, end)
+            low, high = max(0, first - REACH), min(self.samples, last + REACH)
+            matrix = np.zeros((KNOTS * (last - first), scale * (high - low)))
+            for number in range(first, last):
+                around = np.arange(scale * (number - REACH), scale * (number + REACH + 1))
+                places = self._mirrored(around + scale * self.start) - scale * (self.start + low)
+                inside = (places >= 0) & (places < matrix.shape[1])
+                rows = slice(KNOTS * (number - first), KNOTS * (number - first + 1))
+                for knot, weights in zip(matrix[rows], own, strict=True):
+                    np.add.at(knot, places[inside], weights[inside])
+            yield first, last, low, high, matrix.astype(np.float32)
+
+    def _mirrored(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
+        whole = self.length * self.scale
+        period = np.mod(places, 2 * whole)
+        return np.where(period < whole, period, 2 * whole - 1 - period)
+
+
+class Blur:
+    """P and its transpose, for a part of the picture."""
+
+    def __init__(self, rows: Span, columns: Span) -> None:
+        self._rows, self._columns = rows.blurring(), columns.blurring()
+        self.shape = (rows.knots, columns.knots)
+        self._picture = (rows.scale * rows.samples, columns.scale * columns.samples)
+
+    def coefficients(self, picture: Plane) -> Plane:
+        """Of a part of the picture, rows x columns."""
+        narrow = np.empty((picture.shape[0], self.shape[1]), np.float32)
+        for knots, samples, matrix in self._columns:
+            narrow[:, knots] = picture[:, samples] @ matrix.T
+        result = np.empty(self.shape, np.float32)
+        for knots, samples, matrix in self._rows:
+            result[knots] = matrix @ narrow[samples]
+        return result
+
+    def back(self, coefficients: Plane) -> Plane:
+        """The transpose: from coefficients to the part of the picture."""
+        tall = np.zeros((self._picture[0], self.shape[1]), np.float32)
+        for knots, samples, matrix in self._rows:
+            tall[samples] += matrix.T @ coefficients[knots]
+        result = np.zeros(self._picture, np.float32)
+        for knots, samples, matrix in self._columns:
+            result[:, samples] += tall[:, knots] @ matrix
+        return result
+
+
+class Samples:
+    """Samples of a frame, at places ``x`` and ``y`` of a part of the reference.
+
+    Places are columns and rows from the part's first sample; ``shape`` are the knots' rows and
+    columns. Those that lie so far out that coefficients are lacking are not ``inside``.
+    """
+
+    def __init__(self, shape: tuple[int, int], x: Coordinates, y: Coordinates) -> None:
+        self.shape = shape
+        row, self._down = _taps(y)
+        column, self._across = _taps(x)
+        height, width = shape
+        self.inside = (row >= 0) & (row <= height - TAPS) & (column >= 0)
+        self.inside &= column <= width - TAPS
+        row, column = np.clip(row, 0, height - TAPS), np.clip(column, 0, width - TAPS)
+        self._first = row * width + column
+
+    def of(self, coefficients: Plane) -> NDArray[np.float32]:
+        """S: the samples' values."""
+        return self._sum(coefficients, self._down[0], self._across[0])
+
+    def slopes(self, coefficients: Plane) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How fast the values change with ``x`` and with ``y``."""
+        across = self._sum(coefficients, self._down[0], self._across[1])
+        down = self._sum(coefficients, self._down[1], self._across[0])
+        return across, down
+
+    def _sum(self, coefficients: Plane, down: Any, across: Any) -> NDArray[np.float32]:
+        flat, width = coefficients.ravel(), self.shape[1]
+        total = np.zeros(self._first.shape, np.float32)
+        for a in range(TAPS):
+            row = np.zeros(self._first.shape, np.float32)
+            for b in range(TAPS):
+                row += across[b] * flat[self._first + (a * width + b)]
+            total += down[a] * row
+        return total
+
+    def add_to(self, normal: Normal, weights: NDArray[np.float32]) -> None:
+        """Add S^T W S to ``normal``."""
+        down, across, width = self._down[0], self._across[0], self.shape[1]
+        weights = np.where(self.inside, weights, 0)
+        for a in range(TAPS):
+            for b in range(TAPS):
+                place, part = self._first + (a * width + b), weights * (down[a] * across[b])
+                for c in range(a, TAPS):
+                    for d in range(b if c == a else 0, TAPS):
+                        normal.add((c - a, d - b), place, part * (down[c] * across[d]))
+
+    def back(self, values: NDArray[np.float32]) -> Plane:
+        """S^T: from samples' values, weighted already, to coefficients."""
+        down, across, width = self._down[0], self._across[0], self.shape[1]
+        values = np.where(self.inside, values, 0)
+        total = np.zeros(self.shape[0] * width)
+        for a in range(TAPS):
+            for b in range(TAPS):
+                place = (self._first + (a * width + b)).ravel()
+                total += np.bincount(place, (values * (down[a] * across[b])).ravel(), len(total))
+        return total.reshape(self.shape).astype(np.float32)
+
+
+class Normal:
+    """The sum of S^T W S over frames: its diagonals from the middle on, as it is symmetric."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self._diagonals = {
+            (down, across): np.zeros(shape, np.float32)
+            for down in range(TAPS)
+            for across in range(-TAPS + 1 if down else 0, TAPS)
+        }
+
+    def add(self, offset: tuple[int, int], place: NDArray[np.intp], values: Plane) -> None:
+        """Add to a diagonal, at places that are counted along rows."""
+        counted = np.bincount(place.ravel(), values.ravel(), self.shape[0] * self.shape[1])
+        self._diagonals[offset] += counted.reshape(self.shape).astype(np.float32)
+
+    def times(self, coefficients: Plane) -> Plane:
+        """The product with coefficients."""
+        height, width = self.shape
+        result: Plane = self._diagonals[0, 0] * coefficients
+        part = np.empty_like(result)
+        for (down, across), diagonal in self._diagonals.items():
+            if (down, across) == (0, 0):
+                continue
+            rows, below = slice(0, height - down), slice(down, height)
+            columns = slice(max(0, -across), width - max(0, across))
+            beside = slice(max(0, across), width + min(0, across))
+            values, room = diagonal[rows, columns], part[rows, columns]
+            np.multiply(values, coefficients[below, beside], out=room)
+            result[rows, columns] += room
+            np.multiply(values, coefficients[rows, columns], out=room)
+            result[below, beside] += room
+        return result
+
+
+def _taps(places: Coordinates) -> tuple[NDArray[np.intp], tuple[Any, Any]]:
+    """The first knot that counts for each place; the knots' weights, and the weights' slopes."""
+    knots = (places + EDGE) * KNOTS
+    nearest = np.floor(knots + 0.5)
+    off = (knots - nearest).astype(np.float32)
+    weights = (0.5 * (0.5 - off) ** 2, 0.75 - off * off, 0.5 * (0.5 + off) ** 2)
+    slopes = (KNOTS * (off - 0.5), -2 * KNOTS * off, KNOTS * (off + 0.5))
+    return nearest.astype(np.intp) - 1, (weights, slopes)

@@ -1,0 +1,292 @@
+"""From frames to one picture: read, place, enlarge each, sum, merge, write."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upres.engine.machine import usable_processors
+from upres.engine.protocol import Backend
+from upres.enlarging import light
+from upres.enlarging.pipeline import enlarge_frame, enlarge_into, share
+from upres.enlarging.plan import Plan
+from upres.enlarging.windows import Progress
+from upres.files import temporary_name
+from upres.fusing.choosing import LeftOut, choose
+from upres.fusing.frames import Frame, Given, read_frames, shared_info
+from upres.fusing.gathering import add_frame, no_sums
+from upres.fusing.heldout import MOST_TILES, HeldOut, add_errors, held_out
+from upres.fusing.merging import Sums, curvature_of, merged
+from upres.fusing.seeing import Seen, Tile, seen_in, tiles_of
+from upres.raster.info import RasterInfo, Role
+from upres.raster.pixels import Float32Array
+from upres.raster.source import Rows, Sink, Source
+from upres.raster.spool import Spool
+
+TILE = 512
+"""Samples of the result a side of a tile."""
+
+MERGED_ROLES: tuple[Role, ...] = ("red", "green", "blue", "grey", "ink", "other")
+"""Bands that are fused. Alpha and numbers of classes are the reference's: the mean of two shapes is
+none, nor that of two classes."""
+
+_SEEN, _ENLARGED = 0.05, 0.55
+"""Parts of the work that are done when frames are read, and when all are enlarged."""
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Facts about a result that frames were fused to."""
+
+    used: tuple[str, ...]
+    """Names of the frames that were fused, the reference first."""
+    left_out: tuple[LeftOut, ...]
+    held_out: HeldOut | None
+    """How well frames are predicted by others; ``None`` where there are too few of them."""
+
+
+class OneFrame:
+    """One frame of a source; see ``upres.raster.source.Source``."""
+
+    def __init__(self, source: Source, number: int) -> None:
+        self._source, self._number = source, number
+        self.info = dataclasses.replace(source.info, frames=1)
+        self.carried = source.carried
+
+    def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
+        """The frame; those before it are passed over."""
+        for number, blocks in enumerate(self._source.frames(beside)):
+            if number == self._number:
+                yield blocks
+                return
+            for _ in blocks:
+                pass
+
+
+def fuse_into(
+    given: Sequence[Given],
+    reference: int,
+    plan: Plan,
+    sink: Sink,
+    *,
+    beside: Path,
+    backend: Backend,
+    progress: Progress | None = None,
+) -> Fusion:
+    """Fuse frames into ``sink``; committing is left to the caller.
+
+    ``reference`` is the number of the frame whose place, exposure and metadata the result has, and
+    ``plan`` the plan for it. ``beside`` is a file beside which temporary ones may be.
+
+    Raises ``InputError`` if a raster turns out to be damaged, ``OutputError`` if the sink cannot
+    hold the result or store it.
+    """
+    alone = given[reference]
+    if len(given) == 1:
+        source = OneFrame(alone.source, alone.frame)
+        enlarge_into(source, plan, sink, beside=beside, backend=backend, progress=progress)
+        return Fusion((alone.name,), (), None)
+    info, reasons = shared_info(given, reference, beside)
+    left_out = [LeftOut(g.name, r) for g, r in zip(given, reasons, strict=True) if r]
+    with ExitStack() as stack:
+        frames = read_frames(given, [not reason for reason in reasons], info, stack, beside)
+        first = frames[reference]
+        assert first is not None  # it is like itself
+        others, repeated = _apart(first, [f for n, f in enumerate(frames) if n != reference])
+        bands = info.find(*MERGED_ROLES)
+        for frame in (first, *others):
+            frame.bands = bands
+        work = _Work(plan, info, bands, beside, backend, stack)
+        part = _Parts(progress, len(others) + 1)
+        large = work.enlarged(first, part.next())
+        used, unused, noise = choose(first, others, large, work.scale, bands)
+        left_out += repeated + unused
+        if used:
+            total = work.fuse(first, used, large, noise, sink, alone.source.carried, part)
+            return Fusion((first.name, *(f.name for f in used)), tuple(left_out), total)
+    source = OneFrame(alone.source, alone.frame)
+    enlarge_into(source, plan, sink, beside=beside, backend=backend, progress=progress)
+    return Fusion((alone.name,), tuple(left_out), None)
+
+
+def _apart(first: Frame, others: Sequence[Frame | None]) -> tuple[list[Frame], list[LeftOut]]:
+    """The frames that are unlike each other, sample by sample: a repetition tells nothing."""
+    seen = {first.digest: first.name}
+    found, repeated = [], []
+    for frame in others:
+        if frame is None:
+            continue
+        if frame.digest in seen:
+            repeated.append(LeftOut(frame.name, f"it is the same as {seen[frame.digest]}"))
+            continue
+        seen[frame.digest] = frame.name
+        found.append(frame)
+    return found, repeated
+
+
+class _Parts:
+    """Tells how far the enlarging of frames is."""
+
+    def __init__(self, progress: Progress | None, count: int) -> None:
+        self.progress, self._count, self._done = progress, count, 0
+
+    def next(self) -> Progress | None:
+        """For the next frame."""
+        whole = _ENLARGED - _SEEN
+        start = _SEEN + whole * min(self._done, self._count - 1) / self._count
+        self._done += 1
+        return partial(share, self.progress, start, whole / self._count) if self.progress else None
+
+
+class _Work:
+    """The work on frames whose samples are read."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        info: RasterInfo,
+        bands: tuple[int, ...],
+        beside: Path,
+        backend: Backend,
+        stack: ExitStack,
+    ) -> None:
+        self.plan, self.info, self.bands = plan, info, bands
+        self.scale = plan.height // info.height
+        self._beside, self._backend, self._stack = beside, backend, stack
+        self._side = max(16, TILE // self.scale)
+
+    def _spool(self, shape: tuple[int, int, int], stack: ExitStack) -> Spool:
+        name = temporary_name(self._beside, ".raw")
+        return stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
+
+    def enlarged(
+        self, frame: Frame, progress: Progress | None, stack: ExitStack | None = None
+    ) -> Spool:
+        """The network's result of a frame, rows x columns x bands."""
+        size = (frame.info.height * self.scale, frame.info.width * self.scale)
+        spool = self._spool((*size, len(frame.info.varying)), stack or self._stack)
+        for top, left, block in enlarge_frame(
+            frame.spool.blocks(),
+            frame.info,
+            self.plan.models,
+            size,
+            self._backend,
+            beside=self._beside,
+            progress=progress,
+        ):
+            spool.write(top, left, block)
+            del block  # its memory is for the next one
+        return spool
+
+    def fuse(
+        self,
+        first: Frame,
+        used: Sequence[Frame],
+        large: Spool,
+        noise: NDArray[np.float64],
+        sink: Sink,
+        carried: object,
+        part: _Parts,
+    ) -> HeldOut | None:
+        """Sum the network's results of all frames, merge, and write."""
+        count = len(self.bands)
+        sums = self._spool((self.plan.height, self.plan.width, 1 + 2 * count), self._stack)
+        tested = held_out(used)
+        kept = [frame for frame in used if not any(frame is other for other in tested)]
+        tiles = tiles_of(first.size, self.scale, self._side)
+        looked_at = tiles[:: -(-len(tiles) // MOST_TILES)] if tested else []
+        apart = [no_sums(tile, count) for tile in looked_at]
+        # By their samples, so that rounding does not depend on the order they are given in.
+        for number, frame in enumerate(sorted(used, key=lambda frame: frame.digest)):
+            with ExitStack() as stack:
+                own = self.enlarged(frame, part.next(), stack)
+                self._add(sums, frame, own, large, begin=not number)
+                if any(frame is other for other in kept):
+                    for tile, known in zip(looked_at, apart, strict=True):
+                        single = tile.of(large)
+                        add_frame(known, tile, frame, own, single, self.bands, first.size)
+        errors = HeldOut() if tested else None
+        for tile, known in zip(looked_at, apart, strict=True):
+            assert errors is not None
+            some = [first, *sorted(kept, key=lambda frame: frame.digest)]
+            add_errors(
+                errors,
+                tile,
+                self._seen(tile, some),
+                curvature_of(some, self.scale),
+                tested,
+                tile.of(large),
+                known,
+                self.bands,
+                noise,
+            )
+        result = self.info.resized(self.plan.height, self.plan.width)
+        sink.begin(result, carried)
+        everything = [first, *sorted(used, key=lambda frame: frame.digest)]
+        for number, (tile, block) in enumerate(
+            self._merged(tiles, everything, large, sums, noise), start=1
+        ):
+            top, left = tile.top * self.scale, tile.left * self.scale
+            sink.write(0, top, left, light.from_network(block, self.info))
+            if part.progress:
+                share(part.progress, _ENLARGED, 1 - _ENLARGED, number / len(tiles))
+        return errors
+
+    def _add(self, sums: Spool, frame: Frame, own: Spool, large: Spool, *, begin: bool) -> None:
+        """Add a frame's result to the sums; the first one of all begins them."""
+        count = len(self.bands)
+        size = (self.info.height, self.info.width)
+        for tile in tiles_of(size, self.scale, self._side, margin=0):
+            known = no_sums(tile, count)
+            add_frame(known, tile, frame, own, tile.of(large), self.bands, size)
+            added = np.concatenate([known.weights[None], known.values, known.squares])
+            block = np.moveaxis(added, 0, 2)
+            if not begin:
+                block = block + tile.of(sums)
+            sums.write(tile.top * self.scale, tile.left * self.scale, np.ascontiguousarray(block))
+
+    def _seen(self, tile: Tile, frames: Sequence[Frame]) -> list[Seen]:
+        return [seen for frame in frames if (seen := seen_in(tile, frame)) is not None]
+
+    def _merged(
+        self,
+        tiles: Sequence[Tile],
+        frames: Sequence[Frame],
+        large: Spool,
+        sums: Spool,
+        noise: NDArray[np.float64],
+    ) -> Iterator[tuple[Tile, Float32Array]]:
+        """Each tile with its samples, in order; a few are worked on at once."""
+        count, bound = len(self.bands), curvature_of(frames, self.scale)
+        workers = usable_processors()
+        pending: deque[tuple[Tile, Future[Float32Array]]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="upres-fuse") as pool:
+            try:
+                for tile in tiles:
+                    planes = np.moveaxis(tile.of(sums), 2, 0)
+                    known = Sums(
+                        np.ascontiguousarray(planes[0]),
+                        np.ascontiguousarray(planes[1 : 1 + count]),
+                        np.ascontiguousarray(planes[1 + count :]),
+                    )
+                    seen, single = self._seen(tile, frames), tile.of(large)
+                    work = (tile, seen, bound, single, known, self.bands, noise)
+                    pending.append((tile, pool.submit(merged, *work)))
+                    while len(pending) > workers:
+                        done, future = pending.popleft()
+                        yield done, future.result()
+                while pending:
+                    done, future = pending.popleft()
+                    yield done, future.result()
+            finally:
+                for _, future in pending:
+                    future.cancel()
