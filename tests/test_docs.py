@@ -109,7 +109,7 @@ def test_each_public_name_has_its_section() -> None:
     assert [name for name, text in sections().items() if not EXAMPLE.search(text)] == []
 
 
-@pytest.mark.parametrize("name", ["agreement", "enlarge", "enlarge_file", "open_model"])
+@pytest.mark.parametrize("name", ["agreement", "enlarge", "enlarge_file", "fuse", "open_model"])
 def test_signatures_are_as_the_page_has_them(name: str) -> None:
     told = re.search(r"^```text\n(.*?)^```$", sections()[name], re.DOTALL | re.MULTILINE)
     assert told is not None

@@ -291,6 +291,7 @@ def test_exported_names() -> None:
         "agreement",
         "enlarge",
         "enlarge_file",
+        "fuse",
         "open_model",
     ]
     for name in upres.__all__:

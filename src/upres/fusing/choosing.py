@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.fusing.frames import Frame
-from upres.fusing.matching import LEAST_NOISE, Match, matched
+from upres.fusing.frames import BurstFrame
+from upres.fusing.matching import LEAST_GAIN, LEAST_NOISE, Match, matched
 from upres.fusing.start import pyramid, rough_fit
-from upres.fusing.weighing import weigh
+from upres.fusing.weighing import DETAIL_ALLOWED, weigh
 from upres.raster.spool import Spool
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeftFrame:
     """A frame that was not fused."""
 
     name: str
@@ -28,12 +29,12 @@ class LeftOut:
 
 
 def choose(
-    reference: Frame,
-    others: Sequence[Frame],
+    reference: BurstFrame,
+    others: Sequence[BurstFrame],
     large: Spool,
     scale: int,
     bands: Sequence[int],
-) -> tuple[list[Frame], list[LeftOut], NDArray[np.float64]]:
+) -> tuple[list[BurstFrame], list[LeftFrame], NDArray[np.float64]]:
     """Place and weigh frames beside the reference; the others' order is kept.
 
     ``large`` is the network's result of the reference, ``scale`` times as large. Gives the frames
@@ -46,35 +47,40 @@ def choose(
         reference.weights = np.where(np.concatenate(rows) >= 1, np.uint8(255), np.uint8(0))
     reference.gains, reference.offsets = np.ones(len(bands)), np.zeros(len(bands))
     levels = pyramid(reference.grey(bands))
-    left_out: list[LeftOut] = []
-    found: list[tuple[Frame, Match]] = []
+    left_out: list[LeftFrame] = []
+    found: list[tuple[BurstFrame, Match]] = []
     for frame in others:
-        placed = rough_fit(levels, pyramid(frame.grey(bands)))
+        placed = rough_fit(levels, pyramid(frame.grey(bands)), frame.told_place)
         match = None
         if placed is not None:
             frame.place = placed.matrix
             match = matched(frame, large, scale, bands, size)
         if match is None:
-            left_out.append(LeftOut(frame.name, "it does not lie on the reference"))
+            left_out.append(LeftFrame(frame.name, "it does not lie on the reference"))
+            continue
+        if match.gains.min() < LEAST_GAIN:
+            left_out.append(LeftFrame(frame.name, "it shows another scene"))
             continue
         frame.gains, frame.offsets = match.gains, match.offsets
         found.append((frame, match))
     if not found:
         return [], left_out, np.full(len(bands), LEAST_NOISE)
-    # Of frames that show another scene it is far too much.
-    noise: NDArray[np.float64] = np.median([match.noise for _, match in found], axis=0)
-    lowest: NDArray[np.float64] = np.min([match.noise for _, match in found], axis=0)
-    noise = np.minimum(noise, 2 * lowest)
-    used = []
-    # The reference has 1 itself: beside one frame it is the only measure.
-    sharpest = max([match.sharpness for _, match in found] + [1.0] * (len(found) == 1))
-    for frame, match in found:
-        share = 0.0
-        if match.gains.min() > 0:
-            share = weigh(frame, large, scale, bands, size, noise)
-        reason = match.reason(share, sharpest)
-        if reason:
-            left_out.append(LeftOut(frame.name, reason))
-        else:
-            used.append(frame)
-    return used, left_out, noise
+    itself = matched(reference, large, scale, bands, size)
+    own = itself.sharpness if itself is not None and math.isfinite(itself.sharpness) else 0.0
+    reference.gains, reference.offsets = np.ones(len(bands)), np.zeros(len(bands))
+    # Anew without those that are left out, as their noise and faults are no measure of the others'.
+    while True:
+        noise = np.median([match.noise for _, match in found], axis=0)
+        # Frames with many aliases are all off, and none of that is motion.
+        detail = max(DETAIL_ALLOWED, 2 * float(np.median([match.detail for _, match in found])))
+        used = []
+        for frame, match in found:
+            share = weigh(frame, large, scale, bands, size, noise, detail)
+            reason = match.reason(share, own)
+            if reason:
+                left_out.append(LeftFrame(frame.name, reason))
+            else:
+                used.append((frame, match))
+        if not used or len(used) == len(found):
+            return [frame for frame, _ in used], left_out, noise
+        found = used

@@ -15,7 +15,7 @@ from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress
 from upres.errors import InputError, UsageError
 from upres.formats.registry import check_output, create_sink, open_pages
-from upres.fusing.choosing import LeftOut
+from upres.fusing.choosing import LeftFrame
 from upres.fusing.frames import Given, frames_of
 from upres.fusing.pipeline import Fusion, fuse_into
 from upres.fusing.request import fusing_plan
@@ -40,7 +40,7 @@ class FileFusion:
     plan: Plan
     options: Options
     backend: Backend
-    unread: tuple[LeftOut, ...]
+    unread: tuple[LeftFrame, ...]
     """Files that cannot be read."""
 
     def write(
@@ -104,7 +104,7 @@ def open_files(
                 raise
             if len(paths) == 1 or (reference == 1 and not given):
                 raise
-            unread.append(LeftOut(str(path), error.problem.removeprefix(f"{path}: ")))
+            unread.append(LeftFrame(str(path), error.problem.removeprefix(f"{path}: ")))
             continue
         firsts[path] = len(given)
         given += frames

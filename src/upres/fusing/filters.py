@@ -17,10 +17,10 @@ def smoothed(plane: Float32Array, deviation: float) -> Float32Array:
     for _ in range(2):  # along one axis, and then the other
         length = len(plane)
         padded = np.pad(plane, ((reach, reach), (0, 0)), mode="symmetric")
-        total: Float32Array = weights[0] * padded[:length]
-        for number, weight in enumerate(weights[1:], 1):
+        total: Float32Array = np.zeros_like(plane)
+        for number, weight in enumerate(weights):
             total += weight * padded[number : number + length]
-        plane = np.ascontiguousarray(total.T, np.float32)
+        plane = np.ascontiguousarray(total.T)
     return plane
 
 
@@ -28,13 +28,13 @@ def halved(plane: Float32Array) -> Float32Array:
     """A plane of half the size, by the mean of 2 x 2; an odd last row or column is left out."""
     height, width = (side // 2 * 2 for side in plane.shape)
     even = plane[:height, :width]
-    result: Float32Array = (
-        even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
-    ) / 4
+    tall = even[::2] + even[1::2]
+    result: Float32Array = tall[:, ::2] + tall[:, 1::2]
+    result *= np.float32(0.25)
     return result
 
 
-def box(plane: Float32Array, reach: int) -> Float32Array:
+def mean_around(plane: Float32Array, reach: int) -> Float32Array:
     """The mean of the samples around each; beyond a border there are zeros."""
     for _ in range(2):
         length = len(plane)

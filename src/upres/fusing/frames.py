@@ -16,8 +16,7 @@ from upres.enlarging import light
 from upres.enlarging.measuring import measured
 from upres.errors import InputError
 from upres.files import temporary_name
-from upres.fusing.motion import Matrix
-from upres.fusing.observing import Plane
+from upres.fusing.motion import Matrix, inverse, shift, with_last_one
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array, luma
 from upres.raster.source import Rows, Source
@@ -25,7 +24,7 @@ from upres.raster.spool import Spool
 
 
 @dataclass
-class Frame:
+class BurstFrame:
     """One frame: its samples, and where it lies in the reference."""
 
     name: str
@@ -38,6 +37,8 @@ class Frame:
     """Of its samples: the order of frames is by this, and so does not depend on the user's."""
     place: Matrix = field(default_factory=lambda: np.eye(3))
     """From its coordinates to the reference's."""
+    told_place: Matrix | None = None
+    """The same as their files tell it, roughly, if both tell where they lie on the ground."""
     gains: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     """By which the reference's values become its own, band by band, with ``offsets``."""
     offsets: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -56,17 +57,17 @@ class Frame:
         part: Float32Array = self.spool.part(top, rows, left, columns)
         return part
 
-    def grey(self, bands: Sequence[int]) -> Plane:
+    def grey(self, bands: Sequence[int]) -> Float32Array:
         """The mean of the bands that tell where it lies; of red, green and blue, luma."""
         return np.concatenate([grey_of(block, self.info, bands) for block in self.spool.blocks()])
 
 
-def grey_of(block: Float32Array, info: RasterInfo, bands: Sequence[int]) -> Plane:
+def grey_of(block: Float32Array, info: RasterInfo, bands: Sequence[int]) -> Float32Array:
     """Rows x columns x bands as a plane: luma, if the bands are red, green and blue."""
     colours = info.colour_bands
     if colours is not None:
         return luma(np.moveaxis(block[:, :, list(colours)], 2, 0))
-    mean: Plane = block[:, :, list(bands)].mean(2, dtype=np.float32)
+    mean: Float32Array = block[:, :, list(bands)].mean(2, dtype=np.float32)
     return mean
 
 
@@ -167,13 +168,13 @@ def _unlike(info: RasterInfo, own: RasterInfo) -> str:
 
 def read_frames(
     given: Sequence[Given], wanted: Sequence[bool], info: RasterInfo, stack: ExitStack, beside: Path
-) -> list[Frame | None]:
+) -> list[BurstFrame | None]:
     """Read the frames that are ``wanted``, and keep each as long as ``stack``.
 
     Raises ``InputError`` if a raster turns out to be damaged.
     """
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
-    found: list[Frame | None] = []
+    found: list[BurstFrame | None] = []
     number = 0
     while number < len(given):
         source = given[number].source
@@ -197,7 +198,7 @@ def _read(
     info: RasterInfo,
     stack: ExitStack,
     beside: Path,
-) -> Frame:
+) -> BurstFrame:
     height, width = each.source.info.height, each.source.info.width
     shape = (height, width, len(kept))
     name = temporary_name(beside, ".raw")
@@ -210,4 +211,18 @@ def _read(
         spool.write(top, 0, values)
         top += len(block)
     own = dataclasses.replace(info, height=height, width=width, name=each.name, page=None)
-    return Frame(each.name, own, spool, digest.digest())
+    told = _told_place(each.source.info, info)
+    return BurstFrame(each.name, own, spool, digest.digest(), told_place=told)
+
+
+def _told_place(own: RasterInfo, reference: RasterInfo) -> Matrix | None:
+    """From a raster's coordinates to the reference's, by their places on the ground."""
+    if own.transform is None or reference.transform is None:
+        return None
+    grids = [
+        np.array([*t, 0, 0, 1], np.float64).reshape(3, 3)
+        for t in (own.transform, reference.transform)
+    ]
+    # Those count from the outer corner of the first sample.
+    half = shift(0.5, 0.5)
+    return with_last_one(inverse(half) @ inverse(grids[1]) @ grids[0] @ half)

@@ -8,17 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.fusing import motion
-from upres.fusing.frames import Frame
+from upres.fusing.frames import BurstFrame
 from upres.fusing.merging import Sums
-from upres.fusing.observing import Plane
-from upres.fusing.seeing import Tile, lies_in
+from upres.fusing.seeing import Region, lies_in
 from upres.raster.pixels import Float32Array
 from upres.raster.spool import Spool
 
 _TAPS = 4
 
 
-def no_sums(tile: Tile, bands: int) -> Sums:
+def no_sums(tile: Region, bands: int) -> Sums:
     """Sums of no frame, for a tile with its margin."""
     scale = tile.rows.scale
     shape = (tile.rows.samples * scale, tile.columns.samples * scale)
@@ -31,8 +30,8 @@ def no_sums(tile: Tile, bands: int) -> Sums:
 
 def add_frame(
     sums: Sums,
-    tile: Tile,
-    frame: Frame,
+    tile: Region,
+    frame: BurstFrame,
     large: Spool,
     single: Float32Array,
     bands: Sequence[int],
@@ -72,7 +71,7 @@ def add_frame(
         sums.squares[number] += weighted
 
 
-def _weights_at(frame: Frame, x: motion.Coordinates, y: motion.Coordinates) -> Plane:
+def _weights_at(frame: BurstFrame, x: motion.Coordinates, y: motion.Coordinates) -> Float32Array:
     """The weights of a frame's samples, linearly between them; 0 outside of the frame."""
     height, width = frame.size
     place_x, place_y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
@@ -84,7 +83,7 @@ def _weights_at(frame: Frame, x: motion.Coordinates, y: motion.Coordinates) -> P
     upper = weights[top, left] * (1 - part_x) + weights[top, right] * part_x
     lower = weights[bottom, left] * (1 - part_x) + weights[bottom, right] * part_x
     found = (upper * (1 - part_y) + lower * part_y) * np.float32(1 / 255)
-    result: Plane = (found * lies_in(x, y, frame.size)).astype(np.float32)
+    result: Float32Array = (found * lies_in(x, y, frame.size)).astype(np.float32)
     return result
 
 
@@ -104,7 +103,7 @@ class _Axis:
         self.taps = [np.clip(first + tap - low, 0, self.count - 1) for tap in range(_TAPS)]
 
 
-def _cubic(off: Plane) -> list[Plane]:
+def _cubic(off: Float32Array) -> list[Float32Array]:
     """Keys' weights of four neighbours (see ``upres.raster.resize.cubic``)."""
     square = off * off
     cube = square * off
@@ -116,7 +115,7 @@ def _cubic(off: Plane) -> list[Plane]:
     ]
 
 
-def _moved_by_axis(plane: Plane, rows: _Axis, columns: _Axis) -> Plane:
+def _moved_by_axis(plane: Float32Array, rows: _Axis, columns: _Axis) -> Float32Array:
     """By a translation: along one axis, and then the other."""
     tall = np.zeros((len(rows.taps[0]), plane.shape[1]), np.float32)
     for tap, weights in zip(rows.taps, rows.weights, strict=True):
@@ -127,7 +126,7 @@ def _moved_by_axis(plane: Plane, rows: _Axis, columns: _Axis) -> Plane:
     return result
 
 
-def _moved(plane: Plane, rows: _Axis, columns: _Axis) -> Plane:
+def _moved(plane: Float32Array, rows: _Axis, columns: _Axis) -> Float32Array:
     flat, width = plane.ravel(), plane.shape[1]
     result = np.zeros(rows.taps[0].shape, np.float32)
     for tap, weights in zip(rows.taps, rows.weights, strict=True):

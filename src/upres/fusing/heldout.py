@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.fusing.frames import Frame
+from upres.fusing.frames import BurstFrame
 from upres.fusing.merging import Sums, merged
 from upres.fusing.observing import Blur, Samples
-from upres.fusing.seeing import Seen, Tile, seen_in
+from upres.fusing.seeing import Region, Seen, seen_in
 from upres.raster.pixels import Float32Array
 
 EVERY = 4
@@ -45,17 +45,17 @@ class HeldOut:
         return f"fusing {helped}: {self.fused:.1f} instead of {self.single:.1f}"
 
 
-def held_out(others: Sequence[Frame]) -> list[Frame]:
+def held_out(others: Sequence[BurstFrame]) -> list[BurstFrame]:
     """Every fourth of the frames beside the reference; none if there are fewer than that."""
     return list(others[EVERY - 1 :: EVERY])
 
 
 def add_errors(
     total: HeldOut,
-    tile: Tile,
+    tile: Region,
     frames: Sequence[Seen],
     bound: float,
-    left_out: Sequence[Frame],
+    left_out: Sequence[BurstFrame],
     single: Float32Array,
     sums: Sums,
     bands: Sequence[int],
@@ -76,8 +76,8 @@ def add_errors(
                 for picture in (fused, single)
             )
             gain = float(frame.gains[number]) ** 2
-            total.squares += gain * float(error @ error)
-            total.single_squares += gain * float(before @ before)
+            total.squares += gain * float(np.square(error).sum())
+            total.single_squares += gain * float(np.square(before).sum())
             total.samples += len(error)
 
 
@@ -94,7 +94,7 @@ def _errors(
     return difference.astype(np.float64)
 
 
-def _well_inside(tile: Tile, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _well_inside(tile: Region, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether places lie in a tile itself, its margin left out."""
     down, across = y + tile.rows.start, x + tile.columns.start
     inside: NDArray[np.bool_] = (down >= tile.top - 0.5) & (down < tile.bottom - 0.5)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.fusing.frames import Frame
-from upres.fusing.weighing import compared
+from upres.fusing.frames import BurstFrame
+from upres.fusing.weighing import Compared, beside_reference
 from upres.raster.pixels import Float32Array
 from upres.raster.spool import Spool
 
@@ -34,8 +35,11 @@ LEAST_LIKENESS, LEAST_ALIGNMENT = 0.5, 0.5
 """Of a frame's likeness and alignment, see ``Match``."""
 
 LEAST_SHARPNESS = 0.8
-"""By how much a frame may be less sharp than the sharpest of the others. Frames of valid.tar that a
-Gaussian of 0.7 samples has blurred have 0.57 to 0.76 of the others' sharpness."""
+"""By how much a frame may be less sharp than the reference. Frames of valid.tar that a Gaussian of
+0.7 samples has blurred have 0.57 to 0.76 of its sharpness."""
+
+LEAST_GAIN = 0.1
+"""A frame that has less contrast than so many times that of the reference shows something else."""
 
 ENOUGH = 0.5
 """The share of samples that agree with the reference above which a frame lies on it, whatever has
@@ -50,31 +54,33 @@ class Match:
     offsets: NDArray[np.float64]
     noise: NDArray[np.float64]
     """The deviation of noise in each band."""
+    detail: float
+    """How far the frame is off its explanation where there is detail, by the slopes there: the part
+    of detail that the network or the blur gets wrong, half of the places having less."""
     likeness: float
     """The correlation of the frame with its explanation."""
     alignment: float
     """The correlation of their slopes, as if there were no noise."""
     sharpness: float
-    """The frame's slopes by the reference's: below 1 where it is blurred. It is 1 where the slopes
-    are of noise, more or less."""
+    """The deviation of the frame's slopes, without noise, by that of its explanation's. It is
+    infinite where all slopes are those of noise, more or less."""
 
-    def reason(self, share: float, sharpest: float) -> str:
+    def reason(self, share: float, own: float) -> str:
         """A reason to leave the frame out, or nothing.
 
-        ``share`` of its samples agree with the reference; the ``sharpest`` frame of all has that
-        sharpness.
+        ``share`` of its samples agree with the reference, whose ``own`` sharpness is that.
         """
-        if share < ENOUGH and (self.likeness < LEAST_LIKENESS or self.gains.min() < 0.1):
+        if share < ENOUGH and self.likeness < LEAST_LIKENESS:
             return "it shows another scene"
         if share < ENOUGH and self.alignment < LEAST_ALIGNMENT:
             return "it does not lie on the reference"
-        if self.sharpness < LEAST_SHARPNESS * min(sharpest, 1):
+        if self.sharpness < LEAST_SHARPNESS * own:
             return "it is blurred"
         return ""
 
 
 def matched(
-    frame: Frame, large: Spool, scale: int, bands: Sequence[int], size: tuple[int, int]
+    frame: BurstFrame, large: Spool, scale: int, bands: Sequence[int], size: tuple[int, int]
 ) -> Match | None:
     """Measure a frame that has its place, beside the reference, of ``size``.
 
@@ -84,7 +90,7 @@ def matched(
     parts = []
     for rows in _places(frame.info.height):
         for columns in _places(frame.info.width):
-            part = compared(frame, large, scale, bands, size, rows, columns)
+            part = beside_reference(frame, large, scale, bands, size, rows, columns)
             if part is not None and part.inside.mean() > 0.25:
                 parts.append(part)
     if not parts or sum(int(part.inside.sum()) for part in parts) < 64:
@@ -107,21 +113,45 @@ def matched(
         noise[number] = max(quiet / REFERENCE_SHARE**0.5, LEAST_NOISE)
         slopes += moments
         one, other = values - values.mean(), explained - explained.mean()
-        like += (one @ one, other @ other, one @ other)
+        like += _products(one, other)
     count = sum(int(part.inside.sum()) for part in parts)
     # A central difference of noise has half of its variance, along each of two axes.
     of_noise = count * float((noise**2).sum())
     own = max(float(slopes[0]) - of_noise, 1e-9)
     other_own = max(float(slopes[1]) - of_noise * SLOPE_SHARE, 1e-9)
-    is_plain = other_own < of_noise
+    is_plain = min(own, other_own) < 0.5 * of_noise and other_own < 2 * of_noise
     return Match(
         gains,
         offsets,
         noise / np.maximum(np.abs(gains), 0.1),
+        _detail(parts, gains, offsets, noise),
         float(like[2] / np.sqrt(like[0] * like[1])) if like[0] * like[1] > 0 else 0.0,
         min(1.0, float(slopes[2] / np.sqrt(own * other_own))),
-        1.0 if is_plain else float(slopes[2] / other_own),
+        math.inf if is_plain else math.sqrt(own / other_own),
     )
+
+
+def _detail(
+    parts: Sequence[Compared],
+    gains: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+    noise: NDArray[np.float64],
+) -> float:
+    found = []
+    for part in parts:
+        for number, deviation in enumerate(noise):
+            z = gains[number] * part.explained[number] + offsets[number]
+            off = np.where(part.inside, part.values[number] - z, np.nan)
+            squares = _cells(off.astype(np.float32)) ** 2
+            down, across = (
+                _cells(np.where(part.inside, slope, np.nan).astype(np.float32)) ** 2
+                for slope in np.gradient(z)
+            )
+            slopes = down + across
+            some = slopes > 4 * deviation**2
+            found.append(np.maximum(squares[some] - deviation**2, 0) / slopes[some])
+    ratios = np.concatenate(found)
+    return float(np.sqrt(np.median(ratios))) if len(ratios) else 0.0
 
 
 def _places(length: int) -> list[tuple[int, int]]:
@@ -169,5 +199,11 @@ def _slopes(
     sums = np.zeros(3)
     for axis in (0, 1):
         one, other = np.gradient(values, axis=axis)[inside], np.gradient(z, axis=axis)[inside]
-        sums += (one @ one, other @ other, one @ other)
+        sums += _products(one, other)
     return sums
+
+
+def _products(one: Float32Array, other: Float32Array) -> NDArray[np.float64]:
+    """The sums of both squares, and of the products."""
+    pairs = ((one, one), (other, other), (one, other))
+    return np.array([float((a * b).sum(dtype=np.float64)) for a, b in pairs])

@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 
 from upres.fusing import motion
 from upres.fusing.filters import smoothed
-from upres.fusing.frames import Frame
-from upres.fusing.observing import Blur, Normal, Plane
-from upres.fusing.seeing import Seen, Tile
+from upres.fusing.frames import BurstFrame
+from upres.fusing.observing import Blur, Normal
+from upres.fusing.seeing import Region, Seen
 from upres.raster.pixels import Float32Array
 
 STEPS = 20
@@ -68,7 +68,7 @@ not on the benchmark sets."""
 class Sums:
     """Of the network's results of all frames, at their places: of bands x rows x columns."""
 
-    weights: Plane
+    weights: Float32Array
     """Rows x columns: how many frames count, the reference not counted."""
     values: Float32Array
     """The sum, the reference's taken off from each."""
@@ -76,7 +76,7 @@ class Sums:
 
 
 def merged(
-    tile: Tile,
+    tile: Region,
     frames: Sequence[Seen],
     bound: float,
     single: Float32Array,
@@ -129,8 +129,8 @@ def merged(
 
 
 def solved(
-    blur: Blur, normal: Normal, given: Plane, wrong: Plane, noise: float, bound: float
-) -> Plane:
+    blur: Blur, normal: Normal, given: Float32Array, wrong: Float32Array, noise: float, bound: float
+) -> Float32Array:
     """By how many times ``wrong`` the picture differs from the mean, by Chebyshev's iteration.
 
     ``given`` is what the mean leaves to explain, as coefficients; ``bound`` is the most curvature
@@ -156,7 +156,7 @@ def solved(
     return change
 
 
-def curvature_of(frames: Sequence[Frame], scale: int) -> float:
+def curvature_of(frames: Sequence[BurstFrame], scale: int) -> float:
     """No less than the largest curvature of the sum of |A_k x - y_k|^2."""
     total = 0.0
     for frame in frames:

@@ -30,10 +30,10 @@ def moved(matrix: Matrix, x: Coordinates, y: Coordinates) -> tuple[Coordinates, 
 
 def inverse(matrix: Matrix) -> Matrix:
     """The homography back."""
-    return normalised(np.linalg.inv(matrix))
+    return with_last_one(np.linalg.inv(matrix))
 
 
-def normalised(matrix: Matrix) -> Matrix:
+def with_last_one(matrix: Matrix) -> Matrix:
     """The same homography, its last number 1."""
     result: Matrix = matrix / matrix[2, 2]
     return result
@@ -44,10 +44,10 @@ def shift(x: float, y: float) -> Matrix:
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
 
 
-def scaled(matrix: Matrix, factor: float) -> Matrix:
+def at_scale(matrix: Matrix, factor: float) -> Matrix:
     """The same homography of frames that have ``factor`` times as many samples a side."""
     to = _grid(factor)
-    return normalised(to @ matrix @ np.linalg.inv(to))
+    return with_last_one(to @ matrix @ np.linalg.inv(to))
 
 
 def corners(height: int, width: int) -> tuple[Coordinates, Coordinates]:

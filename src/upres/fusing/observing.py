@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.fusing.motion import Coordinates
+from upres.raster.pixels import Float32Array
 from upres.raster.resize import cubic
 
 KNOTS = 2
@@ -34,27 +35,31 @@ KNOTS = 2
 TAPS = 3
 """Coefficients along each axis that a sample is made of."""
 
-REACH = 8
-"""How many samples of the reference away, at most, the picture counts in a coefficient."""
+KERNEL_REACH = 5
+"""How many samples of the reference away, at most, the picture counts in a coefficient: the kernel
+reaches two, and what makes splines interpolate falls to a 34th with each sample."""
 
 EDGE = 1
 """Samples beyond each end of a part whose knots are there, too."""
 
-_BLOCK = 32
+_BLOCK = 16
 """Samples of the reference that a block of the matrix P makes the coefficients of."""
 
-Plane = NDArray[np.float32]
+_PRODUCT = 2**18
+"""Multiplications of a product of matrices that NumPy's library makes on the thread that asks for
+it: for more it would wake others, which spin afterwards on processors that have other work."""
 
 
 @lru_cache
 def kernel(scale: int) -> NDArray[np.float64]:
     """P of one axis, far from borders: the coefficients of a sample's own knots.
 
-    ``KNOTS`` x the picture's samples from ``REACH`` before the sample's own to as many after.
+    They are ``KNOTS`` x the picture's samples, from ``KERNEL_REACH`` of the reference's before the
+    sample's own to as many after.
     """
-    samples = 2 * REACH + 1
+    samples = 2 * KERNEL_REACH + 1
     knots = np.arange(KNOTS * 2 * samples) / KNOTS - samples
-    places = (np.arange(scale * samples) + 0.5) / scale - 0.5 - REACH
+    places = (np.arange(scale * samples) + 0.5) / scale - 0.5 - KERNEL_REACH
     values = cubic(knots[:, None] - places) / scale
     # Interpolating coefficients: a quadratic B-spline is 6/8 at its own knot, 1/8 at the next ones.
     count = len(knots)
@@ -66,7 +71,7 @@ def kernel(scale: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Span:
+class Stretch:
     """Samples of the reference along one axis, a part of ``length``, and their knots.
 
     The picture's samples are ``scale`` for each, and the knots ``KNOTS`` for each.
@@ -105,10 +110,12 @@ class Span:
         end = self.samples + EDGE
         for first in range(-EDGE, end, _BLOCK):
             last = min(first + _BLOCK, end)
-            low, high = max(0, first - REACH), min(self.samples, last + REACH)
+            low, high = max(0, first - KERNEL_REACH), min(self.samples, last + KERNEL_REACH)
             matrix = np.zeros((KNOTS * (last - first), scale * (high - low)))
             for number in range(first, last):
-                around = np.arange(scale * (number - REACH), scale * (number + REACH + 1))
+                around = np.arange(
+                    scale * (number - KERNEL_REACH), scale * (number + KERNEL_REACH + 1)
+                )
                 places = self._mirrored(around + scale * self.start) - scale * (self.start + low)
                 inside = (places >= 0) & (places < matrix.shape[1])
                 rows = slice(KNOTS * (number - first), KNOTS * (number - first + 1))
@@ -125,30 +132,41 @@ class Span:
 class Blur:
     """P and its transpose, for a part of the picture."""
 
-    def __init__(self, rows: Span, columns: Span) -> None:
+    def __init__(self, rows: Stretch, columns: Stretch) -> None:
         self._rows, self._columns = rows.blurring(), columns.blurring()
         self.shape = (rows.knots, columns.knots)
         self._picture = (rows.scale * rows.samples, columns.scale * columns.samples)
 
-    def coefficients(self, picture: Plane) -> Plane:
+    def coefficients(self, picture: Float32Array) -> Float32Array:
         """Of a part of the picture, rows x columns."""
         narrow = np.empty((picture.shape[0], self.shape[1]), np.float32)
         for knots, samples, matrix in self._columns:
-            narrow[:, knots] = picture[:, samples] @ matrix.T
+            for rows in _some(len(picture), matrix):
+                narrow[rows, knots] = picture[rows, samples] @ matrix.T
         result = np.empty(self.shape, np.float32)
         for knots, samples, matrix in self._rows:
-            result[knots] = matrix @ narrow[samples]
+            for columns in _some(narrow.shape[1], matrix):
+                result[knots, columns] = matrix @ narrow[samples, columns]
         return result
 
-    def back(self, coefficients: Plane) -> Plane:
+    def back(self, coefficients: Float32Array) -> Float32Array:
         """The transpose: from coefficients to the part of the picture."""
         tall = np.zeros((self._picture[0], self.shape[1]), np.float32)
         for knots, samples, matrix in self._rows:
-            tall[samples] += matrix.T @ coefficients[knots]
+            for columns in _some(tall.shape[1], matrix):
+                tall[samples, columns] += matrix.T @ coefficients[knots, columns]
         result = np.zeros(self._picture, np.float32)
         for knots, samples, matrix in self._columns:
-            result[:, samples] += tall[:, knots] @ matrix
+            for rows in _some(len(tall), matrix):
+                result[rows, samples] += tall[rows, knots] @ matrix
         return result
+
+
+def _some(length: int, matrix: Float32Array) -> Iterator[slice]:
+    """Parts of the other matrix of a product that are small enough."""
+    count = max(8, _PRODUCT // matrix.size)
+    for start in range(0, length, count):
+        yield slice(start, start + count)
 
 
 class Samples:
@@ -168,17 +186,17 @@ class Samples:
         row, column = np.clip(row, 0, height - TAPS), np.clip(column, 0, width - TAPS)
         self._first = row * width + column
 
-    def of(self, coefficients: Plane) -> NDArray[np.float32]:
+    def of(self, coefficients: Float32Array) -> NDArray[np.float32]:
         """S: the samples' values."""
         return self._sum(coefficients, self._down[0], self._across[0])
 
-    def slopes(self, coefficients: Plane) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def slopes(self, coefficients: Float32Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """How fast the values change with ``x`` and with ``y``."""
         across = self._sum(coefficients, self._down[0], self._across[1])
         down = self._sum(coefficients, self._down[1], self._across[0])
         return across, down
 
-    def _sum(self, coefficients: Plane, down: Any, across: Any) -> NDArray[np.float32]:
+    def _sum(self, coefficients: Float32Array, down: Any, across: Any) -> NDArray[np.float32]:
         flat, width = coefficients.ravel(), self.shape[1]
         total = np.zeros(self._first.shape, np.float32)
         for a in range(TAPS):
@@ -199,7 +217,7 @@ class Samples:
                     for d in range(b if c == a else 0, TAPS):
                         normal.add((c - a, d - b), place, part * (down[c] * across[d]))
 
-    def back(self, values: NDArray[np.float32]) -> Plane:
+    def back(self, values: NDArray[np.float32]) -> Float32Array:
         """S^T: from samples' values, weighted already, to coefficients."""
         down, across, width = self._down[0], self._across[0], self.shape[1]
         values = np.where(self.inside, values, 0)
@@ -222,15 +240,15 @@ class Normal:
             for across in range(-TAPS + 1 if down else 0, TAPS)
         }
 
-    def add(self, offset: tuple[int, int], place: NDArray[np.intp], values: Plane) -> None:
+    def add(self, offset: tuple[int, int], place: NDArray[np.intp], values: Float32Array) -> None:
         """Add to a diagonal, at places that are counted along rows."""
         counted = np.bincount(place.ravel(), values.ravel(), self.shape[0] * self.shape[1])
         self._diagonals[offset] += counted.reshape(self.shape).astype(np.float32)
 
-    def times(self, coefficients: Plane) -> Plane:
+    def times(self, coefficients: Float32Array) -> Float32Array:
         """The product with coefficients."""
         height, width = self.shape
-        result: Plane = self._diagonals[0, 0] * coefficients
+        result: Float32Array = self._diagonals[0, 0] * coefficients
         part = np.empty_like(result)
         for (down, across), diagonal in self._diagonals.items():
             if (down, across) == (0, 0):

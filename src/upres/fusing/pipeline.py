@@ -21,12 +21,12 @@ from upres.enlarging.pipeline import enlarge_frame, enlarge_into, share
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress
 from upres.files import temporary_name
-from upres.fusing.choosing import LeftOut, choose
-from upres.fusing.frames import Frame, Given, read_frames, shared_info
+from upres.fusing.choosing import LeftFrame, choose
+from upres.fusing.frames import BurstFrame, Given, read_frames, shared_info
 from upres.fusing.gathering import add_frame, no_sums
 from upres.fusing.heldout import MOST_TILES, HeldOut, add_errors, held_out
 from upres.fusing.merging import Sums, curvature_of, merged
-from upres.fusing.seeing import Seen, Tile, seen_in, tiles_of
+from upres.fusing.seeing import Region, Seen, seen_in, tiles_of
 from upres.raster.info import RasterInfo, Role
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Rows, Sink, Source
@@ -49,7 +49,7 @@ class Fusion:
 
     used: tuple[str, ...]
     """Names of the frames that were fused, the reference first."""
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[LeftFrame, ...]
     held_out: HeldOut | None
     """How well frames are predicted by others; ``None`` where there are too few of them."""
 
@@ -96,7 +96,7 @@ def fuse_into(
         enlarge_into(source, plan, sink, beside=beside, backend=backend, progress=progress)
         return Fusion((alone.name,), (), None)
     info, reasons = shared_info(given, reference, beside)
-    left_out = [LeftOut(g.name, r) for g, r in zip(given, reasons, strict=True) if r]
+    left_out = [LeftFrame(g.name, r) for g, r in zip(given, reasons, strict=True) if r]
     with ExitStack() as stack:
         frames = read_frames(given, [not reason for reason in reasons], info, stack, beside)
         first = frames[reference]
@@ -118,7 +118,9 @@ def fuse_into(
     return Fusion((alone.name,), tuple(left_out), None)
 
 
-def _apart(first: Frame, others: Sequence[Frame | None]) -> tuple[list[Frame], list[LeftOut]]:
+def _apart(
+    first: BurstFrame, others: Sequence[BurstFrame | None]
+) -> tuple[list[BurstFrame], list[LeftFrame]]:
     """The frames that are unlike each other, sample by sample: a repetition tells nothing."""
     seen = {first.digest: first.name}
     found, repeated = [], []
@@ -126,7 +128,7 @@ def _apart(first: Frame, others: Sequence[Frame | None]) -> tuple[list[Frame], l
         if frame is None:
             continue
         if frame.digest in seen:
-            repeated.append(LeftOut(frame.name, f"it is the same as {seen[frame.digest]}"))
+            repeated.append(LeftFrame(frame.name, f"it is the same as {seen[frame.digest]}"))
             continue
         seen[frame.digest] = frame.name
         found.append(frame)
@@ -169,7 +171,7 @@ class _Work:
         return stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
 
     def enlarged(
-        self, frame: Frame, progress: Progress | None, stack: ExitStack | None = None
+        self, frame: BurstFrame, progress: Progress | None, stack: ExitStack | None = None
     ) -> Spool:
         """The network's result of a frame, rows x columns x bands."""
         size = (frame.info.height * self.scale, frame.info.width * self.scale)
@@ -189,8 +191,8 @@ class _Work:
 
     def fuse(
         self,
-        first: Frame,
-        used: Sequence[Frame],
+        first: BurstFrame,
+        used: Sequence[BurstFrame],
         large: Spool,
         noise: NDArray[np.float64],
         sink: Sink,
@@ -241,7 +243,9 @@ class _Work:
                 share(part.progress, _ENLARGED, 1 - _ENLARGED, number / len(tiles))
         return errors
 
-    def _add(self, sums: Spool, frame: Frame, own: Spool, large: Spool, *, begin: bool) -> None:
+    def _add(
+        self, sums: Spool, frame: BurstFrame, own: Spool, large: Spool, *, begin: bool
+    ) -> None:
         """Add a frame's result to the sums; the first one of all begins them."""
         count = len(self.bands)
         size = (self.info.height, self.info.width)
@@ -254,21 +258,21 @@ class _Work:
                 block = block + tile.of(sums)
             sums.write(tile.top * self.scale, tile.left * self.scale, np.ascontiguousarray(block))
 
-    def _seen(self, tile: Tile, frames: Sequence[Frame]) -> list[Seen]:
+    def _seen(self, tile: Region, frames: Sequence[BurstFrame]) -> list[Seen]:
         return [seen for frame in frames if (seen := seen_in(tile, frame)) is not None]
 
     def _merged(
         self,
-        tiles: Sequence[Tile],
-        frames: Sequence[Frame],
+        tiles: Sequence[Region],
+        frames: Sequence[BurstFrame],
         large: Spool,
         sums: Spool,
         noise: NDArray[np.float64],
-    ) -> Iterator[tuple[Tile, Float32Array]]:
+    ) -> Iterator[tuple[Region, Float32Array]]:
         """Each tile with its samples, in order; a few are worked on at once."""
         count, bound = len(self.bands), curvature_of(frames, self.scale)
         workers = usable_processors()
-        pending: deque[tuple[Tile, Future[Float32Array]]] = deque()
+        pending: deque[tuple[Region, Future[Float32Array]]] = deque()
         with ThreadPoolExecutor(workers, thread_name_prefix="upres-fuse") as pool:
             try:
                 for tile in tiles:

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from upres.fusing import motion
 from upres.fusing.motion import PARAMETERS, Kind, Matrix
-from upres.fusing.observing import Blur, Plane, Samples, Span
+from upres.fusing.observing import Blur, Samples, Stretch
+from upres.raster.pixels import Float32Array
 
 LOOKED_AT = 2**17
 """Samples of a frame that are looked at, about: more would tell nothing more."""
@@ -42,14 +43,17 @@ EDGE_SAMPLES = 3
 _STEPS, _STILL = 12, 1e-4
 """Most steps; a step that moves no corner by as many samples is the last."""
 
+_AT_ONCE = 2048
+"""Samples in a product of matrices."""
+
 _TUKEY = 4.685
 _FROM_MEDIAN = 1.4826
 
-_CAUTION = 4.0
+_CAUTION = 16.0
 """By how much a parameter has to explain more than by Schwarz's rule, which is for errors that have
-nothing to do with each other."""
+nothing to do with each other: planes that are smoothed have so many times fewer of those."""
 
-Part = Callable[[int, int, int, int], Plane]
+PartOf = Callable[[int, int, int, int], Float32Array]
 """Gives a part of a plane: first row, rows, first column, columns."""
 
 
@@ -62,7 +66,7 @@ class Patch:
     left: int
     rows: int
     columns: int
-    coefficients: Plane
+    coefficients: Float32Array
 
     def seen(self, x: motion.Coordinates, y: motion.Coordinates) -> Samples:
         """Samples at columns and rows of the reference."""
@@ -95,7 +99,7 @@ class Fit:
     """Of the samples with their explanation."""
 
 
-def patches_of(part: Part, height: int, width: int, scale: int) -> list[Patch]:
+def patches_of(part: PartOf, height: int, width: int, scale: int) -> list[Patch]:
     """Patches of a reference of ``height`` x ``width``, spread evenly, or one of the whole.
 
     ``part`` gives parts of its picture, ``scale`` times as large.
@@ -105,7 +109,7 @@ def patches_of(part: Part, height: int, width: int, scale: int) -> list[Patch]:
         for left, columns in _spread(width, height):
             picture = part(top * scale, rows * scale, left * scale, columns * scale)
             blur = Blur(
-                Span(top, top + rows, height, scale), Span(left, left + columns, width, scale)
+                Stretch(top, top + rows, height, scale), Stretch(left, left + columns, width, scale)
             )
             found.append(Patch(top, left, rows, columns, blur.coefficients(picture)))
     return found
@@ -125,7 +129,7 @@ def _spread(length: int, other: int) -> list[tuple[int, int]]:
 
 
 def observed(
-    patches: Sequence[Patch], part: Part, height: int, width: int, matrix: Matrix, *, margin: int
+    patches: Sequence[Patch], part: PartOf, height: int, width: int, matrix: Matrix, *, margin: int
 ) -> list[Observed]:
     """The samples of a frame of ``height`` x ``width`` that fall into patches, by a homography.
 
@@ -184,9 +188,13 @@ def fit(
             weight = np.where(inside & (np.abs(error) < wide), (1 - (error / wide) ** 2) ** 2, 0)
             columns = [*_directions(kind, slopes, places, to_unit, half), z, np.ones_like(z)]
             base = np.stack([column.ravel() for column in columns]).astype(np.float64)
-            weighted = base * weight.ravel()
-            products += weighted @ base.T
-            wanted += weighted @ y.ravel().astype(np.float64)
+            own = y.ravel().astype(np.float64)
+            # In parts that NumPy's library for matrices takes no more threads for.
+            for first in range(0, own.size, _AT_ONCE):
+                some = slice(first, first + _AT_ONCE)
+                weighted = base[:, some] * weight.ravel()[some]
+                products += weighted @ base[:, some].T
+                wanted += weighted @ own[some]
             sums += _moments(y, z, weight)
         products[np.diag_indices(count)] += 1e-9 * np.trace(products) / count
         try:
@@ -198,7 +206,7 @@ def fit(
         gain, offset = float(found[-2]), float(found[-1])
         correlation = _correlation(sums)
         change = to_pixels @ _small(kind, found[:-2] / gain) @ to_unit
-        matrix = motion.normalised(change @ matrix)
+        matrix = motion.with_last_one(change @ matrix)
         if not motion.is_plausible(matrix, height, width):
             return None
         if motion.largest_move(change, height, width) < _STILL:
@@ -251,7 +259,7 @@ def _small(kind: Kind, values: NDArray[np.floating[Any]]) -> Matrix:
     return matrix
 
 
-def _moments(y: Plane, z: Plane, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+def _moments(y: Float32Array, z: Float32Array, weight: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(
         [
             weight.sum(),

@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.fusing import motion
-from upres.fusing.frames import Frame
-from upres.fusing.observing import Plane, Samples, Span
+from upres.fusing.frames import BurstFrame
+from upres.fusing.observing import Samples, Stretch
 from upres.raster.pixels import Float32Array
 from upres.raster.spool import Spool
 
-MARGIN = 12
+TILE_MARGIN = 12
 """How many samples of the reference around a tile are solved for, too."""
 
 
 @dataclass(frozen=True)
-class Tile:
+class Region:
     """A part of the result, in samples of the reference, and its margin."""
 
-    rows: Span
-    columns: Span
+    rows: Stretch
+    columns: Stretch
     top: int
     """The first of the part itself."""
     bottom: int
@@ -52,16 +52,18 @@ class Tile:
         return part
 
 
-def tiles_of(size: tuple[int, int], scale: int, side: int, margin: int = MARGIN) -> list[Tile]:
+def tiles_of(
+    size: tuple[int, int], scale: int, side: int, margin: int = TILE_MARGIN
+) -> list[Region]:
     """Tiles that cover a reference of ``size`` once, of at most ``side`` samples a side."""
     found = []
     for top in range(0, size[0], side):
         for left in range(0, size[1], side):
             bottom, right = min(size[0], top + side), min(size[1], left + side)
             found.append(
-                Tile(
-                    Span(max(0, top - margin), min(size[0], bottom + margin), size[0], scale),
-                    Span(max(0, left - margin), min(size[1], right + margin), size[1], scale),
+                Region(
+                    Stretch(max(0, top - margin), min(size[0], bottom + margin), size[0], scale),
+                    Stretch(max(0, left - margin), min(size[1], right + margin), size[1], scale),
                     *(top, bottom, left, right),
                 )
             )
@@ -87,12 +89,12 @@ class Seen:
     y: NDArray[np.float64]
     inside: NDArray[np.bool_]
     """Whether a sample lies in the reference, and in the tile with its margin."""
-    weights: Plane
+    weights: Float32Array
     values: Float32Array
     """Bands x rows x columns, in the reference's exposure."""
 
 
-def seen_in(tile: Tile, frame: Frame) -> Seen | None:
+def seen_in(tile: Region, frame: BurstFrame) -> Seen | None:
     """The samples of a frame that lie in a tile; ``None`` if there are none."""
     back = motion.inverse(frame.place)
     x, y = motion.corners(tile.rows.samples, tile.columns.samples)

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from upres.fusing import motion
 from upres.fusing.filters import halved, smoothed
-from upres.fusing.motion import Matrix
-from upres.fusing.observing import Plane
-from upres.fusing.registration import Fit, Part, best_fit, observed, patches_of
+from upres.fusing.motion import Kind, Matrix
+from upres.fusing.registration import Fit, PartOf, best_fit, observed, patches_of
+from upres.raster.pixels import Float32Array
 
 COARSE = 64
 """A plane is halved as long as its lesser side stays as long as this."""
 
-SMOOTH = 1.2
+SMOOTH = 1.0
 """Deviation in samples of the Gaussian that both planes are smoothed by: the finest parts of a
-frame are aliases. Of 0.7, 1.0 and 1.5 samples, frames of valid.tar were placed best by the last,
-and by less where the noise is strong."""
+frame are aliases. Of 0.8, 1.0, 1.2 and 1.5 samples it places frames of valid.tar best, all in all,
+with noise of two levels: half of them to 0.004 of a sample if shifted, and 0.009 if turned."""
 
 PEAKS, LEAST_OVERLAP = 6, 0.25
 """Translations that are looked at; the least part of the lesser plane that has to overlap."""
@@ -30,7 +30,7 @@ PEAKS, LEAST_OVERLAP = 6, 0.25
 _LEAST = 0.2 / 255
 
 
-def pyramid(plane: Plane) -> list[Plane]:
+def pyramid(plane: Float32Array) -> list[Float32Array]:
     """Smoothed planes, the finest first, each half as large as the one before."""
     planes = [plane]
     while min(planes[-1].shape) >= 2 * COARSE:
@@ -39,7 +39,7 @@ def pyramid(plane: Plane) -> list[Plane]:
 
 
 def rough_fit(
-    reference: list[Plane], frame: list[Plane], known: Matrix | None = None
+    reference: list[Float32Array], frame: list[Float32Array], known: Matrix | None = None
 ) -> Fit | None:
     """Where a frame lies, by the ``pyramid``s of both; ``known`` is a start that is known.
 
@@ -51,7 +51,7 @@ def rough_fit(
         x, y = rough_shift(reference[level], frame[level])
         matrix = motion.shift(x, y)
     else:
-        matrix = motion.scaled(known, 0.5**level)
+        matrix = motion.at_scale(known, 0.5**level)
     found = None
     for number in range(level, -1, -1):
         large, small = reference[number], frame[number]
@@ -59,22 +59,23 @@ def rough_fit(
         samples = observed(
             patches, _part_of(small), small.shape[0], small.shape[1], matrix, margin=1
         )
-        each = best_fit(
-            samples, matrix, (large.shape[0], large.shape[1]), _LEAST, ("shift", "affine")
-        )
+        kinds: tuple[Kind, ...] = ("shift", "affine")
+        if not number:
+            kinds += ("homography",)
+        each = best_fit(samples, matrix, (large.shape[0], large.shape[1]), _LEAST, kinds)
         if each is None:
             return None
         found, matrix = each, each.matrix
         if number:
-            matrix = motion.scaled(matrix, 2)
+            matrix = motion.at_scale(matrix, 2)
     return found
 
 
-def _part_of(plane: Plane) -> Part:
+def _part_of(plane: Float32Array) -> PartOf:
     return lambda top, rows, left, columns: plane[top : top + rows, left : left + columns]
 
 
-def rough_shift(reference: Plane, frame: Plane) -> tuple[float, float]:
+def rough_shift(reference: Float32Array, frame: Float32Array) -> tuple[float, float]:
     """The whole columns and rows by which a frame's samples lie further in the reference."""
     height, width = (max(sides) for sides in zip(reference.shape, frame.shape, strict=True))
     shape = (2 * height, 2 * width)
@@ -91,13 +92,13 @@ def rough_shift(reference: Plane, frame: Plane) -> tuple[float, float]:
     return float(found[0]), float(found[1])
 
 
-def _windowed(plane: Plane) -> NDArray[np.float64]:
+def _windowed(plane: Float32Array) -> NDArray[np.float64]:
     down, across = (np.hanning(side + 2)[1:-1] for side in plane.shape)
     result: NDArray[np.float64] = (plane - plane.mean()) * down[:, None] * across
     return result
 
 
-def _alike(reference: Plane, frame: Plane, x: int, y: int) -> float:
+def _alike(reference: Float32Array, frame: Float32Array, x: int, y: int) -> float:
     """The correlation of the overlap; less than any where there is too little of it."""
     rows = slice(max(0, y), min(reference.shape[0], frame.shape[0] + y))
     columns = slice(max(0, x), min(reference.shape[1], frame.shape[1] + x))

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.fusing import motion
-from upres.fusing.filters import box, least_around
-from upres.fusing.frames import Frame
-from upres.fusing.observing import Blur, Plane, Samples, Span
+from upres.fusing.filters import least_around, mean_around
+from upres.fusing.frames import BurstFrame
+from upres.fusing.observing import Blur, Samples, Stretch
 from upres.fusing.seeing import lies_in
 from upres.raster.pixels import Float32Array
 from upres.raster.spool import Spool
@@ -34,7 +34,7 @@ GROWN = 2
 """How many samples around one that does not agree count nothing, either."""
 
 NOISE_ALLOWED, DETAIL_ALLOWED = 1.8, 0.2
-"""Times the noise's deviation, and the part of local contrast, by which a frame may differ from its
+"""Times the noise's deviation, and the part of local slopes, by which a frame may differ from its
 explanation in the root mean square."""
 
 
@@ -49,8 +49,8 @@ class Compared:
     """Whether a sample lies in the reference, and all around it is known."""
 
 
-def compared(
-    frame: Frame,
+def beside_reference(
+    frame: BurstFrame,
     large: Spool,
     scale: int,
     bands: Sequence[int],
@@ -86,21 +86,26 @@ def compared(
     return Compared(values, explained, inside)
 
 
-def _span(places: NDArray[np.float64], length: int, scale: int) -> Span | None:
+def _span(places: NDArray[np.float64], length: int, scale: int) -> Stretch | None:
     start = max(0, int(np.floor(places.min())) - AROUND)
     stop = min(length, int(np.ceil(places.max())) + AROUND + 1)
-    return Span(start, stop, length, scale) if stop - start > 1 else None
+    return Stretch(start, stop, length, scale) if stop - start > 1 else None
 
 
 def weigh(
-    frame: Frame,
+    frame: BurstFrame,
     large: Spool,
     scale: int,
     bands: Sequence[int],
     size: tuple[int, int],
     noise: NDArray[np.float64],
+    detail: float = DETAIL_ALLOWED,
 ) -> float:
-    """Set how much each sample of a frame counts; gives the mean of those in the reference."""
+    """Set how much each sample of a frame counts; gives the mean of those in the reference.
+
+    ``noise`` is its deviation in each band, and ``detail`` the part of local slopes by which a
+    frame may differ from its explanation, beside that.
+    """
     height, width = frame.size
     frame.weights = np.zeros((height, width), np.uint8)
     total, count = 0.0, 0
@@ -110,10 +115,10 @@ def weigh(
             bottom, right = min(height, top + BLOCK), min(width, left + BLOCK)
             rows = (max(0, top - around), min(height, bottom + around))
             columns = (max(0, left - around), min(width, right + around))
-            part = compared(frame, large, scale, bands, size, rows, columns)
+            part = beside_reference(frame, large, scale, bands, size, rows, columns)
             if part is None:
                 continue
-            weights = agreeing_weights(part, noise)
+            weights = agreeing_weights(part, noise, detail)
             kept = (
                 slice(top - rows[0], bottom - rows[0]),
                 slice(left - columns[0], right - columns[0]),
@@ -129,21 +134,23 @@ def weigh(
     return total / count if count else 0.0
 
 
-def agreeing_weights(part: Compared, noise: NDArray[np.float64]) -> Plane:
+def agreeing_weights(
+    part: Compared, noise: NDArray[np.float64], detail: float = DETAIL_ALLOWED
+) -> Float32Array:
     """From 0 to 1: 1 where a frame's samples differ by no more than they may."""
-    error: Plane = np.zeros(part.inside.shape, np.float32)
-    allowed: Plane = np.zeros(part.inside.shape, np.float32)
+    error: Float32Array = np.zeros(part.inside.shape, np.float32)
+    allowed: Float32Array = np.zeros(part.inside.shape, np.float32)
     for values, explained, deviation in zip(part.values, part.explained, noise, strict=True):
         down, across = np.gradient(explained)
         unit = np.float32(1 / deviation)
         error += np.square((values - explained) * unit)
-        allowed += np.square(np.float32(DETAIL_ALLOWED) * unit) * (down * down + across * across)
+        allowed += np.square(np.float32(detail) * unit) * (down * down + across * across)
     count = len(noise)
     inside = part.inside.astype(np.float32)
-    share = np.maximum(box(inside, WINDOW), 1e-6)
-    error = box(error * inside, WINDOW) / share / np.float32(count)
-    allowed = box(allowed * inside, WINDOW) / share / np.float32(count) + np.float32(
-        NOISE_ALLOWED**2
-    )
-    weights = np.clip(2 - error / allowed, 0, 1) * inside
+    share = mean_around(inside, WINDOW)
+    error = mean_around(error * inside, WINDOW)
+    allowed = mean_around(allowed * inside, WINDOW)
+    allowed += share * np.float32(count * NOISE_ALLOWED**2)
+    weights: Float32Array = np.clip(2 - error / np.maximum(allowed, np.float32(1e-6)), 0, 1)
+    weights *= inside
     return least_around(weights, part.inside, GROWN)

@@ -1,0 +1,121 @@
+"""The command ``upres fuse`` as a user runs it, by the model ``fast``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageCms
+import pytest
+import pyvips
+import tifffile
+
+from running import upres
+from scenes import SHIFTS, as_bytes, frames_of, scene, truth
+from upres.raster.metrics import psnr
+
+
+@pytest.fixture(scope="module")
+def burst(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four PNG files; the second tells a resolution, a profile and a text."""
+    folder = tmp_path_factory.mktemp("burst")
+    profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+    for number, frame in enumerate(frames_of(scene(), SHIFTS[:4]), start=1):
+        more = {"dpi": (300, 300), "icc_profile": profile} if number == 2 else {}
+        PIL.Image.fromarray(as_bytes(frame)).save(folder / f"{number}.png", **more)
+    return folder
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(PIL.Image.open(path))
+
+
+def test_a_folder_becomes_one_picture(burst: Path, tmp_path: Path) -> None:
+    done = upres("fuse", burst, "-s", 2, "-o", "better.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "wrote better.png (4 frames)\n"
+    single = upres("enlarge", burst / "1.png", "-s", 2, "-o", "one.png", cwd=tmp_path)
+    assert single.returncode == 0
+    wanted = truth(scene())
+    assert (
+        psnr(read(tmp_path / "better.png"), wanted) > psnr(read(tmp_path / "one.png"), wanted) + 1
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["better.png", "one.png"]
+
+
+def test_the_reference_gives_metadata_and_name(burst: Path) -> None:
+    names = [burst / f"{n}.png" for n in (1, 2, 3)]
+    done = upres("fuse", *names, "-s", 2, "--reference", names[1], cwd=burst)
+    made = burst / "2_fused_x2.png"
+    assert done.stderr == f"wrote {made} (3 frames)\n"
+    with PIL.Image.open(made) as picture, PIL.Image.open(names[1]) as reference:
+        assert picture.size == (144, 128)
+        assert picture.info["dpi"] == pytest.approx(reference.info["dpi"], abs=0.1)
+        assert picture.info["icc_profile"] == reference.info["icc_profile"]
+    again = upres("fuse", *names, "-s", 2, "--reference", "2", cwd=burst)
+    assert again.returncode == 1
+    assert "exists already" in again.stderr
+    before = made.read_bytes()
+    assert upres("fuse", *names[::-1], "-s", 2, "--reference", 2, "-fq", cwd=burst).stderr == ""
+    assert made.read_bytes() == before
+    made.unlink()
+
+
+def test_one_file_is_enlarged(burst: Path, tmp_path: Path) -> None:
+    upres("enlarge", burst / "2.png", "-s", 2, "-o", "one.png", cwd=tmp_path)
+    done = upres("fuse", burst / "2.png", "-s", 2, "-o", "fused.png", cwd=tmp_path)
+    assert done.stderr == "wrote fused.png (one frame: as enlarged)\n"
+    assert (tmp_path / "fused.png").read_bytes() == (tmp_path / "one.png").read_bytes()
+
+
+def test_pages_of_16_bits_and_frames_of_an_animation(tmp_path: Path) -> None:
+    frames = frames_of(scene(), SHIFTS[:4])
+    deep = np.stack([np.rint(np.clip(f, 0, 255) * 257).astype(np.uint16) for f in frames])
+    tifffile.imwrite(tmp_path / "stack.tif", deep, photometric="rgb")
+    done = upres("fuse", "stack.tif", "-s", 2, "--reference", 3, cwd=tmp_path)
+    assert done.stderr == "wrote stack_fused_x2.tif (4 frames)\n"
+    made = tifffile.imread(tmp_path / "stack_fused_x2.tif")
+    assert made.shape == (128, 144, 3)
+    assert made.dtype == np.uint16
+    wanted = scene()[20:148, 21:165]
+    assert psnr(made / 257, wanted) > 25
+    images = [PIL.Image.fromarray(as_bytes(f)) for f in frames]
+    images[0].save(tmp_path / "clip.png", save_all=True, append_images=images[1:], duration=40)
+    done = upres("fuse", "clip.png", "-s", 2, cwd=tmp_path)
+    assert done.stderr == "wrote clip_fused_x2.png (4 frames)\n"
+    made_clip = pyvips.Image.new_from_file(str(tmp_path / "clip_fused_x2.png"))
+    assert (made_clip.width, made_clip.height) == (144, 128)
+    with PIL.Image.open(tmp_path / "clip_fused_x2.png") as still:
+        assert still.n_frames == 1
+
+
+def test_others_are_left_out_by_name(burst: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    PIL.Image.fromarray(read(burst / "3.png")[:, ::-1]).save(tmp_path / "mirrored.png")
+    names = [burst / "1.png", burst / "2.png", "broken.png", "mirrored.png", burst / "1.png"]
+    done = upres("fuse", *names, "-s", 2, "-o", "made.png", cwd=tmp_path)
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("upres: broken.png: left out: ")
+    assert lines[1].startswith("upres: mirrored.png: left out: it ")
+    assert lines[-1] == "wrote made.png (2 frames)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--reference", "9"], "upres: reference 9: there are 4 frames, counted from 1"),
+        (["--reference", "x.png"], "upres: reference x.png: is none of the pictures"),
+        (["-o", "there/"], "one result needs a file's name"),
+        (["-s", "1.5"], "upres: scale must be 2, 3 or 4 to fuse pictures, not 1.5"),
+        (["--max-pixels", "9"], "--max-pixels allows more"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    burst: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = upres("fuse", burst, *arguments, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
