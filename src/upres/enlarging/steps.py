@@ -12,8 +12,11 @@ from upres.card import ModelCard
 from upres.engine.protocol import Engine
 from upres.enlarging.pieces import Piece
 from upres.enlarging.planes import (
+    FLAT_RADIUS,
     NEUTRAL_RADIUS,
     RANGE_RADIUS,
+    keep_borders_near,
+    keep_flat,
     keep_in_place,
     keep_in_range,
     keep_neutral,
@@ -77,6 +80,10 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
     if inks:
         reach = max(0, RANGE_RADIUS - halo)
         steps.append(Step("keep inks in range", reach, lambda w: keep_inks_in_range(w, inks)))
+    groups: list[tuple[int, ...]] = [together] if together else []
+    groups += [(i,) for i in range(len(info.varying)) if not together or i not in together]
+    reach = max(0, FLAT_RADIUS - halo)
+    steps.append(Step("keep flat", reach, lambda w: keep_flats(w, groups)))
     if alpha is not None:
         reach = max(0, 1 - halo)
         steps.append(Step("keep alpha in place", reach, lambda w: keep_alpha_in_place(w, alpha)))
@@ -170,6 +177,22 @@ def keep_inks_in_range(window: Window, inks: tuple[int, ...]) -> None:
     """Keep each ink within what the input holds of it ``RANGE_RADIUS`` around."""
     for band in inks:
         window.planes[band] = keep_in_range(window.planes[band], window.given[:, :, band])
+
+
+def keep_flats(window: Window, groups: Sequence[tuple[int, ...]]) -> None:
+    """Keep what is flat as it is, and what is beside the picture's border near the input."""
+    for bands in groups:
+        if bands == (0, 1, 2) and window.colour is not None:
+            given, output = window.colour, window.planes[:3]
+        elif len(bands) == 1:
+            given = np.ascontiguousarray(window.given[None, :, :, bands[0]])
+            output = window.planes[bands[0] : bands[0] + 1]
+        else:
+            given, output = window.given.transpose(2, 0, 1)[list(bands)], window.planes[list(bands)]
+        keep_borders_near(output, given, [piece.ends for piece in window.pieces])
+        keep_flat(output, given)
+        if len(bands) > 1 and bands != (0, 1, 2):
+            window.planes[list(bands)] = output
 
 
 def keep_alpha_in_place(window: Window, alpha: int) -> None:
