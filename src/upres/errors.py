@@ -60,6 +60,12 @@ class InputError(UpresError):
     code = "input"
 
 
+class LargeEnoughError(InputError):
+    """A picture is larger already than what is asked for."""
+
+    code = "large_enough"
+
+
 class OutputError(UpresError):
     """A file or folder cannot be written, or would be overwritten."""
 

@@ -594,7 +594,7 @@ def test_alpha_has_a_range_of_its_own(tmp_path: Path, low: float) -> None:
     fakes.enlarge_file(source, target)
     result = tifffile.imread(target)
     assert result.dtype == np.float32
-    expected = fakes.enlarge_array(pixels[:, :, 3])
+    expected = fakes.enlarge_array(pixels[:, :, 2:])[:, :, 1]
     np.testing.assert_allclose(result[:, :, 3], expected, atol=1e-4)
     assert result[:, :, 0].max() > 2.5
     assert result[:, :, 0].min() < low + 0.2

@@ -65,6 +65,16 @@ def enlarge(
             panel=SIZE,
         ),
     ] = None,
+    larger: Annotated[
+        Literal["refuse", "skip", "copy", "reduce"],
+        option(
+            "--larger",
+            takes="NAME",
+            help="A picture that is larger already: refuse (default), skip, copy, reduce.",
+            panel=SIZE,
+            show_default=False,
+        ),
+    ] = "refuse",
     max_pixels: Annotated[
         int | None,
         option(
@@ -127,6 +137,20 @@ def enlarge(
             panel=RESULTS,
         ),
     ] = None,
+    wrap: Annotated[
+        bool,
+        option("--wrap", help="Tiles, whose opposite edges continue each other.", panel=RESULTS),
+    ] = False,
+    palette: Annotated[
+        Literal["free", "keep"],
+        option(
+            "--palette",
+            takes="NAME",
+            help="Colours of the results: free (default), or keep, for pixel art: the picture's.",
+            panel=RESULTS,
+            show_default=False,
+        ),
+    ] = "free",
     keep_cmyk: Annotated[
         bool,
         option("--keep-cmyk", help="Keep CMYK instead of converting it to sRGB.", panel=RESULTS),
@@ -175,6 +199,9 @@ def enlarge(
             fit=_size(fit) if fit else None,
             quality=quality,
             cmyk=keep_cmyk,
+            wrap=wrap,
+            palette=palette,
+            larger=larger,
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         target=None if to_folder else target,

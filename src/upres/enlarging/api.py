@@ -15,7 +15,7 @@ from upres.engine.backends import Device, default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.files import open_file
-from upres.enlarging.options import MAX_PIXELS, Options
+from upres.enlarging.options import MAX_PIXELS, Options, Palette
 from upres.enlarging.plan import plan
 from upres.enlarging.windows import Progress
 from upres.errors import ExistsError
@@ -36,6 +36,8 @@ def enlarge(
     device: Device = "auto",
     bands: Sequence[Role] | None = None,
     value_range: tuple[float, float] | None = None,
+    wrap: bool = False,
+    palette: Palette = "free",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> NDArray[Any]:
@@ -65,6 +67,10 @@ def enlarge(
     made for it), or float32 computed in bfloat16. ``device`` is ``cpu`` or ``gpu``; ``auto`` takes
     a GPU that ONNX Runtime can use.
 
+    ``wrap`` says that the picture is a tile, whose opposite edges continue each other; it is
+    enlarged as if in the middle of such tiles. With ``palette="keep"``, for pixel art, each pixel
+    of the result is one of the picture's own around it.
+
     ``progress`` is told the part that is done, from 0 to 1.
 
     Raises ``InputError`` for an object that is no array, for another shape or type, samples out of
@@ -79,6 +85,8 @@ def enlarge(
         width=width,
         height=height,
         fit=fit,
+        wrap=wrap,
+        palette=palette,
         max_pixels=max_pixels,
     )
     source = ArraySource(image, bands=bands, value_range=value_range)
@@ -123,6 +131,9 @@ def enlarge_file(
     device: Device = "auto",
     quality: int | None = None,
     keep_cmyk: bool = False,
+    wrap: bool = False,
+    palette: Palette = "free",
+    larger: Literal["refuse", "copy", "reduce"] = "refuse",
     existing: Literal["refuse", "replace"] = "refuse",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
@@ -130,10 +141,13 @@ def enlarge_file(
     """Enlarge a file to another, with all that it says of itself.
 
     ``target``'s suffix decides its format. ``scale``, ``width``, ``height``, ``fit``, ``model``,
-    ``precision``, ``device`` and ``progress`` are those of ``enlarge``; without ``model``, a JPEG
-    file of low quality goes through ``photo``, and any other through ``fast``. ``quality`` is that
-    of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at least; AVIF: 90).
+    ``precision``, ``device``, ``wrap``, ``palette`` and ``progress`` are those of ``enlarge``;
+    without ``model``, a JPEG file of low quality goes through ``photo``, and any other through
+    ``fast``. ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at
+    least; AVIF: 90).
     ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB.
+
+    A picture that is ``larger`` already than what is asked for is refused, copied, or reduced.
 
     ``target`` is written at once and whole, or not at all; one that exists is refused, or replaced
     if ``existing`` says so.
@@ -152,6 +166,9 @@ def enlarge_file(
         fit=fit,
         quality=quality,
         cmyk=keep_cmyk,
+        wrap=wrap,
+        palette=palette,
+        larger=larger,
         max_pixels=max_pixels,
     )
     target = Path(target)

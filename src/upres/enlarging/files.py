@@ -16,9 +16,9 @@ from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
-from upres.errors import OutputError, Remedy
-from upres.files import full_disk
-from upres.formats.registry import check_output, create_sink, open_pages
+from upres.errors import LargeEnoughError, OutputError, Remedy
+from upres.files import full_disk, publish, temporary
+from upres.formats.registry import called, check_output, create_sink, open_pages, output_format
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
 
@@ -80,6 +80,10 @@ class FileEnlargement:
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
         cannot be written or cannot hold the result.
         """
+        if self.options.palette == "keep" and (row := output_format(target)).loses_colours:
+            raise OutputError(
+                f"{target}: {row.suffixes[0]} changes colours, which are to be kept: choose .png"
+            )
         for each in self.plans:
             check_output(target, _without_alpha(each), pages=len(self.plans))
         _check_disk(target, self.disk)
@@ -105,7 +109,56 @@ class FileEnlargement:
             sink.commit(replace=replace)
 
 
-def open_file(source: Path, options: Options, *, backend: Backend | None = None) -> FileEnlargement:
+@dataclass(frozen=True)
+class FileCopy:
+    """A file that is large enough, and is copied as it is."""
+
+    path: Path
+    pages: Sequence[Source]
+
+    @property
+    def why(self) -> str:
+        """What became of it."""
+        return "copied"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height; of its largest page."""
+        return max(((page.info.width, page.info.height) for page in self.pages), key=math.prod)
+
+    @property
+    def pixels(self) -> int:
+        """All pages and frames together."""
+        return sum(page.info.pixels * (page.info.frames or 1) for page in self.pages)
+
+    @property
+    def disk(self) -> int:
+        """Bytes of free disk needed for it."""
+        return self.path.stat().st_size
+
+    def write(
+        self,
+        target: Path,
+        *,
+        replace: bool = True,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Copy it to ``target``, at once and whole; raises what ``FileEnlargement.write`` does."""
+        if output_format(target) is not called(self.path.suffix):
+            raise OutputError(
+                f"{target}: {self.path.name} is large enough, and a copy of it has no such suffix",
+                Remedy("larger", "makes it anew", "reduce"),
+            )
+        with _storing(target), temporary(target, target.suffix) as path:
+            shutil.copyfile(self.path, path)
+            publish(path, target, replace=replace)
+        if progress:
+            progress(1)
+
+
+def open_file(
+    source: Path, options: Options, *, backend: Backend | None = None
+) -> FileEnlargement | FileCopy:
     """Open a file to be enlarged, and plan what is to become of it; no pixels are decoded.
 
     Raises ``InputError`` if ``source`` cannot be read or is too small or large for what is
@@ -113,6 +166,17 @@ def open_file(source: Path, options: Options, *, backend: Backend | None = None)
     """
     backend = backend or default_backend()
     pages = open_pages(source, keep_cmyk=options.cmyk)
+    try:
+        return _planned(source, pages, options, backend)
+    except LargeEnoughError:
+        if options.larger != "copy":
+            raise
+        return FileCopy(source, pages)
+
+
+def _planned(
+    source: Path, pages: Sequence[Source], options: Options, backend: Backend
+) -> FileEnlargement:
     plans = tuple(plan(page.info, options, backend) for page in pages)
     opened = FileEnlargement(source, pages, plans, options, backend)
     if len(plans) > 1:

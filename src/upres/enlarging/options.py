@@ -6,13 +6,20 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal, get_args
 
 from upres.card import Model
-from upres.errors import InputError, UsageError
+from upres.errors import LargeEnoughError, Remedy, UsageError
 from upres.models import Precision
 
 MAX_PIXELS = 2**30
 """Largest result that is made without being asked for by ``max_pixels``."""
+
+Palette = Literal["free", "keep"]
+
+Larger = Literal["refuse", "skip", "copy", "reduce"]
+"""``skip`` leaves it out of a run over many, ``copy`` copies its file, and ``reduce`` makes it as
+large as is asked for."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,12 @@ class Options:
     """Of JPEG, WebP and AVIF, 1 to 100; ``None`` is the input's, but at least 95 (AVIF: 90)."""
     cmyk: bool = False
     """Keep CMYK as it is, ink by ink, instead of converting it to sRGB."""
+    wrap: bool = False
+    """The picture is a tile, whose left edge continues its right one, and its top its bottom."""
+    palette: Palette = "free"
+    """Whether the result may have colours that the picture has not: ``keep`` is for pixel art."""
+    larger: Larger = "refuse"
+    """What becomes of a picture that is larger already than what is asked for."""
     max_pixels: int = MAX_PIXELS
     """Refuse results, all pages or frames together, of more pixels than this."""
 
@@ -56,6 +69,12 @@ class Options:
             raise UsageError(f"fit must be at least 1x1 pixels, not {self.fit[0]}x{self.fit[1]}")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise UsageError(f"quality must be from 1 to 100, not {self.quality}")
+        for name, one, choices in (
+            ("palette", self.palette, get_args(Palette)),
+            ("larger", self.larger, get_args(Larger)),
+        ):
+            if one not in choices:
+                raise UsageError(f"{name} must be one of {', '.join(choices)}, not {one}")
         if self.max_pixels < 1:
             raise UsageError(f"max_pixels must be at least 1, not {self.max_pixels}")
 
@@ -65,8 +84,8 @@ def output_size(
 ) -> tuple[int, int, float]:
     """Height and width of the result for an input of ``height`` x ``width``, and the factor.
 
-    Halves round up. ``default_scale`` is the factor where none is asked for. Raises ``InputError``
-    if the result is smaller than the input.
+    Halves round up. ``default_scale`` is the factor where none is asked for. Raises
+    ``LargeEnoughError`` if the result is smaller than the input, unless that is to be reduced.
     """
     if options.fit is not None:
         factor = min(Fraction(options.fit[0], width), Fraction(options.fit[1], height))
@@ -77,8 +96,13 @@ def output_size(
     else:
         # The decimal number that was given, not the binary one next to it.
         factor = Fraction(str(options.scale or default_scale))
-    if factor < 1:
-        raise InputError(f"the picture, {width}x{height}, is larger already than what is asked for")
+    if factor < 1 and options.larger != "reduce":
+        raise LargeEnoughError(
+            f"the picture, {width}x{height}, is larger already than what is asked for",
+            Remedy("larger", "passes it over", "skip"),
+            Remedy("larger", "copies it", "copy"),
+            Remedy("larger", "reduces it", "reduce"),
+        )
     rows, columns = (max(1, math.floor(side * factor + Fraction(1, 2))) for side in (height, width))
     if options.width is not None:
         columns = options.width

@@ -13,7 +13,7 @@ import numpy as np
 from upres.card import Model
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
-from upres.enlarging import light
+from upres.enlarging import light, wrapping
 from upres.enlarging.measuring import measured
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress, enlarge_windows
@@ -43,9 +43,10 @@ def enlarge_into(
     """
     backend = backend or default_backend()
     info = measured(source, beside)
-    result = info.resized(plan.height, plan.width)
-    sink.begin(result, source.carried)
+    sink.begin(info.resized(plan.height, plan.width), source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
+    margins = wrapping.margins(info, plan) if plan.wrap else wrapping.NONE
+    wide, size = margins.around(info), margins.around_result(plan.height, plan.width)
     for frame, blocks in enumerate(source.frames(beside)):
         rows = (
             light.to_network(block if len(kept) == len(info.bands) else block[:, :, kept], info)
@@ -54,11 +55,19 @@ def enlarge_into(
         part = None
         if progress and info.frames:
             part = partial(share, progress, frame / info.frames, 1 / info.frames)
-        size = (plan.height, plan.width)
         for top, left, block in enlarge_frame(
-            rows, info, plan.models, size, backend, beside=beside, progress=part
+            margins.wrapped(rows),
+            wide,
+            plan.models,
+            size,
+            backend,
+            beside=beside,
+            progress=part,
+            keeps_palette=plan.keeps_palette,
         ):
-            sink.write(frame, top, left, light.from_network(block, info))
+            for own in margins.inner(top, left, block, (plan.height, plan.width)):
+                sink.write(frame, own[0], own[1], light.from_network(own[2], info))
+                del own
             del block  # its memory is for the next one
 
 
@@ -71,10 +80,12 @@ def enlarge_frame(
     *,
     beside: Path,
     progress: Progress | None = None,
+    keeps_palette: bool = False,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model after another, and give the windows that the last one makes.
 
-    All others go to the next one by way of a spool.
+    If it ``keeps_palette``, each pixel of the result is one of the frame's. All others go to the
+    next one by way of a spool.
     """
     with ExitStack() as stack:
         # What a model costs goes by the pixels that it is given.
@@ -91,6 +102,7 @@ def enlarge_frame(
                 backend,
                 size=size if last else None,
                 progress=partial(share, progress, done, part) if progress else None,
+                keeps_palette=keeps_palette,
             )
             if last:
                 yield from windows

@@ -13,6 +13,7 @@ from upres.card import Model
 from upres.engine.backends import default_backend
 from upres.engine.machine import operations_per_second
 from upres.engine.protocol import Backend
+from upres.engine.wrappers import REDUCING
 from upres.enlarging.options import Options, output_size
 from upres.errors import InputError, ModelError, Remedy
 from upres.models import (
@@ -64,6 +65,9 @@ class Plan:
     """Bytes of free disk needed while the result is made, itself included, at most."""
     seconds: float
     """On this machine, about: within a factor of three."""
+    wrap: bool = False
+    """See ``Options``, as of the next."""
+    keeps_palette: bool = False
 
     @property
     def pixels(self) -> int:
@@ -97,7 +101,7 @@ def plan(
     try:
         height, width, factor = output_size(options, info.height, info.width, default_scale=scale)
     except InputError as error:
-        raise InputError(info.problem(error.problem), *error.remedies) from None
+        raise type(error)(info.problem(error.problem), *error.remedies) from None
     check_pixels(info.problem, width, height, info.frames or 1, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
     return Plan(
@@ -109,6 +113,8 @@ def plan(
         memory=_memory(info, models, backend),
         disk=_disk(info, models, height, width),
         seconds=_seconds(info, models, height * width),
+        wrap=options.wrap,
+        keeps_palette=options.palette == "keep",
     )
 
 
@@ -164,6 +170,8 @@ def choose_models(
     chosen = partial(
         stages, factor=factor, precision=options.precision, backend=backend, shipped=shipped
     )
+    if factor < 1:
+        return (REDUCING,), "reduced"
     if options.model is not None:
         return chosen(options.model), ""
     clean = chosen(DEFAULT_MODEL)

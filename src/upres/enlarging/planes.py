@@ -20,6 +20,10 @@ NEUTRAL_RANGE = 4 / 255
 FLAT_RADIUS = 1
 """How far around it, in input pixels, a pixel has to be alike to stay as it is."""
 
+PALETTE_RADIUS = 1
+"""How far around it, in input pixels, a pixel of the result takes its colour from, if it is to have
+one of the input's."""
+
 _ROUNDING = 1e-6
 
 
@@ -96,6 +100,38 @@ def keep_flat(output: Float32Array, given: Float32Array) -> None:
             for column in range(scale):
                 place = block[:, row::scale, column::scale]
                 np.copyto(place, given[:, top : top + rows], where=part)
+
+
+def nearest_around(output: Float32Array, given: Float32Array, alpha: int | None) -> Float32Array:
+    """Of the pixels of ``given`` around each enlarged one, that which is the most alike.
+
+    Both are bands x rows x columns. How far colours are apart counts by the ``alpha`` of the pixel
+    that is looked at, if there is one, as what shows nothing has no colour.
+    """
+    count, height, width = given.shape
+    scale = output.shape[1] // height
+    padded = np.pad(given, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    weights = np.ones(count, np.float32)
+    if alpha is not None:
+        weights[alpha] = max(1, count - 1)
+    result = np.empty_like(output)
+    for row in range(scale):
+        for column in range(scale):
+            made = output[:, row::scale, column::scale]
+            least = np.full((height, width), np.inf, np.float32)
+            chosen = result[:, row::scale, column::scale]
+            for down in (1, 0, 2):  # of equals the pixel itself
+                for right in (1, 0, 2):
+                    one = padded[:, down : down + height, right : right + width]
+                    apart = np.square(made - one) * weights[:, None, None]
+                    if alpha is not None:
+                        others = [band for band in range(count) if band != alpha]
+                        apart[others] *= one[alpha]
+                    distance = apart.sum(0)
+                    nearer = distance < least
+                    least[nearer] = distance[nearer]
+                    np.copyto(chosen, one, where=nearer)
+    return result
 
 
 def keep_borders_near(

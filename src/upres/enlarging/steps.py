@@ -14,12 +14,14 @@ from upres.enlarging.pieces import Piece
 from upres.enlarging.planes import (
     FLAT_RADIUS,
     NEUTRAL_RADIUS,
+    PALETTE_RADIUS,
     RANGE_RADIUS,
     keep_borders_near,
     keep_flat,
     keep_in_place,
     keep_in_range,
     keep_neutral,
+    nearest_around,
 )
 from upres.raster.info import COLOUR_ROLES, RasterInfo
 from upres.raster.pixels import Float32Array, luma
@@ -56,10 +58,13 @@ class Step:
     run: Callable[[Window], None]
 
 
-def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[Step]:
+def steps_for(
+    info: RasterInfo, card: ModelCard, size: tuple[int, int], *, keeps_palette: bool = False
+) -> list[Step]:
     """What a model's windows of such a raster go through, to a result of ``size``.
 
-    The halo that windows need is the sum of the steps' reaches.
+    If it ``keeps_palette``, the result has the raster's own colours only. The halo that windows
+    need is the sum of the steps' reaches.
     """
     together, alpha = bands_together(info), info.alpha
     inks, numbers = info.find("ink"), info.find("index")
@@ -68,9 +73,13 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
     colours = info.find(*COLOUR_ROLES, "ink")
     fills = alpha is not None and colours and info.cover != "emission"
     if alpha is not None and fills:
-        steps.append(
-            Step("fill transparent", FILL_RADIUS, lambda w: fill_transparent(w, alpha, colours))
+        # As far as what is reduced afterwards is averaged.
+        least = min(size[0] / info.height, size[1] / info.width)
+        radius = max(FILL_RADIUS, math.ceil(2 / least) + 1)
+        fill = Step(
+            "fill transparent", radius, lambda w: fill_transparent(w, alpha, colours, radius)
         )
+        steps.append(fill)
     steps.append(Step("network", halo, lambda w: run_network(w, together, numbers)))
     # The next two look at the network's input, not at its result: they add to the halo only where
     # they look further than it does.
@@ -88,6 +97,10 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
         reach = max(0, 1 - halo)
         steps.append(Step("keep alpha in place", reach, lambda w: keep_alpha_in_place(w, alpha)))
     steps.append(Step("clip", 0, clip))
+    if keeps_palette:
+        reach = max(0, PALETTE_RADIUS - halo)
+        steps.append(Step("keep palette", reach, lambda w: take_own_colours(w, alpha)))
+        numbers, fills = tuple(range(len(info.varying))), False
     full = (info.height * card.scale, info.width * card.scale)
     reach = 0
     if size != full:
@@ -97,8 +110,8 @@ def steps_for(info: RasterInfo, card: ModelCard, size: tuple[int, int]) -> list[
     steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers)))
     if alpha is not None and fills:
         # It looks two pixels far, at what was there before the filling, which looks further.
-        least = least_cover(info, alpha)
-        put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, least))
+        cover = least_cover(info, alpha)
+        put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, cover))
         steps.append(put_back)
     return steps
 
@@ -112,19 +125,21 @@ def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
     return (inks[0], inks[1], inks[2]) if len(inks) == 4 else info.colour_bands
 
 
-def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None:
+def fill_transparent(
+    window: Window, alpha: int, colours: Sequence[int], radius: int = FILL_RADIUS
+) -> None:
     """Put visible neighbours' colour where alpha is zero; other bands stay as they are.
 
     What a file stores there is arbitrary, often black, and would bleed into the edge. The
-    fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
+    fill is the mean of the pixels at most ``radius`` away, weighted by their alpha.
     """
     shown = window.given[:, :, alpha : alpha + 1]
     colour = window.given[:, :, colours]
     weighted = np.concatenate([colour * shown, shown], axis=2)
     for axis in (0, 1):
-        margin = [(FILL_RADIUS, FILL_RADIUS) if axis == i else (0, 0) for i in range(3)]
+        margin = [(radius, radius) if axis == i else (0, 0) for i in range(3)]
         padded = np.pad(weighted, margin)
-        weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * FILL_RADIUS + 1, axis)
+        weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1, axis)
         weighted = weighted.sum(axis=-1)
     fill = weighted[:, :, :-1] / np.maximum(weighted[:, :, -1:], 1e-6)
     if (shown > 0).all():
@@ -226,6 +241,12 @@ def put_hidden_back(window: Window, alpha: int, colours: Sequence[int], least: f
     np.clip(planes, 0, 1, out=planes)
     for plane, band in zip(planes, colours, strict=True):
         window.planes[band][nothing] = plane[nothing]
+
+
+def take_own_colours(window: Window, alpha: int | None) -> None:
+    """Take, of the pixels around, the one whose colour is nearest to what the network made."""
+    given = window.given if window.hidden is None else window.hidden
+    window.planes = nearest_around(window.planes, given.transpose(2, 0, 1), alpha)
 
 
 def clip(window: Window) -> None:

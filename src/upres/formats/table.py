@@ -41,6 +41,8 @@ class Format:
     """Whether its samples are proportional to light."""
     frames: bool = False
     pages: bool = False
+    loses_colours: bool = False
+    """Whether samples may become others when it is written."""
     longest_side: int | None = None
     """Most pixels of a side."""
     encoder_bytes: int = 0
@@ -77,6 +79,7 @@ FORMATS = (
         rb"\xff\xd8",
         "image.jpeg",
         types=("uint8",),
+        loses_colours=True,
         cmyk=True,
         longest_side=65535,
     ),
@@ -86,6 +89,7 @@ FORMATS = (
         rb"RIFF.{4}WEBP",
         "image.webp",
         types=("uint8",),
+        loses_colours=True,
         alpha=True,
         frames=True,
         longest_side=16383,
@@ -117,6 +121,7 @@ FORMATS = (
         rb".{4}ftyp(?:.{4})*?avi[fs]",
         "image.avif",
         types=("uint8", "uint16"),
+        loses_colours=True,
         alpha=True,
         longest_side=16384,
         encoder_bytes=34,
@@ -139,6 +144,7 @@ FORMATS = (
         "image.jxl",
         extra="formats",
         types=("uint8", "uint16", "float32"),
+        loses_colours=True,
         alpha=True,
         encoder_bytes=100,
     ),
@@ -149,6 +155,7 @@ FORMATS = (
         "image.heic",
         extra="formats",
         types=("uint8", "uint16"),
+        loses_colours=True,
         alpha=True,
         longest_side=16384,
         encoder_bytes=60,
@@ -160,6 +167,7 @@ FORMATS = (
         "image.jp2",
         extra="formats",
         types=("uint8", "uint16"),
+        loses_colours=True,
         alpha=True,
         longest_side=65535,
     ),

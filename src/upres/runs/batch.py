@@ -16,7 +16,14 @@ from typing import Literal, Protocol
 
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
-from upres.errors import ExistsError, InputError, OutputError, Remedy, UpresError
+from upres.errors import (
+    ExistsError,
+    InputError,
+    LargeEnoughError,
+    OutputError,
+    Remedy,
+    UpresError,
+)
 from upres.files import PROCESS, make_folder, remove_leftovers
 from upres.runs.jobs import Job
 from upres.runs.journal import Journal, SourceStamp
@@ -102,6 +109,7 @@ def enlarge_files(
     """
     stop = stop or threading.Event()
     shared = _Shared(lambda path: open_picture(path, options), existing, journal, stop)
+    shared.passes_over = options.larger == "skip"
     # So many that the processors seldom wait for what holds Python's lock.
     workers = workers or min(8, 2 * (os.cpu_count() or 1))
     summary = Summary()
@@ -169,6 +177,8 @@ class _Shared:
         stop: threading.Event,
     ) -> None:
         self.stop = stop
+        self.passes_over = False
+        """Whether pictures that are larger already than what is asked for are none that failed."""
         self.parts: dict[Job, float] = {}
         """Of each picture that is being worked on, the part that is done."""
         self._open_picture = open_picture
@@ -184,6 +194,10 @@ class _Shared:
             return self._enlarge(job)
         except ExistsError:
             if self._existing == "skip":
+                return None
+            raise
+        except LargeEnoughError:
+            if self.passes_over:
                 return None
             raise
 
