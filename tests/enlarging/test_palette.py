@@ -99,3 +99,35 @@ def test_another_word_is_refused() -> None:
     wrong: Any = "kept"
     with pytest.raises(upres.UsageError, match="palette must be one of free, keep, not kept"):
         upres.enlarge(art(3), palette=wrong)
+
+
+def noise(channels: int) -> Array:
+    generator = np.random.default_rng(5)
+    result: Array = generator.integers(0, 256, (32, 40, channels)).astype(np.uint8)
+    return result
+
+
+def soft(channels: int) -> Array:
+    """Few colours, but alpha of many values."""
+    picture = art(channels)
+    picture[:, :, -1] = np.linspace(0, 255, 40).astype(np.uint8) // 16 * 16
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("picture", "looks"),
+    [
+        (art(3), True),
+        (art(4), True),
+        (art(1)[:, :, 0], True),
+        (noise(3), False),
+        (soft(4), False),
+        (np.full((32, 40, 3), 7, np.uint8), False),
+        (np.tile(art(3), (10, 10, 1)), False),
+        (art(1, np.uint16)[:, :, 0], False),
+    ],
+)
+def test_what_looks_like_pixel_art_is_told(tmp_path: Path, picture: Array, looks: bool) -> None:
+    PIL.Image.fromarray(picture).save(tmp_path / "a.png")
+    told = [fakes.open_file(tmp_path / "a.png", palette=word).why for word in ("free", "keep")]
+    assert ["pixel art" in why for why in told] == [looks, False]

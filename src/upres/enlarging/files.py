@@ -6,7 +6,7 @@ import dataclasses
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,10 @@ from pathlib import Path
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
+from upres.enlarging.measuring import looks_like_pixel_art
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
-from upres.errors import LargeEnoughError, OutputError, Remedy
+from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
 from upres.files import full_disk, publish, temporary
 from upres.formats.registry import called, check_output, create_sink, open_pages, output_format
 from upres.raster.info import RasterInfo
@@ -35,8 +36,18 @@ class FileEnlargement:
 
     @property
     def why(self) -> str:
-        """Which model was chosen and why, where the file decided; else empty."""
-        return self.plans[0].why if len(self.plans) == 1 else ""
+        """Which model was chosen and why, where the file decided; and what else it may want.
+
+        Pixels of small pictures are looked at. Empty where there is nothing to say.
+        """
+        if len(self.plans) > 1:
+            return ""
+        note = ""
+        if self.options.palette == "free":
+            with suppress(UpresError):
+                if looks_like_pixel_art(self.pages[0], self.path):
+                    note = "looks like pixel art, whose colours palette keep would keep"
+        return "; ".join(filter(None, (self.plans[0].why, note)))
 
     @property
     def size(self) -> tuple[int, int]:
