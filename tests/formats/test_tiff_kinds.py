@@ -376,3 +376,16 @@ def test_the_files_that_were_reported(tmp_path: Path, shared_data: Path) -> None
                 file.asarray().reshape(2 * small.shape[0], 2 * small.shape[1], -1),
                 small.reshape(*small.shape[:2], -1),
             )
+
+
+@pytest.mark.parametrize("keep_cmyk", [True, False])
+def test_a_plate_beside_inks_is_no_alpha(tmp_path: Path, keep_cmyk: bool) -> None:
+    samples = waves(40, 50, 5)
+    samples[:10, :, 4] = 0
+    tifffile.imwrite(tmp_path / "in.tif", samples, photometric="separated", extrasamples=[0])
+    with tifffile.TiffFile(enlarged(tmp_path, cmyk=keep_cmyk)) as file:
+        (page,) = file.pages
+        assert (page.photometric, page.extrasamples) == (5 if keep_cmyk else 2, (0,))
+        is_near(page.asarray()[:, :, -1:], samples[:, :, 4:])
+        if keep_cmyk:
+            is_near(page.asarray(), samples)
