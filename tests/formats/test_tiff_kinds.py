@@ -169,7 +169,7 @@ def test_what_has_a_place_on_a_map_is_refused(tmp_path: Path, tag: Any, pages: i
                 waves(40, 50, 3), photometric="rgb", extratags=[(code, kind, count, value, True)]
             )
     with pytest.raises(
-        InputError, match="is a GeoTIFF, or has GDAL's tags.* gdal_translate"
+        InputError, match=r"is a GeoTIFF, or has GDAL's tags.* gdal_translate"
     ) as caught:
         [page.info for page in open_pages(tmp_path / "in.tif")]
     assert "\n" not in str(caught.value)
@@ -357,7 +357,7 @@ def test_jpeg_of_the_old_kind_is_refused(tmp_path: Path) -> None:
     plain, old = (struct.pack("<HHIH", 259, 3, 1, number) for number in (1, 6))
     assert content.count(plain) == 1
     (tmp_path / "in.tif").write_bytes(content.replace(plain, old))
-    with pytest.raises(InputError, match="JPEG as TIFF 6.0 had it"):
+    with pytest.raises(InputError, match=r"JPEG as TIFF 6\.0 had it"):
         open_pages(tmp_path / "in.tif")
 
 
