@@ -21,7 +21,6 @@ from upres.formats.metadata.tiff_tags import (
     EXTRA_SAMPLES,
     HEIGHT,
     PHOTOMETRIC,
-    SAMPLES_PER_PIXEL,
     WIDTH,
     Entry,
     has_resolution,
