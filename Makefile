@@ -10,7 +10,7 @@ bench: .venv/dev.done ; set -e; for name in bench memory folder training widths;
 results: .venv/dev.done ; $(BIN)/python benchmarks/results.py
 
 .venv/base.done: pyproject.toml constraints.txt ; python3 -m venv .venv && $(PIP) --editable . && touch $@
-# spandrel asks for torchvision, of which there is no build for CPUs alone; the tests do without.
+# spandrel asks for torchvision, which has no build for CPUs alone. The tests do without.
 .venv/dev.done: .venv/base.done ; $(PIP) --editable '.[dev]' && $(PIP) --no-deps spandrel einops && touch $@
 
 .PHONY: demo test check fuzz bench results

@@ -1,9 +1,9 @@
 """Times upres beside the machine's own limit, and writes the result as Markdown.
 
-``speed.json``, beside it, has what ``results.py`` takes from it.
+``speed.json``, beside it, has the figures that ``results.py`` takes from it.
 
 Everything is timed in one run, in rounds that take each item once, so that a machine that
-slows down slows all alike; what is compared is compared within a round.
+slows down slows all alike; comparisons are made within a round.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Subject:
 def chain(
     side: int, precision: str, *, channels: int = 64, length: int = 16
 ) -> tuple[Callable[[], object], float]:
-    """What runs 3x3 convolutions in a row on ``side`` x ``side``, and their GFLOP.
+    """Runs 3x3 convolutions in a row on ``side`` x ``side``, and their GFLOP.
 
     Compiled as upres does it, but for its check that as many channels leave as enter.
     """
@@ -153,7 +153,7 @@ def model_items(key: int, entry: Subject, rng: np.random.Generator) -> dict[Hash
 
 
 def original(model: Model) -> Path:
-    """The model's own file; of one in int8, that of which it was made."""
+    """The model's own file; of one in int8, that of its float32 model."""
     return model.path.with_name(model.path.name.replace(INT8, ""))
 
 
@@ -198,7 +198,7 @@ def limits(rates: Rates) -> dict[str, list[float]]:
 
 
 def medians(subjects: Sequence[Subject], rates: Rates, times: Times) -> dict[str, dict[str, float]]:
-    """What a JSON file has of each model, under its file's name without suffix."""
+    """A JSON file's entries on each model, under its file's name without suffix."""
     best = limits(rates)
     result = {}
     for key, entry in enumerate(subjects):
@@ -218,7 +218,7 @@ def medians(subjects: Sequence[Subject], rates: Rates, times: Times) -> dict[str
 
 
 def speed_sections(subjects: Sequence[Subject], rates: Rates, times: Times) -> str:
-    """The networks beside the machine's peak, and enlarging beside what else one may run."""
+    """The networks beside the machine's peak, and enlarging beside others' programs."""
     best, told = limits(rates), []
     for precision, by_side in rates.items():
         listed = ", ".join(f"{median(own):.0f} at {side}x{side}" for side, own in by_side.items())
@@ -300,7 +300,7 @@ def chosen_models(paths: Sequence[str]) -> list[Model]:
     if paths:
         return [computed_in(open_model(path), "auto", BACKEND) for path in paths]
     shipped = shipped_models()
-    # The default first: it is what the start-up is timed with.
+    # The default first: the start-up is timed with it.
     names = sorted(shipped, key=lambda name: name != DEFAULT_MODEL)
     return [
         computed_in(open_model(name, scale=scale), "auto", BACKEND)

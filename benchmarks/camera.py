@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 import pyvips
 from numpy.typing import NDArray
-from upres.formats.image.opening import read_rgb8
 
 from upres.evaluation.datasets import Rgb8
 from upres.formats.archives import read_tar
+from upres.formats.image.vips import read_rgb8
 from upres.raster.resize import bicubic
 
 SIDE = 384

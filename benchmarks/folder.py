@@ -47,7 +47,7 @@ def picture(rng: np.random.Generator) -> np.ndarray[Any, Any]:
 def alone(
     precision: Precision, scale: int, pixels: Sequence[np.ndarray[Any, Any]]
 ) -> Callable[[], None]:
-    """What runs the network, and nothing else, on all pictures: a thread for each processor."""
+    """Runs the network, and nothing else, on all pictures: a thread for each processor."""
     backend = OpenVINO()
     model = open_model(at_precision(DEFAULT_MODEL, precision, backend), scale=scale)
     model = computed_in(model, precision, backend)
@@ -131,9 +131,9 @@ each processor. The folders: `upres enlarge`, the whole process from start to en
 journal. Seconds are medians; ratios are taken within each round, and given as median (least to \
 most).
 
-{table(["what", "seconds", "ms a picture", "/ network alone"], rows)}
+{table(["run", "seconds", "ms a picture", "/ network alone"], rows)}
 
-A folder may take {LIMIT:g} times what the network alone does. The slower of the two takes \
+A folder may take {LIMIT:g} times as long as the network alone. The slower of the two takes \
 {verdicts} times that. The process holds {memory:.0f} MiB at most.
 """
     arguments.output.write_text(text, "utf-8")

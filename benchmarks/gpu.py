@@ -20,7 +20,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from upres.formats.image.opening import read_rgb8
 
 from measuring import Item, machine_facts, measure, ratios, spread, table
 from upres.card import Compute, Model
@@ -31,6 +30,7 @@ from upres.engine.protocol import Backend
 from upres.engine.wrappers import compile_window
 from upres.enlarging.windows import enlarge_windows
 from upres.errors import DeviceError, MissingExtraError, ModelError
+from upres.formats.image.vips import read_rgb8
 from upres.models import at_precision, computed_in, open_model, shipped_models
 from upres.raster.pixels import Float32Array, from_float, to_float
 from upres.raster.resize import bicubic

@@ -1,4 +1,4 @@
-"""How to time, count and tabulate; what of upres is measured is in ``bench.py``."""
+"""How to time, count and tabulate; the things that are measured are in ``bench.py``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import numpy as np
 from upres.raster.resize import bicubic
 
 LEAST_SECONDS = 0.2
-"""What takes less is run several times over per round, unless it is asked otherwise."""
+"""An item that takes less is run several times over per round."""
 
 FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
 

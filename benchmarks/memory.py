@@ -55,8 +55,8 @@ Written by `benchmarks/memory.py` (`make bench`).
 {table(["picture", "output, megapixels", "peak memory, MiB"], rows)}
 
 PNG, JPEG and TIFF take {most:.0f} MiB at most: {verdict} the {LIMIT} MiB that they may. The
-encoders of WebP, AVIF and GIF want the whole picture at once; what would take more than half
-of the machine's memory is refused before the work.
+encoders of WebP, AVIF and GIF want the whole picture at once. A picture that would take more than
+half of the machine's memory is refused before the work.
 """
     arguments.output.write_text(text, "utf-8")
     print(text)

@@ -1,4 +1,4 @@
-"""What others published, and what they were timed at: for ``results.py``, to stand beside ours.
+"""Scores that others published, and times of their models, for ``results.py`` to put beside ours.
 
 None of these figures comes from a command in this repository.
 """
@@ -37,7 +37,7 @@ PUBLISHED: dict[str, tuple[str, dict[int, tuple[float, float, float]]]] = {
 # They compared Set14's grey picture by its grey levels; see upres.evaluation.benchmark.
 EARLY = {"bicubic", "FSRCNN", "VDSR"}
 
-# What else one may use, timed once, before upres was written and on another machine of 2
+# Others' models, timed once, before upres was written and on another machine of 2
 # cores, as each ships: by scale, seconds to a 1280x720 output and PSNR on Set5, or why none.
 OTHERS: dict[int, dict[str, tuple[float, float | str]]] = {
     2: {

@@ -1,4 +1,4 @@
-"""Writes docs/results.md and its pictures: what the shipped models reach, and how it looks.
+"""Writes docs/results.md and its pictures: the scores of the shipped models, and their looks.
 
 Figures come from the models' cards and from ``speed.json``, which ``bench.py`` writes; prose
 is in ``results.md.jinja``. Only the pictures need ``valid.tar``.
@@ -61,8 +61,8 @@ class Place:
 SIDE, ZOOM, GAP = 96, 3, 8
 """Of a square, in pixels of the enlarged picture; how large they are shown; between squares."""
 
-# Chosen by eye among all 32 validation pictures, for what is hard at x4: one pattern that can
-# be told from what is left of it and one that cannot, the only lettering, and the finest hair.
+# Chosen by eye among all 32 validation pictures, for difficulty at x4: one pattern that can
+# be told from its remains and one that cannot, the only lettering, and the finest hair.
 PLACES_SCALE = 4
 PLACES = (
     Place("rays", "5e50a1f121_0.jpg", 178, 178, "Thin rays at all angles"),
@@ -144,7 +144,7 @@ def score_groups(cards: Cards) -> list[dict[str, Any]]:
 
 
 def read_speed() -> dict[str, Any] | None:
-    """What ``bench.py`` measured; None if it was not run.
+    """The figures that ``bench.py`` measured; None if it was not run.
 
     Raises ``ValueError`` if that was a smoke run.
     """
@@ -226,7 +226,7 @@ def places_models(cards: Cards) -> list[str]:
 
 
 def photo_places(cards: Cards) -> dict[int, Place]:
-    """By scale, what shows photo, where it is shipped."""
+    """By scale, a place that shows photo, where it is shipped."""
     return {
         scale: place
         for scale, place in PHOTOS.items()
@@ -255,7 +255,7 @@ def write_pictures(cards: Cards) -> None:
 
 
 def photo_table(cards: Cards) -> str:
-    """The scores of photo and what was made of it, of all scales; empty if there are none."""
+    """The scores of photo and its variants, of all scales; empty if there are none."""
     photo = {key: card for key, card in cards.items() if key[0] in ("photo", f"photo{INT8}")}
     sets = list(dict.fromkeys(score.dataset for card in photo.values() for score in card.scores))
     rows = []

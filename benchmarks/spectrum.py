@@ -17,14 +17,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from upres.formats.image.opening import read_rgb8
 
 from camera import CAMERAS, SIDE, crops
 from measuring import table
 from mixture import fill
 from upres.evaluation.datasets import Rgb8
 from upres.formats.archives import read_tar
-from upres.raster.metrics import luma
+from upres.formats.image.vips import read_rgb8
+from upres.raster.metrics import studio_luma
 from upres.raster.resize import bicubic
 
 SLOPE_BAND = (0.03, 0.25)
@@ -52,7 +52,7 @@ def spectrum(image: Rgb8) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
     A Hann window takes the picture's edges away, which would be waves of their own.
     """
-    grey = luma(image)
+    grey = studio_luma(image)
     window = np.hanning(grey.shape[0])[:, None] * np.hanning(grey.shape[1])
     mean = (grey * window).sum() / window.sum()
     power = np.abs(np.fft.rfft2((grey - mean) * window)) ** 2

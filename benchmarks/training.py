@@ -1,4 +1,4 @@
-"""Times training beside what torch's convolution alone reaches, and writes it as Markdown.
+"""Times training beside torch's convolution alone, and writes it as Markdown.
 
 Measured as ``bench.py`` measures: everything in one run, in rounds that take each item once.
 """
@@ -19,9 +19,10 @@ from lightning_fabric import Fabric
 
 from measuring import LEAST_SECONDS, Item, machine, measure, ratios, spread, table
 from upres.training.config import Recipe, recipe_from
-from upres.training.data import Patches, load_pairs
+from upres.training.data import load_pairs
 from upres.training.loop import make_step
 from upres.training.networks import build, network_multiply_adds
+from upres.training.patches import Patches
 
 BATCH, PATCH, FEATURES = 4, 64, 64
 

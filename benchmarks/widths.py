@@ -1,6 +1,6 @@
 """Times the engine at many widths of a window, and writes the result as Markdown.
 
-It is what `engine.openvino.AMX_WIDTH` and `tiles.cut_grid` go by.
+`engine.openvino.AMX_WIDTH` and `tiles.cut_grid` go by it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Enlarge a photograph fourfold, and show it beside bicubic: what ``make demo`` runs."""
+"""Enlarge a photograph fourfold, and show it beside bicubic: ``make demo`` runs this."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def panels(image: NDArray[np.uint8], factor: int) -> list[pyvips.Image]:
     result = []
     for crop in CROPS:
         part = whole.crop(*(side * factor for side in crop))
-        # Pixels are repeated, so that what is seen is the image and not the zoom.
+        # Pixels are repeated, so that the image is seen and not the zoom.
         zoom = PANEL_WIDTH // part.width
         result.append(part.zoom(zoom, zoom))
     return result

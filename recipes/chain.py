@@ -31,7 +31,7 @@ LOOK_EVERY = 2.0
 
 @dataclass(frozen=True)
 class Model:
-    """A shipped model: what trains it, and how it differs from what was trained."""
+    """A shipped model: the stages that train it, and its differences from the last one."""
 
     stages: tuple[str, ...]
     """In order; the last one's weights are the model's."""
@@ -42,7 +42,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Chain:
-    """What ``chain.toml`` says."""
+    """The content of ``chain.toml``."""
 
     data: str
     int8_images: str
@@ -73,7 +73,7 @@ Returns the exit code, 0 if it was enough."""
 
 
 def read_chain(path: Path = CHAIN) -> Chain:
-    """What the file says; ``TypeError`` names a key that it may not have."""
+    """The file's content; ``TypeError`` names a key that it may not have."""
     values = tomllib.loads(path.read_text("utf-8"))
     models = values.pop("models")
     return Chain(
@@ -86,7 +86,7 @@ def read_chain(path: Path = CHAIN) -> Chain:
 
 
 def steps(chain: Chain, names: Sequence[str]) -> list[Step]:
-    """What makes the models of these names; a stage that several have comes once."""
+    """The commands that make the models of these names; a stage that several have comes once."""
     found = [
         step
         for name in names
@@ -187,13 +187,13 @@ def run_until(
                     process.wait()
                     return 0
                 time.sleep(every)
-        except KeyboardInterrupt:  # which the command got, too: it saves what it has
+        except KeyboardInterrupt:  # the command got it, too, and saves its state
             process.wait()
         return process.returncode
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Print or run what the arguments ask for; return the exit code."""
+    """Print or run the commands that the arguments ask for; return the exit code."""
     chain = read_chain()
     parser = argparse.ArgumentParser(description="The commands that make the shipped models.")
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(chain.models))

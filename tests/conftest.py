@@ -7,17 +7,18 @@ import os
 import signal
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import settings
 from numpy.typing import NDArray
 
 from upres.card import ModelCard
 from upres.engine.openvino_graphs import import_openvino
-from upres.training.export import export_onnx
-from upres.training.networks import Plain
+
+if TYPE_CHECKING:
+    from upres.training.networks import Plain
 
 # Before a test imports it by itself, and it reports that to its makers.
 import_openvino()
@@ -25,9 +26,9 @@ import_openvino()
 pytest.register_assert_rewrite("engine.contract", "fakes")
 
 # The tests' networks are tiny: threads cost them more than they give, and on a busy machine
-# a hundred times more.
+# a hundred times more. PyTorch asks for this when it is loaded, which takes seconds: only those
+# tests do it that need a network.
 os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)
 
 # Whoever runs the tests in the background may have them ignore Ctrl-C, and what they start with
 # them: some tests send it.
@@ -71,6 +72,10 @@ def measuring() -> ModuleType:
 @pytest.fixture(scope="session")
 def random_network() -> Plain:
     """A small x2 network whose every weight matters: none is zero, as at the start."""
+    import torch
+
+    from upres.training.networks import Plain
+
     torch.manual_seed(7)
     network = Plain(scale=2, features=8, blocks=2)
     for parameter in network.parameters():
@@ -85,6 +90,8 @@ def random_network() -> Plain:
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory: pytest.TempPathFactory, random_network: Plain) -> Path:
     """``random_network`` as a model file, with its card."""
+    from upres.training.export import export_onnx
+
     path = tmp_path_factory.mktemp("models") / "random-x2.onnx"
     structure: dict[str, int | float | bool] = {"features": 8, "blocks": 2}
     card = ModelCard(

@@ -10,7 +10,7 @@ halo that is too small shows, and so does a picture that is flipped or turned.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,12 @@ def open_file(source: Path, **options: Any) -> files.FileEnlargement:
     return files.open_file(source, asking(**options), backend=FakeBackend())
 
 
-def enlarge_file(source: Path, target: Path, **options: Any) -> None:
-    """Enlarge a file to another by the fake; ``options`` are those of ``Options``."""
-    open_file(source, **options).write(target)
+def enlarge_file(source: Path, target: Path, **options: Any) -> Sequence[str]:
+    """Enlarge a file to another by the fake; ``options`` are those of ``Options``.
+
+    Returns the names of what the result does not keep.
+    """
+    return open_file(source, **options).write(target).not_kept
 
 
 def enlarge_array(
@@ -124,7 +127,7 @@ class FakeBackend:
 
 @dataclass
 class FakeNetwork:
-    """A ``Network``."""
+    """A ``OpenedModel``."""
 
     backend: FakeBackend
     model: Model
@@ -140,7 +143,8 @@ class FakeNetwork:
             assert window.shape == given, f"compiled for {given}, not {window.shape}"
             self.backend.before_window(window)
             result = _network(window, card.halo)
-            result *= np.array(self.backend.tint, np.float32).reshape(3, 1, 1)
+            if card.channels == 3:
+                result *= np.array(self.backend.tint, np.float32).reshape(3, 1, 1)
             return result.repeat(card.scale, 2).repeat(card.scale, 3)
 
         return run

@@ -28,16 +28,13 @@ def test_a_table_is_markdown(measuring: ModuleType) -> None:
     )
 
 
-def test_every_item_is_timed_once_per_round_after_its_preparation(
-    measuring: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measuring, "LEAST_SECONDS", 0.0)
+def test_every_item_is_timed_once_per_round_after_its_preparation(measuring: ModuleType) -> None:
     done: list[str] = []
     items = {
         "a": measuring.Item(lambda: done.append("a"), lambda: done.append("prepare a")),
         "b": measuring.Item(lambda: done.append("b")),
     }
-    times = measuring.measure(items, 3)
+    times = measuring.measure(items, 3, least_seconds=0.0)
     assert {key: len(seconds) for key, seconds in times.items()} == {"a": 3, "b": 3}
     assert all(done[i - 1] in ("prepare a", "a") for i, what in enumerate(done) if what == "a")
     # Two untimed calls to begin with, then one in each round.

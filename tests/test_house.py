@@ -15,6 +15,7 @@ import pytest
 import upres
 
 PACKAGE = Path(upres.__file__).parent
+TESTS = Path(__file__).parent
 
 # The rooms, from the ground up. A file may import from its own room and from those before it only.
 ROOMS = [
@@ -107,9 +108,7 @@ def test_there_are_no_circles_within_rooms_either() -> None:
 
 
 # Names that two modules share, although they mean different things: none may be added.
-ALIKE = {
-    "Network": "the protocol's, of an open model file; training's, of torch",
-}
+ALIKE = {}
 
 
 def public_names(path: Path) -> Iterator[str]:
@@ -174,6 +173,16 @@ def test_no_module_below_the_command_speaks_of_flags() -> None:
     assert {own: flags for own, flags in found.items() if flags} == {}
 
 
+# A text begins with the thing that it is about: it needs no clause to open it.
+CLAUSE = re.compile(r"\s*(What|Such|Of which)\b")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_text_begins_with_a_clause(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert [text for text in texts(tree) if CLAUSE.match(text)] == []
+
+
 def test_the_command_imports_the_heavy_layers_inside_functions_only() -> None:
     trees = [ast.parse(path.read_text("utf-8")) for path in (PACKAGE / "cli").glob("*.py")]
     assert set().union(*map(imported_rooms, trees)) >= {"evaluation", "training"}
@@ -187,6 +196,7 @@ def test_no_matrix_library_is_asked_beside_the_engine() -> None:
         "raster/pixels",
         *("engine/openvino", "engine/openvino_graphs", "engine/onnxruntime", "engine/wrappers"),
         *("enlarging/tiles", "enlarging/windows"),
+        *("enlarging/overlaps", "enlarging/consistency"),
     ):
         for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))):
             assert not isinstance(node, ast.MatMult), name
@@ -200,6 +210,63 @@ def test_no_matrix_library_is_asked_beside_the_engine() -> None:
     assert result.stdout.strip() == "1"
 
 
+# Where tests replace names, seams are missing: parameters, or fakes behind a protocol.
+MOST_REPLACED = 10
+
+
+def foreign_names(tree: ast.Module) -> set[str]:
+    """What a test file imports, at its top level, of others than upres and the tests themselves."""
+    found = set()
+    for node in tree.body:
+        modules: dict[str, str] = {}
+        if isinstance(node, ast.Import):
+            modules = {(a.asname or a.name).split(".")[0]: a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules = {alias.asname or alias.name: node.module or "" for alias in node.names}
+        own = {"upres", *(path.stem for path in TESTS.rglob("*.py"))}
+        found |= {name for name, module in modules.items() if module.split(".")[0] not in own}
+    return found
+
+
+def replaced_names(tree: ast.Module) -> Iterator[str]:
+    """What of our own a test file replaces or removes by a ``MonkeyPatch``, whatever its name."""
+    foreign = foreign_names(tree)
+    for node in ast.walk(tree):
+        # The builtin of that name is no attribute of anything.
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        if node.func.attr not in ("setattr", "delattr"):
+            continue
+        target = node.args[0]
+        if isinstance(target, ast.Constant):
+            if str(target.value).split(".")[0] == "upres":
+                yield str(target.value)
+        elif ast.unparse(target).split(".")[0] not in foreign:
+            yield ast.unparse(node)
+
+
+def test_tests_hardly_replace_names_of_ours() -> None:
+    example = """
+import os
+import torch.nn as nn
+from upres import files
+monkeypatch.setattr("upres.files.lock", lock)
+monkeypatch.setattr(files, "lock", lock)
+monkeypatch.setattr(os, "link", link)
+patched.setattr(nn.Linear, "forward", forward)
+monkeypatch.setattr("os.replace", replace)
+monkeypatch.setenv("HOME", "/")
+"""
+    found = list(replaced_names(ast.parse(example)))
+    assert found == ["upres.files.lock", "monkeypatch.setattr(files, 'lock', lock)"]
+    replaced = {
+        str(path.relative_to(TESTS)): names
+        for path in sorted(TESTS.rglob("*.py"))
+        if (names := list(replaced_names(ast.parse(path.read_text("utf-8")))))
+    }
+    assert sum(map(len, replaced.values())) < MOST_REPLACED, replaced
+
+
 def test_modules_are_short_enough_to_read() -> None:
     lengths = {
         str(p.relative_to(PACKAGE)): len(p.read_text("utf-8").splitlines()) for p in modules()
@@ -210,6 +277,7 @@ def test_modules_are_short_enough_to_read() -> None:
 def test_exported_names() -> None:
     assert upres.__all__ == [
         "__version__",
+        "DeviceError",
         "ExistsError",
         "InputError",
         "MissingExtraError",
@@ -220,6 +288,7 @@ def test_exported_names() -> None:
         "Remedy",
         "UpresError",
         "UsageError",
+        "agreement",
         "enlarge",
         "enlarge_file",
         "open_model",
@@ -275,8 +344,16 @@ def test_importing_upres_is_cheap() -> None:
     assert not loaded & (EXTRAS | {"openvino", "pyvips", "numpy", "rich", "typer"})
 
 
-def test_help_loads_no_engine() -> None:
-    loaded = loaded_modules(RUN_COMMAND, "--help")
+def test_importing_upres_changes_nothing_of_its_host_s_openvino() -> None:
+    code = "import sys, upres; print('openvino_telemetry' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
+@pytest.mark.parametrize("argument", ["--help", "models"])
+def test_help_and_the_list_of_models_load_no_engine(argument: str) -> None:
+    loaded = loaded_modules(RUN_COMMAND, argument)
     assert "typer" in loaded
     assert not loaded & (EXTRAS | {"openvino", "pyvips"})
 

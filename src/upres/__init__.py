@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from upres.card import Model as Model
     from upres.card import ModelCard as ModelCard
+    from upres.enlarging.agreement import agreement as agreement
     from upres.enlarging.api import enlarge as enlarge
     from upres.enlarging.api import enlarge_file as enlarge_file
+    from upres.errors import DeviceError as DeviceError
     from upres.errors import ExistsError as ExistsError
     from upres.errors import InputError as InputError
     from upres.errors import MissingExtraError as MissingExtraError
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DeviceError": "upres.errors",
     "ExistsError": "upres.errors",
     "InputError": "upres.errors",
     "MissingExtraError": "upres.errors",
@@ -39,6 +42,7 @@ _HOMES = {
     "Remedy": "upres.errors",
     "UpresError": "upres.errors",
     "UsageError": "upres.errors",
+    "agreement": "upres.enlarging.agreement",
     "enlarge": "upres.enlarging.api",
     "enlarge_file": "upres.enlarging.api",
     "open_model": "upres.models",

@@ -1,4 +1,4 @@
-"""A model file's card, which says what the model is, and what a card may say."""
+"""A model file's card, which is the model's own description, and the rules for its entries."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ _RULES: dict[str, tuple[Test, str]] = {
     "network": _TEXT,
     "network_parameters": (_is_structure, "an object, its features a whole number from 1"),
     "parameter_count": (_or_null(lambda value: is_whole(value, 0)), "a whole number, or null"),
-    "channels": (lambda value: is_whole(value, 3, 3), "3, as pictures are fed as RGB"),
+    "channels": (lambda value: is_whole(value, 1, 3) and value != 2, "1 for luma or 3 for RGB"),
     "value_range": (_is_range, "two numbers, the lower first"),
     "multiple_of": (lambda value: is_whole(value, 1), "a whole number from 1"),
     "precision": _TEXT,
@@ -124,7 +124,7 @@ class SetScore:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model is, how to feed it, what trained it and how well it does."""
+    """A model's description: its kind, how to feed it, its training and its scores."""
 
     name: str
     scale: int
@@ -136,18 +136,19 @@ class ModelCard:
     """The structure's parameters, such as ``{"features": 32, "blocks": 7}``."""
     parameter_count: int | None = None
     channels: int = 3
+    """3 for RGB; 1 for luma: then colour is enlarged bicubically."""
     value_range: tuple[float, float] = (0.0, 1.0)
     multiple_of: int = 1
     """The input's height and width must be multiples of this."""
     precision: str = "fp32"
     self_ensemble: bool = False
-    """Whether the engine takes the mean of what the network gives for the eight ways to flip
+    """Whether the engine takes the mean of the network's results for the eight ways to flip
     and turn its input. Source: Timofte, Rothe and Van Gool, "Seven ways to improve
     example-based single image super resolution", CVPR 2016, section 3.6."""
     degradation: str = "unknown"
-    """What the model undoes: ``bicubic`` (clean pictures), or what else it saw."""
+    """The damage that the model undoes: ``bicubic`` (clean pictures), or another that it saw."""
     data: str = "unknown"
-    """What pictures trained it, and their licence."""
+    """The pictures that trained it, and their licence."""
     recipe: str | None = None
     commit: str | None = None
     """The commit of upres that trained it."""
@@ -194,8 +195,8 @@ class Model:
     path: Path
     card: ModelCard
     compute: Compute = "fp32"
-    """What the file has in floating point is computed in these numbers, but for the picture that
-    is added at the end: that stays in float32."""
+    """Of all that the file has in floating point. The picture that is added at the end stays in
+    float32."""
 
     def __hash__(self) -> int:
         # Without the card, whose parameters are a dict.
@@ -203,7 +204,7 @@ class Model:
 
     @property
     def label(self) -> str:
-        """Such as ``fast x2``."""
+        """Its name and scale: ``fast x2``."""
         return f"{self.card.name} x{self.card.scale}"
 
     def require_scale(self, scale: int) -> None:
@@ -218,8 +219,8 @@ Stamp = tuple[int, ...]
 
 
 def file_stamp(path: Path) -> Stamp:
-    """A model file's identity, time of change and size: who keeps what is in one reads it anew
-    when they change.
+    """A model file's identity, time of change and size: who keeps its content reads it anew when
+    they change.
 
     Raises ``ModelError`` if there is no such file.
     """
@@ -282,7 +283,7 @@ def _metadata(file: BinaryIO, length: int) -> dict[str, str]:
 def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
     """The fields of a message that ends at ``end`` and have a length: their number and that.
 
-    The file is then where the field's content begins. Raises ``ValueError`` for what is no
+    The file is then where the field's content begins. Raises ``ValueError`` if there is no
     message.
     """
     while (start := file.tell()) < end:
@@ -300,7 +301,7 @@ def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
         if field_number == 0:
             raise ValueError(f"at byte {start} there is no field")
         if content + length > end:
-            raise ValueError(f"the field at byte {start} is longer than what it is in")
+            raise ValueError(f"the field at byte {start} is longer than the message around it")
         if wire_type == 2:
             yield field_number, length
         file.seek(content + length)

@@ -1,6 +1,6 @@
 """The exceptions that upres raises on purpose.
 
-Every message is one line, names the file or value at fault, and says what to do. A choice that
+Every message is one line, names the file or value at fault, and a way out. A choice that
 would mend it is data, a ``Remedy``: Python's text names the keyword, the command's its flag, and a
 service can send the code. A program catches ``UpresError``.
 """

@@ -35,7 +35,7 @@ if sys.platform == "win32":
 
     def lock(descriptor: int) -> None:
         """Lock an open file until it is closed; ``BlockingIOError`` if another has the lock."""
-        # A byte far beyond the end, as nobody else can read what is locked here.
+        # A byte far beyond the end, as nobody else can read locked bytes here.
         os.lseek(descriptor, 2**40, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -68,6 +68,20 @@ def full_disk(folder: Path) -> OSError | None:
     return None
 
 
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error comes from a full disk, so that the next picture would fail, too."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in numbers:
+            return True
+        # libvips knows no error numbers.
+        if any(os.strerror(number) in str(cause) for number in numbers):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
 def temporary_name(path: Path, suffix: str) -> Path:
     """A name beside ``path`` that no other result, thread or process has; see ``TEMPORARY``."""
     # Short, as a name that is as long as it may be leaves no room for more.
@@ -83,7 +97,7 @@ def temporary(path: Path, suffix: str) -> Iterator[Path]:
     name = temporary_name(path, suffix)
     descriptor = create_locked(name)
     if sys.platform == "win32":
-        os.close(descriptor)  # what is open cannot be replaced there
+        os.close(descriptor)  # an open file cannot be replaced there
     try:
         yield name
     finally:
@@ -94,7 +108,7 @@ def temporary(path: Path, suffix: str) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Give a name to write to; what is there at the end becomes ``path``, at once.
+    """Give a name to write to; the file there becomes ``path`` at the end, at once.
 
     If anything is raised meanwhile, ``path`` stays as it was and nothing is left behind.
     Raises ``OutputError`` if the folder or the file cannot be written, ``ExistsError`` if
@@ -107,8 +121,8 @@ def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
             yield name
             publish(name, path, replace=replace)
     except OSError as error:
-        what = "this file" if written else "here"
-        raise OutputError(f"{path}: cannot write {what}: {error.strerror}") from None
+        place = "this file" if written else "here"
+        raise OutputError(f"{path}: cannot write {place}: {error.strerror}") from None
 
 
 def publish(name: Path, path: Path, *, replace: bool) -> None:
@@ -204,7 +218,7 @@ def _remove_unlocked(path: str) -> None:
 
 
 def splice(path: Path, start: int, end: int, content: bytes, *, block: int = SPLICE_BLOCK) -> None:
-    """Put bytes in the place of those from ``start`` to ``end``; what follows is moved.
+    """Put bytes in the place of those from ``start`` to ``end``; those behind are moved.
 
     ``block`` is how many bytes are moved at once.
     """
@@ -212,7 +226,7 @@ def splice(path: Path, start: int, end: int, content: bytes, *, block: int = SPL
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         tops = range(end, size, block) if shift else ()
-        # Of what moves up, the last first, and of what moves down the first.
+        # Of bytes that move up, the last first, and of those that move down the first.
         for top in reversed(tops) if shift > 0 else tops:
             file.seek(top)
             moved = file.read(min(block, size - top))
@@ -226,7 +240,7 @@ def splice(path: Path, start: int, end: int, content: bytes, *, block: int = SPL
 def splice_all(path: Path, edits: Sequence[tuple[int, int, bytes]]) -> None:
     """``splice`` several places, start, end and content of each, in order and near each other.
 
-    What follows the last is moved once.
+    The bytes behind the last are moved once.
     """
     if not edits:
         return

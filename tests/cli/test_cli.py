@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import typer
 from running import upres
 from upres.cli import console
 from upres.cli.console import Reporter, progress_bar
+from upres.enlarging.agreement import agreement
 from upres.enlarging.api import enlarge
 from upres.formats.image.vips import read_rgb8
 from upres.runs.batch import INTERRUPTED, Summary
@@ -55,6 +57,15 @@ def test_enlarge_with_the_shipped_model(
     np.testing.assert_array_equal(read_rgb8(written), enlarge(picture, scale=scale))
 
 
+def test_threads_are_limited(tmp_path: Path, photo: Path, model_file: Path) -> None:
+    command = ("enlarge", "harbour.png", "--model", model_file, "--threads")
+    assert_one_line(upres(*command, 0, cwd=tmp_path), "threads must be at least 1, not 0", code=2)
+    assert upres(*command, 1, cwd=tmp_path).returncode == 0
+    limited = (tmp_path / "harbour_x2.png").read_bytes()
+    assert upres(*command[:-1], "--force", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "harbour_x2.png").read_bytes() == limited
+
+
 def test_enlarge_several_into_a_folder_with_a_model_file(
     tmp_path: Path, photo: Path, model_file: Path
 ) -> None:
@@ -69,11 +80,47 @@ def test_enlarge_several_into_a_folder_with_a_model_file(
     assert names == {"harbour_x2.png", "ünïcode näme_x2.png"}
 
 
+def test_a_consistent_result_is_told_of(tmp_path: Path, photo: Path, model_file: Path) -> None:
+    told = {}
+    for name, options in {"plain": [], "agrees": ["--consistent"]}.items():
+        command = ("enlarge", photo.name, "--model", model_file, "--check", "-o", f"{name}.png")
+        result = upres(*command, *options, cwd=tmp_path)
+        (line,) = result.stderr.splitlines()
+        found = re.fullmatch(rf"wrote {name}.png \(agrees with its input to ([0-9.]+) dB\)", line)
+        assert found, line
+        told[name] = float(found[1])
+        made, given = read_rgb8(tmp_path / f"{name}.png"), read_rgb8(photo)
+        assert told[name] == pytest.approx(agreement(made, given), abs=0.06)
+    assert told["plain"] + 10 < told["agrees"]
+    # The picture is noise, and the model random: much is clipped.
+    assert told["agrees"] > 45
+    command = ("enlarge", "-", "--model", model_file, "--check", "--consistent")
+    result = subprocess.run(
+        [sys.executable, "-m", "upres", *map(str, command)],
+        cwd=tmp_path,
+        input=photo.read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert result.stderr == f"upres: agrees with its input to {told['agrees']:.1f} dB\n".encode()
+
+
+def test_a_consistent_result_of_a_jpeg_has_to_be_forced(
+    tmp_path: Path, photo: Path, model_file: Path
+) -> None:
+    pyvips.Image.new_from_file(str(photo)).jpegsave(str(tmp_path / "a.jpg"), Q=60)
+    command = ("enlarge", "a.jpg", "--model", model_file, "--format", "png")
+    result = upres(*command, "--consistent", cwd=tmp_path)
+    assert_one_line(result, "a.jpg: a JPEG of quality 60 has faults", "--force-consistent makes it")
+    assert not (tmp_path / "a_x2.png").exists()
+    assert upres(*command, "--force-consistent", cwd=tmp_path).returncode == 0
+
+
 WRONG_OPTIONS: dict[str, list[object]] = {
     "contradiction": ["harbour.png", "--force", "--skip-existing"],
     "two sizes": ["harbour.png", "--scale", 2, "--width", 300],
     "fit": ["harbour.png", "--fit", "3x"],
-    "format": ["harbour.png", "--format", "bmp"],
+    "format": ["harbour.png", "--format", "xyz"],
     "no folder": ["."],
     "resume": ["harbour.png", "--resume"],
     "empty picture": [""],
@@ -124,7 +171,7 @@ def bad_input(folder: Path, photo: Path, kind: str) -> list[object]:
         ("contradiction", ["--force", "--skip-existing"]),
         ("two sizes", ["scale", "width"]),
         ("fit", ["--fit 3x", "3840x2160"]),
-        ("format", ["format bmp", "png"]),
+        ("format", ["format xyz", "png"]),
         ("no folder", ["--output"]),
         ("resume", ["--resume", "--output"]),
         ("empty picture", ["a picture's name is empty"]),

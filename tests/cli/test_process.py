@@ -9,7 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SET_BY_THE_COMMAND = ("OPENBLAS_NUM_THREADS", "VIPS_WARNING", "VIPS_BLOCK_UNTRUSTED")
+from upres.engine.machine import usable_processors
+
+SET_BY_THE_COMMAND = (
+    *("OPENBLAS_NUM_THREADS", "VIPS_WARNING", "VIPS_BLOCK_UNTRUSTED"),
+    "VIPS_CONCURRENCY",  # as soon as libvips is loaded
+)
 
 
 def run(code: str, **environment: str) -> Any:
@@ -32,7 +37,7 @@ import json, os, signal, sys
 from upres.cli import process
 process.set_up()
 print(json.dumps({{
-    "environment": [os.environ.get(name) for name in {SET_BY_THE_COMMAND}],
+    "environment": [os.environ.get(name) for name in {SET_BY_THE_COMMAND[:3]}],
     "loaded": sorted({{"numpy", "openvino", "pyvips", "typer"}} & set(sys.modules)),
     "unwinds": signal.getsignal(signal.SIGTERM) is signal.default_int_handler,
 }}))
@@ -67,3 +72,23 @@ print(json.dumps([tries(), pyvips.cache_get_max()]))
     refused, cached = run(code.replace("{ways}", "{'set'}"))
     assert "not a known file format" in refused
     assert cached == 0
+
+
+def threads_of_libvips(call: str, *, bound: bool = False, **environment: str) -> Any:
+    bind = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})" if bound else ""
+    code = f"""
+import json, os
+{bind}
+from upres.cli import process
+process.set_up_libvips({call})
+import pyvips
+print(json.dumps(pyvips.concurrency_get()))
+"""
+    return run(code, **environment)
+
+
+def test_libvips_has_as_many_threads_as_the_process_may_use_processors() -> None:
+    assert threads_of_libvips("") == usable_processors()
+    assert threads_of_libvips("", bound=True) == 1
+    assert threads_of_libvips("", VIPS_CONCURRENCY="7") == 7, "the user's own"
+    assert threads_of_libvips("3", VIPS_CONCURRENCY="7") == 3, "what is asked for counts more"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 from numpy.typing import NDArray
 
+import fakes
 import upres
 from upres.raster.resize import bicubic
 
@@ -31,11 +30,11 @@ def as_type(picture: Picture, dtype: str) -> NDArray[Any]:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", [None, 1, 2, 3, 4])
 def test_axes_channels_and_type_come_out_as_they_went_in(
-    model_file: Path, picture: Picture, dtype: str, channels: int | None
+    picture: Picture, dtype: str, channels: int | None
 ) -> None:
     image = as_type(picture, dtype)
     image = image[:, :, 0] if channels is None else np.resize(image, (45, 61, channels))
-    result = upres.enlarge(image, model=model_file)
+    result = fakes.enlarge_array(image)
     assert result.dtype == image.dtype.newbyteorder("=")
     assert result.shape == (90, 122, *image.shape[2:])
 
@@ -43,8 +42,8 @@ def test_axes_channels_and_type_come_out_as_they_went_in(
 @pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if dtype != "u1"])
 def test_a_picture_is_the_same_in_every_type(picture: Picture, dtype: str) -> None:
     picture[-1, :2] = [[0], [255]]  # so that ranges that are measured are whole ones
-    exact = upres.enlarge(picture / np.float32(255), scale=2, precision="fp32")
-    result = upres.enlarge(as_type(picture, dtype), scale=2, precision="fp32").astype(float)
+    exact = fakes.enlarge_array(picture / np.float32(255))
+    result = fakes.enlarge_array(as_type(picture, dtype)).astype(float)
     if np.dtype(dtype).kind != "f":
         least, most = np.iinfo(np.dtype(dtype)).min, np.iinfo(np.dtype(dtype)).max
         result = (result - least) / (most - least)
@@ -64,43 +63,39 @@ def test_whole_numbers_that_are_no_photograph_s_are_measured(picture: Picture) -
 def test_a_value_range_says_what_is_black_and_white(picture: Picture) -> None:
     picture[-1, :2, 0] = [0, 255]  # so that the range that is measured is the whole one
     kelvin = 270 + picture[:, :, 0].astype(np.float64) / 255 * 40
-    result = upres.enlarge(kelvin, scale=2, value_range=(270, 310), precision="fp32")
-    exact = upres.enlarge(picture[:, :, 0] / np.float32(255), scale=2, precision="fp32")
+    result = fakes.enlarge_array(kelvin, value_range=(270, 310))
+    exact = fakes.enlarge_array(picture[:, :, 0] / np.float32(255))
     np.testing.assert_allclose((result - 270) / 40, exact, atol=1e-4)
 
 
-def test_bands_say_what_each_is(model_file: Path, picture: Picture) -> None:
+def test_bands_say_what_each_is(picture: Picture) -> None:
     """Red, green and blue together in whatever order, and each other band by itself."""
     near_infrared = picture[:, :, :1] // 2
     scene = np.dstack([near_infrared, picture[:, :, 2], picture[:, :, 1], picture[:, :, 0]])
-    result = upres.enlarge(scene, model=model_file, bands=["other", "blue", "green", "red"])
-    np.testing.assert_array_equal(result[:, :, :0:-1], upres.enlarge(picture, model=model_file))
-    np.testing.assert_array_equal(
-        result[:, :, 0], upres.enlarge(near_infrared[:, :, 0], model=model_file)
-    )
+    result = fakes.enlarge_array(scene, bands=["other", "blue", "green", "red"])
+    np.testing.assert_array_equal(result[:, :, :0:-1], fakes.enlarge_array(picture))
+    np.testing.assert_array_equal(result[:, :, 0], fakes.enlarge_array(near_infrared[:, :, 0]))
 
 
-def test_many_bands_are_each_enlarged(model_file: Path, picture: Picture) -> None:
+def test_many_bands_are_each_enlarged(picture: Picture) -> None:
     scene = np.dstack([picture, picture[:, ::-1], picture[::-1]])
-    result = upres.enlarge(scene, model=model_file, bands=["other"] * 9)
+    result = fakes.enlarge_array(scene, bands=["other"] * 9)
     for band in range(9):
-        alone = upres.enlarge(np.ascontiguousarray(scene[:, :, band]), model=model_file)
+        alone = fakes.enlarge_array(np.ascontiguousarray(scene[:, :, band]))
         np.testing.assert_array_equal(result[:, :, band], alone)
 
 
-def test_four_bands_may_be_colours_that_are_not_transparent(
-    model_file: Path, picture: Picture
-) -> None:
+def test_four_bands_may_be_colours_that_are_not_transparent(picture: Picture) -> None:
     scene = np.dstack([picture, picture[:, :, 0]])
     scene[:20, :20, 3] = 0
-    kept = upres.enlarge(scene, model=model_file, bands=["red", "green", "blue", "other"])
-    np.testing.assert_array_equal(kept[:, :, :3], upres.enlarge(picture, model=model_file))
+    kept = fakes.enlarge_array(scene, bands=["red", "green", "blue", "other"])
+    np.testing.assert_array_equal(kept[:, :, :3], fakes.enlarge_array(picture))
 
 
 @pytest.mark.parametrize("scale", [2, 2.5])
 def test_classes_have_nothing_in_between(picture: Picture, scale: float) -> None:
     classes = np.array([3, 7, 200], np.uint8)[picture[:, :, 0] % 3]
-    result = upres.enlarge(classes[:, :, None], scale=scale, bands=["index"])
+    result = fakes.enlarge_array(classes[:, :, None], scale=scale, bands=["index"])
     assert set(np.unique(result)) == {3, 7, 200}
     rows, columns = (
         ((np.arange(size) + 0.5) * length / size).astype(int)
@@ -128,31 +123,48 @@ def test_any_size(picture: Picture, asked: dict[str, Any], size: tuple[int, int]
     assert np.abs(result - near).mean() < 8
 
 
-def test_arrays_by_other_names(model_file: Path, picture: Picture) -> None:
-    expected = upres.enlarge(picture, model=model_file)
+def test_arrays_by_other_names(picture: Picture) -> None:
+    torch = pytest.importorskip("torch")
+    expected = fakes.enlarge_array(picture)
     for other in (PIL.Image.fromarray(picture), torch.from_numpy(picture)):
-        result = upres.enlarge(other, model=model_file)
+        result = fakes.enlarge_array(other)
         assert type(result) is np.ndarray
         np.testing.assert_array_equal(result, expected)
+    with pytest.raises(upres.InputError, match=r"this Tensor cannot be seen as an array: .*grad"):
+        upres.enlarge(torch.zeros(4, 4, requires_grad=True))
 
 
-def test_subclasses_of_arrays_are_taken_for_arrays(model_file: Path, picture: Picture) -> None:
+def test_subclasses_of_arrays_are_taken_for_arrays(picture: Picture) -> None:
     grey = picture[:, :, 0]
-    expected = upres.enlarge(grey, model=model_file)
+    expected = fakes.enlarge_array(grey)
     matrix = grey.view(np.matrix)  # whose every slice has two axes
-    masked = np.ma.masked_array(grey, mask=grey > 99)
+    masked = np.ma.masked_array(grey)  # that can be masked, and is nowhere
     for subclass in (matrix, masked):
-        result = upres.enlarge(subclass, model=model_file)
+        result = fakes.enlarge_array(subclass)
         assert type(result) is np.ndarray
         np.testing.assert_array_equal(result, expected)
 
 
-def test_progress_ends_at_one(model_file: Path, picture: Picture) -> None:
-    for scale in (2, 7):
+def test_progress_ends_at_one(picture: Picture) -> None:
+    for enlarge, scale in ((upres.enlarge, 2), (fakes.enlarge_array, 7)):
         parts: list[float] = []
-        upres.enlarge(picture, model=model_file, scale=scale, progress=parts.append)
+        enlarge(picture, scale=scale, progress=parts.append)
         assert parts[-1] == pytest.approx(1)
         assert parts == sorted(parts)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "P", "PA", "RGBa", "YCbCr", "LAB", "HSV"])
+def test_pil_images_of_other_colours_are_refused(picture: Picture, mode: str) -> None:
+    rgb = PIL.Image.fromarray(picture)
+    image = rgb.convert("RGBA").convert(mode) if mode == "RGBa" else rgb.convert(mode)
+    with pytest.raises(upres.InputError, match=rf"mode {mode}, .*convert\("):
+        upres.enlarge(image, scale=2)
+
+
+def test_pil_images_of_inks_are_taken_if_bands_say_so(picture: Picture) -> None:
+    image = PIL.Image.fromarray(picture).convert("CMYK")
+    result = fakes.enlarge_array(image, bands=["ink"] * 4)
+    assert np.abs(result.mean((0, 1)) - np.asarray(image).mean((0, 1))).max() < 3
 
 
 GREY = np.zeros((4, 4), np.uint8)
@@ -161,7 +173,7 @@ GREY = np.zeros((4, 4), np.uint8)
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 5), np.uint8), "a picture of 5 bands may be anything: bands says"),
+        (np.zeros((4, 4, 5), np.uint8), "a picture of 5 bands may be anything: bands names"),
         (np.zeros((3, 40, 50), np.uint8), r"shape \(3, 40, 50\): .* numpy.moveaxis\(picture, 0"),
         (np.zeros((2, 4, 4, 3), np.uint8), r"a batch of shape \(2, 4, 4, 3\): take them one by on"),
         (np.zeros((0, 4, 3), np.uint8), r"got shape \(0, 4, 3\)"),
@@ -170,13 +182,13 @@ GREY = np.zeros((4, 4), np.uint8)
         (np.zeros((4, 4), bool), "got bool"),
         (np.full((4, 4), 2.0), r"must lie in \[0, 1\], got 2 to 2: value_range says"),
         (np.full((4, 4), np.nan), "some samples are infinite or not numbers"),
-        (np.ma.masked_invalid(np.full((4, 4), np.nan)), "some samples are infinite or not numbers"),
+        (np.ma.masked_equal(GREY, 0), "some samples of this array are masked"),
+        (np.ma.masked_invalid(np.full((4, 4), np.nan)), r"picture.filled\(value\) says"),
         (np.float32([[-0.25, 1]]), r"got -0.25 to 1: value_range says .*, as \(-1, 1\) would"),
         (np.float32([[0, 254]]), r"got 0 to 254: value_range says .*, as \(0, 255\) would"),
         (np.float32([[270, 310]]), r"\(270.0, 310.0\) would"),
         (np.float32([[0.5, 1.0001]]), r"got 0.5 to 1.00010002"),
         ([[0, 1], [2, 3]], r"expected an array, got list: numpy\.asarray"),
-        (torch.zeros(4, 4, requires_grad=True), "this Tensor cannot be seen as an array: .*grad"),
     ],
 )
 def test_objects_that_are_no_picture_are_refused_in_one_line(image: Any, message: str) -> None:
@@ -193,6 +205,13 @@ def test_objects_that_are_no_picture_are_refused_in_one_line(image: Any, message
         ({"bands": ["grey", "alpha"]}, "the picture has 1 bands, not 2"),
         ({"value_range": (5, 5)}, r"value_range=\(5, 5\): expected two finite numbers"),
         ({"max_pixels": 63}, "8x8 pixels, more than the 63 pixels .*: max_pixels allows more"),
+        ({"scale": True}, "scale must be a number, not True"),
+        ({"scale": "2"}, "scale must be a number, not '2'"),
+        ({"width": 50.5, "scale": None}, "width must be a whole number, not 50.5"),
+        ({"fit": (100,), "scale": None}, r"fit must be a width and a height, .* not \(100,\)"),
+        ({"max_pixels": None}, "max_pixels must be a whole number, not None"),
+        ({"value_range": 5}, "value_range=5: expected two finite numbers"),
+        ({"value_range": (-1e308, 1e308)}, "expected two finite numbers"),
         ({"scale": 0.5}, "scale must be a factor of at least 1, not 0.5"),
         ({"width": 9}, "give one of scale, width, height and fit"),
     ],
@@ -204,11 +223,7 @@ def test_options_that_are_wrong_are_refused_in_one_line(
         upres.enlarge(GREY, **({"scale": 2} | asked))
 
 
-def test_a_model_is_repeated_for_a_factor_that_it_has_not(
-    model_file: Path, picture: Picture
-) -> None:
-    twice = upres.enlarge(
-        upres.enlarge(picture / np.float32(255), model=model_file), model=model_file
-    )
-    result = upres.enlarge(picture / np.float32(255), model=upres.open_model(model_file), scale=4)
+def test_a_model_is_repeated_for_a_factor_that_it_has_not(picture: Picture) -> None:
+    twice = fakes.enlarge_array(fakes.enlarge_array(picture / np.float32(255)))
+    result = fakes.enlarge_array(picture / np.float32(255), scale=4)
     np.testing.assert_allclose(result, twice, atol=1e-5)

@@ -1,8 +1,10 @@
-"""Pictures that are larger already than what is asked for."""
+"""Pictures that are larger already than asked for."""
 
 from __future__ import annotations
 
+import math
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +66,47 @@ def test_in_a_folder_of_both(tmp_path: Path, larger: Any, size: dict[str, Any]) 
 
 def test_what_is_refused_names_the_ways_out(tmp_path: Path) -> None:
     jobs = folder_of(tmp_path)
-    with pytest.raises(upres.InputError, match="larger already than what is asked for: ") as caught:
+    with pytest.raises(upres.InputError, match="larger already than asked for: ") as caught:
         upres.enlarge_file(jobs[0].source, jobs[0].target, width=100)
     assert [remedy.value for remedy in caught.value.remedies] == ["skip", "copy", "reduce"]
     assert all(remedy.option == "larger" for remedy in caught.value.remedies)
+
+
+def test_an_array_has_no_such_ways_out() -> None:
+    with pytest.raises(upres.InputError, match=r"larger already than asked for$") as caught:
+        upres.enlarge(picture(30, 40), width=10)
+    assert not caught.value.remedies
+
+
+def test_python_passes_one_over(tmp_path: Path) -> None:
+    jobs = folder_of(tmp_path)
+    done = upres.enlarge_file(jobs[0].source, jobs[0].target, width=100, larger="skip")
+    assert (done.not_kept, done.agreement) == ((), None)
+    assert not jobs[0].target.exists()
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_copy_agrees_with_its_source(tmp_path: Path, check: bool) -> None:
+    jobs = folder_of(tmp_path)
+    done = upres.enlarge_file(jobs[0].source, jobs[0].target, width=100, larger="copy", check=check)
+    assert (None if done.agreement is None else done.agreement.decibels) == (
+        math.inf if check else None
+    )
+
+
+@pytest.mark.parametrize("asked", [{"consistent": True}, {"check": True}])
+def test_what_is_reduced_cannot_agree(asked: dict[str, Any]) -> None:
+    with pytest.raises(upres.UsageError, match="a picture that is reduced cannot agree"):
+        Options(width=100, larger="reduce", **asked)
+
+
+def test_a_copy_of_a_wrong_name_is_none(tmp_path: Path) -> None:
+    jobs = folder_of(tmp_path)
+    wrong = jobs[0].source.rename(tmp_path / "large.jpg")
+    with pytest.raises(upres.OutputError, match="a copy of it has no such suffix: larger='reduce'"):
+        upres.enlarge_file(wrong, tmp_path / "x.jpg", width=100, larger="copy")
+    upres.enlarge_file(wrong, tmp_path / "x.png", width=100, larger="copy")
+    assert (tmp_path / "x.png").read_bytes() == wrong.read_bytes()
 
 
 def test_a_copy_of_another_format_is_none(tmp_path: Path) -> None:
@@ -101,12 +140,24 @@ def test_transparent_pictures_are_reduced_without_a_fringe(tmp_path: Path) -> No
 
 def test_the_command(tmp_path: Path) -> None:
     folder_of(tmp_path)
-    command = ["upres", "enlarge", ".", "-o", "out", "--width", "100", "--larger", "skip"]
-    import sys
-
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = upres_in(tmp_path, ".", "-o", "out", "--width", "100", "--larger", "skip")
     assert done.returncode == 0, done.stderr
-    assert "1 skipped" in done.stderr
+    assert b"1 skipped" in done.stderr
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_through_pipes(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    content = (tmp_path / "large.png").read_bytes()
+    done = upres_in(tmp_path, "-", "--width", "100", "--larger", "copy", input=content)
+    assert (done.returncode, done.stdout) == (0, content), done.stderr
+    done = upres_in(tmp_path, "-", "--width", "100", "--larger", "skip", input=content)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == (
+        b"upres: --larger skip leaves nothing for standard output: give copy or reduce\n"
+    )
+
+
+def upres_in(folder: Path, *words: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "upres", "enlarge", *words]
+    return subprocess.run(command, cwd=folder, input=input, capture_output=True, check=False)

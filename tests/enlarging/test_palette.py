@@ -101,6 +101,23 @@ def test_another_word_is_refused() -> None:
         upres.enlarge(art(3), palette=wrong)
 
 
+@pytest.mark.parametrize("consistent", [True, "force"])
+def test_other_colours_cannot_be_asked_for_as_well(consistent: Any) -> None:
+    with pytest.raises(upres.UsageError, match="give consistent or palette keep, not both"):
+        upres.enlarge(art(3), palette="keep", consistent=consistent)
+
+
+def test_how_well_it_agrees_is_told(tmp_path: Path) -> None:
+    PIL.Image.fromarray(art(3)).save(tmp_path / "a.png")
+    done = upres.enlarge_file(
+        tmp_path / "a.png", tmp_path / "b.png", scale=2, palette="keep", check=True
+    )
+    assert done.agreement is not None
+    with PIL.Image.open(tmp_path / "b.png") as file:
+        expected = upres.agreement(np.asarray(file), art(3))
+    assert done.agreement.decibels == pytest.approx(expected, abs=0.01)
+
+
 def noise(channels: int) -> Array:
     generator = np.random.default_rng(5)
     result: Array = generator.integers(0, 256, (32, 40, channels)).astype(np.uint8)

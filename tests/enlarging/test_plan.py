@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fakes import FakeBackend, write_fake_model
 from upres.engine.backends import default_backend
 from upres.enlarging.options import Options
 from upres.enlarging.plan import plan, stages
@@ -63,7 +64,7 @@ def test_cases(
         (PICTURE, {"width": 299}, "picture.png: the picture, 300x200, is larger already"),
         (PICTURE, {"scale": 2, "max_pixels": 10}, "picture.png: would become 600x400 pixels, mor"),
         (replace(PICTURE, frames=9), {"max_pixels": 9 * 960_000 - 1}, "1200x800 pixels times 9"),
-        (replace(PICTURE, page=4), {"fit": (9, 9)}, r"larger already .* for \(page 4\): larger="),
+        (replace(PICTURE, page=4), {"fit": (9, 9)}, r"larger already than asked for \(page 4\)$"),
         (PICTURE, {"model": "quick"}, "no model is called 'quick': shipped are balanced"),
         (PICTURE, {"model": "fast", "precision": "fp8"}, "no precision is called 'fp8'"),
     ],
@@ -86,11 +87,24 @@ def test_disk_is_for_one_frame_and_the_result() -> None:
     frame = 800 * 1200 * 3
     alone = plan(PICTURE, Options(scale=4)).disk
     assert 2 * frame <= alone <= 2 * frame + 2**21
-    many = plan(replace(PICTURE, frames=100), Options(scale=4)).disk
-    assert many - alone == 99 * frame
+    few, many = (plan(replace(PICTURE, frames=n), Options(scale=4)).disk for n in (2, 100))
+    assert many - few == 98 * frame
     # What lies between two models is in float32.
     between = plan(PICTURE, Options(scale=8)).disk - plan(PICTURE, Options(scale=4)).disk
     assert between == 4 * 400 * 600 * 3 + 2 * 3 * frame
+
+
+def test_what_is_compared_takes_the_picture_and_some_rows_on_disk() -> None:
+    plain = plan(PICTURE, Options(scale=4))
+    for asked in (Options(scale=4, consistent=True), Options(scale=4, check=True)):
+        more = plan(PICTURE, asked)
+        assert 4 * 200 * 300 * 3 < more.disk - plain.disk < 4 * 3 * (200 * 300 + 2 * 800 * 1200)
+        assert plain.seconds < more.seconds < 2 * plain.seconds
+        assert plain.memory < more.memory < plain.memory + 3 * 4 * 3 * 800 * 1200
+        assert (more.consistent, more.check) == (asked.consistent, asked.check)
+    tall = replace(PICTURE, height=20_000)
+    extra = plan(tall, Options(scale=4, check=True)).disk - plan(tall, Options(scale=4)).disk
+    assert extra < 1.1 * 4 * 3 * tall.pixels + 2**22
 
 
 def test_memory_does_not_grow_with_the_picture() -> None:
@@ -140,7 +154,7 @@ def test_stages_are_few_and_no_larger_than_needed() -> None:
     assert scales(17) == [2, 3, 3]
 
 
-def test_a_model_by_path_is_repeated(model_file: Path) -> None:
-    backend = default_backend()
-    assert [m.path for m in stages(model_file, 5, "auto", backend)] == [model_file] * 3
-    assert [m.path for m in stages(model_file, 1.5, "auto", backend)] == [model_file]
+def test_a_model_by_path_is_repeated(tmp_path: Path) -> None:
+    path = write_fake_model(tmp_path / "mine.onnx", scale=2).path
+    assert [m.path for m in stages(path, 5, "auto", FakeBackend())] == [path] * 3
+    assert [m.path for m in stages(path, 1.5, "auto", FakeBackend())] == [path]

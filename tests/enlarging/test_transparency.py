@@ -1,4 +1,4 @@
-"""Alpha stays where it is, and so does what a picture stores where it shows nothing."""
+"""Alpha stays where it is, and so do the colours that a picture hides."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sprite(kind: str, dtype: Any = np.uint8) -> Array:
 
 
 def grown(mask: Array, by: int) -> Array:
-    """What lies at most so far from a mask, straight or by steps (city blocks)."""
+    """A mask and all that lies at most so far from it, by steps (city blocks)."""
     result = mask.astype(bool)
     for _ in range(by):
         padded = np.pad(result, 1)
@@ -83,7 +83,7 @@ def test_hidden_colour_is_kept(kind: str, scale: float, dtype: Any) -> None:
     result = upres.enlarge(picture, scale=scale)
     expected = bicubic(picture[:, :, :3], size=result.shape[:2]).astype(float)
     hidden = result[:, :, 3] == 0
-    if scale > 4:  # what is beside the edge was made of what the first model had made of it
+    if scale > 4:  # beside the edge, the second model saw the first one's colours
         hidden &= ~grown(shapes(kind).repeat(8, 0).repeat(8, 1), 12)
     assert hidden.any()
     error = np.abs(result[:, :, :3][hidden] - expected[hidden]) / whole
@@ -117,7 +117,7 @@ def test_windows_change_nothing(channels: str, scale: float) -> None:
         )
         for pixels in (100, 2**20)
     ]
-    # What is rounded otherwise in a sum may be a level off.
+    # A sum that is rounded otherwise may be a level off.
     np.testing.assert_allclose(*[each.astype(int) for each in results], rtol=0, atol=1)
 
 
@@ -137,5 +137,6 @@ def test_the_files_that_were_reported(tmp_path: Path, shared_data: Path) -> None
         mask = small[:, :, 3].repeat(2, 0).repeat(2, 1) > 0
         assert result[:, :, 3][~grown(mask, 2)].max() == 0
         hidden = result[:, :, 3] == 0
+        # In floats, as of integers each of the two passes would be rounded and clipped.
         expected = np.clip(bicubic(small[:, :, :3].astype(float), scale=2), 0, 255)
         assert np.abs(result[:, :, :3][hidden] - expected[hidden]).max() <= 2

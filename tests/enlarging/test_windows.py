@@ -9,35 +9,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
+import fakes
 import upres
-from upres.card import ModelCard
+from fakes import FakeBackend, FakeNetwork, enlarged, fake_model
+from upres.card import Model, ModelCard
 from upres.engine.backends import default_backend
-from upres.engine.openvino import OpenVINO
-from upres.engine.protocol import Backend, Limits
-from upres.engine.protocol import Network as Opened
+from upres.engine.protocol import Backend
 from upres.enlarging.windows import enlarge_windows
 from upres.errors import ModelError
 from upres.models import computed_in, open_model
 from upres.raster.info import RasterInfo, bands_of, usual_roles
 from upres.raster.resize import bicubic
-from upres.training.export import export_onnx
-from upres.training.networks import Network, Plain, RcanConfig, build
 
 Picture = NDArray[np.uint8]
 
 
-def by_torch(network: Network, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    with torch.no_grad():
-        output = network(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None])
-    return np.clip(held_at_borders(output[0].permute(1, 2, 0).numpy(), picture), 0, 1)
+def info_of(picture: NDArray[np.float32]) -> RasterInfo:
+    height, width, count = picture.shape
+    roles = usual_roles(count)
+    assert roles is not None
+    return RasterInfo(height, width, bands_of(roles), picture.dtype)
 
 
-def held_at_borders(
-    output: NDArray[np.float32], picture: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def held_at_borders(output: NDArray[np.float32], picture: NDArray[np.float32]) -> Any:
     """No sample within 8 pixels of the picture's border farther beyond those 3 x 3 pixels around
     than they are from each other; and of one colour throughout, as it is.
     """
@@ -52,37 +48,12 @@ def held_at_borders(
     )
     scale = len(output) // len(picture)
     low, high = (bound.repeat(scale, 0).repeat(scale, 1) for bound in (low, high))
-    result: NDArray[np.float32] = np.clip(output, low, high)
-    return result
+    return np.clip(output, low, high)
 
 
-class Limited(OpenVINO):
-    """OpenVINO, with limits of a test's own; it remembers which windows it was asked for."""
-
-    def __init__(self, limits: Limits) -> None:
-        super().__init__()
-        self.own = limits
-        self.shapes: list[tuple[int, int]] = []
-
-    def limits(self, model: upres.Model) -> Limits:
-        return self.own
-
-    def open(self, model: upres.Model) -> Opened:
-        shapes, opened = self.shapes, super().open(model)
-
-        class Remembering:
-            def compile(self, height: int, width: int) -> Any:
-                shapes.append((height, width))
-                return opened.compile(height, width)
-
-        return Remembering()
-
-
-def info_of(picture: NDArray[np.float32]) -> RasterInfo:
-    height, width, count = picture.shape
-    roles = usual_roles(count)
-    assert roles is not None
-    return RasterInfo(height, width, bands_of(roles), picture.dtype)
+def expected_of(model: Model, picture: NDArray[np.float32]) -> Any:
+    """What the network makes of the whole, with the picture's border as it is to be."""
+    return held_at_borders(enlarged(model, picture), picture)
 
 
 def by_windows(
@@ -96,7 +67,7 @@ def by_windows(
     size = options.get("size", (height * model.card.scale, width * model.card.scale))
     result = np.full((*size, channels), np.nan, np.float32)
     for top, left, block in enlarge_windows(
-        blocks, info_of(picture), model, backend or default_backend(), **options
+        blocks, info_of(picture), model, backend or FakeBackend(), **options
     ):
         part = result[top : top + block.shape[0], left : left + block.shape[1]]
         assert np.isnan(part).all(), "windows overlap"
@@ -105,85 +76,69 @@ def by_windows(
     return result
 
 
-# The network's halo is 6: windows of 20 x 20 keep 8 x 8.
+MODEL = fake_model(halo=6)
+"""Of windows of 20 x 20, 8 x 8 are kept."""
+
+
 @pytest.mark.parametrize("window_pixels", [20 * 20, 17 * 31, 40 * 40])
 @pytest.mark.parametrize(
     "size", [(45, 61), (64, 64), (13, 90), (100, 3), (21, 21), (1, 1), (1, 50)]
 )
-def test_tiled_equals_whole(
-    model_file: Path, random_network: Plain, size: tuple[int, int], window_pixels: int
-) -> None:
-    model = open_model(model_file)
+def test_tiled_equals_whole(size: tuple[int, int], window_pixels: int) -> None:
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
-    tiled = by_windows(model, picture, window_pixels=window_pixels)
-    whole = by_windows(model, picture)
+    tiled = by_windows(MODEL, picture, window_pixels=window_pixels)
+    whole = by_windows(MODEL, picture)
     assert tiled.shape == (2 * size[0], 2 * size[1], 3)
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6)
-    np.testing.assert_allclose(tiled, by_torch(random_network, picture), rtol=0, atol=2e-6)
+    np.testing.assert_allclose(tiled, expected_of(MODEL, picture), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("size", [(45, 61), (64, 64), (13, 90), (1, 50)])
-def test_windows_of_fast_sizes_change_nothing(
-    model_file: Path, random_network: Plain, size: tuple[int, int]
-) -> None:
-    backend = Limited(Limits(40 * 40, multiples=(8, 16)))
+def test_windows_of_fast_sizes_change_nothing(size: tuple[int, int]) -> None:
+    backend = FakeBackend(40 * 40, multiples=(8, 16))
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
-    tiled = by_windows(open_model(model_file), picture, backend)
-    np.testing.assert_allclose(tiled, by_torch(random_network, picture), rtol=0, atol=2e-6)
+    tiled = by_windows(MODEL, picture, backend)
+    np.testing.assert_allclose(tiled, expected_of(MODEL, picture), rtol=0, atol=2e-6)
+    ((_, *window),) = backend.compiled
+    for side, length, unit in zip(window, size, (8, 16), strict=True):
+        assert side == length or side % unit == 0
 
 
-def test_what_looks_at_the_whole_picture_gets_it_whole(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    network = build(RcanConfig(features=4, groups=1, blocks=1, reduction=2), 2).eval()
-    export_onnx(network, ModelCard(name="rcan", scale=2, halo=None), tmp_path / "rcan.onnx")
-    model = open_model(tmp_path / "rcan.onnx")
-    assert model.card.halo is None
+def test_what_looks_at_the_whole_picture_gets_it_whole() -> None:
+    model, backend = fake_model(halo=None), FakeBackend()
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
-    got = by_windows(model, picture, window_pixels=20 * 20, strip_bytes=1)
-    np.testing.assert_allclose(got, by_torch(network, picture), rtol=0, atol=2e-6)
+    got = by_windows(model, picture, backend, window_pixels=20 * 20, strip_bytes=1)
+    np.testing.assert_allclose(got, expected_of(model, picture), rtol=0, atol=2e-6)
+    assert backend.compiled == [(model, 45, 61)]
 
 
 def test_tiled_equals_whole_where_a_model_sees_less_far_than_neutral_colours() -> None:
-    tint = np.array([1.1, 1, 0.9], np.float32).reshape(1, 3, 1, 1)
-
-    class Tinting:
-        """An engine that sees one pixel at a time, and colours it."""
-
-        name, device = "Tinting", "cpu"
-
-        def open(self, model: upres.Model) -> Any:
-            return self
-
-        def compile(self, height: int, width: int) -> Any:
-            return lambda window: window * tint
-
-        def limits(self, model: upres.Model) -> Limits:
-            return Limits(1)
-
-    model = upres.Model(Path("tint.onnx"), ModelCard(name="tint", scale=1, halo=0))
+    backend, model = FakeBackend(1, tint=(1.1, 1, 0.9)), fake_model(scale=1, halo=0)
     picture = np.full((45, 61, 3), 0.5, np.float32)
     picture[::7, ::7, 0] = 0.51
-    backend: Any = Tinting()
     whole = by_windows(model, picture, backend, window_pixels=45 * 61)
     assert len(np.unique(whole.reshape(-1, 3), axis=0)) > 2
     tiled = by_windows(model, picture, backend)
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6)
+    assert backend.compiled[1] != backend.compiled[0]
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_tiled_equals_whole_with_the_shipped_models(scale: int) -> None:
     model = open_model(scale=scale)
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
-    tiled = by_windows(model, picture, window_pixels=45 * 45)
-    np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
+    tiled = by_windows(model, picture, default_backend(), window_pixels=45 * 45)
+    np.testing.assert_allclose(
+        tiled, by_windows(model, picture, default_backend()), rtol=0, atol=2e-6
+    )
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_tiled_equals_whole_in_int8(scale: int) -> None:
     model = open_model("fast-int8", scale=scale)
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
-    tiled = by_windows(model, picture, window_pixels=45 * 45)
-    whole = by_windows(model, picture)
+    tiled = by_windows(model, picture, default_backend(), window_pixels=45 * 45)
+    whole = by_windows(model, picture, default_backend())
     # Where float32 rounds differently, a value may be quantised to the one beside it.
     assert np.abs(tiled - whole).mean() < 2e-6
 
@@ -195,6 +150,9 @@ needs_bfloat16 = pytest.mark.skipif(
 
 @needs_bfloat16
 def test_bfloat16_leaves_the_picture_itself_in_float32(tmp_path: Path) -> None:
+    from upres.training.export import export_onnx
+    from upres.training.networks import Plain
+
     # A network that is not trained adds nothing to the picture, repeated.
     network = Plain(scale=2, features=8, blocks=1)
     export_onnx(network, ModelCard(name="new", scale=2, halo=network.halo), tmp_path / "new.onnx")
@@ -217,64 +175,60 @@ def test_bfloat16_is_near_float32(scale: int, picture: Picture) -> None:
     assert np.square(near - exact).mean() < (0.2 / 255) ** 2
 
 
-def test_a_model_of_one_precision_has_no_other(model_file: Path, picture: Picture) -> None:
-    model = open_model(model_file)
-    int8 = replace(model, card=replace(model.card, precision="int8"))
-    with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):
-        upres.enlarge(picture, model=model, precision="int8")
-    with pytest.raises(ModelError, match=r"random-x2.onnx' is int8, and there is no fp32 of it"):
-        upres.enlarge(picture, model=int8, precision="fp32")
+def test_a_model_of_one_precision_has_no_other(picture: Picture) -> None:
+    int8 = fake_model(precision="int8")
+    with pytest.raises(ModelError, match=r"fake-x2.onnx' is fp32, and there is no int8 of it"):
+        fakes.enlarge_array(picture, precision="int8")
+    with pytest.raises(ModelError, match=r"fake-x2.onnx' is int8, and there is no fp32 of it"):
+        fakes.enlarge_array(picture, model=int8, precision="fp32")
 
 
 @pytest.mark.parametrize("loaded", [False, True])
-def test_precisions_that_there_are_not(model_file: Path, picture: Picture, loaded: bool) -> None:
-    model = open_model(model_file) if loaded else model_file
+def test_precisions_that_there_are_not(picture: Picture, loaded: bool) -> None:
+    model = fake_model() if loaded else "fast"
     wrong: Any = "fp8"
     with pytest.raises(ModelError, match="no precision is called 'fp8': there are auto, fp32, bf"):
-        upres.enlarge(picture, model=model, precision=wrong)
+        fakes.enlarge_array(picture, model=model, precision=wrong)
 
 
 @needs_bfloat16
 def test_tiled_equals_whole_in_bfloat16() -> None:
     model = computed_in(open_model(scale=2), "bf16", default_backend())
     picture = np.random.default_rng(5).random((83, 70, 3), np.float32)
-    tiled = by_windows(model, picture, window_pixels=45 * 45)
-    np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
+    tiled = by_windows(model, picture, default_backend(), window_pixels=45 * 45)
+    np.testing.assert_allclose(
+        tiled, by_windows(model, picture, default_backend()), rtol=0, atol=2e-6
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_tiled_equals_whole_with_grey_and_alpha(model_file: Path, channels: int) -> None:
-    model = open_model(model_file)
+def test_tiled_equals_whole_with_grey_and_alpha(channels: int) -> None:
     random = np.random.default_rng(4)
     picture = random.random((45, 61, channels), np.float32)
     if channels > 1:
         picture[:, :, -1] *= random.random((45, 61)) > 0.6
-    tiled = by_windows(model, picture, window_pixels=35 * 35)
-    np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
+    tiled = by_windows(MODEL, picture, window_pixels=35 * 35)
+    np.testing.assert_allclose(tiled, by_windows(MODEL, picture), rtol=0, atol=2e-6)
 
 
 # Wide and low, as what is kept of a strip is; the halo of 6 needs 13 rows at least.
 @pytest.mark.parametrize("size", [(60, 90), (1, 200), (200, 1)])
-def test_strips_bound_what_is_kept_and_change_nothing(
-    model_file: Path, size: tuple[int, int]
-) -> None:
-    model = open_model(model_file)
+def test_strips_bound_what_is_kept_and_change_nothing(size: tuple[int, int]) -> None:
     picture = np.random.default_rng(3).random((*size, 3), np.float32)
-    tiled = by_windows(model, picture, strip_bytes=12 * size[1] * 20)
-    np.testing.assert_allclose(tiled, by_windows(model, picture), rtol=0, atol=2e-6)
+    tiled = by_windows(MODEL, picture, strip_bytes=12 * size[1] * 20)
+    np.testing.assert_allclose(tiled, by_windows(MODEL, picture), rtol=0, atol=2e-6)
 
 
-def test_windows_are_as_large_as_the_engine_says(model_file: Path) -> None:
-    model = open_model(model_file)
+def test_windows_are_as_large_as_the_engine_says() -> None:
     picture = np.random.default_rng(3).random((120, 150, 3), np.float32)
-    large, small = Limited(Limits(512 * 512)), Limited(Limits(60 * 60))
-    results = [by_windows(model, picture, backend) for backend in (large, small)]
+    large, small = FakeBackend(512 * 512), FakeBackend(60 * 60)
+    results = [by_windows(MODEL, picture, backend) for backend in (large, small)]
     np.testing.assert_allclose(*results, rtol=0, atol=2e-6)
-    assert large.shapes == [(120, 150)]
-    assert [height * width <= 60 * 60 for height, width in small.shapes] == [True]
+    assert large.compiled == [(MODEL, 120, 150)]
+    assert [height * width <= 60 * 60 for _, height, width in small.compiled] == [True]
 
 
-def test_of_the_input_only_what_windows_need_is_taken_ahead(model_file: Path) -> None:
+def test_of_the_input_only_what_windows_need_is_taken_ahead() -> None:
     taken = 0
 
     def rows() -> Iterator[NDArray[np.float32]]:
@@ -284,9 +238,7 @@ def test_of_the_input_only_what_windows_need_is_taken_ahead(model_file: Path) ->
             yield np.zeros((1, 50, 3), np.float32)
 
     info = RasterInfo(1000, 50, bands_of(("red", "green", "blue")), np.dtype(np.float32))
-    windows = enlarge_windows(
-        rows(), info, open_model(model_file), default_backend(), strip_bytes=12 * 50 * 40
-    )
+    windows = enlarge_windows(rows(), info, MODEL, FakeBackend(), strip_bytes=12 * 50 * 40)
     for top, _, block in windows:
         assert taken <= (top + block.shape[0]) / 2 + 2 * 6
         assert block.shape[0] <= 2 * 40
@@ -294,23 +246,26 @@ def test_of_the_input_only_what_windows_need_is_taken_ahead(model_file: Path) ->
 
 
 @pytest.mark.parametrize("size", [(79, 97), (90, 61), (45, 122), (46, 62), (89, 121)])
-def test_a_reduced_result_equals_the_whole_reduced(model_file: Path, size: tuple[int, int]) -> None:
-    model = open_model(model_file)
+def test_a_reduced_result_equals_the_whole_reduced(size: tuple[int, int]) -> None:
     picture = np.random.default_rng(6).random((45, 61, 3), np.float32)
-    whole = by_windows(model, picture)
+    whole = by_windows(MODEL, picture)
     # Another implementation, tap by tap, of the same published filter.
     expected = np.clip(bicubic(whole, size=size), 0, 1)
     for window_pixels in (25 * 25, 40 * 31, 512 * 512):
-        reduced = by_windows(model, picture, size=size, window_pixels=window_pixels)
+        reduced = by_windows(MODEL, picture, size=size, window_pixels=window_pixels)
         np.testing.assert_allclose(reduced, expected, rtol=0, atol=5e-6)
 
 
-def test_a_halo_too_small_would_show(model_file: Path) -> None:
-    model = open_model(model_file)
-    narrow = upres.Model(model.path, upres.ModelCard(name="n", scale=2, halo=4))
+def test_a_halo_too_small_would_show() -> None:
+    class Further(FakeBackend):
+        """Opens a network that looks further than the card says."""
+
+        def open(self, model: Model) -> FakeNetwork:
+            return FakeNetwork(self, MODEL)
+
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
-    tiled = by_windows(narrow, picture, window_pixels=400)
-    assert np.abs(tiled - by_windows(model, picture)).max() > 1e-4
+    tiled = by_windows(fake_model(halo=4), picture, Further(20 * 20))
+    assert np.abs(tiled - by_windows(MODEL, picture)).max() > 1e-4
 
 
 @pytest.mark.parametrize(("scale", "shapes"), [(3, "90,122.*135, 183"), (1, "90,122.*45, 61")])
@@ -324,16 +279,17 @@ def test_a_card_that_says_another_size_is_refused(
         upres.enlarge(picture, model=wrong)
 
 
-def test_a_model_that_needs_multiples_gets_them(model_file: Path) -> None:
-    model = open_model(model_file)
-    card = upres.ModelCard(name="n", scale=2, halo=model.card.halo, multiple_of=4)
-    strict = upres.Model(model.path, card)
+def test_a_model_that_needs_multiples_gets_them() -> None:
+    strict = fake_model(halo=6, multiple_of=4)
     picture = np.random.default_rng(3).random((45, 61, 3), np.float32)
-    tiled = by_windows(strict, picture, window_pixels=30 * 30)
+    backend = FakeBackend()
+    tiled = by_windows(strict, picture, backend, window_pixels=30 * 30)
     assert tiled.shape == (90, 122, 3)
+    ((_, *window),) = backend.compiled
+    assert [side % 4 for side in window] == [0, 0]
     # Away from the padded border, padding makes no difference.
-    inner = np.s_[: 2 * (45 - card.halo), : 2 * (61 - card.halo)]
-    np.testing.assert_allclose(tiled[inner], by_windows(model, picture)[inner], rtol=0, atol=2e-6)
+    inner = np.s_[: 2 * (45 - 6), : 2 * (61 - 6)]
+    np.testing.assert_allclose(tiled[inner], enlarged(MODEL, picture)[inner], rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

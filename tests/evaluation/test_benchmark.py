@@ -25,6 +25,7 @@ from rich.console import Console
 import upres
 from upres.card import CARD_KEY, Model, ModelCard, SetScore, write_card
 from upres.cli.main import main
+from upres.engine.machine import usable_processors
 from upres.errors import InputError, MissingExtraError, ModelError, OutputError, UsageError
 from upres.evaluation.benchmark import (
     Enlarger,
@@ -322,7 +323,7 @@ def test_evaluation_says_how_it_was_made(flats: Path) -> None:
     assert result.protocol == PROTOCOL
     assert result.version == upres.__version__
     assert platform.machine() in result.machine
-    assert f" {os.cpu_count()} processors" in result.machine
+    assert f" {usable_processors()} processors" in result.machine
     assert abs(datetime.now(UTC) - datetime.fromisoformat(result.date)) < timedelta(minutes=5)
 
 

@@ -253,14 +253,14 @@ def test_the_command(sets: list[Path], model_file: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--jpeg", "30-"], ["--jpeg 30-", "30-90"]),
-        (["--jpeg", "high"], ["--jpeg high", "30-90"]),
-        (["--jpeg", "-5"], ["--jpeg -5", "30-90"]),
+        (["--jpeg", "30-"], ["30-:", "--jpeg", "30-90"]),
+        (["--jpeg", "high"], ["high:", "--jpeg", "30-90"]),
+        (["--jpeg", "-5"], ["-5:", "--jpeg", "30-90"]),
         (["--jpeg", "90-30"], ["1 to 100", "90-30"]),
         (["--jpeg", "0-50"], ["1 to 100", "0-50"]),
         (["--jpeg", "101"], ["1 to 100", "101"]),
-        (["--seed", "1"], ["--seed", "--jpeg"]),
-        (["--jpeg", "60", "--seed", "1"], ["--seed", "--jpeg 60"]),
+        (["--seed", "1"], ["seed 1:", "--jpeg"]),
+        (["--jpeg", "60", "--seed", "1"], ["seed 1:", "60", "--jpeg"]),
     ],
 )
 def test_wrong_options_are_one_line(

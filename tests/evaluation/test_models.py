@@ -11,6 +11,9 @@ from upres.cli.evaluate import export_checkpoint
 from upres.enlarging.api import enlarge
 from upres.errors import MissingExtraError, ModelError, UsageError
 from upres.evaluation.models import open_models, tell_apart
+from upres.models import read_model
+from upres.training.export import save_weights
+from upres.training.networks import Network
 
 
 def never(source: Path, target: Path) -> None:
@@ -60,16 +63,15 @@ def test_a_model_given_twice(model_file: Path) -> None:
 
 
 def test_the_command_exports_with_the_training_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, random_network: Network, model_file: Path
 ) -> None:
-    calls: list[tuple[Path, Path]] = []
-
-    def to_onnx(source: Path, target: Path) -> None:
-        calls.append((source, target))
-
-    monkeypatch.setattr("upres.training.export.to_onnx", to_onnx, raising=False)
-    export_checkpoint(tmp_path / "a.pt", tmp_path / "a.onnx")
-    assert calls == [(tmp_path / "a.pt", tmp_path / "a.onnx")]
+    card = read_model(model_file).card
+    save_weights(random_network, card, tmp_path / "a.safetensors")
+    export_checkpoint(tmp_path / "a.safetensors", tmp_path / "a.onnx")
+    assert read_model(tmp_path / "a.onnx").card == card
+    image = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
+    expected = enlarge(image, model=model_file)
+    np.testing.assert_array_equal(enlarge(image, model=tmp_path / "a.onnx"), expected)
 
 
 def test_a_checkpoint_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,16 +168,6 @@ def test_grey_and_alpha_become_plain_rgb_where_rgb_is_asked_for(tmp_path: Path) 
     np.testing.assert_array_equal(read_rgb8(deep.read_bytes()), np.full((3, 4, 3), 9))
 
 
-def test_an_animated_png_is_refused(tmp_path: Path) -> None:
-    import PIL.Image
-
-    frames = [PIL.Image.new("RGB", (8, 8), (n, 0, 0)) for n in range(3)]
-    frames[0].save(tmp_path / "in.png", save_all=True, append_images=frames[1:])
-    with pytest.raises(InputError, match=r"in.png: an animated PNG, .* convert it to .webp"):
-        enlarge_to(tmp_path / "in.png", tmp_path / "out.png", Options())
-    assert not (tmp_path / "out.png").exists()
-
-
 @pytest.mark.parametrize(
     ("suffix", "kind", "sample_bytes"),
     [("jpg", "a progressive JPEG", 2), ("png", "interlaced", 1)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from upres.enlarging.measuring import measured
 from upres.formats.metadata.carried import Carried
 from upres.formats.metadata.jpeg_segments import is_420, jpeg_quality, jpeg_segments
 from upres.formats.registry import open_pages
-from upres.raster.info import RasterInfo
+from upres.raster.info import Band, RasterInfo
 from upres.raster.pixels import to_bands
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "inputs" / "photo"
@@ -72,7 +73,7 @@ def test_nothing_is_lost(path: Path, tmp_path: Path) -> None:
     result, after = examined(target, tmp_path)
     size = (source.width, source.height, source.frames)
     assert (result.width, result.height, result.frames) == size
-    assert (result.varying, result.dtype) == (source.varying, source.dtype)
+    assert (stored(result), result.dtype) == (stored(source), source.dtype)
     assert after.orientation == 1
     for name in KEPT:
         if before.find(name) is not None:
@@ -89,6 +90,11 @@ def test_nothing_is_lost(path: Path, tmp_path: Path) -> None:
         expected, got = said(path), said(target)
         for tag, value in expected.items():
             assert got.get(tag) == pytest.approx(value), tag
+
+
+def stored(info: RasterInfo) -> list[Band]:
+    """The bands that vary, without the least and the largest sample, which pixels may change."""
+    return [dataclasses.replace(band, least=None, most=None) for band in info.varying]
 
 
 def examined(path: Path, folder: Path) -> tuple[RasterInfo, Carried]:

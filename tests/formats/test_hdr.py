@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from contract import check_refused_in_one_line, read
 from numpy.typing import NDArray
 
 import upres
@@ -29,14 +30,6 @@ def light(height: int = 33, width: int = 47, most: float = 900) -> Array:
     result = (wave**6 * most).astype(np.float32)
     result[5:9, 10:25] = 0
     return result
-
-
-def read(path: Path) -> tuple[RasterInfo, Array]:
-    (source,) = open_pages(path)
-    (frame,) = [np.concatenate(list(rows)) for rows in source.frames(path)]
-    assert frame.dtype == source.info.dtype
-    assert frame.shape == (source.info.height, source.info.width, len(source.info.bands))
-    return source.info, frame
 
 
 def written(path: Path, pixels: Array, carried: object = None) -> None:
@@ -209,12 +202,7 @@ DAMAGED_HDR = {
 
 @pytest.mark.parametrize("name", DAMAGED_HDR)
 def test_a_damaged_hdr_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "in.hdr"
-    path.write_bytes(DAMAGED_HDR[name])
-    with pytest.raises(InputError) as caught:
-        read(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    check_refused_in_one_line(tmp_path / "in.hdr", DAMAGED_HDR[name])
 
 
 def test_the_row_that_is_damaged_above_is_right_as_it_is(tmp_path: Path) -> None:
@@ -279,12 +267,7 @@ def test_pfm_is_what_netpbm_takes(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_pfm_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "in.pfm"
-    path.write_bytes(content)
-    with pytest.raises(InputError) as caught:
-        read(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    check_refused_in_one_line(tmp_path / "in.pfm", content)
 
 
 @pytest.mark.parametrize(("source", "target"), [(".pfm", ".hdr"), (".hdr", ".pfm")])

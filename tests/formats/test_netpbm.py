@@ -11,6 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import pyvips
+from contract import check_refused_in_one_line, read
 from numpy.typing import NDArray
 
 import upres
@@ -20,14 +21,6 @@ from upres.raster.info import RasterInfo, Role, bands_of
 from upres.raster.pixels import to_bands
 
 Array = NDArray[Any]
-
-
-def read(path: Path) -> tuple[RasterInfo, Array]:
-    (source,) = open_pages(path)
-    (frame,) = [np.concatenate(list(rows)) for rows in source.frames(path)]
-    assert frame.dtype == source.info.dtype
-    assert frame.shape == (source.info.height, source.info.width, len(source.info.bands))
-    return source.info, frame
 
 
 def roles(info: RasterInfo) -> list[str]:
@@ -236,12 +229,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_what_is_damaged_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "in.ppm"
-    path.write_bytes(DAMAGED[name])
-    with pytest.raises(InputError) as caught:
-        read(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    check_refused_in_one_line(tmp_path / "in.ppm", DAMAGED[name])
 
 
 def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path) -> None:

@@ -303,8 +303,8 @@ def test_animations_keep_frames_timing_and_loops(tmp_path: Path, suffix: str, to
     expected = fakes.enlarge_array(before[:3].numpy()[36:48])
     close = np.abs(after[:3].numpy()[72:96].astype(int) - expected)
     assert close.mean() < 12
-    with pytest.raises(OutputError, match=r"still.png: .png cannot hold the picture's 4 frames"):
-        fakes.enlarge_file(source, tmp_path / "still.png")
+    with pytest.raises(OutputError, match=r"still.jpg: .jpg cannot hold the picture's 4 frames"):
+        fakes.enlarge_file(source, tmp_path / "still.jpg")
 
 
 def test_every_page_of_a_tiff_is_enlarged(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +22,19 @@ import numpy as np
 import pytest
 import pyvips
 
-from upres.enlarging.api import enlarge
+import fakes
+from fakes import FakeBackend
+from upres.enlarging.files import Written, open_file
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, UsageError
 from upres.files import (
-    PROCESS,
-    create_locked,
-    remove_leftovers,
-    temporary,
     temporary_name,
 )
 from upres.formats.image.vips import read_rgb8
 from upres.formats.image.vips_sink import VipsSink
 from upres.raster.info import RasterInfo, bands_of
 from upres.runs import batch
-from upres.runs.batch import INTERRUPTED, UNEXPECTED, Summary, enlarge_files
+from upres.runs.batch import INTERRUPTED, UNEXPECTED, Summary
 from upres.runs.jobs import Job, space_warning
 from upres.runs.journal import NAME, Journal, SourceStamp, opened
 from upres.signals import stop_on_signals
@@ -50,8 +50,9 @@ class Picture:
     def __init__(self, path: Path, work: Callable[[Path, Path], None], pixels: int) -> None:
         self.path, self.work, self.pixels = path, work, pixels
 
-    def write(self, target: Path, **_: Any) -> None:
+    def write(self, target: Path, **_: Any) -> Written:
         self.work(self.path, target)
+        return Written()
 
 
 def working(
@@ -69,8 +70,14 @@ def write_picture(path: Path, seed: int, size: tuple[int, int] = (9, 12)) -> Pat
 
 
 @pytest.fixture
-def options(model_file: Path) -> Options:
-    return Options(model=str(model_file))
+def options() -> Options:
+    return fakes.asking()
+
+
+def enlarge_files(jobs: list[Job], options: Options, **how: Any) -> Summary:
+    """A run by the fake engine, unless the test opens pictures in its own way."""
+    opener = partial(open_file, backend=FakeBackend())
+    return batch.enlarge_files(jobs, options, **{"open_picture": opener} | how)
 
 
 @pytest.fixture
@@ -133,7 +140,7 @@ def test_a_file_becomes_what_the_array_function_gives(
     source, target = tmp_path / "in.png", tmp_path / "new" / "folder" / "out.png"
     pyvips.Image.new_from_array(picture).pngsave(str(source))
     assert enlarge_files([Job(source, target)], options) == Summary(done=1)
-    np.testing.assert_array_equal(read_rgb8(target), enlarge(picture, model=options.model))
+    np.testing.assert_array_equal(read_rgb8(target), fakes.enlarge_array(picture))
 
 
 def test_the_results_do_not_depend_on_the_threads(
@@ -163,7 +170,7 @@ def test_names_that_begin_alike_do_not_meet(options: Options, tmp_path: Path) ->
     ]
     assert enlarge_files(jobs, options, workers=8) == Summary(done=16)
     for n, job in enumerate(jobs):
-        expected = enlarge(read_rgb8(tmp_path / f"{n}.png"), model=options.model)
+        expected = fakes.enlarge_array(read_rgb8(tmp_path / f"{n}.png"))
         np.testing.assert_array_equal(read_rgb8(job.target), expected)
 
 
@@ -251,7 +258,7 @@ def test_a_file_that_appears_during_the_work_is_not_replaced(
 
     appears = True
 
-    def appear(*_: Any) -> None:
+    def appear(_: object) -> None:
         if appears:
             target.write_text("precious")
 
@@ -260,21 +267,22 @@ def test_a_file_that_appears_during_the_work_is_not_replaced(
 
     if not links:
         monkeypatch.setattr(os, "link", no_links)
-    monkeypatch.setattr(batch._Shared, "_tell", appear)
+    opener = partial(open_file, backend=FakeBackend(before_window=appear))
+    enlarge = partial(enlarge_files, open_picture=opener)
     job = Job(source, target)
-    (failure,) = failures(enlarge_files([job], options))
+    (failure,) = failures(enlarge([job], options))
     assert (
         failure
         == f"{target}: exists already: existing='replace' replaces it, existing='skip' keeps it"
     )
     target.unlink()
-    assert enlarge_files([job], options, existing="skip") == Summary(skipped=1)
+    assert enlarge([job], options, existing="skip") == Summary(skipped=1)
     assert contents(tmp_path).keys() == {source.name, target.name}
     assert target.read_text() == "precious"
-    assert enlarge_files([job], options, existing="replace") == Summary(done=1)
+    assert enlarge([job], options, existing="replace") == Summary(done=1)
     target.unlink()
     appears = False
-    assert enlarge_files([job], options) == Summary(done=1)
+    assert enlarge([job], options) == Summary(done=1)
     assert contents(tmp_path).keys() == {source.name, target.name}
 
 
@@ -310,16 +318,13 @@ def test_a_name_that_is_too_long_fails_before_the_work(options: Options, tmp_pat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif", ".gif"])
-def test_names_need_not_be_utf_8(
-    options: Options, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_need_not_be_utf_8(options: Options, tmp_path: Path, suffix: str) -> None:
     folder = tmp_path / os.fsdecode(b"stra\xdfe")
     folder.mkdir()
     plain = write_picture(tmp_path / f"plain{suffix}", 0)
     odd = plain.rename(folder / os.fsdecode(b"odd \xff" + suffix.encode()))
     target = folder / "out" / odd.name
     target.parent.mkdir()
-    monkeypatch.setattr("upres.raster.spool.MEMORY_BYTES", 0)  # by way of a file, too
     with opened(target.parent, ASKED, resume=False, anew=False) as journal:
         summary = enlarge_files([Job(odd, target)], options, journal=journal)
     assert summary == Summary(done=1)
@@ -327,6 +332,27 @@ def test_names_need_not_be_utf_8(
     odd.rename(plain)
     assert enlarge_files([Job(plain, plain.with_stem("x"))], options).done == 1
     assert target.read_bytes() == plain.with_stem("x").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
+def test_what_is_put_together_on_disk_may_have_such_a_name(
+    options: Options, tmp_path: Path
+) -> None:
+    # Of more bytes than a spool keeps in memory, before it is turned and before it is encoded.
+    image = pyvips.Image.black(1190, 1190, bands=3).cast("ushort").copy(interpretation="rgb16")
+    image.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    image.pngsave(str(tmp_path / "plain.png"))
+    odd = (tmp_path / "plain.png").rename(tmp_path / os.fsdecode(b"odd \xff.png"))
+    target = odd.with_stem(odd.stem + "_x2")
+    on_disk: set[Path] = set()
+
+    def look(_: object) -> None:
+        on_disk.update(tmp_path.glob("*.raw"))
+
+    opener = partial(open_file, backend=FakeBackend(before_window=look))
+    assert enlarge_files([Job(odd, target)], options, open_picture=opener).done == 1
+    assert len(on_disk) == 2
+    assert sorted(tmp_path.iterdir()) == sorted([odd, target])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
@@ -651,32 +677,51 @@ def test_a_run_that_did_nothing_leaves_no_journal(jobs: list[Job], options: Opti
     assert list(folder.iterdir()) == []
 
 
-def test_a_journal_that_cannot_be_written_ends_the_run(
-    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def commit(self: Journal, *, at_once: bool = False) -> None:
-        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        raise OutputError("cannot write the journal") from error
+class FailingJournal(Journal):
+    """One that cannot be written: ``error``, of how many pictures are noted, says from when on."""
 
-    monkeypatch.setattr(Journal, "commit", commit)
-    summary = run_with_journal(jobs, options)
+    def __init__(
+        self, folder: Path, file: io.FileIO, error: Callable[[int], OSError | None]
+    ) -> None:
+        super().__init__(folder, file, 0, None)
+        self.error, self.noted = error, 0
+
+    def done(self, source: Path, stamp: SourceStamp, target: Path) -> None:
+        self.noted += 1
+        super().done(source, stamp, target)
+
+    def commit(self, *, at_once: bool = False) -> None:
+        if error := self.error(self.noted):
+            raise OutputError("cannot write the journal") from error
+
+
+def run_with_failing_journal(
+    jobs: list[Job], options: Options, error: Callable[[int], OSError | None]
+) -> Summary:
+    folder = jobs[0].target.parent
+    folder.mkdir()
+    with (folder / NAME).open("a+b", buffering=0) as file:
+        return enlarge_files(jobs, options, journal=FailingJournal(folder, file, error))
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run(jobs: list[Job], options: Options) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    summary = run_with_failing_journal(jobs, options, lambda noted: full)
     assert summary.stopped_by == "cannot write the journal"
     assert summary.done + summary.left == 10
     assert summary.done < 10
 
 
-def test_a_journal_that_fails_leaves_a_summary(
-    jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def commit(self: Journal, *, at_once: bool = False) -> None:
-        if len(self._pending) >= 3:
-            # Others are done by then, or as good as done.
-            while sum(job.target.exists() for job in jobs) < 5:
-                time.sleep(0.01)
-            raise OutputError("cannot write the journal")
+def test_a_journal_that_fails_leaves_a_summary(jobs: list[Job], options: Options) -> None:
+    def error(noted: int) -> OSError | None:
+        if noted < 3:
+            return None
+        # Others are done by then, or as good as done.
+        while sum(job.target.exists() for job in jobs) < 5:
+            time.sleep(0.01)
+        return OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(Journal, "commit", commit)
-    summary = run_with_journal(jobs, options)
+    summary = run_with_failing_journal(jobs, options, error)
     assert summary.stopped_by == "cannot write the journal"
     assert summary.done >= 5
     assert summary.done + summary.left == 10
@@ -716,7 +761,7 @@ opened(Path("."), {}, resume=False, anew=False).__enter__()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other calls")
-def test_a_file_system_may_have_no_locks_and_sync_no_folders(
+def test_a_file_system_may_sync_no_folders(
     jobs: list[Job], options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sync = os.fsync
@@ -726,11 +771,7 @@ def test_a_file_system_may_have_no_locks_and_sync_no_folders(
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         sync(descriptor)
 
-    def lock(descriptor: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr("upres.files.lock", lock)
     assert run_with_journal(jobs[:2], options) == Summary(done=2)
 
 
@@ -782,60 +823,3 @@ def test_one_process_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
         journal.remove()
     with opened(tmp_path, ASKED, resume=False, anew=False):
         pass
-
-
-def test_leftovers_of_ended_processes_go(tmp_path: Path) -> None:
-    # What a killed process leaves is there, but nobody has it locked.
-    left = [temporary_name(tmp_path / name, ".raw") for name in ("a.png", "two\nlines.png")]
-    users = [tmp_path / ".photo.12.png", tmp_path / "a.upres-1-2.png"]
-    for path in (*left, *users):
-        path.touch()
-    # Another process, which may think that it has the same number: a container's, say.
-    other = temporary_name(tmp_path / "b.png", ".raw")
-    busy = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys, pathlib, upres.files as f; f.create_locked(pathlib.Path(sys.argv[1])); "
-            "print(flush=True); sys.stdin.read()",
-            str(other),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert busy.stdout
-    busy.stdout.readline()
-    with temporary(tmp_path / "c.png", ".png") as own:
-        remove_leftovers([tmp_path, tmp_path / "none"])
-        assert sorted(tmp_path.iterdir()) == sorted([other, own, *users])
-    busy.kill()
-    busy.communicate()
-    assert other.exists()
-    remove_leftovers([tmp_path])
-    assert sorted(tmp_path.iterdir()) == sorted(users)
-
-
-def test_a_process_removes_its_own_leftovers_locked_or_not(tmp_path: Path) -> None:
-    with temporary(tmp_path / "a.png", ".png"):
-        remove_leftovers([tmp_path], of_process="0" * 8)
-        assert any(tmp_path.iterdir())
-        remove_leftovers([tmp_path], of_process=PROCESS)
-    assert not any(tmp_path.iterdir())
-
-
-def test_a_file_taken_for_left_behind_before_it_is_locked_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attempts = []
-
-    def late(descriptor: int) -> None:
-        attempts.append(descriptor)
-        if len(attempts) == 1:
-            (tmp_path / "a").unlink()  # by another process, which had locked it
-        elif len(attempts) == 2:
-            raise BlockingIOError  # which has it still
-
-    monkeypatch.setattr("upres.files.lock", late)
-    os.close(create_locked(tmp_path / "a"))
-    assert len(attempts) == 3
-    assert (tmp_path / "a").exists()

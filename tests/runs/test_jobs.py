@@ -203,6 +203,11 @@ def test_format_decides_the_suffix() -> None:
         targets(["a.jpg"], "x.png", suffix=".webp")
 
 
+def test_what_is_only_read_is_written_as_tiff() -> None:
+    assert targets(["a.nef", "b.DNG", "c.jxl"], None) == ["a_x4.tif", "b_x4.tif", "c_x4.jxl"]
+    assert targets(["a.nef"], None, suffix=".png") == ["a_x4.png"]
+
+
 def test_two_pictures_never_share_a_result() -> None:
     with pytest.raises(OutputError, match=r"both a\.png and a\.jpg would be written here"):
         targets(["a.png", "a.jpg"], "out", suffix=".png")

@@ -13,8 +13,8 @@ from upres.runs.request import Request, arranged, carry_out
 
 
 @pytest.fixture
-def options(model_file: Path) -> Options:
-    return Options(model=str(model_file))
+def options() -> Options:
+    return Options(scale=2)
 
 
 def picture(path: Path) -> Path:

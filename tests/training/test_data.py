@@ -23,8 +23,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from upres.errors import InputError, OutputError
 from upres.raster.resize import bicubic
 from upres.training import cache, sources
-from upres.training.data import Pairs, Patches, load_pairs, pair
+from upres.training.data import Pairs, load_pairs, pair
 from upres.training.degradations import DegradationName
+from upres.training.patches import Patches
 from upres.training.sources import PairedSource, read_pictures
 
 CPU = torch.device("cpu")
@@ -114,6 +115,36 @@ def test_pictures_come_from_folders_and_tar_files(data: Path) -> None:
     (data / "train" / "z.png").write_bytes(b"rubbish")
     with pytest.raises(InputError, match=r"z.png: not a picture in a format"):
         list(read_pictures([data / "train"]))
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_named(data: Path) -> None:
+    plain = load_pairs(["train"], data, 2)
+    whole = (data / "train" / "a.png").read_bytes()
+    (data / "train" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (data / "train" / "aa.jpg").write_bytes(b"rubbish")
+    with tarfile.open(data / "more.tar", "w") as archive:
+        for name in ("aa.jpg", "cut.png"):
+            archive.add(data / "train" / name, name)
+    with pytest.raises(InputError, match=r"aa\.jpg: not a picture"):
+        load_pairs(["train"], data, 2)
+    kept = data / "cache"
+    for folder in (None, kept, kept):  # the last from what the one before has left
+        pairs = load_pairs(["train", "more.tar"], data, 2, strict=False, cache=folder)
+        assert equal(pairs, plain)
+        named = [why.split(": ")[0].rsplit("/")[-1] for why in pairs.left_out]
+        assert named == ["aa.jpg", "cut.png", "more.tar:aa.jpg", "more.tar:cut.png"]
+    with pytest.raises(InputError, match=r"of 2 training pictures none can be read: .*aa\.jpg"):
+        load_pairs(["more.tar"], data, 2, strict=False)
+
+
+def test_of_a_pair_both_halves_are_left_out(data: Path) -> None:
+    names = load_pairs([PAIRED], data, 2).names
+    low = data / PAIRED.lr / "0001x2.png"
+    low.write_bytes(low.read_bytes()[:40])
+    pairs = load_pairs([PAIRED], data, 2, strict=False)
+    assert list(pairs.names) == names[1:]
+    assert len(pairs.left_out) == 1
+    assert str(low) in pairs.left_out[0]
 
 
 def test_sources_appear_in_recipes_as_paths_or_tables() -> None:

@@ -33,12 +33,13 @@ from upres.raster.resize import bicubic
 from upres.training.checkpoint import TrainingState, read_checkpoint
 from upres.training.config import Recipe, TeacherConfig, load_recipe, recipe_from
 from upres.training.data import load_pairs, pair
+from upres.training.devices import start_fabric
 from upres.training.export import load_network
-from upres.training.loop import make_step, start_fabric, train
+from upres.training.loop import make_step, train
 from upres.training.meter import Meter
 from upres.training.networks import EdsrConfig, Network, Plain, PlainConfig, SrresnetConfig, build
 from upres.training.networks.parts import fast_in_bfloat16
-from upres.training.optimisers import build_optimisers
+from upres.training.optimisers import build_optimisers, learning_rate
 from upres.training.run import LOG_COLUMNS, Folder
 from upres.training.transfer import Teacher, orient, warm_start
 from upres.training.validation import validate
@@ -233,11 +234,58 @@ def test_resuming_needs_the_same_recipe_and_a_checkpoint(data: Path, tmp_path: P
     with pytest.raises(TrainingError, match="holds no checkpoint"):
         train(recipe(data), data=data, run=run, resume=True)
     train(recipe(data), data=data, run=run)
-    with pytest.raises(TrainingError, match="has another recipe"):
-        train(recipe(data, "seed=1"), data=data, run=run, resume=True)
+    for override, key in (("seed=1", "seed"), ("optimiser.ema=0.5", r"optimiser\.ema")):
+        with pytest.raises(TrainingError, match=rf"differs in {key}: .* only optimiser\.steps may"):
+            train(recipe(data, override), data=data, run=run, resume=True)
     (run / "last.pt").write_bytes(b"rubbish")
     with pytest.raises(TrainingError, match="not a checkpoint of upres"):
         train(recipe(data), data=data, run=run, resume=True)
+
+
+def test_a_picture_that_cannot_be_read_does_not_end_training(data: Path, tmp_path: Path) -> None:
+    (data / "train" / "broken.png").write_bytes(b"rubbish")
+    train(recipe(data, "optimiser.steps=2"), data=data, run=tmp_path / "run")
+    said = (tmp_path / "run/log.txt").read_text()
+    assert f"left out: {data / 'train/broken.png'}: not a picture" in said
+    assert "training pictures that cannot be read, and are left out: 1\n" in said
+    assert " 2 pictures, 2 steps" in said
+    for path in (data / "train").rglob("*.png"):
+        path.write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="of 3 training pictures none can be read"):
+        train(recipe(data), data=data, run=tmp_path / "none")
+
+
+def test_a_run_goes_on_for_longer_with_the_optimiser_s_state(data: Path, tmp_path: Path) -> None:
+    # A rate that does not depend on the number of steps: then nothing may tell the two apart.
+    constant = ("optimiser.schedule=step", "optimiser.milestones=[999]")
+    whole, longer = tmp_path / "whole", tmp_path / "longer"
+    train(recipe(data, *constant, "optimiser.steps=30"), data=data, run=whole)
+    train(recipe(data, *constant, "optimiser.steps=12"), data=data, run=longer)
+    first = (longer / "tiny-x2.onnx").read_bytes()
+    more = recipe(data, *constant, "optimiser.steps=30")
+    train(more, data=data, run=longer, resume=True)
+    expected, got = weights_of(whole), weights_of(longer)
+    for name, weight in expected.items():
+        assert torch.equal(got[name], weight), name
+    assert (longer / "tiny-x2.onnx").read_bytes() != first
+    assert "steps = 30" in (longer / "recipe.toml").read_text()
+    said = (longer / "log.txt").read_text()
+    assert "from step 12 on as a run of 30 steps, not of 12: the learning rate begins at" in said
+    with pytest.raises(TrainingError, match=r"at step 30 already, and optimiser\.steps is 20"):
+        train(recipe(data, *constant, "optimiser.steps=20"), data=data, run=longer, resume=True)
+
+
+def test_the_cosine_of_a_longer_run_goes_on_from_where_it_is(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(recipe(data, "optimiser.steps=20"), data=data, run=run)
+    longer = recipe(data, "optimiser.steps=40")
+    train(longer, data=data, run=run, resume=True)
+    rates = {int(row["step"]): float(row["learning_rate"]) for row in log_of(run)}
+    assert rates[20] < 1e-4  # near its end
+    assert rates[40] == pytest.approx(learning_rate(longer.optimiser, 39), rel=1e-2)
+    begins = f"{learning_rate(longer.optimiser, 20):.3g}"
+    assert f"begins at {begins}" in (run / "log.txt").read_text()
+    assert float(begins) > 5e-4
 
 
 def test_batches_without_a_finite_loss_are_skipped_and_counted(data: Path, tmp_path: Path) -> None:

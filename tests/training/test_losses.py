@@ -40,8 +40,10 @@ def test_luma_is_what_psnr_is_taken_of() -> None:
     assert LOSSES["luma"](*ours).item() == pytest.approx(expected, rel=1e-4)
     roots = [np.sqrt((error**2).mean()) for error in errors]
     assert LOSSES["luma_rmse"](*ours).item() == pytest.approx(np.mean(roots) / 219, rel=1e-4)
-    with pytest.raises(ValueError, match="3 channels, not 1"):
-        LOSSES["luma"](ESTIMATE, TARGET)
+    with pytest.raises(ValueError, match="1 or 3 channels, not 2"):
+        LOSSES["luma"](ESTIMATE.expand(-1, 2, -1, -1), TARGET)
+    # Of one channel, it is luma already.
+    assert LOSSES["luma"](ESTIMATE, TARGET) == LOSSES["l1"](ESTIMATE, TARGET)
 
 
 def test_fft_is_the_spectrum_s_error() -> None:

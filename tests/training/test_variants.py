@@ -21,6 +21,7 @@ from upres.engine.wrappers import compile_window
 from upres.enlarging.windows import enlarge_windows
 from upres.errors import ModelError, OutputError, TrainingError, UsageError
 from upres.models import read_model
+from upres.raster.info import RasterInfo, bands_of
 from upres.training.export import load_network, save_weights
 from upres.training.networks import Network, Plain
 from upres.training.variants import to_half, to_self_ensemble
@@ -136,12 +137,12 @@ def test_a_self_ensembled_model_in_windows_gives_what_it_gives_of_the_whole(
 ) -> None:
     picture = np.random.default_rng(5).random((60, 47, 3), np.float32)
     model = read_model(ensembled)
-    whole = upres.enlarge(picture, model=model)
+    whole = upres.enlarge(picture, model=model, value_range=(0, 1))
     parts = np.zeros_like(whole)
-    rows, columns = (len(picture), picture.shape[1])
+    info = RasterInfo(*picture.shape[:2], bands_of(("red", "green", "blue")), picture.dtype)
     count = 0
     for top, left, part in enlarge_windows(
-        [picture], height=rows, width=columns, model=model, window_pixels=32 * 32
+        [picture], info, model, OpenVINO(), window_pixels=32 * 32
     ):
         parts[top : top + part.shape[0], left : left + part.shape[1]] = part
         count += 1

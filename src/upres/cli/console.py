@@ -1,12 +1,13 @@
-"""What the command shows on standard error: errors, how far it is, and how it ended."""
+"""The command's words on standard error: errors, how far it is, and how it ended."""
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
 
     from upres.runs.batch import Summary
 
+_AS_IT_IS = "upres.as_it_is"
+_ESCAPED_BYTES = range(0xDC80, 0xDD00)
+"""How Python has the bytes of names that are no text (PEP 383)."""
+
 TELL_AFTER, TELL_FROM = 5, 60
 """After so many seconds of a run, tell how long it will take, if it is at least so many."""
 
 FLAGS: dict[tuple[str, object], str] = {
+    ("consistent", "force"): "--force-consistent",
     ("existing", "replace"): "--force",
     ("existing", "skip"): "--skip-existing",
     ("overrides", None): "--set",
@@ -33,10 +39,28 @@ FLAGS: dict[tuple[str, object], str] = {
 
 
 def show_anything() -> None:
-    """Let the terminal show what its encoding lacks, such as the lines of a table, as escapes."""
+    """Let the terminal show characters that its encoding lacks, as those of a table, as escapes.
+
+    Bytes of a file's name that are no text come out as they are.
+    """
+    codecs.register_error(_AS_IT_IS, _as_it_is)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not where it is closed
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_AS_IT_IS)
+
+
+def _as_it_is(error: UnicodeError) -> tuple[bytes, int]:
+    """For what cannot be encoded: the bytes that Python has read it from, else an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    parts = []
+    for letter in error.object[error.start : error.end]:
+        number = ord(letter)
+        if number in _ESCAPED_BYTES:
+            parts.append(bytes([number - _ESCAPED_BYTES[0] + 0x80]))
+        else:
+            parts.append(letter.encode("ascii", "backslashreplace"))
+    return b"".join(parts), error.end
 
 
 def say(line: str) -> None:
@@ -60,7 +84,7 @@ def as_flag(remedy: Remedy) -> str:
 
 
 def in_one_line(text: str) -> str:
-    """``text``, with spaces for what a file's name may hold that begins a line."""
+    """``text``, with spaces for the ends of lines that a file's name may hold."""
     return " ".join(text.splitlines())
 
 
@@ -69,9 +93,9 @@ def progress_bar(quiet: bool) -> Progress:
     from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
-    # Bars belong on a terminal; in a log they are noise.
-    return Progress(console=console, disable=quiet or not console.is_terminal)
+    # Bars belong on a terminal; in a log they are noise, whatever FORCE_COLOR says of colours.
+    shown = sys.stderr is not None and sys.stderr.isatty()
+    return Progress(console=Console(stderr=True), disable=quiet or not shown)
 
 
 def end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
@@ -80,13 +104,17 @@ def end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
 
     for _, error in summary.failed:
         complain(error)
+    if not quiet:
+        for path in summary.not_read:
+            say(in_one_line(f"{path}: not read: {NOT_READ}"))
     counts = {
         "done": summary.done,
         "skipped": summary.skipped,
         "failed": len(summary.failed),
         "left": summary.left,
+        "not read": len(summary.not_read),
     }
-    line = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    line = ", ".join(f"{count} {fate}" for fate, count in counts.items() if count)
     if summary.stopped_by and sum(counts.values()) > 1:
         complain(UpresError(f"{summary.stopped_by}: {line}; {hint}"))
     elif summary.stopped_by:
@@ -104,8 +132,16 @@ def end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
         raise typer.Exit(code)
 
 
+def lacking(target: str, names: Sequence[str]) -> str:
+    """The line on what a result does not keep."""
+    return in_one_line(f"{target}: not kept: {', '.join(names)}")
+
+
+NOT_READ = "a picture, but in no format that upres reads, or not named as one"
+
+
 def duration(seconds: float) -> str:
-    """Such as ``3 minutes`` or ``2.5 hours``."""
+    """A text: ``3 minutes`` or ``2.5 hours``."""
     minutes = round(seconds / 60)
     if minutes < 120:
         return f"{minutes} minute{'s' * (minutes != 1)}"
@@ -154,6 +190,10 @@ class Reporter:
             if left >= TELL_FROM:
                 self.tell(f"{self._name}: about {duration(left)} to go")
 
-    def finished(self, target: Path, why: str) -> None:
-        """Tell that a result is written, and why by its model."""
-        self.tell(in_one_line(f"wrote {target}{why and f' ({why})'}"))
+    def finished(self, target: Path, told: str) -> None:
+        """Tell that a result is written, and what there is to tell of it."""
+        self.tell(in_one_line(f"wrote {target}{told and f' ({told})'}"))
+
+    def not_kept(self, target: Path, names: Sequence[str]) -> None:
+        """Tell what the result lacks of what its picture's file said of itself."""
+        self.tell(lacking(str(target), names))

@@ -5,29 +5,51 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from upres.cli.console import Reporter, end, progress_bar
-from upres.cli.help import OTHER, argument, option
+from upres.cli.console import Reporter, end, lacking, progress_bar, say
+from upres.cli.enlarge_options import (
+    CheckOption,
+    ConsistentOption,
+    DeviceOption,
+    FitOption,
+    ForceConsistentOption,
+    ForceOption,
+    FormatOption,
+    HeightOption,
+    KeepCmykOption,
+    LargerOption,
+    MaxPixelsOption,
+    ModelOption,
+    OutputOption,
+    PaletteOption,
+    Pictures,
+    PrecisionOption,
+    QualityOption,
+    QuietOption,
+    RecursiveOption,
+    ResumeOption,
+    ScaleOption,
+    SkipExistingOption,
+    ThreadsOption,
+    WidthOption,
+    WrapOption,
+)
 from upres.cli.process import set_up_libvips, share_python_s_lock
 from upres.errors import UsageError
 from upres.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from upres.runs.batch import Existing, Summary
+    from upres.enlarging.options import Existing
+    from upres.runs.batch import Summary
     from upres.runs.jobs import Job
     from upres.runs.request import Request
 
 STREAM = Path("-")
 """Standard input or output."""
-
-SIZE = "How large"
-MODEL = "Which model, and where it runs"
-RESULTS = "Results"
-MANY = "Runs over many files"
 
 EXAMPLES = """
 Examples:
@@ -40,143 +62,37 @@ Examples:
 
 
 def enlarge(
-    pictures: Annotated[list[str], argument("PICTURE")],
-    scale: Annotated[
-        float | None,
-        option(
-            *("--scale", "-s"),
-            takes="FACTOR",
-            help="Such as 2.5 (default: the model's largest factor).",
-            panel=SIZE,
-        ),
-    ] = None,
-    width: Annotated[
-        int | None, option("--width", takes="PIXELS", help="Width of the results.", panel=SIZE)
-    ] = None,
-    height: Annotated[
-        int | None, option("--height", takes="PIXELS", help="Height of the results.", panel=SIZE)
-    ] = None,
-    fit: Annotated[
-        str | None,
-        option(
-            "--fit",
-            takes="WxH",
-            help="Largest size that fits, such as 3840x2160.",
-            panel=SIZE,
-        ),
-    ] = None,
-    larger: Annotated[
-        Literal["refuse", "skip", "copy", "reduce"],
-        option(
-            "--larger",
-            takes="NAME",
-            help="A picture that is larger already: refuse (default), skip, copy, reduce.",
-            panel=SIZE,
-            show_default=False,
-        ),
-    ] = "refuse",
-    max_pixels: Annotated[
-        int | None,
-        option(
-            "--max-pixels",
-            takes="PIXELS",
-            help="Refuse larger results (default: 1,073,741,824).",
-            panel=SIZE,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        option(
-            *("--model", "-m"),
-            takes="MODEL",
-            help="A name that upres models lists, or an .onnx file (default: the picture decides).",
-            panel=MODEL,
-        ),
-    ] = None,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16", "int8"],
-        option(
-            "--precision",
-            takes="NAME",
-            help="fp32, bf16, fp16, int8, or auto (default): what it runs on decides.",
-            panel=MODEL,
-            show_default=False,
-        ),
-    ] = "auto",
-    device: Annotated[
-        Literal["auto", "cpu", "gpu"],
-        option(
-            "--device",
-            takes="NAME",
-            help="cpu, gpu, or auto (default): a GPU where ONNX Runtime has one.",
-            panel=MODEL,
-            show_default=False,
-        ),
-    ] = "auto",
-    output: Annotated[
-        str | None,
-        option(
-            *("--output", "-o"),
-            takes="PATH",
-            help="A file, a folder, or - for standard output (default: beside the picture).",
-            panel=RESULTS,
-        ),
-    ] = None,
-    format: Annotated[
-        str | None,
-        option(
-            "--format", takes="NAME", help="png, jpg... (default: the picture's).", panel=RESULTS
-        ),
-    ] = None,
-    quality: Annotated[
-        int | None,
-        option(
-            "--quality",
-            takes="NUMBER",
-            help="Of JPEG, WebP and AVIF, 1 to 100 (default: the picture's, but high).",
-            panel=RESULTS,
-        ),
-    ] = None,
-    wrap: Annotated[
-        bool,
-        option("--wrap", help="Tiles, whose opposite edges continue each other.", panel=RESULTS),
-    ] = False,
-    palette: Annotated[
-        Literal["free", "keep"],
-        option(
-            "--palette",
-            takes="NAME",
-            help="Colours of the results: free (default), or keep, for pixel art: the picture's.",
-            panel=RESULTS,
-            show_default=False,
-        ),
-    ] = "free",
-    keep_cmyk: Annotated[
-        bool,
-        option("--keep-cmyk", help="Keep CMYK instead of converting it to sRGB.", panel=RESULTS),
-    ] = False,
-    force: Annotated[
-        bool, option("--force", "-f", help="Replace existing files.", panel=RESULTS)
-    ] = False,
-    recursive: Annotated[
-        bool,
-        option("--recursive", "-r", help="Look into the folders inside folders, too.", panel=MANY),
-    ] = False,
-    resume: Annotated[
-        bool,
-        option("--resume", help="Go on with an interrupted run into --output.", panel=MANY),
-    ] = False,
-    skip_existing: Annotated[
-        bool,
-        option("--skip-existing", help="Pass over pictures that have a result.", panel=MANY),
-    ] = False,
-    quiet: Annotated[bool, option("--quiet", "-q", help="Print errors only.", panel=OTHER)] = False,
+    pictures: Pictures,
+    scale: ScaleOption = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    fit: FitOption = None,
+    larger: LargerOption = "refuse",
+    max_pixels: MaxPixelsOption = None,
+    model: ModelOption = None,
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    output: OutputOption = None,
+    format: FormatOption = None,
+    quality: QualityOption = None,
+    wrap: WrapOption = False,
+    palette: PaletteOption = "free",
+    keep_cmyk: KeepCmykOption = False,
+    consistent: ConsistentOption = False,
+    force_consistent: ForceConsistentOption = False,
+    check: CheckOption = False,
+    force: ForceOption = False,
+    recursive: RecursiveOption = False,
+    resume: ResumeOption = False,
+    skip_existing: SkipExistingOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Enlarge pictures; colour profile, metadata, bit depth and transparency are kept.
 
     A PICTURE is a file, a folder, a pattern such as 'a/*.png', or - for standard input.
     """
-    set_up_libvips()
+    set_up_libvips(threads)
     share_python_s_lock()
     from upres.enlarging.options import MAX_PIXELS, Options
     from upres.runs.jobs import is_folder, suffix_called
@@ -202,12 +118,15 @@ def enlarge(
             wrap=wrap,
             palette=palette,
             larger=larger,
+            consistent="force" if force_consistent else consistent,
+            check=check,
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         target=None if to_folder else target,
         folder=target if to_folder else None,
         suffix=suffix_called(format) if format else None,
         device=device,
+        threads=threads,
         recursive=recursive,
         existing=_existing(force, skip_existing),
         resume=resume,
@@ -215,7 +134,7 @@ def enlarge(
     if resume and not to_folder:
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
     if STREAM in (*request.inputs, target):
-        end(_through_streams(request), quiet=True)
+        end(_through_streams(request, quiet=quiet), quiet=True)
         return
     if target is None and any(map(os.path.isdir, request.inputs)):
         raise UsageError("a folder of pictures needs an --output folder for the results")
@@ -257,12 +176,12 @@ def _run(request: Request, *, quiet: bool) -> Summary:
             warned=reporter.warned,
             progress=reporter.progress,
             finished=reporter.finished,
+            not_kept=reporter.not_kept,
         )
 
 
-def _through_streams(request: Request) -> Summary:
+def _through_streams(request: Request, *, quiet: bool) -> Summary:
     """Enlarge one picture from standard input, or to standard output."""
-    from upres.engine.backends import default_backend
     from upres.enlarging.files import open_file
     from upres.enlarging.plan import default_scale
     from upres.runs.batch import enlarge_files
@@ -272,15 +191,21 @@ def _through_streams(request: Request) -> Summary:
         raise UsageError(f"--output {request.folder}: standard input and output need a file's name")
     if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
         raise UsageError("standard input and output (-) are for one picture at a time")
-    backend = default_backend(request.device)
+    backend = request.backend
     default_scale(request.options, backend)  # that there is such a model, before anything is read
     source = None if request.inputs[0] == STREAM else request.inputs[0]
     target = None if request.target == STREAM else request.target
+    if target is None and request.options.larger == "skip":
+        raise UsageError("--larger skip leaves nothing for standard output: give copy or reduce")
     for stream, used in ((sys.stdin, source is None), (sys.stdout, target is None)):
         if used and stream is None:
             raise UsageError("standard input or output (-) is closed: redirect it")
     if target is None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal: redirect it, or name a file by --output")
+
+    def not_kept(made: Path, names: Sequence[str]) -> None:
+        if not quiet:
+            say(lacking("standard output" if target is None else str(made), names))
 
     def enlarge(job: Job) -> Summary:
         with stop_on_signals() as stop:
@@ -290,6 +215,8 @@ def _through_streams(request: Request) -> Summary:
                 open_picture=partial(open_file, backend=backend),
                 existing=request.existing,
                 stop=stop,
+                not_kept=not_kept,
+                finished=lambda _, told: say(f"upres: {told}") if request.options.check else None,
             )
 
     return enlarge_stream(source, target, request.suffix, enlarge)

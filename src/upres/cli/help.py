@@ -1,4 +1,4 @@
-"""How help looks: an option's value is called by what it means, and by no type of Python."""
+"""How help looks: an option's value is called by its meaning, and by no type of Python."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ OTHER = "Other"
 def option(
     *names: str, help: str, takes: str = "", panel: str | None = None, **settings: Any
 ) -> Any:
-    """An option of a command; ``takes`` says what its value means, and is empty for a switch."""
+    """An option of a command; ``takes`` names its value's meaning, and is empty for a switch."""
     return typer.Option(*names, help=help, metavar=takes, rich_help_panel=panel, **settings)
 
 
 def argument(called: str) -> Any:
-    """What a command is given; the command's text tells of it, by this name.
+    """A command's argument; the command's text tells of it, by this name.
 
     typer's own table of arguments would show their types.
     """
@@ -41,7 +41,7 @@ class Command(TyperCommand):
         return _with_help_in(OTHER if grouped else None, params)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        # typer puts what must be given in braces, which are for choices elsewhere.
+        # typer puts arguments that must be given in braces, which are for choices elsewhere.
         pieces = super().collect_usage_pieces(ctx)
         return [piece.replace("{", "").replace("}", "") for piece in pieces]
 

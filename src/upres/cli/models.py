@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from upres.models.catalogue import Listed, Variant
 
 Facts = dict[str, str | tuple[str, ...]]
-"""What is told of a model, by its label: a text to wrap, or lines."""
+"""Facts on a model, by their labels: a text to wrap, or lines."""
 
 
 def models(
@@ -25,7 +25,7 @@ def models(
     """List the shipped models, or tell all that is known of one.
 
     MODEL is a name from the list, a name with -int8, or an .onnx file. Without it, each model has
-    a line: its scales, its precisions, the size of its largest file, its speed, and what it is for.
+    a line: its scales, its precisions, the size of its largest file, its speed, and its purpose.
 
     Speed goes by the multiply-adds for each pixel of the picture, about as many as the model has
     parameters, and eight times as many if it is self-ensembled: fast is below 500 thousand, slow
@@ -92,7 +92,7 @@ def table(listed: list[Listed]) -> list[str]:
 
 
 def details(entry: Listed) -> list[str]:
-    """All of the cards; what several files have in common is told once."""
+    """All of the cards; a fact that several files have in common is told once."""
     common = _common([_facts(variant) for variant in entry.variants])
     about: Facts = {"for": entry.purpose}
     lines = _section(entry.name, about | common)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from upres.engine.machine import usable_processors
+
 SWITCH_SECONDS = 0.0005
 """How long a thread keeps Python's lock when another waits for it; Python's own value is ten
 times that."""
@@ -28,7 +30,10 @@ def ctrl_c_ends_at_once() -> Iterator[None]:
 
 
 def set_up() -> None:
-    """Set what NumPy and libvips look at when they are loaded, and signals; loads nothing."""
+    """Set the environment that NumPy and libvips look at when they are loaded, and signals.
+
+    It loads nothing.
+    """
     # NumPy's products of matrices, small ones here, on the thread that asks for them: others would
     # spin afterwards, in case there is another, on the cores that the engine wants.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -36,16 +41,28 @@ def set_up() -> None:
     os.environ.setdefault("VIPS_WARNING", "0")
     # Loaders that libvips itself calls unsafe for files from strangers.
     os.environ["VIPS_BLOCK_UNTRUSTED"] = "1"
+    # What fetches models from repositories shows bars of its own, and tells of itself.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     # A request to terminate unwinds as Ctrl-C does, so that nothing temporary is left.
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def set_up_libvips() -> None:
-    """Load libvips and set the rest of its settings; for commands that open pictures."""
+def set_up_libvips(threads: int | None = None) -> None:
+    """Load libvips and set the rest of its settings; for commands that open pictures.
+
+    It may use so many ``threads`` for a picture, or, without a number, as many as this process may
+    use processors, unless the user's own ``VIPS_CONCURRENCY`` says it.
+    """
+    if threads is not None:
+        os.environ["VIPS_CONCURRENCY"] = str(max(1, threads))
+    else:
+        os.environ.setdefault("VIPS_CONCURRENCY", str(usable_processors()))
     import pyvips
 
-    # What it would keep for the next file that has the same name is memory for nothing.
+    # It would keep memory for the next file that has the same name, for nothing.
     pyvips.cache_set_max(0)
 
 

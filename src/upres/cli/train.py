@@ -29,7 +29,11 @@ def train(
         ),
     ] = None,
     resume: Annotated[
-        bool, option("--resume", help="Go on from the run's last checkpoint.")
+        bool,
+        option(
+            "--resume",
+            help="Go on from the run's last checkpoint; for longer with --set optimiser.steps=.",
+        ),
     ] = False,
     overrides: Annotated[
         list[str] | None,
@@ -51,11 +55,15 @@ def train(
     """Train a network from a recipe, and export it as a model file.
 
     RECIPE is a TOML file, such as those in recipes/.
+
+    With --resume, the recipe is the run's own; only optimiser.steps may be another number. The
+    learning rate then goes on as in a run of so many steps: after a run that had come to its end,
+    it rises again.
     """
     set_up_libvips()
     with needs_extra("upres train", "train"):
         from upres.training.config import load_recipe
-        from upres.training.loop import leave
+        from upres.training.devices import leave
         from upres.training.loop import train as train_recipe
 
     train_recipe(

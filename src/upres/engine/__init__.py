@@ -1,1 +1,1 @@
-"""Runs networks: each engine behind one protocol, and what this machine has."""
+"""Runs networks: each engine behind one protocol, and the means of this machine."""

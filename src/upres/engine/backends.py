@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Literal, get_args
 
 from upres.engine.openvino import OpenVINO
 from upres.engine.protocol import Backend
-from upres.errors import DeviceError, MissingExtraError
+from upres.errors import DeviceError, MissingExtraError, UsageError
 
 Device = Literal["auto", "cpu", "gpu"]
 
@@ -19,12 +20,19 @@ Apple's GPUs, too: that is taken where ``gpu`` is asked for, as others install i
 
 
 @cache
-def default_backend(device: Device = "auto") -> Backend:
+def default_backend(device: Device = "auto", threads: int | None = None) -> Backend:
     """The backend for a device; ``auto`` is a GPU where its packages are there and work.
 
+    On the processor, at most so many ``threads`` compute; ``None`` is as many as this process may
+    use processors, by what it is bound to and by its container's limits.
+
     Raises ``DeviceError`` if there is no such device, ``MissingExtraError`` if it needs packages
-    that are not installed.
+    that are not installed, ``UsageError`` if ``threads`` is no whole number of at least 1.
     """
+    if not (threads is None or isinstance(threads, numbers.Integral)):
+        raise UsageError(f"threads must be a whole number, not {threads!r}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, not {threads}")
     if device not in get_args(Device):
         known = ", ".join(get_args(Device))
         raise DeviceError(f"no device is called {device!r}: there are {known}")
@@ -36,7 +44,7 @@ def default_backend(device: Device = "auto") -> Backend:
             return _gpu()
         except (DeviceError, MissingExtraError):
             pass
-    return OpenVINO()
+    return OpenVINO(threads=threads)
 
 
 def _gpu() -> Backend:

@@ -23,8 +23,8 @@ _WEIGHT_TYPES = ("f64", "f32", "f16", "bf16", "i8", "u8")
 def parameter_count(model: Model) -> int:
     """How many numbers training adjusted: as the card says, else counted from the graph.
 
-    The count takes every constant of floating point or of 8 bits, so that it holds what
-    is fixed, too, such as the weights of a skip that enlarges.
+    The count takes every constant of floating point or of 8 bits, so that it holds
+    fixed ones, too: the weights of a skip that enlarges, for example.
     """
     if model.card.parameter_count is not None:
         return model.card.parameter_count
@@ -63,7 +63,7 @@ def card_multiply_adds(graph: openvino.Model, card: ModelCard) -> int | None:
 
 
 def for_output(count: Callable[[int, int], int], *, scale: int, multiple_of: int) -> int:
-    """What ``count`` says, for an output of 1280x720 pixels; it is given input's height and width.
+    """The result of ``count``, which is given the input's height and width, for 1280x720 pixels.
 
     Where 1280x720 is not ``scale`` times a size whose sides are a multiple of ``multiple_of``,
     the next larger one is counted, and its share taken.
@@ -101,7 +101,7 @@ def _multiply_adds(node: openvino.Node) -> int:
     kind = node.get_type_name()
     if kind in ("Convolution", "GroupConvolution"):
         # Each weight meets each position of the output once; groups are an axis of the
-        # weights, and not of what they meet.
+        # weights, and not of the output.
         batch, _, *positions = node.get_output_shape(0)
     elif kind in ("ConvolutionBackpropData", "GroupConvolutionBackpropData"):
         batch, _, *positions = node.get_input_shape(0)

@@ -1,7 +1,8 @@
-"""What this machine has: its processor's instructions, and memory."""
+"""The means that this machine gives this process: instructions, processors, memory."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -9,10 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from upres.engine.cgroups import group_limits
+
 
 @dataclass(frozen=True)
 class Processor:
-    """What a processor is made for."""
+    """The instructions that a processor has."""
 
     int8: bool
     """It multiplies int8 into int32 in one instruction (VNNI or AMX). On others int8 is little
@@ -57,12 +60,43 @@ def operations_per_second(precision: str, compute: str) -> float:
         core = 250e9
     else:
         core = 50e9
-    return core * (os.cpu_count() or 1)
+    return core * usable_processors()
 
 
-def machine_memory() -> int | None:
-    """Bytes of memory that the machine has; ``None`` where the system does not tell."""
+def usable_processors(root: Path = Path("/")) -> int:
+    """How many processors this process may use: of those that it is bound to, as by ``taskset``,
+    as many as its container's share of time keeps busy; one at least.
+
+    ``root`` is the folder in which ``proc`` and ``sys`` are.
+    """
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        count = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # not on every system
+        count = os.cpu_count() or 1
+    share = group_limits(root).processors
+    return count if share is None else max(1, min(count, math.ceil(share)))
+
+
+def thread_limit(threads: int | None) -> int | None:
+    """How many threads an engine may use: ``threads``, if given; else as many as this process may
+    use processors, where these are not all that the machine has.
+
+    ``None`` is no limit: engines know best how many of all processors are of use to them.
+    """
+    if threads is not None:
+        return threads
+    count = usable_processors()
+    return count if count < (os.cpu_count() or 1) else None
+
+
+def machine_memory(root: Path = Path("/")) -> int | None:
+    """Bytes of memory that the machine has, or its container; ``None`` where nothing tells.
+
+    ``root`` is the folder in which ``proc`` and ``sys`` are.
+    """
+    limit = group_limits(root).memory
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        return None
+        return limit
+    return memory if limit is None else min(memory, limit)

@@ -1,4 +1,4 @@
-"""What an engine's work takes of memory, and memory for its results, kept for the next ones."""
+"""The memory of an engine's work, and memory for its results, which is kept for the next ones."""
 
 from __future__ import annotations
 

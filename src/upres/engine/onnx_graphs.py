@@ -22,7 +22,7 @@ IN_HALF = {
     *("Resize", "Upsample", "Pad", "Reshape", "Slice", "Split", "Gather", "Expand"),
     *("Squeeze", "Unsqueeze", "Transpose", "Identity"),
 }
-"""What is computed in float16; all other operations stay in float32."""
+"""Operations that are computed in float16; all others stay in float32."""
 
 ONLY_PICTURE_IN_HALF = {"Resize", "Upsample"}
 """Of these, the first input alone; the others are factors, which ONNX wants in float32."""
@@ -33,8 +33,8 @@ def prepared(path: Path, compute: Compute) -> bytes:
 
     Where a network adds the picture itself, repeated, at its end, that is copied, and added in
     float32: as the convolution that the file has for it, it would be rounded wherever convolutions
-    are, to float16 or to TF32's 10 bits, and a picture would show it. With ``fp16``, what is before
-    is in float16.
+    are, to float16 or to TF32's 10 bits, and a picture would show it. With ``fp16``, all
+    before is in float16.
 
     Raises ``ModelError`` if the file cannot be read, or takes or gives whole numbers.
     """
@@ -88,11 +88,13 @@ def _picture_ends_in_float32(
 
 
 def _free_size(graph: onnx.GraphProto, picture: onnx.ValueInfoProto) -> None:
-    """Let height and width be any; what follows from them is found out again."""
+    """Let height and width be any; the shapes that follow from them are found out again."""
     from onnx import TensorProto, helper
 
     kind = TensorProto.FLOAT
-    free = [1, 3, "height", "width"]
+    given = picture.type.tensor_type.shape.dim
+    channels = 1 if len(given) == 4 and given[1].dim_value == 1 else 3
+    free = [1, channels, "height", "width"]
     picture.CopyFrom(helper.make_tensor_value_info(picture.name, kind, free))
     result = graph.output[0]
     result.CopyFrom(helper.make_tensor_value_info(result.name, kind, [None] * 4))
@@ -100,7 +102,7 @@ def _free_size(graph: onnx.GraphProto, picture: onnx.ValueInfoProto) -> None:
 
 
 def _copy_picture(graph: onnx.GraphProto, picture: str) -> set[str]:
-    """Copy the picture where a convolution did nothing else; give what has to stay in float32.
+    """Copy the picture where a convolution did nothing else; give the tensors to stay in float32.
 
     That is the names of the results: of copying it, of adding it, and of shuffling that.
     """
@@ -169,7 +171,7 @@ _HALF = ".float16"
 
 
 def _to_half(path: Path, model: onnx.ModelProto, exact: set[str]) -> None:
-    """Compute in float16 what ``IN_HALF`` has, but for the results called ``exact``."""
+    """Compute the operations of ``IN_HALF`` in float16, but for the results called ``exact``."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -181,7 +183,7 @@ def _to_half(path: Path, model: onnx.ModelProto, exact: set[str]) -> None:
     }
     kinds.update((name, TensorProto.FLOAT) for name, v in constants.items() if v.dtype == "f4")
     halves: set[str] = set()
-    """Tensors of which there is one in float16, whose name ends in ``_HALF``."""
+    """Tensors that have a twin in float16, whose name ends in ``_HALF``."""
     nodes: list[onnx.NodeProto] = []
 
     def half(name: str) -> str:
@@ -190,7 +192,7 @@ def _to_half(path: Path, model: onnx.ModelProto, exact: set[str]) -> None:
         if name not in halves:
             halves.add(name)
             if name in constants:
-                with np.errstate(over="ignore"):  # what becomes infinite is looked for
+                with np.errstate(over="ignore"):  # infinite ones are looked for
                     values = constants[name].astype(np.float16)
                 if not np.isfinite(values).all():
                     raise ModelError(f"{path}: its weights are too large for fp16: choose fp32")

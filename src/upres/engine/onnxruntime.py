@@ -16,6 +16,7 @@ import numpy as np
 
 from upres.card import Compute, Model, ModelCard, Stamp, file_stamp
 from upres.engine.forks import require_own_process
+from upres.engine.machine import thread_limit
 from upres.engine.memory import ResultMemory, affordable_pixels
 from upres.engine.onnx_graphs import prepared
 from upres.engine.protocol import Limits
@@ -42,12 +43,12 @@ PROVIDER_OPTIONS: dict[str, dict[str, str]] = {
 FALLBACKS = {"TensorrtExecutionProvider": ["CUDAExecutionProvider"]}
 """Who computes what a provider does not know, before the processor does."""
 
-WINDOW_PIXELS = 1024 * 1024
+GPU_WINDOW_PIXELS = 1024 * 1024
 """Largest window, in input pixels. Not measured, as the next is not: a halo of 34 pixels costs it
 0.14 times its work, and more windows than that hardly keep a GPU busier."""
 
-WINDOW_BYTES = 2**30
-"""What a network's work on one window may take, about: GPUs that have 4 GB have room for it."""
+GPU_WINDOW_BYTES = 2**30
+"""Memory of a network's work on one window, about: a GPU of 4 GB has room for it."""
 
 TRIAL_SIDE = 8
 """Of the picture by which a model's scale is found out, before any other."""
@@ -58,6 +59,8 @@ class OnnxRuntime:
     """ONNX Runtime with one of its execution providers; its own for processors is for tests."""
 
     provider: str
+    threads: int | None = None
+    """How many compute on the processor at most; ``None`` is as many as this process may use."""
 
     @property
     def name(self) -> str:
@@ -78,11 +81,12 @@ class OnnxRuntime:
                 "the model in fp32"
             )
         stamp = file_stamp(model.path)
-        _session(self.provider, model.path, stamp, model.compute)
-        return OnnxRuntimeNetwork(self, model, stamp)
+        network = OnnxRuntimeNetwork(self, model, stamp)
+        _session(*network.key)
+        return network
 
     def limits(self, model: Model) -> Limits:
-        return Limits(min(WINDOW_PIXELS, affordable_pixels(model.card, WINDOW_BYTES)))
+        return Limits(min(GPU_WINDOW_PIXELS, affordable_pixels(model.card, GPU_WINDOW_BYTES)))
 
     def suits(self, card: ModelCard) -> bool:
         # An int8 model runs, as float32 that is rounded to 8 bits between the layers: so it is
@@ -107,6 +111,18 @@ class OnnxRuntimeNetwork:
     stamp: Stamp
     """The file's, when it was opened."""
 
+    @property
+    def key(self) -> tuple[str, int | None, Path, Stamp, Compute]:
+        """The file, or its content, of which a session is made."""
+        backend, model = self.backend, self.model
+        return (
+            backend.provider,
+            thread_limit(backend.threads),
+            model.path,
+            self.stamp,
+            model.compute,
+        )
+
     def compile(self, height: int, width: int) -> _Engine:
         """An engine for windows of 1 x channels x ``height`` x ``width``.
 
@@ -117,9 +133,8 @@ class OnnxRuntimeNetwork:
         if height % card.multiple_of or width % card.multiple_of:
             raise _cannot_run(path, height, width)
         side = card.multiple_of * math.ceil(TRIAL_SIDE / card.multiple_of)
-        key = self.backend.provider, path, self.stamp, self.model.compute
-        session = _session(*key)
-        given = _trial(*key, card.channels, side)
+        session = _session(*self.key)
+        given = _trial(*self.key, card.channels, side)
         wanted = (1, card.channels, side * card.scale, side * card.scale)
         if given != wanted:
             raise ModelError(
@@ -138,10 +153,16 @@ def _cannot_run(path: Path, height: int, width: int, *remedies: Remedy) -> Model
 
 @lru_cache(maxsize=16)
 def _trial(
-    provider: str, path: Path, stamp: Stamp, compute: Compute, channels: int, side: int
+    provider: str,
+    threads: int | None,
+    path: Path,
+    stamp: Stamp,
+    compute: Compute,
+    channels: int,
+    side: int,
 ) -> tuple[int, ...]:
     """The shape of what a model makes of a picture of that side."""
-    session = _session(provider, path, stamp, compute)
+    session = _session(provider, threads, path, stamp, compute)
     picture = np.zeros((1, channels, side, side), np.float32)
     try:
         (result,) = session.run(None, {session.get_inputs()[0].name: picture})
@@ -190,13 +211,13 @@ class _Engine:
 
 @lru_cache(maxsize=4)
 def _session(
-    provider: str, path: Path, stamp: Stamp, compute: Compute
+    provider: str, threads: int | None, path: Path, stamp: Stamp, compute: Compute
 ) -> onnxruntime.InferenceSession:
     library = import_onnxruntime()
     content = prepared(path, compute)
     if provider in library.get_available_providers():
         try:
-            session = _start(provider, content)
+            session = _start(provider, content, threads)
         except Exception as error:  # see above
             raise ModelError(f"{path}: ONNX Runtime cannot run this model") from error
         if provider in session.get_providers():
@@ -207,15 +228,17 @@ def _session(
     )
 
 
-def _start(provider: str, content: bytes) -> onnxruntime.InferenceSession:
+def _start(
+    provider: str, content: bytes, threads: int | None = None
+) -> onnxruntime.InferenceSession:
     library = import_onnxruntime()
     options = library.SessionOptions()
     options.log_severity_level = 4  # it logs to the screen; what is an error is raised, too
     # An int8 model as the file has it: fused, on processors alone, it would be rounded elsewhere.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    if provider != CPU:
-        # For what the GPU does not know; more threads would wait for it, spinning.
-        options.intra_op_num_threads = 1
+    # On a GPU, for what it does not know; more threads would wait for it, spinning. Zero is as
+    # many as suit the processor.
+    options.intra_op_num_threads = 1 if provider != CPU else threads or 0
     if provider == "DmlExecutionProvider":
         options.enable_mem_pattern = False  # as it wants it
     names = [provider, *FALLBACKS.get(provider, []), *([CPU] if provider != CPU else [])]

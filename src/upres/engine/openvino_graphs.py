@@ -27,7 +27,7 @@ def import_openvino() -> ModuleType:
 
     By itself it reports each time that it is imported to its makers, over the network, and keeps
     a number for that in the user's home. Where a program has imported it already, that was its
-    own choice; and what it does with ``openvino_telemetry`` afterwards is, too.
+    own choice, and so is its use of ``openvino_telemetry`` afterwards.
     """
     with _FIRST:
         if "openvino" in sys.modules:
@@ -46,8 +46,8 @@ def import_openvino() -> ModuleType:
 def core() -> openvino.Core:
     """The process's OpenVINO core: reads model files and compiles them."""
     library = import_openvino()
-    # What OpenVINO sets up when it first meets an array may wait for ever if two threads
-    # meet theirs at once: so here, one thread at a time.
+    # OpenVINO sets something up when it first meets an array, and may wait for ever if two
+    # threads meet theirs at once: so here, one thread at a time.
     with _FIRST:
         library.Tensor(np.zeros(1, np.float32))
     return library.Core()
@@ -106,10 +106,11 @@ def add_picture_in_float32(graph: openvino.Model) -> None:
     """Let the picture that a network adds at its end stay in float32 where all else does not.
 
     The file has it as a convolution that repeats each of the input's channels, which is added to
-    the last convolution, and the sum is shuffled. Convolutions are what the engine computes in
-    bfloat16, of whose 8 bits a picture would show. So the picture is added after the shuffle, each
-    row to all that come of it. And the shuffle becomes one transposition, of what has its channels
-    last, as convolutions give it: otherwise the engine reorders it before, and as slowly.
+    the last convolution, and the sum is shuffled. The engine computes convolutions in
+    bfloat16, and a picture would show its 8 bits. So the picture is added after the shuffle, each
+    row to all that come of it. And the shuffle becomes one transposition of values with
+    channels last, as convolutions give them: otherwise the engine reorders them before, and as
+    slowly.
     """
     import openvino.opset13 as ops
 
@@ -127,7 +128,7 @@ def add_picture_in_float32(graph: openvino.Model) -> None:
             continue
         _, channels, height, width = picture.shape
         # Bounds that nothing meets are computed together with the last convolution, which then
-        # gives float32, and not bfloat16 to what follows: that would cost up to half a level.
+        # gives float32, and not bfloat16 for the next: that would cost up to half a level.
         bound = np.finfo(np.float32).max
         last = ops.transpose(ops.clamp(total.input_value(1 - index), -bound, bound), [0, 2, 3, 1])
         squares = ops.reshape(last, [height, width, channels, scale, scale], False)
@@ -154,7 +155,7 @@ def _repeated(node: openvino.Node, times: int) -> openvino.Output | None:
 
 
 def _constant(node: openvino.Node) -> NDArray[Any] | None:
-    """The values of a constant, which may be stored in another type; None of what is none."""
+    """The values of a constant, which may be stored in another type; None if it is none."""
     while node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
     return node.data if node.get_type_name() == "Constant" else None

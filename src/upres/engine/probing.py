@@ -1,4 +1,4 @@
-"""What a model file without a card is, found out by running it."""
+"""The card of a model file that has none, found out by running it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from upres.engine.openvino_graphs import core, read_graph
 from upres.errors import ModelError
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
-"""Of what a model may want height and width to be multiples, and the period of its grid."""
+"""A model may want height and width to be multiples of one; the period of its grid is another."""
 
 SIDE = 128
 
@@ -24,10 +24,10 @@ LENGTHS = (384, 1024)
 VALUE_RANGES = ((0.0, 1.0), (0.0, 255.0))
 
 TOLERANCE = 1e-4
-"""Of the largest value: what rounding may change where a picture is moved."""
+"""A part of the largest value: rounding may change as much where a picture is moved."""
 
 BRIGHTER = 1.5
-"""How much brighter or darker a model may make a picture: some enhance what they enlarge."""
+"""How much brighter or darker a model may make a picture: some enhance it, too."""
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -102,7 +102,7 @@ def _scale(result: NDArray[np.float32]) -> int | None:
 def _value_range(run: Run) -> tuple[float, float] | None:
     """The values that a model takes and gives, as enlarging keeps the mean; None if it does not."""
     ramp = np.linspace(0, 1, SIDE, dtype=np.float32)
-    # Dark: what a model for 0 to 255 is wrong by is then much of a picture in 0 to 1.
+    # Dark: the error of a model for 0 to 255 is then much of a picture in 0 to 1.
     picture = np.tile(ramp * ramp[:, None], (1, 3, 1, 1))
     for low, high in VALUE_RANGES:
         given = picture * np.float32(high)
@@ -120,7 +120,7 @@ def _fits(run: Run, side: int, scale: int) -> bool:
 
 
 def _reach_and_period(run: Run, scale: int, fitting: int, high: float) -> tuple[int | None, int]:
-    """How far a model sees beyond a block of its grid, and the side of such a block.
+    """How far a model sees beyond a block of its grid, and the side of a block.
 
     The grid is that of a model which takes pixels together, as pooling and windows of
     attention do: of a picture that is moved by less it does not make the same, moved. One
@@ -128,7 +128,7 @@ def _reach_and_period(run: Run, scale: int, fitting: int, high: float) -> tuple[
     at the whole picture, whose sides have to be multiples of ``fitting``.
     """
     for length in LENGTHS:
-        # At the ends, room for what a grid adds to it.
+        # At the ends, room for the margin that a grid adds to it.
         most = length // 2 - 2 * MULTIPLES[-1]
         reach = 0
         for axis in (2, 3):

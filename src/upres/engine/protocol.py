@@ -1,4 +1,4 @@
-"""What upres wants of an engine, whichever it is: three small protocols."""
+"""The engine as upres wants it, whichever it is: three small protocols."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Limits:
     window_pixels: int
     """Most input pixels of a window, for the memory that the engine's work takes."""
     multiples: tuple[int, int] = (1, 1)
-    """What the height and width of windows should be multiples of, to be fast."""
+    """The height and width of windows should be multiples of these, to be fast."""
 
 
-class Network(Protocol):
+class OpenedModel(Protocol):
     """A model file that is open, and not yet compiled."""
 
     def compile(self, height: int, width: int) -> Engine:
         """An engine for windows of 1 x channels x ``height`` x ``width``.
 
-        What was compiled last is kept: to ask for the same again takes no time. The engine gives
+        The last ones compiled are kept: to ask for the same again takes no time. The engine gives
         and takes values in the card's range, and does no more than the file: see
-        ``wrappers.compile_window`` for one that takes values in [0, 1] and does what the card says.
+        ``wrappers.compile_window`` for one that takes values in [0, 1] and goes by the card.
 
-        Raises ``ModelError`` if the model does not take such windows, or does not give what its
+        Raises ``ModelError`` if the model does not take these windows, or its result is not as its
         card says; or in a process that was forked from one that has compiled already.
         """
 
@@ -47,13 +47,13 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """Such as ``OpenVINO``."""
+        """A name for messages: ``OpenVINO``."""
 
     @property
     def device(self) -> str:
         """``cpu`` or ``gpu``."""
 
-    def open(self, model: Model) -> Network:
+    def open(self, model: Model) -> OpenedModel:
         """Open a model's file; it is kept open for the next call.
 
         Raises ``ModelError`` if it cannot be read, or not be computed in ``model.compute``.

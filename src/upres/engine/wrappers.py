@@ -1,4 +1,4 @@
-"""What a model's card asks for beyond its network: its range of values, and the self-ensemble."""
+"""Things that a card asks for beyond the network: a range of values, and the self-ensemble."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REDUCING = Model(Path("bicubic"), ModelCard(name="bicubic", scale=1, halo=0, par
 def compile_window(backend: Backend, model: Model, height: int, width: int) -> Engine:
     """Compile ``model`` for windows of 1 x channels x ``height`` x ``width``, in [0, 1].
 
-    Raises ``ModelError`` as ``Backend.open`` and ``Network.compile`` do.
+    Raises ``ModelError`` as ``Backend.open`` and ``OpenedModel.compile`` do.
     """
     if model is REDUCING:
         return lambda window: window.copy()
@@ -33,7 +33,7 @@ def compile_window(backend: Backend, model: Model, height: int, width: int) -> E
 
 
 def ranged(engine: Engine, low: float, high: float) -> Engine:
-    """What takes and gives values in [0, 1], of an engine for such in [``low``, ``high``]."""
+    """An engine for values in [0, 1], made of one for values in [``low``, ``high``]."""
     start, length = np.float32(low), np.float32(high - low)
 
     def run(window: Float32Array, /) -> Float32Array:

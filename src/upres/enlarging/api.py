@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 from numpy.typing import NDArray
 
@@ -14,11 +14,11 @@ from upres.card import Model
 from upres.engine.backends import Device, default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
-from upres.enlarging.files import open_file
-from upres.enlarging.options import MAX_PIXELS, Options, Palette
+from upres.enlarging.files import Written, open_file
+from upres.enlarging.options import MAX_PIXELS, Consistent, Existing, Larger, Options, Palette
 from upres.enlarging.plan import plan
 from upres.enlarging.windows import Progress
-from upres.errors import ExistsError
+from upres.errors import ExistsError, LargeEnoughError, UsageError
 from upres.models import Precision
 from upres.raster.arrays import ArraySink, ArraySource
 from upres.raster.info import Role
@@ -34,10 +34,12 @@ def enlarge(
     model: Model | str | Path | None = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    threads: int | None = None,
     bands: Sequence[Role] | None = None,
     value_range: tuple[float, float] | None = None,
     wrap: bool = False,
     palette: Palette = "free",
+    consistent: Consistent = False,
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> NDArray[Any]:
@@ -65,7 +67,15 @@ def enlarge(
     factor asks for; a result between whole factors is an antialiased bicubic reduction.
     ``precision`` chooses a shipped model's variant: float32, int8 (default where the processor is
     made for it), or float32 computed in bfloat16. ``device`` is ``cpu`` or ``gpu``; ``auto`` takes
-    a GPU that ONNX Runtime can use.
+    a GPU that ONNX Runtime can use. On the processor, at most so many ``threads`` compute (default:
+    as many as the process may use processors).
+
+    ``consistent`` makes the result agree with ``image``: reduced again by the same whole factor,
+    by MATLAB's antialiased bicubic (``upres.raster.resize``), it is ``image``, up to the rounding
+    of its own samples. docs/faithfulness.md tells how far that goes: at least 60 dB in 8 bits, and
+    further in 16 bits and floats. Alpha and numbers of classes stay as they are without it. It is
+    refused for the model ``photo``, which is to remove the faults of JPEG; ``"force"`` is not.
+    ``upres.agreement`` tells how well any result agrees.
 
     ``wrap`` says that the picture is a tile, whose opposite edges continue each other; it is
     enlarged as if in the middle of such tiles. With ``palette="keep"``, for pixel art, each pixel
@@ -87,10 +97,13 @@ def enlarge(
         fit=fit,
         wrap=wrap,
         palette=palette,
+        consistent=consistent,
         max_pixels=max_pixels,
     )
     source = ArraySource(image, bands=bands, value_range=value_range)
-    return enlarge_array(source, options, backend=default_backend(device), progress=progress)
+    return enlarge_array(
+        source, options, backend=default_backend(device, threads), progress=progress
+    )
 
 
 def enlarge_array(
@@ -100,9 +113,9 @@ def enlarge_array(
     backend: Backend | None = None,
     progress: Progress | None = None,
 ) -> NDArray[Any]:
-    """Enlarge an array: what ``enlarge`` does, on any backend (default: the processor's).
+    """Enlarge an array as ``enlarge`` does, on any backend (default: the processor's).
 
-    Gives an array of the source's axes, bands and type. Raises what ``enlarge`` raises.
+    Gives an array of the source's axes, bands and type. Raises the errors of ``enlarge``.
     """
     backend = backend or default_backend()
     with ArraySink(flat=source.flat) as sink:
@@ -129,28 +142,38 @@ def enlarge_file(
     model: Model | str | Path | None = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    threads: int | None = None,
     quality: int | None = None,
     keep_cmyk: bool = False,
     wrap: bool = False,
     palette: Palette = "free",
-    larger: Literal["refuse", "copy", "reduce"] = "refuse",
-    existing: Literal["refuse", "replace"] = "refuse",
+    larger: Larger = "refuse",
+    consistent: Consistent = False,
+    check: bool = False,
+    existing: Existing = "refuse",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
-) -> None:
+) -> Written:
     """Enlarge a file to another, with all that it says of itself.
 
     ``target``'s suffix decides its format. ``scale``, ``width``, ``height``, ``fit``, ``model``,
-    ``precision``, ``device``, ``wrap``, ``palette`` and ``progress`` are those of ``enlarge``;
-    without ``model``, a JPEG file of low quality goes through ``photo``, and any other through
-    ``fast``. ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's, and 95 at
-    least; AVIF: 90).
-    ``keep_cmyk`` keeps inks as they are, instead of converting them to sRGB.
+    ``precision``, ``device``, ``threads``, ``wrap``, ``palette``, ``consistent`` and ``progress``
+    are those of ``enlarge``; without ``model``, a JPEG file of low quality goes through ``photo``,
+    and any other through ``fast``. ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default:
+    the input's, and 95 at least; AVIF: 90). ``keep_cmyk`` keeps inks as they are, instead of
+    converting them to sRGB. ``consistent`` is refused for a JPEG file of low quality, too.
+    ``check`` measures how well the result agrees with ``source``, as ``upres.agreement`` does: of
+    all pages together, before a lossy format changes them.
 
-    A picture that is ``larger`` already than what is asked for is refused, copied, or reduced.
+    A picture that is larger already than asked for is refused; ``larger`` may ``copy`` or
+    ``reduce`` it, or ``skip`` the work.
 
-    ``target`` is written at once and whole, or not at all; one that exists is refused, or replaced
-    if ``existing`` says so.
+    ``target`` is written at once and whole, or not at all. One that exists is refused; ``existing``
+    may ``replace`` it, or ``skip`` the work.
+
+    Returns a ``Written``: ``not_kept`` are short names of the items that ``source`` says of itself
+    and ``target`` does not keep, such as ``IPTC``, as its format has no place for them, or they
+    would not be true any more. With ``check``, ``agreement.decibels`` is in dB.
 
     Raises ``InputError`` if ``source`` cannot be read, ``OutputError`` if ``target`` cannot be
     written or cannot hold the result, ``ExistsError`` if it exists, ``UsageError`` for options that
@@ -169,11 +192,23 @@ def enlarge_file(
         wrap=wrap,
         palette=palette,
         larger=larger,
+        consistent=consistent,
+        check=check,
         max_pixels=max_pixels,
     )
+    if existing not in get_args(Existing):
+        known = ", ".join(get_args(Existing))
+        raise UsageError(f"existing={existing!r}: expected one of {known}")
     target = Path(target)
     replace = existing == "replace"
     if not replace and os.path.lexists(target):
+        if existing == "skip":
+            return Written()
         raise ExistsError(target)
-    opened = open_file(Path(source), options, backend=default_backend(device))
-    opened.write(target, replace=replace, progress=progress)
+    try:
+        opened = open_file(Path(source), options, backend=default_backend(device, threads))
+    except LargeEnoughError:
+        if larger == "skip":
+            return Written()
+        raise
+    return opened.write(target, replace=replace, progress=progress)

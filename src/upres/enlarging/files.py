@@ -1,4 +1,4 @@
-"""From file to file: what is to become of one, and its making."""
+"""From file to file: a plan for one, and its making."""
 
 from __future__ import annotations
 
@@ -14,19 +14,39 @@ from pathlib import Path
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
+from upres.enlarging.agreement import Agreement
 from upres.enlarging.measuring import looks_like_pixel_art
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
 from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
 from upres.files import full_disk, publish, temporary
-from upres.formats.registry import called, check_output, create_sink, open_pages, output_format
+from upres.formats.registry import (
+    check_output,
+    create_sink,
+    open_pages,
+    output_format,
+    read_head,
+    recognised,
+    sample_type,
+)
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
 
 
 @dataclass(frozen=True)
+class Written:
+    """Facts about a result that was written."""
+
+    not_kept: tuple[str, ...] = ()
+    """Short names of the items that the source says of itself and the result does not keep, such as
+    ``IPTC``: its format has no place for them, or they would not be true any more."""
+    agreement: Agreement | None = None
+    """How well the result, reduced again, agrees with the source, if that was asked for."""
+
+
+@dataclass(frozen=True)
 class FileEnlargement:
-    """A file that is open, and what is to become of it: a plan for each of its pages."""
+    """A file that is open, with a plan for each of its pages."""
 
     path: Path
     pages: Sequence[Source]
@@ -36,7 +56,7 @@ class FileEnlargement:
 
     @property
     def why(self) -> str:
-        """Which model was chosen and why, where the file decided; and what else it may want.
+        """Which model was chosen and why, where the file decided; and a hint at pixel art.
 
         Pixels of small pictures are looked at. Empty where there is nothing to say.
         """
@@ -61,7 +81,7 @@ class FileEnlargement:
 
     @property
     def content_bytes(self) -> int:
-        """What the result's samples take, not compressed."""
+        """Bytes of the result's samples, not compressed."""
         return sum(plan.content_bytes for plan in self.plans)
 
     @property
@@ -80,13 +100,17 @@ class FileEnlargement:
         replace: bool = True,
         progress: Callable[[float], None] | None = None,
         make_sink: Callable[..., Sink] = create_sink,
-    ) -> None:
+    ) -> Written:
         """Make the result, and write it to ``target``, whose suffix decides its format.
 
         ``target`` is replaced at once and whole, or stays as it was; its folder must exist.
         Without ``replace``, a file that is there by the end stays: ``ExistsError``.
-        ``progress`` is told the part that is done, from 0 to 1. ``make_sink`` makes what writes
-        the file, as ``create_sink`` does.
+        ``progress`` is told the part that is done, from 0 to 1. ``make_sink`` makes the sink
+        of the file, as ``create_sink`` does.
+
+        Returns the facts about the result. Its agreement with the source is measured if
+        ``options.check`` asks for it: of all pages together, their samples as they are before a
+        lossy format changes them.
 
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
         cannot be written or cannot hold the result.
@@ -104,20 +128,24 @@ class FileEnlargement:
             pages=len(self.plans),
             content_bytes=self.content_bytes,
         )
-        done = 0
+        done, total = 0, Agreement() if self.options.check else None
         with _storing(target), sink:
             for source, each in zip(self.pages, self.plans, strict=True):
                 start, part = done / self.pixels, each.pixels / self.pixels
-                pipeline.enlarge_into(
+                agreement = pipeline.enlarge_into(
                     source,
                     each,
                     sink,
                     beside=target,
                     backend=self.backend,
                     progress=partial(pipeline.share, progress, start, part) if progress else None,
+                    written=sample_type(output_format(target), each.info),
                 )
                 done += each.pixels
+                if total and agreement:
+                    total.add(agreement.squares, agreement.samples)
             sink.commit(replace=replace)
+        return Written(tuple(sink.not_kept), total)
 
 
 @dataclass(frozen=True)
@@ -126,10 +154,12 @@ class FileCopy:
 
     path: Path
     pages: Sequence[Source]
+    check: bool = False
+    """Tell that it agrees with its source."""
 
     @property
     def why(self) -> str:
-        """What became of it."""
+        """A text for the user: how the file is made."""
         return "copied"
 
     @property
@@ -153,9 +183,9 @@ class FileCopy:
         *,
         replace: bool = True,
         progress: Callable[[float], None] | None = None,
-    ) -> None:
+    ) -> Written:
         """Copy it to ``target``, at once and whole; raises what ``FileEnlargement.write`` does."""
-        if output_format(target) is not called(self.path.suffix):
+        if output_format(target) is not recognised(read_head(self.path), self.path):
             raise OutputError(
                 f"{target}: {self.path.name} is large enough, and a copy of it has no such suffix",
                 Remedy("larger", "makes it anew", "reduce"),
@@ -165,24 +195,31 @@ class FileCopy:
             publish(path, target, replace=replace)
         if progress:
             progress(1)
+        return Written(agreement=Agreement() if self.check else None)
 
 
 def open_file(
     source: Path, options: Options, *, backend: Backend | None = None
 ) -> FileEnlargement | FileCopy:
-    """Open a file to be enlarged, and plan what is to become of it; no pixels are decoded.
+    """Open a file to be enlarged, and plan its result; no pixels are decoded.
 
-    Raises ``InputError`` if ``source`` cannot be read or is too small or large for what is
-    asked, ``ModelError`` if there is no such model.
+    Raises ``InputError`` if ``source`` cannot be read or is too small or large for the
+    request, ``ModelError`` if there is no such model. A picture that is larger already is a
+    ``LargeEnoughError``, unless ``options.larger`` copies or reduces it.
     """
     backend = backend or default_backend()
     pages = open_pages(source, keep_cmyk=options.cmyk)
     try:
         return _planned(source, pages, options, backend)
-    except LargeEnoughError:
-        if options.larger != "copy":
-            raise
-        return FileCopy(source, pages)
+    except LargeEnoughError as error:
+        if options.larger == "copy":
+            return FileCopy(source, pages, check=options.check)
+        raise LargeEnoughError(
+            error.problem,
+            Remedy("larger", "passes it over", "skip"),
+            Remedy("larger", "copies it", "copy"),
+            Remedy("larger", "reduces it", "reduce"),
+        ) from None
 
 
 def _planned(
@@ -203,9 +240,9 @@ def enlarge_to(
     *,
     backend: Backend | None = None,
     progress: Callable[[float], None] | None = None,
-) -> None:
+) -> Written:
     """Enlarge a file to another: ``open_file``, then its ``write``."""
-    open_file(source, options, backend=backend).write(target, progress=progress)
+    return open_file(source, options, backend=backend).write(target, progress=progress)
 
 
 def _without_alpha(plan: Plan) -> RasterInfo:

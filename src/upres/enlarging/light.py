@@ -38,7 +38,7 @@ def to_network(block: NDArray[Any], info: RasterInfo) -> Float32Array:
 
 
 def from_network(block: Float32Array, info: RasterInfo) -> Float32Array:
-    """What a sink takes of a network's values: these, or of linear light the samples themselves.
+    """A network's values for a sink: as they are, or of linear light the samples themselves.
 
     No sample is beyond the range that the raster had.
     """

@@ -25,8 +25,8 @@ def measured(source: Source, beside: Path) -> RasterInfo:
     """The source's info with every range known, for which its samples are read once, if need be.
 
     The least and the largest sample are 0 and 1 to a network, so that no sample of the result lies
-    beyond them; of colours that are multiplied by alpha, of what they are without it. Samples of 8
-    bits are not measured: all of the type's range is what they are scaled by.
+    beyond them; colours that are multiplied by alpha count without it. Samples of 8 bits are not
+    measured: they are scaled by all of the type's range.
 
     A range that the header does not tell is [0, 1] where samples are no whole numbers and all lie
     within, else as far as they go. Alpha that is opaque throughout becomes a constant band. Colours
@@ -75,6 +75,15 @@ def measured(source: Source, beside: Path) -> RasterInfo:
             band = _ranging(band, float(low[group].min()), float(high[group].max()), info)
         bands.append(dataclasses.replace(band, constant=opaque.get(number, False)))
     return dataclasses.replace(info, bands=tuple(bands), cover=cover)
+
+
+def of_whole_range(info: RasterInfo) -> RasterInfo:
+    """The info without the least and the largest sample: a network is given the band's range.
+
+    A result that is to agree with its input goes beyond the input's own samples.
+    """
+    bands = (dataclasses.replace(band, least=None, most=None) for band in info.bands)
+    return dataclasses.replace(info, bands=tuple(bands))
 
 
 def looks_like_pixel_art(source: Source, beside: Path) -> bool:
@@ -145,7 +154,7 @@ class _Divided:
         self.high = max(self.high, float(divided.max()))
 
     def is_emission(self, stored: float) -> bool:
-        """Whether dividing is no way to what covers; ``stored`` is as far as samples go from 0.
+        """Whether dividing gives no colours of a cover; ``stored`` is as far as samples go from 0.
 
         A little further is by rounding: half precision has 11 bits.
         """

@@ -1,37 +1,45 @@
-"""What is asked of an enlargement: how large, by which model, and how it is written."""
+"""A request for an enlargement: how large, by which model, and how it is written."""
 
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, get_args
 
 from upres.card import Model
-from upres.errors import LargeEnoughError, Remedy, UsageError
+from upres.errors import LargeEnoughError, UsageError
 from upres.models import Precision
+
+Existing = Literal["refuse", "skip", "replace"]
+"""How a result that exists is dealt with."""
+
+Consistent = bool | Literal["force"]
+"""Whether a result is made to agree with its input: ``"force"`` even with one that JPEG changed."""
 
 MAX_PIXELS = 2**30
 """Largest result that is made without being asked for by ``max_pixels``."""
 
 Palette = Literal["free", "keep"]
+"""Whether a result may have colours that its input has not: ``keep`` is for pixel art."""
 
 Larger = Literal["refuse", "skip", "copy", "reduce"]
-"""``skip`` leaves it out of a run over many, ``copy`` copies its file, and ``reduce`` makes it as
-large as is asked for."""
+"""How a file is dealt with whose picture is larger already than asked for: ``skip`` passes it over,
+``copy`` copies it, and ``reduce`` makes the result as large as asked for."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked of an enlargement, apart from which file.
+    """A request for an enlargement, apart from which file.
 
     Raises ``UsageError`` for values out of range or that contradict each other.
     """
 
     model: Model | str | Path | None = None
-    """A shipped model's name, the path of an .onnx file, or a model that is open; ``None`` lets
-    the raster decide, see ``upres.enlarging.plan``."""
+    """A shipped model's name, the path of an .onnx file, ``hf://owner/name@revision``, or a model
+    that is open; ``None`` lets the raster decide, see ``upres.enlarging.plan``."""
     precision: Precision = "auto"
     """Of a shipped model: int8 where the processor is made for it, or one of the two."""
     scale: float | None = None
@@ -49,13 +57,16 @@ class Options:
     wrap: bool = False
     """The picture is a tile, whose left edge continues its right one, and its top its bottom."""
     palette: Palette = "free"
-    """Whether the result may have colours that the picture has not: ``keep`` is for pixel art."""
     larger: Larger = "refuse"
-    """What becomes of a picture that is larger already than what is asked for."""
+    consistent: Consistent = False
+    """Make the result agree with its input, see ``upres.enlarging.consistency``."""
+    check: bool = False
+    """Tell how well the result agrees with its input, see ``upres.enlarging.agreement``."""
     max_pixels: int = MAX_PIXELS
     """Refuse results, all pages or frames together, of more pixels than this."""
 
     def __post_init__(self) -> None:
+        self._check_types()
         sizes = {"scale": self.scale, "width": self.width, "height": self.height, "fit": self.fit}
         given = [name for name, value in sizes.items() if value is not None]
         if len(given) > 1:
@@ -75,8 +86,39 @@ class Options:
         ):
             if one not in choices:
                 raise UsageError(f"{name} must be one of {', '.join(choices)}, not {one}")
+        if self.consistent not in (False, True, "force"):
+            raise UsageError(f"consistent must be True, False or 'force', not {self.consistent!r}")
+        if self.consistent and self.palette == "keep":
+            raise UsageError(
+                "a consistent result needs other colours than the picture's: "
+                "give consistent or palette keep, not both"
+            )
+        if self.larger == "reduce" and (self.consistent or self.check):
+            raise UsageError(
+                "a picture that is reduced cannot agree with its result: "
+                "give larger reduce, or consistent and check, not both"
+            )
         if self.max_pixels < 1:
             raise UsageError(f"max_pixels must be at least 1, not {self.max_pixels}")
+
+    def _check_types(self) -> None:
+        """Raise ``UsageError`` for values of types that nothing can be done with."""
+        scale: object = self.scale
+        if isinstance(scale, bool) or not (scale is None or isinstance(scale, numbers.Real)):
+            raise UsageError(f"scale must be a number, not {scale!r}")
+        for name in ("width", "height", "quality", "max_pixels"):
+            value = getattr(self, name)
+            if not (_is_whole(value) or (value is None and name != "max_pixels")):
+                raise UsageError(f"{name} must be a whole number, not {value!r}")
+        fit: object = self.fit
+        if fit is not None and not (
+            isinstance(fit, tuple | list) and len(fit) == 2 and all(map(_is_whole, fit))
+        ):
+            raise UsageError(f"fit must be a width and a height, such as (800, 600), not {fit!r}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def output_size(
@@ -97,12 +139,7 @@ def output_size(
         # The decimal number that was given, not the binary one next to it.
         factor = Fraction(str(options.scale or default_scale))
     if factor < 1 and options.larger != "reduce":
-        raise LargeEnoughError(
-            f"the picture, {width}x{height}, is larger already than what is asked for",
-            Remedy("larger", "passes it over", "skip"),
-            Remedy("larger", "copies it", "copy"),
-            Remedy("larger", "reduces it", "reduce"),
-        )
+        raise LargeEnoughError(f"the picture, {width}x{height}, is larger already than asked for")
     rows, columns = (max(1, math.floor(side * factor + Fraction(1, 2))) for side in (height, width))
     if options.width is not None:
         columns = options.width

@@ -18,7 +18,7 @@ sees zeros outside: of a flat colour, the four outermost pixels become others by
 
 @dataclass(frozen=True)
 class Piece:
-    """What is kept of a window along one axis, and how it is reduced to that."""
+    """The part of a window that is kept along one axis, and how it is reduced to that."""
 
     start: int
     """Where it begins in the result."""
@@ -62,7 +62,7 @@ class Axis:
         self._taps = None if size == length * scale else bicubic_taps(length * scale, size)
 
     def piece(self, span: Span) -> Piece:
-        """What is kept of a window that covers ``span``."""
+        """The part that is kept of a window that covers ``span``."""
         first, last = (
             (min(end, self.length) * self.size * 2 + self.length) // (2 * self.length)
             for end in (span.keep_start, span.keep_stop)

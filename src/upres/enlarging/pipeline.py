@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,10 @@ from upres.card import Model
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import light, wrapping
-from upres.enlarging.measuring import measured
+from upres.enlarging.agreement import Agreement, compared
+from upres.enlarging.consistency import agreeing
+from upres.enlarging.measuring import measured, of_whole_range
+from upres.enlarging.overlaps import Block
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress, enlarge_windows
 from upres.files import temporary_name
@@ -32,43 +36,106 @@ def enlarge_into(
     beside: Path,
     backend: Backend | None = None,
     progress: Progress | None = None,
-) -> None:
+    written: np.dtype[Any] | None = None,
+) -> Agreement | None:
     """Enlarge ``source`` as its ``plan`` says, into ``sink``; committing is left to the caller.
 
     ``beside`` is a file beside which temporary ones may be; ``progress`` is told the part that is
-    done, from 0 to 1.
+    done, from 0 to 1. If the plan asks for it, gives how well the result agrees with the source,
+    its samples rounded to the type ``written`` (default: the source's).
 
     Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if the sink cannot
     hold the result or store it.
     """
     backend = backend or default_backend()
     info = measured(source, beside)
+    if plan.consistent:
+        info = of_whole_range(info)
     sink.begin(info.resized(plan.height, plan.width), source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
-    margins = wrapping.margins(info, plan) if plan.wrap else wrapping.NONE
-    wide, size = margins.around(info), margins.around_result(plan.height, plan.width)
+    agreement = Agreement() if plan.check else None
     for frame, blocks in enumerate(source.frames(beside)):
-        rows = (
+        rows: Iterator[Float32Array] = (
             light.to_network(block if len(kept) == len(info.bands) else block[:, :, kept], info)
             for block in blocks
         )
         part = None
         if progress and info.frames:
             part = partial(share, progress, frame / info.frames, 1 / info.frames)
-        for top, left, block in enlarge_frame(
-            margins.wrapped(rows),
+        for top, left, block in _planned_frame(
+            rows,
+            info,
+            plan,
+            backend,
+            agreement,
+            written=written or info.dtype,
+            beside=beside,
+            progress=part,
+        ):
+            sink.write(frame, top, left, light.from_network(block, info))
+            del block  # its memory is for the next one
+    return agreement
+
+
+def _planned_frame(
+    rows: Iterator[Float32Array],
+    info: RasterInfo,
+    plan: Plan,
+    backend: Backend,
+    agreement: Agreement | None,
+    *,
+    written: np.dtype[Any],
+    beside: Path,
+    progress: Progress | None,
+) -> Iterator[Block]:
+    """The windows of a frame's result, as the plan says; ``agreement`` takes it into account."""
+    margins = wrapping.margins(info, plan) if plan.wrap else wrapping.NONE
+    wide, size = margins.around(info), margins.around_result(plan.height, plan.width)
+    rows = margins.wrapped(rows)
+    with ExitStack() as stack:
+        given = None
+        if plan.consistent or plan.check:
+            shape = (wide.height, wide.width, len(wide.varying))
+            name = temporary_name(beside, ".raw")
+            given = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
+            rows = _kept(rows, given)
+        parts = enlarge_frame(
+            rows,
             wide,
             plan.models,
             size,
             backend,
             beside=beside,
-            progress=part,
+            progress=progress,
+            # They are none of the input that a result can agree with.
+            keep_hidden=not plan.consistent,
             keeps_palette=plan.keeps_palette,
-        ):
-            for own in margins.inner(top, left, block, (plan.height, plan.width)):
-                sink.write(frame, own[0], own[1], light.from_network(own[2], info))
-                del own
+        )
+        if given and plan.consistent:
+            parts = agreeing(parts, given, wide, plan.height // info.height, beside=beside)
+        if given and agreement:
+            parts = compared(
+                parts,
+                given,
+                wide,
+                size,
+                agreement,
+                written=written,
+                margins=(margins.rows, margins.columns),
+                beside=beside,
+            )
+        for top, left, block in parts:
+            yield from margins.inner(top, left, block, (plan.height, plan.width))
             del block  # its memory is for the next one
+
+
+def _kept(rows: Iterable[Float32Array], spool: Spool) -> Iterator[Float32Array]:
+    """Blocks of rows, which are put into a spool as they pass."""
+    top = 0
+    for block in rows:
+        spool.write(top, 0, block)
+        top += len(block)
+        yield block
 
 
 def enlarge_frame(
@@ -80,6 +147,7 @@ def enlarge_frame(
     *,
     beside: Path,
     progress: Progress | None = None,
+    keep_hidden: bool = True,
     keeps_palette: bool = False,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model after another, and give the windows that the last one makes.
@@ -88,7 +156,7 @@ def enlarge_frame(
     next one by way of a spool.
     """
     with ExitStack() as stack:
-        # What a model costs goes by the pixels that it is given.
+        # A model's cost goes by the pixels that it is given.
         costs = np.cumprod([1, *(model.card.scale**2 for model in models[:-1])])
         shares = costs / costs.sum()
         for number, model in enumerate(models):
@@ -101,6 +169,7 @@ def enlarge_frame(
                 model,
                 backend,
                 size=size if last else None,
+                keep_hidden=keep_hidden,
                 progress=partial(share, progress, done, part) if progress else None,
                 keeps_palette=keeps_palette,
             )
@@ -118,5 +187,5 @@ def enlarge_frame(
 
 
 def share(progress: Progress, done: float, part: float, of_part: float) -> None:
-    """Tell ``progress`` of a part of the work that follows what is ``done``."""
+    """Tell ``progress`` of a part of the work, behind the part that is ``done``."""
     progress(done + part * of_part)

@@ -1,4 +1,4 @@
-"""What is to become of a raster, decided before any of its samples is looked at."""
+"""The plan for a raster, made before any of its samples is looked at."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from pathlib import Path
 
 from upres.card import Model
 from upres.engine.backends import default_backend
-from upres.engine.machine import operations_per_second
 from upres.engine.protocol import Backend
 from upres.engine.wrappers import REDUCING
+from upres.enlarging import costs
+from upres.enlarging.consistency import require_whole_factor, scratch_bytes
 from upres.enlarging.options import Options, output_size
-from upres.errors import InputError, ModelError, Remedy
+from upres.errors import InputError, LargeEnoughError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
+    INT8,
     Precision,
     Shipped,
     at_precision,
@@ -33,22 +35,13 @@ COMPRESSED_MODEL = "photo"
 
 CLEAN_QUALITY = {2: 92, 4: 97}
 """By ``photo``'s scale: JPEG of this quality or better counts as clean. On valid.tar, ``photo`` x2
-and ``fast`` give the same PSNR at a quality of 92, between what was measured at 90 (``photo``
+and ``fast`` give the same PSNR at a quality of 92, between the figures at 90 (``photo``
 0.46 dB better) and at 95 (0.52 worse); x4, which is a larger network, at 97 (95: 0.25 better)."""
-
-BASE_BYTES = 200 * 2**20
-"""What the process takes beside a picture: Python, the engine, libvips."""
-
-UNKNOWN_PARAMETERS = 1_000_000
-"""Of a model whose card does not tell."""
-
-SECONDS_PER_SAMPLE = 12e-9
-"""What reading, putting together and encoding take for a sample of the result, about."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of a raster: by which models, how large, and what that will take."""
+    """The result of a raster: by which models, how large, and the means that it will take."""
 
     info: RasterInfo
     models: tuple[Model, ...]
@@ -60,14 +53,19 @@ class Plan:
     """Of a frame of the result, in pixels."""
     width: int
     memory: int
-    """Bytes that the process will take, about, beside what an encoder wants."""
+    """Bytes that the process will take, about, beside an encoder's own."""
     disk: int
     """Bytes of free disk needed while the result is made, itself included, at most."""
     seconds: float
     """On this machine, about: within a factor of three."""
     wrap: bool = False
-    """See ``Options``, as of the next."""
+    """The raster is a tile, as ``Options`` has it."""
     keeps_palette: bool = False
+    """The result has the raster's own colours only."""
+    consistent: bool = False
+    """The result is made to agree with the raster, of which it is a whole number of times."""
+    check: bool = False
+    """How well it agrees is told."""
 
     @property
     def pixels(self) -> int:
@@ -76,7 +74,7 @@ class Plan:
 
     @property
     def content_bytes(self) -> int:
-        """What the result's samples take, not compressed, of the raster's own type."""
+        """Bytes of the result's samples, not compressed, of the raster's own type."""
         return self.pixels * len(self.info.bands) * self.info.dtype.itemsize
 
 
@@ -87,12 +85,12 @@ def plan(
     *,
     shipped: Shipped | None = None,
 ) -> Plan:
-    """Decide what is to become of a raster: the same for an array, a file, a request.
+    """Make the plan for a raster: the same for an array, a file, a request.
 
     ``backend`` is asked which of a model's variants suits it (default: the processor's).
     ``shipped`` are the models that have names (default: the package's own).
 
-    Raises ``InputError`` if the raster is too small or large for what is asked, ``ModelError`` if
+    Raises ``InputError`` if the raster is too small or large for the request, ``ModelError`` if
     there is no such model, or it does not enlarge.
     """
     backend = backend or default_backend()
@@ -100,21 +98,29 @@ def plan(
     scale = default_scale(options, backend, shipped=shipped)
     try:
         height, width, factor = output_size(options, info.height, info.width, default_scale=scale)
-    except InputError as error:
-        raise type(error)(info.problem(error.problem), *error.remedies) from None
+    except LargeEnoughError as error:
+        raise LargeEnoughError(info.problem(error.problem)) from None
     check_pixels(info.problem, width, height, info.frames or 1, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
+    if options.consistent:
+        require_whole_factor(info, height, width)
+    if options.consistent and options.consistent != "force":
+        _check_consistent(info, models[0])
+    compares = bool(options.consistent or options.check)
     return Plan(
         info=info,
         models=models,
         why=why,
         height=height,
         width=width,
-        memory=_memory(info, models, backend),
-        disk=_disk(info, models, height, width),
-        seconds=_seconds(info, models, height * width),
+        memory=costs.memory_needed(info, models, backend, compares=compares, wraps=options.wrap),
+        disk=costs.disk_needed(info, models, height, width)
+        + compares * scratch_bytes(info, height, width),
+        seconds=costs.seconds_needed(info, models, height * width, compares=compares),
         wrap=options.wrap,
         keeps_palette=options.palette == "keep",
+        consistent=bool(options.consistent),
+        check=options.check,
     )
 
 
@@ -157,6 +163,26 @@ def check_pixels(
         )
 
 
+def _check_consistent(info: RasterInfo, first: Model) -> None:
+    """Raise ``InputError`` where agreement with a raster would keep what JPEG has done to it."""
+    quality = info.jpeg_quality
+    if first.card.name.removesuffix(INT8) == COMPRESSED_MODEL:
+        why = f"model {COMPRESSED_MODEL} is to remove the faults of JPEG"
+    elif quality is not None and quality < clean_quality(first):
+        why = f"a JPEG of quality {quality} has faults"
+    else:
+        return
+    raise InputError(
+        info.problem(f"{why}, and a consistent result keeps them"),
+        Remedy("consistent", "makes it all the same", "force"),
+    )
+
+
+def clean_quality(first: Model) -> int:
+    """From which quality on a JPEG file counts as clean, if ``first`` enlarges it first."""
+    return CLEAN_QUALITY.get(first.card.scale, min(CLEAN_QUALITY.values()))
+
+
 def choose_models(
     options: Options, factor: float, quality: int | None, backend: Backend, shipped: Shipped
 ) -> tuple[tuple[Model, ...], str]:
@@ -180,9 +206,9 @@ def choose_models(
     why = f"JPEG of quality {quality}"
     if quality >= max(CLEAN_QUALITY.values()):
         return clean, f"model {DEFAULT_MODEL}: {why}"  # without loading the other
-    # Only the first: what it has made of the picture is clean.
+    # Only the first: its result is clean.
     models = chosen(DEFAULT_MODEL, first=COMPRESSED_MODEL)
-    if quality >= CLEAN_QUALITY.get(models[0].card.scale, min(CLEAN_QUALITY.values())):
+    if quality >= clean_quality(models[0]):
         return clean, f"model {DEFAULT_MODEL}: {why}"
     if models[0].path == clean[0].path:
         return clean, f"model {DEFAULT_MODEL}: {why}, but {COMPRESSED_MODEL} has no scale for this"
@@ -202,10 +228,10 @@ def stages(
 
     Of a shipped model's scales, as few as do it, and of those the smallest product; a model that
     is given by path, or open, has one scale, and is repeated. ``None`` is the model's largest
-    scale. The largest scale comes last: what is before it works on fewer pixels.
+    scale. The largest scale comes last: those before it work on fewer pixels.
 
     ``first`` is a shipped model for the first of them, if one of its scales serves: all others see
-    what the first has made of the picture. ``shipped`` are the models that have names (default: the
+    the result of the first. ``shipped`` are the models that have names (default: the
     package's own).
 
     Raises ``ModelError`` if there is no such model or precision, or it does not enlarge.
@@ -242,45 +268,3 @@ def stages(
         return (computed_in(model, precision, backend),) * count
     paths = [opening[start], *(scales[scale] for scale in rest)]
     return tuple(computed_in(read_model(path), precision, backend) for path in paths)
-
-
-def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> int:
-    """A frame before it is encoded, the encoded result, and what lies between models."""
-    frame = height * width * len(info.bands) * info.dtype.itemsize
-    # Encoded, it may be as large; metadata and the like are small beside this.
-    needed = frame * (1 + (info.frames or 1)) + 2**20 + info.scratch_bytes
-    pixels = info.pixels * len(info.bands)
-    for model in models[:-1]:
-        pixels *= model.card.scale**2
-        needed += 4 * pixels
-    return needed
-
-
-def _memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend) -> int:
-    """The window that takes most, and the rows of it that are kept."""
-    most = 0
-    pixels, columns = info.pixels, info.width
-    for model in models:
-        card, limit = model.card, backend.limits(model).window_pixels
-        window = pixels if card.halo is None else min(pixels, limit)
-        features = int(card.network_parameters.get("features", 64))
-        # A few layers' values are held at a time, and the result a few times over.
-        work = window * 4 * (4 * features + 3 * 3 * card.scale**2)
-        rows = 4 * columns * len(info.varying) * (2 * (card.halo or 0) + 64)
-        most = max(most, work + rows)
-        pixels, columns = pixels * card.scale**2, columns * card.scale
-    return BASE_BYTES + most
-
-
-def _seconds(info: RasterInfo, models: tuple[Model, ...], pixels_made: int) -> float:
-    # Red, green and blue go through a network together, each other band by itself.
-    passes = len(info.varying) - 2 * bool(info.colour_bands)
-    pixels, seconds = info.pixels, 0.0
-    for model in models:
-        turns = 8 if model.card.self_ensemble else 1
-        # Of convolutions at the input's resolution, each parameter is used once for a pixel.
-        products = (model.card.parameter_count or UNKNOWN_PARAMETERS) * pixels * turns * passes
-        seconds += 2 * products / operations_per_second(model.card.precision, model.compute)
-        pixels *= model.card.scale**2
-    seconds += SECONDS_PER_SAMPLE * pixels_made * len(info.bands)
-    return seconds * (info.frames or 1)

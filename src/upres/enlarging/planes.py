@@ -1,4 +1,4 @@
-"""What an enlarged window is held to by the samples that it was made of."""
+"""Bounds on an enlarged window, by the samples that it was made of."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ROUNDING = 1e-6
 
 
 def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
-    """Take from an enlarged RGB window the colour that a network gave to what had none.
+    """Take from an enlarged RGB window the colour that a network gave to pixels without any.
 
     Where the input, ``NEUTRAL_RADIUS`` around, is neutral, the result is, too; where it is
     faintly coloured, the result's colour is in part its own, pixels repeated. That is less the
@@ -58,14 +58,14 @@ def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
         block *= part.repeat(scale, 0).repeat(scale, 1)
         block += grey
         tint = own[:, top : top + rows]
-        # Of grey pictures there is none; what rounding leaves is far below a level.
+        # Of grey pictures there is none; the rest that rounding leaves is far below a level.
         if np.abs(tint).max() > _ROUNDING:
             block += tint.repeat(scale, 1).repeat(scale, 2)
     return output
 
 
 def keep_in_range(output: Float32Array, plane: Float32Array) -> Float32Array:
-    """An enlarged plane, no sample beyond what the plane holds ``RANGE_RADIUS`` around it.
+    """An enlarged plane, no sample beyond the range of the plane ``RANGE_RADIUS`` around it.
 
     For inks: of a plate that is almost empty, a network's ripples below zero are cut off,
     and those above would darken the whole.
@@ -167,7 +167,7 @@ def keep_borders_near(
 def keep_in_place(output: Float32Array, plane: Float32Array) -> Float32Array:
     """An enlarged plane, no sample beyond the three of the plane that are nearest to it.
 
-    For alpha: what is nothing or all in a picture stays so, to half of its pixels from an edge. A
+    For alpha: a sample that is 0 or 1 in a picture stays so, to half of a pixel from an edge. A
     network's ripples would be a veil around the shape, and holes in it.
     """
     scale = output.shape[0] // plane.shape[0]

@@ -1,4 +1,4 @@
-"""What is done to a window, as a list of named steps."""
+"""The steps that a window goes through, each with a name."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ from upres.enlarging.planes import (
 )
 from upres.raster.info import COLOUR_ROLES, RasterInfo
 from upres.raster.pixels import Float32Array, luma
-from upres.raster.resize import apply_taps, bicubic_taps
+from upres.raster.resize import apply_taps, bicubic, bicubic_taps
 
 FILL_RADIUS = 4
-"""How far, in input pixels, visible colour is continued under what is transparent."""
+"""How far, in input pixels, visible colour is continued under transparent pixels."""
+
+CHROMA_RADIUS = 2
+"""How far, in input pixels, bicubic looks, by which a network of luma has colour enlarged."""
 
 
 @dataclass
 class Window:
-    """A window on its way: what it was cut from the raster, and what has become of it."""
+    """A window on its way: its part of the raster, and its result so far."""
 
     given: Float32Array
     """Rows x columns x bands that vary, 0 to 1."""
@@ -59,12 +62,18 @@ class Step:
 
 
 def steps_for(
-    info: RasterInfo, card: ModelCard, size: tuple[int, int], *, keeps_palette: bool = False
+    info: RasterInfo,
+    card: ModelCard,
+    size: tuple[int, int],
+    *,
+    keep_hidden: bool = True,
+    keeps_palette: bool = False,
 ) -> list[Step]:
-    """What a model's windows of such a raster go through, to a result of ``size``.
+    """The steps of a model's windows of a raster, to a result of ``size``.
 
-    If it ``keeps_palette``, the result has the raster's own colours only. The halo that windows
-    need is the sum of the steps' reaches.
+    The halo that windows need is the sum of the steps' reaches. Without ``keep_hidden``, colours
+    that alpha hides are those of visible neighbours. If it ``keeps_palette``, the result has the
+    raster's own colours only.
     """
     together, alpha = bands_together(info), info.alpha
     inks, numbers = info.find("ink"), info.find("index")
@@ -80,7 +89,11 @@ def steps_for(
             "fill transparent", radius, lambda w: fill_transparent(w, alpha, colours, radius)
         )
         steps.append(fill)
-    steps.append(Step("network", halo, lambda w: run_network(w, together, numbers)))
+    if card.channels == 1:
+        reach = halo if together is None else max(halo, CHROMA_RADIUS)
+        steps.append(Step("network of luma", reach, lambda w: run_on_luma(w, together, numbers)))
+    else:
+        steps.append(Step("network", halo, lambda w: run_network(w, together, numbers)))
     # The next two look at the network's input, not at its result: they add to the halo only where
     # they look further than it does.
     if together is not None:
@@ -108,8 +121,8 @@ def steps_for(
         reductions = [reduced / whole for reduced, whole in zip(size, full, strict=True)]
         reach = math.ceil((2.5 / min(1, *reductions) + 1) / card.scale)
     steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers)))
-    if alpha is not None and fills:
-        # It looks two pixels far, at what was there before the filling, which looks further.
+    if alpha is not None and fills and keep_hidden:
+        # It looks two pixels far, at colours before the filling, which looks further.
         cover = least_cover(info, alpha)
         put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, cover))
         steps.append(put_back)
@@ -128,13 +141,23 @@ def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
 def fill_transparent(
     window: Window, alpha: int, colours: Sequence[int], radius: int = FILL_RADIUS
 ) -> None:
-    """Put visible neighbours' colour where alpha is zero; other bands stay as they are.
+    """Put visible neighbours' colour where alpha is zero; see ``filled_in``."""
+    if (window.given[:, :, alpha] > 0).all():
+        return
+    window.hidden = window.given
+    window.given = filled_in(window.given, alpha, colours, radius)
 
-    What a file stores there is arbitrary, often black, and would bleed into the edge. The
+
+def filled_in(
+    given: Float32Array, alpha: int, colours: Sequence[int], radius: int = FILL_RADIUS
+) -> Float32Array:
+    """Rows x columns x bands with visible neighbours' colour where alpha is zero; others stay.
+
+    A file's own colours there are arbitrary, often black, and would bleed into the edge. The
     fill is the mean of the pixels at most ``radius`` away, weighted by their alpha.
     """
-    shown = window.given[:, :, alpha : alpha + 1]
-    colour = window.given[:, :, colours]
+    shown = given[:, :, alpha : alpha + 1]
+    colour = given[:, :, colours]
     weighted = np.concatenate([colour * shown, shown], axis=2)
     for axis in (0, 1):
         margin = [(radius, radius) if axis == i else (0, 0) for i in range(3)]
@@ -142,18 +165,15 @@ def fill_transparent(
         weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1, axis)
         weighted = weighted.sum(axis=-1)
     fill = weighted[:, :, :-1] / np.maximum(weighted[:, :, -1:], 1e-6)
-    if (shown > 0).all():
-        return
-    window.hidden = window.given
-    filled = window.given.copy()
+    filled = given.copy()
     filled[:, :, colours] = np.where(shown > 0, colour, fill)
-    window.given = filled
+    return filled
 
 
 def run_network(
     window: Window, together: tuple[int, int, int] | None, numbers: tuple[int, ...]
 ) -> None:
-    """Enlarge the bands: three ``together``, and each other alone, as grey, of which luma is kept.
+    """Enlarge the bands: three ``together``, and each other alone: as grey, and luma is kept.
 
     Of ``numbers``, which have nothing in between, each sample is repeated.
     """
@@ -179,8 +199,38 @@ def run_network(
             window.planes[band] = luma(enlarged)
 
 
+def run_on_luma(
+    window: Window, together: tuple[int, int, int] | None, numbers: tuple[int, ...]
+) -> None:
+    """The same by a network of one channel: each band as it is, and of bands ``together`` luma.
+
+    What these differ from luma by is enlarged bicubically, and added: the eye sees little of its
+    details. Source: Dong, Loy, He and Tang, "Learning a deep convolutional network for image
+    super-resolution" (SRCNN), ECCV 2014, section 4.
+    """
+
+    def enlarged(plane: Float32Array) -> Float32Array:
+        large: Float32Array = window.engine(np.ascontiguousarray(plane)[None, None])[0, 0]
+        return large
+
+    planes: dict[int, Float32Array] = {}
+    if together is not None:
+        window.colour = np.ascontiguousarray(window.given[:, :, together].transpose(2, 0, 1))
+        grey = luma(window.colour)
+        large = enlarged(grey)
+        for band, plane in zip(together, window.colour, strict=True):
+            planes[band] = large + bicubic(plane - grey, size=large.shape)
+    for band in (i for i in range(window.given.shape[2]) if i not in planes):
+        plane = window.given[:, :, band]
+        planes[band] = enlarged(plane)
+        if band in numbers:
+            scale = len(planes[band]) // len(plane)
+            planes[band] = plane.repeat(scale, 0).repeat(scale, 1)
+    window.planes = np.stack([planes[band] for band in sorted(planes)])
+
+
 def keep_neutrals(window: Window, together: tuple[int, int, int]) -> None:
-    """Take from the result the colour that a network gave to what had none."""
+    """Take from the result the colour that a network gave to pixels without any."""
     assert window.colour is not None
     if together == (0, 1, 2):
         keep_neutral(window.planes[:3], window.colour)
@@ -189,7 +239,7 @@ def keep_neutrals(window: Window, together: tuple[int, int, int]) -> None:
 
 
 def keep_inks_in_range(window: Window, inks: tuple[int, ...]) -> None:
-    """Keep each ink within what the input holds of it ``RANGE_RADIUS`` around."""
+    """Keep each ink within the range of the input's samples ``RANGE_RADIUS`` around."""
     for band in inks:
         window.planes[band] = keep_in_range(window.planes[band], window.given[:, :, band])
 
@@ -211,12 +261,12 @@ def keep_flats(window: Window, groups: Sequence[tuple[int, ...]]) -> None:
 
 
 def keep_alpha_in_place(window: Window, alpha: int) -> None:
-    """Keep alpha within what the input holds of it between its nearest pixels."""
+    """Keep alpha within the range of the input's samples that are nearest."""
     window.planes[alpha] = keep_in_place(window.planes[alpha], window.given[:, :, alpha])
 
 
 def least_cover(info: RasterInfo, alpha: int) -> float:
-    """What alpha of less than that is rounded to nothing."""
+    """The alpha below which a sample is rounded to 0."""
     band = info.varying[alpha]
     if info.dtype.kind == "f" or band.high is None:
         return float(np.finfo(np.float32).tiny)
@@ -224,9 +274,9 @@ def least_cover(info: RasterInfo, alpha: int) -> float:
 
 
 def put_hidden_back(window: Window, alpha: int, colours: Sequence[int], least: float) -> None:
-    """Where the result shows nothing, put what the input has there, enlarged bicubically.
+    """Where the result shows nothing, put the input's own colours, enlarged bicubically.
 
-    It is no part of the picture to the eye, but to programs that take alpha for something else.
+    The eye does not see them, but programs that take alpha for something else do.
     Alpha of less than ``least`` becomes 0.
     """
     nothing = window.planes[alpha] < least

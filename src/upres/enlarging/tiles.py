@@ -1,9 +1,9 @@
 """Which windows of a picture to run a network on, so that their results join exactly.
 
 An output pixel depends on the input within the network's receptive-field radius, its
-halo. A window therefore overlaps its neighbours by the halo, and of its result only what
-lies at least that far from a cut is kept. At the picture's own borders there is no halo:
-there the network pads as it would for the whole picture.
+halo. A window therefore overlaps its neighbours by the halo, and only the part of its
+result that lies at least that far from a cut is kept. At the picture's own borders there is no
+halo: there the network pads as it would for the whole picture.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Span:
     start: int
     stop: int
     keep_start: int
-    """Of the window's result, what comes from here..."""
+    """The part of the window's result from here..."""
     keep_stop: int
     """...to here is kept; the spans' kept parts abut and cover the axis."""
 
@@ -73,11 +73,11 @@ def cut_grid(
     """The grid that does the least work with windows of at most ``max_pixels``.
 
     Work is the sum of the windows' areas, halos included, so the whole picture is one
-    window where that is allowed. ``units`` are what a window's height and width should be
-    multiples of, as the engine is slower at others; then several windows may be less work.
+    window where that is allowed. A window's height and width should be multiples of
+    ``units``, as the engine is slower at others; then several windows may be less work.
 
     A halo may leave little or nothing of ``max_pixels``, or of ``max_height``, the most rows
-    that a window may have. Windows may then be four halos high and wide, of which the inner
+    that a window may have. Windows may then be four halos high and wide, and their inner
     quarter is kept: that costs memory, but four times the work at most, about, where windows
     that keep a row each would cost hundreds of times as much.
     """

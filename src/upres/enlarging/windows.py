@@ -17,7 +17,7 @@ from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 
 STRIP_BYTES = 2**25
-"""What the input's rows that are kept for a row of windows may take."""
+"""Most memory of the input's rows that are kept for a row of windows."""
 
 Progress = Callable[[float], None]
 """Is told the part that is done, from 0 to 1."""
@@ -30,6 +30,7 @@ def enlarge_windows(
     backend: Backend,
     *,
     size: tuple[int, int] | None = None,
+    keep_hidden: bool = True,
     progress: Progress | None = None,
     window_pixels: int | None = None,
     strip_bytes: int = STRIP_BYTES,
@@ -50,14 +51,15 @@ def enlarge_windows(
     (default: the engine's limit for the model), and more where the halo would leave little of
     them. A model without a halo, which looks at the whole picture, gets it as one window.
 
-    If it ``keeps_palette``, each pixel of the result is one of the frame's.
+    If it ``keeps_palette``, each pixel of the result is one of the frame's. Without
+    ``keep_hidden``, colours that alpha hides are those of visible neighbours.
 
     The result equals that of one window over the whole frame, to float32 rounding.
     """
     card, limits = model.card, backend.limits(model)
     size = size or (info.height * card.scale, info.width * card.scale)
     padded = tuple(tiles.round_up(side, card.multiple_of) for side in (info.height, info.width))
-    steps = steps_for(info, card, size, keeps_palette=keeps_palette)
+    steps = steps_for(info, card, size, keep_hidden=keep_hidden, keeps_palette=keeps_palette)
     # Global statistics need the whole picture, at whatever cost of memory.
     whole = card.halo is None
     row_bytes = 4 * padded[1] * len(info.varying)

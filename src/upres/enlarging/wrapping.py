@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from upres.enlarging.consistency import MARGIN
 from upres.enlarging.pieces import BORDER
 from upres.enlarging.plan import Plan
 from upres.raster.info import RasterInfo
@@ -51,7 +52,7 @@ class Margins:
     def inner(
         self, top: int, left: int, block: Float32Array, size: tuple[int, int]
     ) -> Iterator[tuple[int, int, Float32Array]]:
-        """Of a window of the result with its margins, what belongs to the result, if any does."""
+        """The part of a window, of the result with its margins, that is the result's, if any is."""
         first, start = max(0, self.result_rows - top), max(0, self.result_columns - left)
         last = min(len(block), self.result_rows + size[0] - top)
         stop = min(block.shape[1], self.result_columns + size[1] - left)
@@ -66,12 +67,13 @@ NONE = Margins()
 def margins(info: RasterInfo, plan: Plan) -> Margins:
     """As much as the models of a plan see, and whole pixels of the result.
 
-    Of a model that looks at the whole picture, as much as half of that.
+    Of a model that looks at the whole picture, as much as half of that. A result that is made to
+    agree with its input takes more: the margins' own borders bear on it, too.
     """
     half = max(info.height, info.width) // 2
     halos = [half if model.card.halo is None else model.card.halo for model in plan.models]
     reduced = min(plan.height / info.height, plan.width / info.width, 1)
-    least = BORDER + math.ceil(OTHER_REACH / reduced) + sum(halos)
+    least = BORDER + math.ceil(OTHER_REACH / reduced) + sum(halos) + plan.consistent * MARGIN
     found = []
     for length, size in ((info.height, plan.height), (info.width, plan.width)):
         unit = length // math.gcd(length, size)

@@ -10,7 +10,6 @@ Hence Set14 is reported both ways.
 
 from __future__ import annotations
 
-import os
 import platform
 import statistics
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from upres import __version__
 from upres.card import Model
 from upres.engine.complexity import multiply_adds, parameter_count
+from upres.engine.machine import usable_processors
 from upres.errors import UsageError
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair, set_name
@@ -34,7 +34,7 @@ Enlarger = Callable[[Rgb8, Model], Rgb8]
 BICUBIC = "bicubic"
 
 TIME_AGAIN_BELOW = 5.0
-"""Seconds. What took less is timed a second time, as compiling the engine for the
+"""Seconds. A picture that took less is timed a second time, as compiling the engine for the
 picture's size may have been much of it."""
 
 # The picture's name in the original set, and its number in copies that count.
@@ -109,7 +109,7 @@ class SetResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that was measured, and what one needs to know to measure it again."""
+    """Everything that was measured, and the facts that one needs to measure it again."""
 
     scale: int
     sets: tuple[SetResult, ...]
@@ -120,7 +120,7 @@ class Evaluation:
     date: str
     """ISO 8601, in UTC."""
     jpeg: Jpeg | None = None
-    """What LR pictures have been through; ``protocol`` says it, too."""
+    """Files that LR pictures have been through; ``protocol`` names them, too."""
 
 
 def evaluate(
@@ -136,7 +136,7 @@ def evaluate(
 
     All models must have one scale; ``folders`` are as ``find_pairs`` takes them. ``sources``
     are the files that name the models, by default their own. With
-    ``jpeg``, all methods, bicubic too, get LR pictures that have been through such files.
+    ``jpeg``, all methods, bicubic too, get LR pictures that have been through these files.
     ``enlarge`` takes an LR picture (uint8 RGB, height x width x 3) and a model, and gives
     the picture ``scale`` times as large; by default it is ``upres.enlarge``. ``progress``
     is called before each picture with a short text that names it.
@@ -169,7 +169,7 @@ def evaluate(
         sets=tuple(results),
         protocol=f"{PROTOCOL}; {jpeg.protocol}" if jpeg else PROTOCOL,
         version=__version__,
-        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        machine=f"{platform.system()} {platform.machine()}, {usable_processors()} processors",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         jpeg=jpeg,
     )

@@ -1,4 +1,4 @@
-"""Training runs side by side: what differs, what to beware of, and what came of them."""
+"""Training runs side by side: their differences, cautions, and their results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def by_key(values: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
 
 
 def cautions(runs: Sequence[TrainingRun]) -> list[str]:
-    """What a reader must know before comparing the runs' figures, a sentence each."""
+    """Cautions for a reader who compares the runs' figures, a sentence each."""
     found = []
     recipes = differences([run.recipe for run in runs if run.recipe])
     if "scale" in recipes:
@@ -124,18 +124,18 @@ def comparison_table(runs: Sequence[TrainingRun]) -> Table:
 
 
 def cell(row: Mapping[str, Any], key: str, text: Callable[[Any], str]) -> str:
-    """What stands in a table of a run's ``result``."""
+    """The text in a table for a run's ``result``."""
     about = "≈" if key == "seconds" and row["seconds_estimated"] else ""
     return about + text(row[key])
 
 
 def sortable(value: Any) -> Any:
-    """What the page sorts by; empty for nothing and for a loss that is not a number."""
+    """The page sorts by this; empty for nothing and for a loss that is not a number."""
     return "" if value is None or value != value else value
 
 
 def write_comparison_csv(runs: Sequence[TrainingRun], path: Path) -> None:
-    """Write the final table; what there is not is empty. Raises ``OutputError``."""
+    """Write the final table; a missing value is empty. Raises ``OutputError``."""
     content = io.StringIO()
     writer = csv.DictWriter(content, COMPARISON_COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -87,7 +87,7 @@ def write_comparison(runs: Sequence[TrainingRun], path: Path) -> None:
 
 
 def _differing(runs: Sequence[TrainingRun], values: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """What the template needs of the differences; a run without any values has no column."""
+    """The differences as the template needs them; a run without any values has no column."""
     known = [number for number, each in enumerate(values) if each]
     return {
         "columns": [(number, runs[number].label) for number in known],

@@ -1,4 +1,4 @@
-"""LR pictures as JPEG files have them, for measuring how models do on such."""
+"""LR pictures as JPEG files have them, for measuring how models do on those."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from upres.formats.image.vips import read_rgb8
 
 @dataclass(frozen=True)
 class Jpeg:
-    """Files of which qualities LR pictures are put through.
+    """The qualities of the files that LR pictures are put through.
 
     Raises ``UsageError`` if these are not from 1 to 100, or the lower is the higher.
     """
@@ -35,12 +35,12 @@ class Jpeg:
 
     @property
     def text(self) -> str:
-        """Such as ``30-90`` or, of one quality, ``60``."""
+        """As the option has it: ``30-90`` or, of one quality, ``60``."""
         return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
 
     @property
     def protocol(self) -> str:
-        """What is to be said of it beside figures."""
+        """The words on it to stand beside figures."""
         if self.low == self.high:
             return f"LR through JPEG files of quality {self.low}, 4:2:0"
         return (

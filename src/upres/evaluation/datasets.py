@@ -18,7 +18,7 @@ from upres.raster.resize import bicubic
 Rgb8 = NDArray[np.uint8]
 
 SSIM_WINDOW = 11
-"""What a picture must measure at least, once its border is cut off."""
+"""The least side of a picture, once its border is cut off."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ def find_pairs(folder: Path, scale: int) -> list[Pair]:
 
 
 def set_name(folder: Path) -> str:
-    """What a set is called in tables: as its folder, or as its tar file without suffix."""
+    """The name of a set in tables: that of its folder, or of its tar file without suffix."""
     return folder.resolve().name.removesuffix(".tar")
 
 
 def _text(name: str) -> str:
-    """A file's name, with escapes for what is not UTF-8, as tables and reports need it."""
+    """A file's name, with escapes for bytes that are not UTF-8, as tables and reports need it."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 

@@ -43,7 +43,7 @@ def open_models(
     called as the checkpoint's file.
 
     Raises ``ModelError`` as ``open_model`` does, or if there is no such checkpoint;
-    ``UsageError`` if a model is given twice; what ``to_onnx`` raises passes through.
+    ``UsageError`` if a model is given twice; errors of ``to_onnx`` pass through.
     """
     subjects: list[Subject] = []
     with tempfile.TemporaryDirectory(prefix="upres-") as folder:

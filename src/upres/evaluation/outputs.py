@@ -27,7 +27,7 @@ def evaluate_into(
     """Evaluate ``models`` on ``sets`` and write JSON, CSV and, with ``report``, HTML.
 
     ``sources`` are as for ``benchmark.evaluate``; ``show`` names the pictures that the report
-    shows, see ``report.write_report``. What can be found wrong before the work is found then.
+    shows, see ``report.write_report``. Mistakes that can be found before the work are found then.
 
     Raises as ``benchmark.evaluate`` does; ``UsageError`` if pictures are to be shown in no
     report, ``MissingExtraError`` if the report's packages are missing, ``InputError`` if

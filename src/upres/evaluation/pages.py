@@ -13,7 +13,7 @@ from upres.files import replacing
 def write_page(path: Path, template: str, **values: Any) -> None:
     """Fill one of the templates that lie beside this module, and write it to ``path``.
 
-    Text is escaped, but for what is ``markupsafe.Markup``. Raises ``OutputError`` if it
+    Text is escaped, unless it is ``markupsafe.Markup``. Raises ``OutputError`` if it
     cannot be written.
     """
     environment = Environment(

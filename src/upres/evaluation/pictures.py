@@ -1,4 +1,4 @@
-"""What a report shows of a picture: its versions, where they differ, and their errors."""
+"""A picture in a report: its versions, where they differ, and their errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots as SVG text: what a figure costs against what it gives, and curves of training.
+"""Plots as SVG text: quality against cost, and curves of training.
 
 Text stays text, so that it can be searched and takes the page's font. The same input
 gives the same SVG, byte for byte.
@@ -25,7 +25,7 @@ INK, LINE = "#20242b", "#c9ced6"
 """Colours of text and of grid lines; a page that has its own sets them by CSS."""
 
 MUTED = "#6b7280"
-"""Of what was measured elsewhere; like ``COLOURS`` it shows on white and on near-black."""
+"""Of figures measured elsewhere; like ``COLOURS`` it shows on white and on near-black."""
 
 COLOURS = (
     *("#2b7bd0", "#d8661c", "#199a70", "#c03a7f", "#8561cf"),
@@ -58,7 +58,7 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Point:
-    """One method: what it costs, and its PSNR in dB."""
+    """One method: its cost, and its PSNR in dB."""
 
     label: str
     cost: float
@@ -160,7 +160,7 @@ def _ink(point: Point) -> str:
 
 
 def _label(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Write each point's label where it covers least of what stands there already."""
+    """Write each point's label where it covers least of the plot so far."""
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     figure.draw_without_rendering()
     taken = [t.get_window_extent(renderer) for t in axes.texts]

@@ -1,4 +1,4 @@
-"""Writes into a model's file what an evaluation found about it."""
+"""Writes the findings of an evaluation into the model's file."""
 
 from __future__ import annotations
 

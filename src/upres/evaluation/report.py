@@ -144,7 +144,7 @@ def _shown(
 def _section(
     result: SetResult, shown: Sequence[pictures.Shown], jpeg: Jpeg | None, key: str
 ) -> dict[str, Any]:
-    """What the template needs of one set."""
+    """One set as the template needs it."""
     rows = [
         dict(list(figures(method))[-1][1])
         | {"parameters": method.parameters, "multiply_adds": method.multiply_adds}
@@ -175,7 +175,7 @@ def _cells(
     best = {}
     for m in measures:
         values = [value for row in rows if (value := row[m.key]) is not None]
-        # What is printed alike is equally good.
+        # Values that are printed alike are equally good.
         best[m.key] = m.text(m.better(values)) if m.better and len(values) > 1 else None
     return [
         [
@@ -191,7 +191,7 @@ def _cells(
 
 
 def _sortable(value: float | None) -> str:
-    """As JavaScript's ``Number`` reads it; empty for what there is not."""
+    """As JavaScript's ``Number`` reads it; empty for a missing value."""
     if value is None:
         return ""
     return "Infinity" if value == math.inf else repr(value)

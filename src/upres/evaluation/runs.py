@@ -36,7 +36,7 @@ class LogRow:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training run: what it was to be, where it ran, and how it went."""
+    """A training run: its recipe, where it ran, and how it went."""
 
     label: str
     folder: Path
@@ -155,7 +155,7 @@ def _read(path: Path, parse: Any) -> dict[str, Any]:
         values = parse(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot read this file: {error.strerror}") from None
-    except ValueError as error:  # of both parsers, and of what is no UTF-8
+    except ValueError as error:  # of both parsers, and of bytes that are no UTF-8
         raise InputError(f"{path}: damaged: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: damaged: it holds no table of keys and values")

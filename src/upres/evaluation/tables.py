@@ -1,4 +1,4 @@
-"""What an evaluation found: on the screen, as JSON and as CSV."""
+"""The findings of an evaluation: on the screen, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def seconds_text(seconds: float | None) -> str:
 
 def file_stem(names: Sequence[str], scale: int) -> str:
     """A name for an evaluation's files, after its models: ``fast-x4``, ``a-b-x2``."""
-    # What is no letter or digit may mean something to a file system.
+    # Other characters than letters and digits may mean something to a file system.
     parts = [re.sub(r"[^\w.+-]+", "_", name) for name in dict.fromkeys(names)]
     stem = "-".join(parts)
     if len(stem) > 100:
@@ -172,7 +172,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
     """Write a row for each set, method and picture to ``path``, replacing a file there.
 
     After a method's pictures comes the row of their means, whose image is ``mean``.
-    Infinite PSNR is written ``inf``; what there is not, is empty.
+    Infinite PSNR is written ``inf``; a missing value is empty.
 
     Raises ``OutputError`` if it cannot be written.
     """

@@ -12,13 +12,21 @@ import numpy as np
 
 from upres.engine.machine import machine_memory
 from upres.errors import InputError, OutputError, needs_extra
-from upres.formats.table import FORMATS, HEAD_BYTES, OUTPUT_SUFFIXES, SUFFIXES, Format
+from upres.formats.table import (
+    FORMATS,
+    HEAD_BYTES,
+    OTHER_SUFFIXES,
+    OUTPUT_SUFFIXES,
+    SUFFIXES,
+    Format,
+)
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
 
 __all__ = [
     "FORMATS",
     "HEAD_BYTES",
+    "OTHER_SUFFIXES",
     "OUTPUT_SUFFIXES",
     "SUFFIXES",
     "Format",
@@ -34,10 +42,7 @@ __all__ = [
 
 
 def recognised(head: bytes, path: Path | None = None) -> Format | None:
-    """The format of a file that begins so, whatever its name; ``None`` of another.
-
-    Without its ``path``, a format whose files begin like another's counts as that.
-    """
+    """The format of a file that begins so; without its ``path``, of the plainest that does."""
     for row in FORMATS:
         if re.match(row.signature, head, re.DOTALL) and (
             row.holds is None or (path is not None and row.holds(path))

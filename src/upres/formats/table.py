@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from upres.formats.metadata import names
+from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
 from upres.raster.info import SAMPLE_TYPES
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format of files: how it is recognised, and what it can hold."""
+    """A format of files: how it is recognised, and the content that it can hold."""
 
     name: str
     """In small letters: ``jpeg``."""
@@ -26,6 +28,10 @@ class Format:
     content_bytes)``."""
     holds: Callable[[Path], bool] | None = None
     """Where others have that signature, too: whether a file that has it is of this format."""
+    telling: bool = True
+    """Whether a signature leaves no doubt: no text happens to begin so."""
+    becomes: str = ".tif"
+    """The suffix of results, where files of it are only read."""
     extra: str | None = None
     """The extra of upres that the module's libraries are in."""
     types: tuple[str, ...] = ()
@@ -43,6 +49,9 @@ class Format:
     pages: bool = False
     loses_colours: bool = False
     """Whether samples may become others when it is written."""
+    keeps: frozenset[str] = frozenset()
+    """Which parts of what a picture's file says of itself it has a place for: see
+    ``upres.formats.metadata.names``. A profile that is applied to the pixels is kept, too."""
     longest_side: int | None = None
     """Most pixels of a side."""
     encoder_bytes: int = 0
@@ -72,17 +81,23 @@ FORMATS = (
         types=("uint8", "uint16"),
         alpha=True,
         frames=True,
+        keeps=PHOTOGRAPH
+        | {names.IPTC, names.PHOTOSHOP, names.ASPECT, names.COMMENTS, names.TEXT, names.CHUNKS},
     ),
     Format(
         "jpeg",
-        (".jpg", ".jpeg"),
+        (".jpg", ".jpeg", ".jpe", ".jfif"),
         rb"\xff\xd8",
         "image.jpeg",
         types=("uint8",),
         loses_colours=True,
         cmyk=True,
         longest_side=65535,
+        keeps=PHOTOGRAPH
+        | {names.IPTC, names.PHOTOSHOP, names.ASPECT, names.COMMENTS, names.GAIN_MAP, names.MAKERS},
     ),
+    # Cameras' several pictures in one file, of which the first is taken. It is told as JPEG.
+    Format("mpo", (".mpo",), rb"\xff\xd8", "image.jpeg", becomes=".jpg"),
     Format(
         "webp",
         (".webp",),
@@ -94,6 +109,7 @@ FORMATS = (
         frames=True,
         longest_side=16383,
         encoder_bytes=8,
+        keeps=PHOTOGRAPH,
     ),
     Format(
         "camera raw",
@@ -114,6 +130,7 @@ FORMATS = (
         others=True,
         any_range=True,
         pages=True,
+        keeps=PHOTOGRAPH | {names.IPTC},
     ),
     Format(
         "avif",
@@ -123,8 +140,10 @@ FORMATS = (
         types=("uint8", "uint16"),
         loses_colours=True,
         alpha=True,
+        frames=True,
         longest_side=16384,
         encoder_bytes=34,
+        keeps=PHOTOGRAPH,
     ),
     Format(
         "gif",
@@ -136,6 +155,7 @@ FORMATS = (
         frames=True,
         longest_side=65535,
         encoder_bytes=12,
+        keeps=frozenset({names.XMP, names.COMMENTS, names.PROFILE}),
     ),
     Format(
         "jxl",
@@ -146,7 +166,8 @@ FORMATS = (
         types=("uint8", "uint16", "float32"),
         loses_colours=True,
         alpha=True,
-        encoder_bytes=100,
+        encoder_bytes=90,
+        keeps=PHOTOGRAPH,
     ),
     Format(
         "heic",
@@ -158,7 +179,8 @@ FORMATS = (
         loses_colours=True,
         alpha=True,
         longest_side=16384,
-        encoder_bytes=60,
+        encoder_bytes=90,
+        keeps=PHOTOGRAPH,
     ),
     Format(
         "jpeg 2000",
@@ -169,7 +191,7 @@ FORMATS = (
         types=("uint8", "uint16"),
         loses_colours=True,
         alpha=True,
-        longest_side=65535,
+        keeps=PHOTOGRAPH,
     ),
     Format(  # the size of the header that follows tells it from others that begin with BM
         "bmp",
@@ -178,13 +200,31 @@ FORMATS = (
         "image.bmp",
         types=("uint8",),
         alpha=True,
+        keeps=frozenset({names.PROFILE, names.RESOLUTION}),
     ),
-    Format("pnm", (".ppm", ".pgm", ".pnm"), rb"P[2356][\s#]", "image.netpbm", types=_WHOLE),
-    Format("pbm", (".pbm",), rb"P[14][\s#]", "image.netpbm"),
+    Format(
+        "pnm",
+        (".ppm", ".pgm", ".pnm"),
+        rb"P[2356][\s#]",
+        "image.netpbm",
+        telling=False,
+        types=_WHOLE,
+    ),
+    Format("pbm", (".pbm",), rb"P[14][\s#]", "image.netpbm", telling=False),
     Format(
         "pam", (".pam",), rb"P7\n", "image.netpbm", types=_WHOLE, alpha=True, cmyk=True, others=True
     ),
-    Format("pfm", (".pfm",), rb"P[Ff]\s", "image.pfm", types=_FLOAT, any_range=True, linear=True),
+    Format(
+        "pfm",
+        (".pfm",),
+        rb"P[Ff]\s",
+        "image.pfm",
+        telling=False,
+        types=_FLOAT,
+        any_range=True,
+        linear=True,
+        keeps=frozenset({names.PROFILE}),
+    ),
     Format(
         "exr",
         (".exr",),
@@ -196,6 +236,7 @@ FORMATS = (
         others=True,
         any_range=True,
         linear=True,
+        keeps=frozenset({names.PROFILE, names.RESOLUTION}),
     ),
     Format(
         "hdr",
@@ -205,8 +246,19 @@ FORMATS = (
         types=_FLOAT,
         any_range=True,
         linear=True,
+        keeps=frozenset({names.PROFILE}),
     ),
 )
+
+OTHER_SUFFIXES = (
+    *(".svg", ".svgz", ".ai", ".eps", ".wmf", ".emf", ".cdr"),
+    *(".psd", ".psb", ".xcf", ".kra", ".ora", ".clip", ".afphoto"),
+    *(".ico", ".cur", ".icns", ".tga", ".pcx", ".dds", ".ktx", ".ktx2", ".vtf", ".xbm", ".xpm"),
+    *(".jxr", ".wdp", ".hdp", ".djvu", ".djv", ".ras", ".sgi", ".rgb", ".cin", ".dpx", ".fits"),
+    *(".heics", ".heifs", ".avifs", ".avci", ".mng", ".jng", ".flif", ".bpg", ".qoi", ".wbmp"),
+    *(".fts", ".iff", ".lbm", ".pict", ".pct", ".sct", ".jbig2", ".jb2", ".x3f", ".crw"),
+)
+"""Of pictures that upres does not read: it says so of those in a folder."""
 
 SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
 """Of the files that are read, in lower case."""

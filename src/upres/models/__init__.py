@@ -12,6 +12,7 @@ from upres.card import Compute, Model, ModelCard, Stamp, file_stamp, read_card
 from upres.engine.probing import probe
 from upres.engine.protocol import Backend
 from upres.errors import ModelError
+from upres.models.hub import fetched, is_reference
 
 SHIPPED = Path(__file__).parent
 
@@ -48,7 +49,8 @@ def open_model(
 ) -> Model:
     """Open a shipped model by name and scale, or any super-resolution .onnx by path.
 
-    What ends in ``.onnx`` or holds a path separator is a path; anything else is a name.
+    What begins with ``hf://`` is a repository of Hugging Face, see ``upres.models.hub``. What ends
+    in ``.onnx`` or holds a path separator is a path; anything else is a name.
     Of the file only the card is read; one without a card is probed for its scale, receptive field
     and range of values. ``scale`` chooses among a shipped model's scales (default: its largest),
     and must match a file's own. ``shipped`` are the models that have names (default: the package's
@@ -58,6 +60,11 @@ def open_model(
     model, or it has not the scale.
     """
     text = str(model)
+    if is_reference(text):
+        opened = read_model(fetched(text, scale))
+        if scale is not None:
+            opened.require_scale(scale)
+        return opened
     if text.endswith(".onnx") or "/" in text or "\\" in text:
         opened = read_model(Path(text))
         if scale is not None:
@@ -116,7 +123,7 @@ def computed_in(model: Model, precision: Precision, backend: Backend) -> Model:
     elif compute == "fp32":
         compute = backend.best_compute(model.card)
     if not backend.can_compute(compute):
-        known = " or ".join(filter(backend.can_compute, get_args(Compute)))
+        known = " or ".join(each for each in get_args(Compute) if backend.can_compute(each))
         raise ModelError(
             f"precision {compute}: {backend.name} cannot compute so here: choose {known}"
         )

@@ -1,4 +1,4 @@
-"""What the shipped models are for, how fast they are, and which variants there are of each."""
+"""The shipped models: their purposes, their speeds, and the variants of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PURPOSES = {
     "best": "clean pictures; most faithful",
     "photo": "JPEGs with visible faults",
 }
-"""What a shipped model is for; of others, what they were trained to undo tells."""
+"""The purposes of shipped models; that of others is the damage that they were trained to undo."""
 
 _UNDOES = {
     "bicubic": "clean pictures",

@@ -1,4 +1,4 @@
-"""Arrays as rasters: NumPy's, and all that offer themselves as such."""
+"""Arrays as rasters: NumPy's, and all objects that offer themselves as arrays."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from upres.raster.info import SAMPLE_TYPES, Band, RasterInfo, Role, usual_roles
 from upres.raster.pixels import Float32Array, copy_planes, from_bands, rounding
 from upres.raster.source import Rows
 
+PLAIN_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F", "RGB", "RGBA")
+"""PIL's modes whose samples are grey or RGB. Those of others are inks, numbers of a palette, or
+colours of another space, and would be taken for something else."""
+
 MANY = 16
 """More bands than this are likelier to be a picture's width, its axes in another order."""
 
@@ -21,7 +25,7 @@ MANY = 16
 class ArraySource:
     """A picture in memory; see ``upres.enlarge`` for which arrays there may be.
 
-    Raises ``InputError`` for what is no array, or one of another shape or sample type.
+    Raises ``InputError`` for an object that is no array, or one of another shape or sample type.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class ArraySource:
         bands: Sequence[Role] | None = None,
         value_range: tuple[float, float] | None = None,
     ) -> None:
+        _check_mode(image, bands)
         self.pixels = _as_array(image)
         self.flat = self.pixels.ndim == 2
         if self.flat:
@@ -62,6 +67,11 @@ class ArraySink:
     def __init__(self, *, flat: bool = False) -> None:
         self.flat = flat
 
+    @property
+    def not_kept(self) -> Sequence[str]:
+        """Nothing: arrays carry nothing."""
+        return ()
+
     def begin(self, info: RasterInfo, carried: object) -> None:
         self.info = info
         self._array = np.empty((info.height, info.width, len(info.bands)), info.dtype)
@@ -90,6 +100,21 @@ class ArraySink:
         pass
 
 
+def _check_mode(image: object, bands: Sequence[Role] | None) -> None:
+    """Raise ``InputError`` for a PIL image whose samples are not grey or RGB, unless ``bands`` say.
+
+    PIL is not imported: its images tell their mode, and so does nothing else that is an array.
+    """
+    mode = getattr(image, "mode", None)
+    is_pil = isinstance(mode, str) and hasattr(image, "getbands")
+    if bands is None and is_pil and mode not in PLAIN_MODES:
+        raise InputError(
+            f"a PIL image of mode {mode}, whose samples are neither grey nor RGB: "
+            'image.convert("RGB") makes one',
+            Remedy("bands", "says what each band is"),
+        )
+
+
 def _as_array(image: object) -> NDArray[Any]:
     """NumPy's view of an array, a PIL image, a tensor on the CPU: all that says that it is one."""
     kind = type(image).__name__
@@ -98,13 +123,17 @@ def _as_array(image: object) -> NDArray[Any]:
     ):
         raise InputError(f"expected an array, got {kind}: numpy.asarray(picture) makes one")
     try:
-        # Not a subclass, whose indexing and arithmetic may differ: numpy.matrix stays of two
-        # axes, and what a masked array hides would be checked by nobody.
+        # Not a subclass, whose indexing and arithmetic may differ: numpy.matrix stays of two axes.
         array = np.asarray(image)
     except (TypeError, ValueError, RuntimeError) as error:
-        # Such as a tensor on a GPU, or one that needs its gradient.
+        # As by a tensor on a GPU, or one that needs its gradient.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"this {kind} cannot be seen as an array: {reason}") from None
+    if isinstance(image, np.ma.MaskedArray) and np.ma.is_masked(image):
+        raise InputError(
+            "some samples of this array are masked, and a result has no mask: "
+            "picture.filled(value) says what they are to be"
+        )
     if array.ndim == 4:
         raise InputError(
             f"expected one picture, got a batch of shape {array.shape}: take them one by one, "
@@ -130,7 +159,7 @@ def _roles(bands: Sequence[Role] | None, shape: tuple[int, ...]) -> tuple[Role, 
                 )
             raise InputError(
                 f"a picture of {count} bands may be anything",
-                Remedy("bands", "says what each is, such as ['red', 'green', 'blue', 'other']"),
+                Remedy("bands", "names each role, such as ['red', 'green', 'blue', 'other']"),
             )
         return roles
     if isinstance(bands, str) or not set(bands) <= set(get_args(Role)):
@@ -150,9 +179,13 @@ def _range(
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise InputError("some samples are infinite or not numbers")
     if given is not None:
-        low, high = map(float, given)
-        if not (np.isfinite([low, high]).all() and low < high):
-            raise InputError(f"value_range={given!r}: expected two finite numbers, the less first")
+        wrong = InputError(f"value_range={given!r}: expected two finite numbers, the less first")
+        try:
+            low, high = map(float, given)
+        except (TypeError, ValueError):
+            raise wrong from None
+        if not (np.isfinite([low, high, high - low]).all() and low < high):
+            raise wrong
         return low, high
     if pixels.dtype in (np.uint8, np.uint16):
         return 0.0, float(np.iinfo(pixels.dtype).max)
@@ -163,7 +196,7 @@ def _range(
     if least < -beyond or most > 1 + beyond:
         raise InputError(
             f"floating-point samples must lie in [0, 1], got {least:.9g} to {most:.9g}",
-            Remedy("value_range", f"says what they range over, as {_around(least, most)} would"),
+            Remedy("value_range", f"says how far they go, as {_around(least, most)} would"),
         )
     return 0.0, 1.0
 

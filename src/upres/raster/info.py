@@ -1,4 +1,4 @@
-"""A raster as upres sees it: its size, and what each of its bands means. No pixels, no file."""
+"""A raster as upres sees it: its size, and the meaning of each band. No pixels, no file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 Role = Literal["red", "green", "blue", "grey", "alpha", "ink", "index", "other"]
-"""What a band's samples are: ``ink`` is a plate of CMYK and the like, ``index`` a number of a
+"""The kind of a band's samples: ``ink`` is a plate of CMYK and the like, ``index`` a number of a
 palette or class, which has no values in between, and ``other`` anything measured."""
 
 Colours = Literal["srgb", "linear", "none"]
@@ -18,7 +18,7 @@ Colours = Literal["srgb", "linear", "none"]
 (a profile may say how exactly), ``linear`` are proportional to light, ``none`` are no colours."""
 
 Cover = Literal["straight", "associated", "emission"]
-"""How colours go with alpha: ``straight`` ones are those of what covers, ``associated`` ones are
+"""How colours go with alpha: ``straight`` ones are those of the cover, ``associated`` ones are
 multiplied by alpha, and so are those of ``emission``, but for some light that covers nothing: that
 is found out by looking."""
 
@@ -43,7 +43,7 @@ class Band:
     """The sample that is 1 to a sink."""
     name: str = ""
     constant: bool = False
-    """Every sample is ``high``: found out of alpha by looking. Such a band is not enlarged, and
+    """Every sample is ``high``: found out of alpha by looking. The band is not enlarged, and
     blocks that a sink is given do not have it."""
     least: float | None = None
     """The sample that is 0 to a network: the least that there is, or that may be. Until it is
@@ -54,7 +54,7 @@ class Band:
 
 @dataclass(frozen=True)
 class RasterInfo:
-    """What a raster is: an array, a picture, a slice of a volume, the frames of a film."""
+    """The description of an array, a picture, a slice of a volume, the frames of a film."""
 
     height: int
     """Of a frame, upright, in pixels."""
@@ -88,12 +88,12 @@ class RasterInfo:
 
     @property
     def frame_bytes(self) -> int:
-        """What the samples of a frame take, constant bands included."""
+        """Bytes of the samples of a frame, constant bands included."""
         return self.pixels * len(self.bands) * self.dtype.itemsize
 
     @property
     def alpha(self) -> int | None:
-        """The number of the band that says what shows through, unless nothing does."""
+        """The number of the band that tells transparency, unless nothing is transparent."""
         return next((i for i, b in enumerate(self.varying) if b.role == "alpha"), None)
 
     @property

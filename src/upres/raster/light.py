@@ -52,7 +52,7 @@ def decode(values: Float32Array) -> Float32Array:
         light[middle] = ((np.minimum(size[middle], 1) + _OFFSET) / _GAIN) ** _POWER
         bright = size > 1
         if bright.any():
-            # What lies above float32's range is its largest number.
+            # A value above float32's range is its largest number.
             most = np.log(np.finfo(np.float32).max)
             light[bright] = np.exp(np.minimum((size[bright] - 1) / _BRIGHT_SLOPE, most))
         np.copysign(light, part, out=place)

@@ -13,10 +13,10 @@ from upres.raster.info import Band
 Float32Array = NDArray[np.float32]
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""What red, green and blue count in luma (BT.601)."""
+"""The weights of red, green and blue in luma (BT.601)."""
 
 CACHED_BYTES = 2**20
-"""What fits into a processor core's own cache."""
+"""Bytes that fit into a processor core's own cache."""
 
 
 def rounding(dtype: np.dtype[Any]) -> float:
@@ -53,7 +53,7 @@ def from_unit(values: Float32Array, low: float, high: float, dtype: np.dtype[Any
             scaled += low
         if np.issubdtype(dtype, np.integer):
             scaled += 0.5
-            if low < 0:  # else what follows rounds down, too
+            if low < 0:  # else the conversion rounds down, too
                 np.floor(scaled, out=scaled)
         result[top : top + rows] = scaled
     return result
@@ -90,7 +90,7 @@ def _range(band: Band) -> tuple[float, float]:
 def copy_planes(place: NDArray[Any], block: NDArray[Any]) -> None:
     """``place[...] = block``, height x width x channels, where the block's channels are planes.
 
-    Windows are such. All channels at once, numpy would copy in runs as short as a pixel, which
+    Windows are so. All channels at once, numpy would copy in runs as short as a pixel, which
     takes it four times as long.
     """
     for channel in range(block.shape[2]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -20,11 +20,11 @@ class Source(Protocol):
 
     @property
     def info(self) -> RasterInfo:
-        """What it is, told without decoding pixels."""
+        """Its description, told without decoding pixels."""
 
     @property
     def carried(self) -> object:
-        """What only a sink of its own kind understands: metadata, sound, tags."""
+        """Things that only a sink of its own kind understands: metadata, sound, tags."""
 
     def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
         """Each frame in turn, upright, in blocks of rows from the top.
@@ -39,12 +39,12 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Takes an enlarged raster; at the end of a ``with`` statement what was not committed goes."""
+    """Takes an enlarged raster; at the end of a ``with`` statement an uncommitted one goes."""
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         """Get ready for a raster, each band's range of values known.
 
-        ``carried`` is what the source has for a sink of its kind, or another's, which is not
+        ``carried`` is the source's, made for a sink of its kind; that of another kind is not
         looked at. Raises ``OutputError`` if this kind of file cannot hold the raster.
         """
 
@@ -63,6 +63,13 @@ class Sink(Protocol):
         """Make the result be there, at once and whole.
 
         Raises ``OutputError`` if it cannot be, ``ExistsError`` without ``replace`` if there is one.
+        """
+
+    @property
+    def not_kept(self) -> Sequence[str]:
+        """Short names of what the source carried and the result does not keep, such as ``IPTC``.
+
+        It is complete when the result is committed.
         """
 
     def __enter__(self) -> Self: ...

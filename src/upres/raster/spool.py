@@ -14,7 +14,7 @@ from upres.files import create_locked
 from upres.raster.pixels import copy_planes
 
 ROWS_BYTES = 2**22
-"""What a block of rows that is read at once may take; at least one row is."""
+"""Most bytes of a block of rows that is read at once; at least one row is."""
 
 
 MEMORY_BYTES = 2**23
@@ -25,8 +25,7 @@ class Spool:
     """Samples, row by row: height x width x channels of one dtype.
 
     A picture of more than ``memory_bytes`` is in a file, which a ``with`` statement removes at its
-    end. ``head`` is what that file begins with, before the samples, which follow without
-    compression.
+    end. That file begins with ``head``, and the samples follow without compression.
     """
 
     def __init__(
@@ -94,13 +93,14 @@ class Spool:
             self._write(row, start + number * self.row_bytes)
 
     def _write(self, content: NDArray[Any], offset: int) -> None:
-        # Plain writes, as what is mapped into memory counts as the process's own.
+        # Plain writes, as a file mapped into memory counts as the process's own memory.
         rest = content.data.cast("B")
         os.lseek(self._file, self._start + offset, os.SEEK_SET)
         while rest:
             rest = rest[os.write(self._file, rest) :]
 
-    def _read(self, top: int, rows: int, left: int, columns: int) -> NDArray[Any]:
+    def part(self, top: int, rows: int, left: int, columns: int) -> NDArray[Any]:
+        """Some rows and columns of the samples; of those in memory, a view."""
         if self._pixels is not None:
             return self._pixels[top : top + rows, left : left + columns]
         result = np.empty((rows, columns, self.shape[2]), self.dtype)
@@ -121,7 +121,7 @@ class Spool:
 
     def blocks(self, orientation: int = 1) -> Iterator[NDArray[Any]]:
         """The picture in blocks of rows, from the top, turned as an EXIF orientation says."""
-        # What each orientation is, after EXIF 2.3, table 6: which axes are reversed once
+        # The orientations, after EXIF 2.3, table 6: which axes are reversed once
         # rows and columns have changed places, or have not.
         turned = orientation >= 5
         up_down, left_right = {
@@ -142,7 +142,7 @@ class Spool:
             bottom = min(top + rows, height)
             first, last = (height - bottom, height - top) if up_down else (top, bottom)
             if turned:
-                block = self._read(0, width, first, last - first).transpose(1, 0, 2)
+                block = self.part(0, width, first, last - first).transpose(1, 0, 2)
             else:
-                block = self._read(first, last - first, 0, width)
+                block = self.part(first, last - first, 0, width)
             yield block[:: -1 if up_down else 1, :: -1 if left_right else 1]

@@ -1,1 +1,1 @@
-"""Runs over many files: which, where to, what is done already."""
+"""Runs over many files: which, where to, and which are done already."""

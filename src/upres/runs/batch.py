@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections import deque
@@ -12,10 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-from upres.enlarging.files import open_file
-from upres.enlarging.options import Options
+from upres.engine.machine import usable_processors
+from upres.enlarging.files import Written, open_file
+from upres.enlarging.options import Existing, Larger, Options
 from upres.errors import (
     ExistsError,
     InputError,
@@ -24,12 +24,15 @@ from upres.errors import (
     Remedy,
     UpresError,
 )
-from upres.files import PROCESS, make_folder, remove_leftovers
+from upres.files import PROCESS, is_full_disk, make_folder, remove_leftovers
 from upres.runs.jobs import Job
 from upres.runs.journal import Journal, SourceStamp
 
 PIXELS_AT_ONCE = 4_000_000
 """Output pixels that are worked on at once: small pictures overlap, a large one runs alone."""
+
+MOST_WORKERS = 8
+"""Pictures that are worked on at once, however many processors there are."""
 
 PATIENCE = 0.5
 """Seconds that work under way gets to end when the run is to stop."""
@@ -38,14 +41,14 @@ INTERRUPTED = "interrupted"
 """Why a run ended early that was asked to."""
 
 UNEXPECTED = "an error that upres did not expect, please report it"
-"""In the message of what nothing else explains; tests look for it."""
+"""In the message of an error that nothing else explains; tests look for it."""
 
 LONGEST_NAME = 255
 """Bytes that common file systems allow for a name."""
 
 
 class Enlargement(Protocol):
-    """A picture that is open, and what is to become of it: see ``upres.enlarging.files``."""
+    """A picture that is open, with its plan: see ``upres.enlarging.files``."""
 
     @property
     def pixels(self) -> int: ...
@@ -59,14 +62,12 @@ class Enlargement(Protocol):
         *,
         replace: bool = True,
         progress: Callable[[float], None] | None = None,
-    ) -> None: ...
+    ) -> Written: ...
 
 
-Done = tuple[SourceStamp, str]
-"""Of a picture that is enlarged: its source's stamp, and why by which model."""
-
-Existing = Literal["refuse", "skip", "replace"]
-"""What becomes of results that are there already."""
+Done = tuple[SourceStamp, str, Sequence[str]]
+"""Of a picture that is enlarged: its source's stamp, the text to tell of it, such as why by which
+model, and names of the items that its result does not keep."""
 
 
 @dataclass
@@ -76,6 +77,8 @@ class Summary:
     done: int = 0
     skipped: int = 0
     failed: list[tuple[Path, UpresError]] = field(default_factory=list)
+    not_read: list[Path] = field(default_factory=list)
+    """Files in the folders that are pictures and were passed over."""
     left: int = 0
     """Pictures not tried, as the run was stopped."""
     stopped_by: str | None = None
@@ -95,23 +98,26 @@ def enlarge_files(
     workers: int | None = None,
     progress: Callable[[float], None] | None = None,
     finished: Callable[[Path, str], None] | None = None,
+    not_kept: Callable[[Path, Sequence[str]], None] | None = None,
 ) -> Summary:
     """Enlarge each picture; a failure stops no other, a full disk stops the run.
 
     Reading, the network and writing overlap in ``workers`` threads (default: by the
-    number of processors); the results do not depend on their number. What ``journal`` has
-    as done is skipped. Setting ``stop`` ends the run within about a second.
+    processors that this process may use); the results do not depend on their number. What
+    ``journal`` has as done is skipped. Setting ``stop`` ends the run within about a second.
 
-    ``open_picture`` opens each, and says what is to become of it.
+    ``open_picture`` opens each, and plans its result.
 
     ``progress`` is told the part of the whole that is done, ``finished`` each file that is
-    written and why by which model, in the order of ``jobs``; both in the thread that calls this.
+    written and the text to tell of it, in the order of ``jobs``, and then ``not_kept``, if there
+    are any, the names of the items that the file does not keep; all in the thread that calls this.
     """
     stop = stop or threading.Event()
-    shared = _Shared(lambda path: open_picture(path, options), existing, journal, stop)
-    shared.passes_over = options.larger == "skip"
+    shared = _Shared(
+        lambda path: open_picture(path, options), existing, options.larger, journal, stop
+    )
     # So many that the processors seldom wait for what holds Python's lock.
-    workers = workers or min(8, 2 * (os.cpu_count() or 1))
+    workers = workers or min(MOST_WORKERS, 2 * usable_processors())
     summary = Summary()
     pending: deque[tuple[Job, Future[Done | None]]] = deque()
     waiting = deque(jobs)
@@ -124,7 +130,7 @@ def enlarge_files(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="upres")
     try:
         while (waiting or pending) and summary.stopped_by is None:
-            # The first runs alone: what it loads and compiles, the others share. The engine
+            # The first runs alone: the others share its models, loaded and compiled. The engine
             # must not be called for the first time by two threads: it may wait for ever.
             while waiting and len(pending) < (2 * workers if summary.done else 1):
                 job = waiting.popleft()
@@ -135,7 +141,7 @@ def enlarge_files(
                 break
             pending.popleft()
             settled += 1
-            _settle(job, future, summary, journal, finished)
+            _settle(job, future, summary, journal, finished, not_kept)
             if journal:
                 journal.commit()
             tell()
@@ -147,7 +153,7 @@ def enlarge_files(
     wait([future for _, future in pending], timeout=PATIENCE)
     for job, future in pending:
         if future.done():
-            _settle(job, future, summary, journal, finished)
+            _settle(job, future, summary, journal, finished, not_kept)
         else:
             summary.left += 1
             summary.still_busy = True
@@ -167,22 +173,26 @@ class _Stopped(Exception):  # noqa: N818  # it is no error of anyone's
 
 
 class _Shared:
-    """What the threads of a run share."""
+    """Shared by the threads of a run."""
 
     def __init__(
         self,
         open_picture: Callable[[Path], Enlargement],
         existing: Existing,
+        larger: Larger,
         journal: Journal | None,
         stop: threading.Event,
     ) -> None:
         self.stop = stop
-        self.passes_over = False
-        """Whether pictures that are larger already than what is asked for are none that failed."""
         self.parts: dict[Job, float] = {}
         """Of each picture that is being worked on, the part that is done."""
         self._open_picture = open_picture
-        self._existing = existing
+        self._replaces = existing == "replace"
+        skipped: dict[type[UpresError], bool] = {
+            ExistsError: existing == "skip",
+            LargeEnoughError: larger == "skip",
+        }
+        self._passed_over = tuple(error for error, skips in skipped.items() if skips)
         self._journal = journal
         self._free = PIXELS_AT_ONCE
         self._changed = threading.Condition()
@@ -192,14 +202,8 @@ class _Shared:
         """Enlarge one picture; None if it is skipped."""
         try:
             return self._enlarge(job)
-        except ExistsError:
-            if self._existing == "skip":
-                return None
-            raise
-        except LargeEnoughError:
-            if self.passes_over:
-                return None
-            raise
+        except self._passed_over:
+            return None
 
     def _enlarge(self, job: Job) -> Done | None:
         try:
@@ -211,7 +215,7 @@ class _Shared:
             if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None
             made = self._journal is not None and self._journal.has_made(job.source, job.target)
-            replace = made or self._existing == "replace"
+            replace = made or self._replaces
             if not replace and os.path.lexists(job.target):
                 raise ExistsError(job.target)
         except OSError as error:
@@ -221,10 +225,13 @@ class _Shared:
             self._check_stop()
             make_folder(job.target.parent)
             try:
-                picture.write(job.target, replace=replace, progress=partial(self._tell, job))
+                written = picture.write(
+                    job.target, replace=replace, progress=partial(self._tell, job)
+                )
             finally:
                 self.parts.pop(job, None)
-        return stamp, picture.why
+        told = ", ".join(str(text) for text in (picture.why, written.agreement) if text)
+        return stamp, told, written.not_kept
 
     def _tell(self, job: Job, part: float) -> None:
         self._check_stop()
@@ -273,6 +280,7 @@ def _settle(
     summary: Summary,
     journal: Journal | None,
     finished: Callable[[Path, str], None] | None,
+    not_kept: Callable[[Path, Sequence[str]], None] | None,
 ) -> None:
     """Count, note and tell how one picture ended."""
     try:
@@ -290,31 +298,20 @@ def _settle(
         if done is None:
             summary.skipped += 1
             return
-        stamp, why = done
+        stamp, why, lost = done
         summary.done += 1
         if journal:
             journal.done(job.source, stamp, job.target)
         if finished:
             finished(job.target, why)
+        if not_kept and lost:
+            not_kept(job.target, lost)
         return
-    if _is_full_disk(failure):
+    if is_full_disk(failure):
         summary.left += 1
-        summary.stopped_by = str(failure)
+        # The first: others that had begun may fail likewise before they are asked to stop.
+        summary.stopped_by = summary.stopped_by or str(failure)
         return
     summary.failed.append((job.source, failure))
     if journal:
         journal.failed(job.source, job.target, str(failure))
-
-
-def _is_full_disk(error: BaseException) -> bool:
-    """Whether an error comes from a full disk, so that the next picture would fail, too."""
-    numbers = (errno.ENOSPC, errno.EDQUOT)
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in numbers:
-            return True
-        # libvips knows no error numbers.
-        if any(os.strerror(number) in str(cause) for number in numbers):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False

@@ -1,4 +1,4 @@
-"""Which pictures are to be enlarged, what each result is called, and whether they will fit."""
+"""Which pictures are to be enlarged, the names of their results, and whether they will fit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ from pathlib import Path, PurePath
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, Remedy, UpresError, UsageError
-from upres.formats.registry import OUTPUT_SUFFIXES, SUFFIXES, called, recognised
+from upres.formats.registry import (
+    HEAD_BYTES,
+    OTHER_SUFFIXES,
+    OUTPUT_SUFFIXES,
+    SUFFIXES,
+    called,
+    recognised,
+)
 
-BYTES_PER_PIXEL = {".jpg": 0.5, ".jpeg": 0.5, ".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
+BYTES_PER_PIXEL = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), 0.5)
+BYTES_PER_PIXEL |= {".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
 BYTES_PER_PIXEL |= {".jxl": 0.6, ".heic": 0.6, ".heif": 0.6}
-"""What compressed photographs take, roughly; other formats take 2."""
+"""Of compressed photographs, roughly; other formats take 2."""
 
 SAMPLES = 100
 """Pictures that are looked at to estimate the disk space that all of them need."""
@@ -32,15 +40,20 @@ class Job:
 
 
 def find(
-    inputs: Sequence[Path], *, recursive: bool = False, leave_out: Path | None = None
+    inputs: Sequence[Path],
+    *,
+    recursive: bool = False,
+    leave_out: Path | None = None,
+    passed_over: list[Path] | None = None,
 ) -> tuple[list[tuple[Path, PurePath]], list[tuple[Path, UpresError]]]:
     """The pictures that files, folders and glob patterns name, each with its relative path;
     and which of these name none, or folders in them cannot be read, with the error that says so.
 
     Of a folder, the pictures in it by their suffix, ``recursive``ly if asked, hidden ones
     and those inside the folder ``leave_out`` not; relative to that folder. Of a pattern, too,
-    what is inside ``leave_out`` is left out, unless all is. A file that is named is taken
-    whatever its suffix. What is named twice is taken once.
+    pictures inside ``leave_out`` are left out, unless all are. A file that is named is taken
+    whatever its suffix. A file that is named twice is taken once. ``passed_over`` gets the files in
+    the folders that are pictures by their suffix or content, too, but not by a suffix that is read.
 
     Raises ``InputError`` if none of them names a picture, ``UsageError`` if there is nothing
     but the folder ``leave_out`` itself, whose results would become pictures. A file that is
@@ -48,6 +61,7 @@ def find(
     """
     found: dict[Path, tuple[Path, PurePath]] = {}
     empty: list[tuple[Path, UpresError]] = []
+    passed_over = [] if passed_over is None else passed_over
     left_out = leave_out and Path(os.path.realpath(leave_out))
     for given in inputs:
         paths = [given]
@@ -62,12 +76,15 @@ def find(
             if os.path.isdir(path):
                 if left_out and _place(path) == left_out:
                     continue  # the shell's patterns match it, too
-                errors = len(empty)
-                inside = list(_inside(path, recursive, left_out, empty))
+                errors, before = len(empty), len(passed_over)
+                inside = list(_inside(path, recursive, left_out, empty, passed_over))
                 if not inside and len(empty) == errors:
                     deeper = Remedy("recursive", "looks into its folders, too", True)
                     remedies = () if recursive else (deeper,)
-                    error = InputError(f"{path}: no pictures in this folder", *remedies)
+                    unread = [other.name for other in passed_over[before:]]
+                    named = f" that upres reads by their names: {', '.join(unread)}"
+                    problem = f"{path}: no pictures in this folder{named if unread else ''}"
+                    error = InputError(problem, *remedies)
                     empty.append((path, error))
             else:
                 inside = [path]
@@ -93,11 +110,11 @@ def destinations(
 ) -> list[Job]:
     """Pair each picture with the file that it is to be enlarged to.
 
-    Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it, or what else
-    ``options`` ask for, such as ``harbour_1920x1080.jpg``. ``output`` is a ``folder`` (see
+    Without ``output``, ``harbour.jpg`` becomes ``harbour_x4.jpg`` beside it, or, by
+    ``options``, ``harbour_1920x1080.jpg`` and the like. ``output`` is a ``folder`` (see
     ``is_folder``), and folders are mirrored into it; otherwise it is the one result's file.
     ``suffix`` replaces that of the results, which is their picture's, or ``.tif`` where files of
-    such a suffix are read only. When a run is made ``again``, pictures that are
+    that suffix are read only. When a run is made ``again``, pictures that are
     results of others are left out: a pattern that has matched those matches both now.
 
     Raises ``UsageError`` if several inputs are to go to one file or ``suffix`` is not that
@@ -185,18 +202,23 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
 
 
 def _place(path: Path) -> Path:
-    """What is the same for all paths to a place: through links to folders, not to files."""
+    """The one path for all paths to a place: through links to folders, not to files."""
     if os.path.isdir(path):
         return Path(os.path.realpath(path))
     return Path(os.path.realpath(path.parent), path.name)
 
 
 def _inside(
-    folder: Path, recursive: bool, left_out: Path | None, errors: list[tuple[Path, UpresError]]
+    folder: Path,
+    recursive: bool,
+    left_out: Path | None,
+    errors: list[tuple[Path, UpresError]],
+    passed_over: list[Path],
 ) -> Iterator[Path]:
     """The pictures in a folder, sorted; hidden ones are none of the user's.
 
-    Folders that cannot be read are added to ``errors``.
+    Folders that cannot be read are added to ``errors``, and pictures of which no suffix tells that
+    upres reads them to ``passed_over``.
     """
 
     def fail(error: OSError) -> None:
@@ -209,12 +231,30 @@ def _inside(
             continue
         folders[:] = sorted(name for name in folders if recursive and name[0] != ".")
         for name in sorted(files):
-            if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES:
+            if name[0] == ".":
+                continue
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
                 yield Path(parent, name)
+            elif _is_picture(Path(parent, name)):
+                passed_over.append(Path(parent, name))
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file is a picture by its suffix or its content, in whatever format."""
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        return True
+    if not os.path.isfile(path):  # to open a pipe would wait for whoever writes to it
+        return False
+    try:
+        with path.open("rb") as file:
+            row = recognised(file.read(HEAD_BYTES), path)
+    except OSError:
+        return False
+    return row is not None and row.telling
 
 
 def _mark(options: Options, default_scale: int) -> str:
-    """What a result's name says of its size."""
+    """The size in a result's name."""
     if options.fit:
         return f"{options.fit[0]}x{options.fit[1]}"
     if options.width:
@@ -227,7 +267,7 @@ def _mark(options: Options, default_scale: int) -> str:
 def _suffix_written(source: Path) -> str:
     """The suffix of a picture's result; what is only read, such as camera raw, becomes TIFF."""
     row = called(source.suffix)
-    return source.suffix if row is None or row.writes else ".tif"
+    return source.suffix if row is None or row.writes else row.becomes
 
 
 def _megabytes(count: float) -> str:

@@ -1,9 +1,9 @@
-"""What makes a run over many files resumable: its journal and its lock.
+"""The journal of a run over many files, and its lock: they make it resumable.
 
 The journal, ``.upres-journal.jsonl`` in the output folder, is there while a run is
-unfinished. Its first line says what was asked; each further line is one picture that is
+unfinished. Its first line has the request; each further line is one picture that is
 done or failed, with the path, size and time of change that its source had. A line is
-written only after its output is safely on disk, so that what the journal says is true even
+written only after its output is safely on disk, so that the journal is true even
 after a power loss; lines that are lost only cost repeated work. The file is locked while a run
 writes it: the system drops the lock with the process, however that ends.
 """
@@ -32,7 +32,7 @@ COMMIT_SECONDS = 0.5
 
 
 class SourceStamp(NamedTuple):
-    """What tells whether a file has changed."""
+    """Tells whether a file has changed."""
 
     size: int
     mtime: int
@@ -79,7 +79,7 @@ class Journal:
     def has_made(self, source: Path, target: Path) -> bool:
         """Whether the run before has made ``target`` of ``source``, be it that its line was lost.
 
-        What it has made of another picture is not to be replaced.
+        A result that it has made of another picture is not to be replaced.
         """
         if not self.continued:
             return False
@@ -150,7 +150,7 @@ def opened(
 
     Raises ``OutputError`` if another process is at work in the folder, if an unfinished
     journal is there and neither is set, or if it cannot be written; ``UsageError`` if
-    what is resumed was asked for with other options.
+    the run to be resumed was asked for with other options.
     """
     path = folder / NAME
     asked = json.loads(json.dumps(asked))
@@ -193,7 +193,7 @@ def opened(
 
 
 def fingerprint(model: str) -> str:
-    """What tells a model from another, wherever it lies."""
+    """A text that tells a model from another, wherever it lies."""
     path = Path(model)
     if not path.is_file():
         return model  # a shipped one
@@ -201,7 +201,7 @@ def fingerprint(model: str) -> str:
 
 
 def _read(file: io.FileIO) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """What was asked and the lines, cutting off what a kill or power loss left half-written."""
+    """The request and the lines. A line that a kill or power loss left half-written is cut off."""
     file.seek(0)
     content = file.readall()
     file.truncate(content.rfind(b"\n") + 1)
@@ -210,7 +210,7 @@ def _read(file: io.FileIO) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):
-            continue  # what a power loss made of it
+            continue  # as after a power loss
         if isinstance(line, dict):
             lines.append(line)
     if not lines or lines[0].get("version") != VERSION or not _is_like(lines[0], _HEADER):
@@ -273,7 +273,7 @@ def _lock(path: Path) -> io.FileIO:
 
 def _sync(path: Path) -> int:
     """Have a file safely on disk; its size."""
-    with path.open("r+b") as file:  # Windows syncs only what is open for writing
+    with path.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size
 
@@ -281,7 +281,7 @@ def _sync(path: Path) -> int:
 if sys.platform == "win32":
 
     def _sync_folder(folder: Path) -> None:
-        pass  # Windows has no such call
+        pass  # Windows has no call for that
 
 else:
 

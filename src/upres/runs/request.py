@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,20 +13,22 @@ from pathlib import Path
 from upres import __version__
 from upres.card import Model
 from upres.engine.backends import Device, default_backend
+from upres.engine.protocol import Backend
 from upres.enlarging.files import open_file
-from upres.enlarging.options import Options
+from upres.enlarging.options import Existing, Options
 from upres.enlarging.plan import default_scale
 from upres.errors import UpresError
 from upres.files import make_folder, remove_leftovers
-from upres.models import DEFAULT_MODEL, at_precision
-from upres.runs.batch import Existing, Summary, enlarge_files
+from upres.models import DEFAULT_MODEL, at_precision, open_model
+from upres.models.hub import is_reference
+from upres.runs.batch import MOST_WORKERS, Summary, enlarge_files
 from upres.runs.jobs import Job, destinations, find, space_warning
 from upres.runs.journal import Journal, fingerprint, opened
 
 
 @dataclass(frozen=True)
 class Request:
-    """Which pictures are to be enlarged, where to, and what becomes of results that are there."""
+    """Which pictures are to be enlarged, where to, and how existing results are dealt with."""
 
     inputs: tuple[Path, ...]
     """Files, folders and patterns."""
@@ -34,37 +36,54 @@ class Request:
     target: Path | None = None
     """The one result's file. Without it and ``folder``, each result lies beside its picture."""
     folder: Path | None = None
-    """Where the results go, folders mirrored. Only such a run has a journal to resume from."""
+    """Where the results go, folders mirrored. Only then the run has a journal to resume from."""
     suffix: str | None = None
     """Of the results; ``None`` is that of each input."""
     device: Device = "auto"
+    threads: int | None = None
+    """How many compute, and how many pictures are worked on at once, at most; ``None`` goes by the
+    processors that this process may use."""
     recursive: bool = False
     existing: Existing = "refuse"
     resume: bool = False
     """Go on with the run into ``folder`` that was interrupted, if there is one."""
 
+    @property
+    def backend(self) -> Backend:
+        """The one for the device; raises as ``default_backend`` does."""
+        return default_backend(self.device, self.threads)
+
 
 @dataclass(frozen=True)
 class Work:
-    """What a request comes to."""
+    """A request, worked out."""
 
     jobs: list[Job]
     unusable: list[tuple[Path, UpresError]]
     """Of the inputs, those that name no picture or cannot be looked at."""
+    passed_over: list[Path] = field(default_factory=list)
+    """Files in the folders that are pictures by their name or content, which upres does not take
+    by that name."""
 
     @property
     def name(self) -> str:
-        """What the run is called while it is shown."""
+        """The run's name while it is shown."""
         return self.jobs[0].source.name if len(self.jobs) == 1 else f"{len(self.jobs):,} pictures"
 
 
 def arranged(request: Request) -> Work:
     """Find the pictures and name their results; nothing is written.
 
-    Raises what ``find`` and ``destinations`` raise, and ``ModelError`` if there is no such model.
+    Raises errors of ``find`` and ``destinations``, and ``ModelError`` if there is no such model.
     """
-    backend = default_backend(request.device)
-    found, unusable = find(request.inputs, recursive=request.recursive, leave_out=request.folder)
+    backend = request.backend
+    passed: list[Path] = []
+    found, unusable = find(
+        request.inputs,
+        recursive=request.recursive,
+        leave_out=request.folder,
+        passed_over=passed,
+    )
     jobs = destinations(
         found,
         request.target or request.folder,
@@ -74,7 +93,7 @@ def arranged(request: Request) -> Work:
         suffix=request.suffix,
         again=request.resume or request.existing == "skip",
     )
-    return Work(jobs, unusable)
+    return Work(jobs, unusable, passed)
 
 
 def carry_out(
@@ -85,6 +104,7 @@ def carry_out(
     warned: Callable[[str], None] | None = None,
     progress: Callable[[float], None] | None = None,
     finished: Callable[[Path, str], None] | None = None,
+    not_kept: Callable[[Path, Sequence[str]], None] | None = None,
 ) -> Summary:
     """Enlarge all pictures of a request, with a journal if they go into a folder.
 
@@ -94,11 +114,11 @@ def carry_out(
     Raises ``OutputError`` if the journal cannot be written or another process works in the folder,
     ``UsageError`` if the run that is to be resumed was asked for with other options.
     """
-    open_picture = partial(open_file, backend=default_backend(request.device))
+    open_picture = partial(open_file, backend=request.backend)
     with _journal(request) as journal:
         existing = request.existing
         if journal and request.resume and not journal.continued and existing == "refuse":
-            existing = "skip"  # the run before came to its end, so what is there is whole
+            existing = "skip"  # the run before came to its end, so its results are whole
         remove_leftovers({job.target.parent for job in work.jobs})
         warning = space_warning(work.jobs, request.options) if len(work.jobs) > 1 else None
         if warning and warned:
@@ -110,10 +130,13 @@ def carry_out(
             existing=existing,
             journal=journal,
             stop=stop,
+            workers=None if request.threads is None else min(MOST_WORKERS, request.threads),
             progress=progress,
             finished=finished,
+            not_kept=not_kept,
         )
     summary.failed[:0] = work.unusable
+    summary.not_read += work.passed_over
     return summary
 
 
@@ -144,12 +167,14 @@ def _journal(request: Request) -> Iterator[Journal | None]:
 
 def _asked(request: Request) -> Mapping[str, object]:
     """All that decides the bytes of the results."""
-    options, backend = request.options, default_backend(request.device)
+    options, backend = request.options, request.backend
     model = options.model or DEFAULT_MODEL
     name = (
         model.path if isinstance(model, Model) else at_precision(model, options.precision, backend)
     )
-    by = fingerprint(str(name))
+    # A repository's name says nothing of what is in it.
+    by = fingerprint(str(open_model(name).path if is_reference(str(name)) else name))
     if options.model is None:
-        by = f"{by}, or what the picture decides"
-    return {**vars(options), "model": by, "format": request.suffix, "upres": __version__}
+        by = f"{by}, or as the picture decides"
+    decisive = {name: value for name, value in vars(options).items() if name != "check"}
+    return {**decisive, "model": by, "format": request.suffix, "upres": __version__}

@@ -1,4 +1,4 @@
-"""Standard input and output as files: what comes and goes there is kept in a folder meanwhile."""
+"""Standard input and output as files, which are kept in a folder meanwhile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from upres.runs.batch import Summary
 from upres.runs.jobs import Job, check_suffix, suffix_of
 
 FOLDER_PREFIX = "upres-stream-"
-"""Begins the name of such a folder."""
+"""Begins the name of that folder."""
 
 _LOCK = "lock"
 """A file in it that is locked as long as its process lives."""

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +19,7 @@ from upres.errors import OutputError
 from upres.files import make_folder
 
 _FORMAT = 1
-"""To be raised when what is stored, or how low resolution is made, changes."""
+"""To be raised when the content, or the making of low resolution, changes."""
 
 Row = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
 """A picture's name, and its low and high resolution, height x width x 3."""
@@ -34,10 +34,12 @@ class Pixels:
     """Height and width of each low-resolution picture."""
     low: NDArray[np.uint8]
     high: NDArray[np.uint8]
+    left_out: Sequence[str] = ()
+    """Of each picture that cannot be read, why."""
 
 
-def flat(rows: Iterable[Row]) -> Pixels:
-    """``rows`` in memory."""
+def flat(rows: Iterable[Row], left_out: Sequence[str] = ()) -> Pixels:
+    """``rows`` in memory; ``left_out`` fills while they come."""
     pictures = list(rows)
     none = np.empty((0, 3), np.uint8)
     return Pixels(
@@ -45,6 +47,7 @@ def flat(rows: Iterable[Row]) -> Pixels:
         sizes=[(low.shape[0], low.shape[1]) for _, low, _ in pictures],
         low=np.concatenate([none, *(low.reshape(-1, 3) for _, low, _ in pictures)]),
         high=np.concatenate([none, *(high.reshape(-1, 3) for _, _, high in pictures)]),
+        left_out=left_out,
     )
 
 
@@ -54,13 +57,15 @@ def cached(
     settings: Any,
     scale: int,
     rows: Callable[[], Iterable[Row]],
+    left_out: Sequence[str] = (),
 ) -> Pixels:
     """``rows()``, from ``folder`` if an earlier run left them there, else put there first.
 
-    What is there is for ``files`` as they are now (paths, sizes, times of change) and
+    Its content is for ``files`` as they are now (paths, sizes, times of change) and
     ``settings`` (anything that JSON can hold): if any differs, or a file of the cache is
     missing or cut short, it is made anew. Pixels are mapped into memory, not read, so that
-    processes share them. Several may make the same cache at once: one of them wins.
+    processes share them. Several may make the same cache at once: one of them wins. ``left_out``
+    fills while rows come, and is kept with them.
 
     Raises ``OutputError`` if it cannot be written, before ``rows`` is called if the
     folder does not allow it.
@@ -71,7 +76,7 @@ def cached(
     target = folder / f"pixels-{digest.hexdigest()[:20]}"
     pixels = _read(target, scale)
     if pixels is None:
-        _make(target, scale, rows)
+        _make(target, scale, rows, left_out)
         pixels = _read(target, scale)
         if pixels is None:
             raise OutputError(f"{target}: this cache cannot be read back: remove it, or use none")
@@ -79,9 +84,10 @@ def cached(
 
 
 def _read(target: Path, scale: int) -> Pixels | None:
-    """What a cache holds; None if there is none, or not all of it."""
+    """A cache's content; None if there is none, or not all of it."""
     try:
         index = json.loads((target / "index.json").read_text("utf-8"))
+        left_out = list(map(str, index.get("left_out", [])))
         names, sizes = list(index["names"]), [(int(h), int(w)) for h, w in index["sizes"]]
         # Mapped: that the files are as long as they say is checked here.
         low, high = (np.load(target / f"{name}.npy", mmap_mode="r") for name in ("low", "high"))
@@ -89,16 +95,20 @@ def _read(target: Path, scale: int) -> Pixels | None:
         return None
     count = sum(height * width for height, width in sizes)
     whole = low.shape == (count, 3) and high.shape == (count * scale**2, 3)
-    return Pixels(names, sizes, low, high) if whole and len(names) == len(sizes) else None
+    if not whole or len(names) != len(sizes):
+        return None
+    return Pixels(names, sizes, low, high, left_out)
 
 
-def _make(target: Path, scale: int, rows: Callable[[], Iterable[Row]]) -> None:
+def _make(
+    target: Path, scale: int, rows: Callable[[], Iterable[Row]], left_out: Sequence[str]
+) -> None:
     make_folder(target.parent)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         temporary.mkdir()
         try:
-            _write(temporary, rows())
+            _write(temporary, rows(), left_out)
             _move(temporary, target, scale)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -108,7 +118,7 @@ def _make(target: Path, scale: int, rows: Callable[[], Iterable[Row]]) -> None:
         ) from None
 
 
-def _write(folder: Path, rows: Iterable[Row]) -> None:
+def _write(folder: Path, rows: Iterable[Row], left_out: Sequence[str]) -> None:
     names, sizes = [], []
     with (folder / "low.npy").open("wb") as low_file, (folder / "high.npy").open("wb") as high_file:
         # How many pixels there are shows at the end; numpy pads its header to leave room.
@@ -125,7 +135,7 @@ def _write(folder: Path, rows: Iterable[Row]) -> None:
         _write_header(low_file, low_count)
         _write_header(high_file, high_count)
     with (folder / "index.json").open("w", encoding="utf-8") as file:
-        json.dump({"names": names, "sizes": sizes}, file)
+        json.dump({"names": names, "sizes": sizes, "left_out": list(left_out)}, file)
 
 
 def _write_header(file: BinaryIO, count: int) -> None:

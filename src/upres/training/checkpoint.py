@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upres.errors import TrainingError
-from upres.training.config import Recipe, recipe_values
+from upres.errors import RecipeError, TrainingError
+from upres.training.config import Recipe, recipe_from, recipe_values
 
 
 @dataclass
@@ -63,7 +64,7 @@ def save_checkpoint(
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What ``save_checkpoint`` wrote, on the CPU; no code in the file is run.
+    """The content of a checkpoint, on the CPU; no code in the file is run.
 
     Raises ``TrainingError`` if it cannot be read.
     """
@@ -84,19 +85,49 @@ def load_checkpoint(
     network: nn.Module,
     average: nn.Module,
     optimisers: Sequence[torch.optim.Optimizer],
-) -> TrainingState:
-    """Restore what ``save_checkpoint`` wrote, in place; return how far the run was.
+) -> tuple[TrainingState, int]:
+    """Restore what ``save_checkpoint`` wrote, in place; return how far the run was, and how many
+    steps it was to have.
 
-    Raises ``TrainingError`` if it cannot be read or is of another recipe.
+    Raises ``TrainingError`` if it cannot be read, or is of a recipe that differs in more than its
+    number of steps, or is further than that.
     """
     content = read_checkpoint(path)
-    if content["recipe"] != recipe_values(recipe):
-        raise TrainingError(f"{path}: this run has another recipe; resume it with its own")
+    state = TrainingState(**content["progress"])
+    try:
+        before = recipe_from(content["recipe"], str(path))
+    except RecipeError:
+        raise TrainingError(f"{path}: holds a recipe that this upres cannot read") from None
+    planned, steps = before.optimiser.steps, recipe.optimiser.steps
+    same = dataclasses.replace(before.optimiser, steps=steps)
+    differing = _first_difference(
+        recipe_values(dataclasses.replace(before, optimiser=same)), recipe_values(recipe)
+    )
+    if differing is not None:
+        raise TrainingError(
+            f"{path}: this run has another recipe, which differs in {differing}: resume it with "
+            "its own; only optimiser.steps may be changed"
+        )
+    if steps < state.step:
+        raise TrainingError(
+            f"{path}: this run is at step {state.step:,} already, and optimiser.steps is {steps:,}"
+        )
     network.load_state_dict(content["network"])
     average.load_state_dict(content["average"])
     for optimiser, its_state in zip(optimisers, content["optimisers"], strict=True):
         optimiser.load_state_dict(its_state)
-    return TrainingState(**content["progress"])
+    return state, planned
+
+
+def _first_difference(one: Any, other: Any) -> str | None:
+    """The first key, by its sections, under which two recipes have not the same."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return None if one == other else ""
+    for key in dict.fromkeys((*one, *other)):
+        below = _first_difference(one.get(key), other.get(key))
+        if below is not None:
+            return f"{key}.{below}" if below else str(key)
+    return None
 
 
 def checkpoint_bytes(network: nn.Module) -> int:

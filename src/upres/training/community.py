@@ -71,7 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
     """The weights in a checkpoint, perhaps inside further dicts."""
     try:
         if path.suffix.lower() == ".safetensors":
-            path.open("rb").close()  # safetensors does not say what keeps it from reading
+            path.open("rb").close()  # safetensors does not say why it cannot read
             return safetensors.torch.load_file(path)
         # Not by spandrel's own reader, which takes TorchScript, too: that is a program.
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -115,7 +115,7 @@ def _recognise(path: Path, weights: dict[str, Any]) -> ImageModelDescriptor[Any]
 
 
 def _require_plain_call(path: Path, found: ImageModelDescriptor[Any]) -> None:
-    """Some need more than the picture, such as a strength, which the export would leave out."""
+    """Some need more than the picture, a strength for example, which the export would leave out."""
     size = found.size_requirements
     side = round_up(max(32, size.minimum), size.multiple_of)
     x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -137,7 +137,7 @@ def receptive_field(
 ) -> int | None:
     """How far a network sees, in input pixels; None if that is 500 or more.
 
-    Measured by gradients: what has no influence on an output has none, exactly, while a
+    Measured by gradients: a pixel without influence on an output has none, exactly, while a
     change of the output may be lost in rounding. Strips keep that cheap. With
     ``multiple_of``, from the edge of a block of so many pixels. ``minimum`` is the least
     height and width that the network takes.

@@ -44,7 +44,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the pictures are, what degrades them, and how patches are drawn from them."""
+    """Where the pictures are, how they are degraded, and how patches are drawn from them."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -53,13 +53,13 @@ class DataConfig:
     or ``{hr = "folder", lr = "folder"}``, where low-resolution ones are given, too."""
     valid: Annotated[list[DataSource], Field(min_length=1)]
     licence: str
-    """What the pictures are and their licence, for the model's card."""
+    """A description of the pictures and their licence, for the model's card."""
     shrink: list[Annotated[float, Field(gt=0, lt=1)]] = field(default_factory=list)
     """Factors by which every training picture is shrunk (by bicubic) to be trained on in
     that size, too, as its details are finer there. Source: Dong, Loy and Tang, "Accelerating the
     super-resolution convolutional neural network" (FSRCNN), ECCV 2016, section 4.1."""
     degradation: DegradationName = "bicubic"
-    """What makes low-resolution pictures where the sources give none."""
+    """Makes low-resolution pictures where the sources give none."""
     patch: PositiveInt = 64
     """Side of a training patch, in low-resolution pixels."""
     batch: PositiveInt = 8
@@ -95,6 +95,9 @@ class OptimiserConfig:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     steps: PositiveInt
+    """A run may be resumed with another number: from the step on that it has reached, the schedule
+    is that of a run of so many, and the optimiser's state goes on. After a run that had come to the
+    end of its cosine, the rate rises again."""
     name: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: PositiveFloat = 1e-3
     """The highest."""
@@ -112,7 +115,7 @@ class OptimiserConfig:
     clip: PositiveFloat | None = None
     """Largest norm of all gradients together; a longer one is shortened to it."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Decay of the exponential moving average of the weights, which is what is exported."""
+    """Decay of the exponential moving average of the weights; that average is exported."""
 
     def __post_init__(self) -> None:
         if (self.schedule == "step") != bool(self.milestones):
@@ -144,7 +147,7 @@ class TeacherConfig:
     """Whether it enlarges every training picture whole and once, before training, and not
     each patch: mixed with the picture by ``weight``, its result takes that one's place. A large
     teacher costs less so; and it sees clean low resolution, whatever ``degradation`` makes of
-    what the student sees. If not self-ensembled, it gets each picture in another of the eight
+    the student's. If not self-ensembled, it gets each picture in another of the eight
     ways to turn it, as the student learns the mean of them all the same. Source: Lopez-Paz et
     al., "Unifying distillation and privileged information", ICLR 2016."""
 
@@ -182,6 +185,8 @@ class Recipe:
     network: Annotated[NetworkConfig, Field(discriminator="name")] = field(
         default_factory=PlainConfig
     )
+    channels: Literal[1, 3] = 3
+    """Of the network: 3 for RGB, 1 for luma (BT.601), which it then learns of the same pictures."""
     loss: Annotated[dict[LossName, PositiveFloat], Field(min_length=1)] = field(
         default_factory=lambda: {"l1": 1.0}
     )
@@ -200,7 +205,7 @@ class Recipe:
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe, and change single values of it (``"optimiser.steps=100"``).
 
-    Values of overrides are TOML; what does not parse as TOML is taken as a string.
+    Values of overrides are TOML; a value that does not parse as TOML is taken as a string.
     Raises ``RecipeError`` that names the file and the key.
     """
     try:

@@ -17,7 +17,7 @@ from torch import Tensor
 from upres.training.jpeg import jpeg
 
 DegradationName = Literal["bicubic", "jpeg", "photo"]
-"""What makes low-resolution pictures: the field's filter, the same and then JPEG compression, or
+"""The makers of low-resolution pictures: the field's filter, the same and then JPEG compression, or
 all that befalls pictures on their way to the web."""
 
 
@@ -81,7 +81,7 @@ def web_degraded(
         raise ValueError(f"{width}x{height} pixels are not a multiple of the scale, {scale}")
     final = (height // scale, width // scale)
     dice = _Dice(generator, len(high), part, parts)
-    # What shapes depend on must be known here, without asking the device. A generator's
+    # Values that shapes depend on must be known here, without asking the device. A generator's
     # state is here, and each call changes it.
     host = random.Random(generator.get_state().numpy().tobytes())
     stages = ["blur", "resize", "gaussian", "poisson", "jpeg"]

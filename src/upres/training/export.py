@@ -41,6 +41,7 @@ def make_card(
         network=structure.pop("name"),
         network_parameters=structure,
         parameter_count=trainable_parameters(deployed(network)),
+        channels=network.channels,
         multiple_of=network.multiple_of,
         degradation="unknown" if given else recipe.data.degradation,
         data=recipe.data.licence,
@@ -52,7 +53,7 @@ def make_card(
 def export_onnx(network: Network, card: ModelCard, path: Path) -> float:
     """Write ``network`` with ``card`` to ``path``; return how far the engine is from torch.
 
-    What is written is the network as deployed, with branches merged; ``network`` itself
+    The file has the network as deployed, with branches merged; ``network`` itself
     stays as it is. Raises ``TrainingError`` as ``write_checked`` does, and ``OutputError``
     if the file cannot be written.
     """
@@ -101,7 +102,7 @@ def read_safetensors_card(path: Path) -> str | None:
 
     Raises ``OSError`` or ``TrainingError`` if it cannot be read.
     """
-    path.open("rb").close()  # safetensors does not say what keeps it from reading
+    path.open("rb").close()  # safetensors does not say why it cannot read
     try:
         with safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get(CARD_KEY)
@@ -128,7 +129,7 @@ def _from_checkpoint(path: Path) -> tuple[Network, ModelCard]:
         recipe = recipe_from(content["recipe"], str(path))
     except (RecipeError, TypeError):  # as that of another version may be
         raise TrainingError(f"{path}: holds a recipe that this upres cannot read") from None
-    network = build(recipe.network, recipe.scale)
+    network = build(recipe.network, recipe.scale, recipe.channels)
     _set_weights(network, content["average"], path)
     return network, make_card(recipe, network, None, None)
 
@@ -170,7 +171,7 @@ def _network_of(card: ModelCard, path: Path) -> Network:
             f"{path}: its card says network {card.network!r} with {card.network_parameters}, "
             "which this upres cannot build"
         ) from None
-    return build(config, card.scale)
+    return build(config, card.scale, card.channels)
 
 
 def _set_weights(network: Network, weights: dict[str, Tensor], path: Path) -> None:
@@ -221,5 +222,5 @@ def _is_own(path: Path) -> bool:
             return read_safetensors_card(path) is not None
         read_checkpoint(path)
     except (OSError, TrainingError):
-        return False  # what is wrong with it, the community's loader says
+        return False  # the community's loader says why
     return True

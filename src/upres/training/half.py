@@ -13,13 +13,13 @@ _SUFFIX = ".half"
 
 
 def store_in_half(graph: onnx.GraphProto) -> None:
-    """Round a graph's float32 weights, of two axes or more, to float16, and store them as such."""
+    """Round a graph's float32 weights, of two axes or more, to float16, and store them so."""
     casts = []
     for tensor in graph.initializer:
         if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
             continue  # biases are few
         name, stored = tensor.name, tensor.name + _SUFFIX
-        with np.errstate(over="ignore"):  # what becomes infinite shows when the engine runs it
+        with np.errstate(over="ignore"):  # infinite ones show when the engine runs it
             weights = onnx.numpy_helper.to_array(tensor).astype(np.float16)
         tensor.CopyFrom(onnx.numpy_helper.from_array(weights, stored))
         casts.append(onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))

@@ -1,6 +1,6 @@
 """JPEG's losses as tensor operations, on any device, each picture at its own quality.
 
-Nothing is entropy-coded: only what loses information is done. Sources: ITU-T T.81 (the
+Nothing is entropy-coded: only steps that lose information are done. Sources: ITU-T T.81 (the
 transform, and Annex K's tables), JFIF 1.02 (the colour space), and libjpeg, whose choices
 are kept: how quality scales the tables, means for chroma at half size, and triangles to
 bring it back.

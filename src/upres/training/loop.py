@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from upres.errors import Remedy, TrainingError, TrainingInterrupted
@@ -25,7 +22,8 @@ from upres.training.checkpoint import (
     save_checkpoint,
 )
 from upres.training.config import Recipe
-from upres.training.data import Pairs, Patches, load_pairs
+from upres.training.data import Pairs, load_pairs
+from upres.training.devices import memory_format, start_fabric
 from upres.training.export import export_onnx, make_card, save_weights
 from upres.training.losses import mixture
 from upres.training.meter import REPORT_EVERY, Meter
@@ -35,11 +33,15 @@ from upres.training.networks import (
     multiply_adds_for_output,
     trainable_parameters,
 )
-from upres.training.networks.parts import fast_in_bfloat16
+from upres.training.networks.parts import fast_in_bfloat16, luma_of
 from upres.training.optimisers import build_optimisers, learning_rate
+from upres.training.patches import Patches
 from upres.training.sources import DataSource
 from upres.training.transfer import Teacher, warm_start
 from upres.training.validation import check_pictures, validate
+
+MOST_NAMED = 20
+"""Pictures that are named of those that cannot be read; all of them are counted."""
 
 
 def train(
@@ -55,44 +57,53 @@ def train(
 
     ``data`` is the folder to which the recipe's sources are relative; ``run`` becomes the
     run's folder. With ``resume``, a run that was interrupted at any moment goes on from
-    its last checkpoint, to the same weights as if it had not been. Decoded pictures are
+    its last checkpoint, to the same weights as if it had not been; with more or fewer steps, the
+    learning rate goes on as in a run of so many, with the optimiser's state. Decoded pictures are
     kept in ``cache``, if given. GPUs are used if torch finds them; started by torchrun,
     the processes share each batch.
 
     Raises ``TrainingError`` if the run's folder is taken or cannot be written, a patch or a
     batch does not suit network or processes, or the loss is no longer finite;
-    ``TrainingInterrupted`` after Ctrl-C, with all saved; ``InputError`` for pictures that
-    cannot be read or are too small.
+    ``TrainingInterrupted`` after Ctrl-C, with all saved; ``InputError`` if no training picture, or
+    not every picture for validation, can be read, or one is too small.
     """
     commit = runs.commit()  # now, as the checkout may change while this runs
-    # Averaged gradients of features that have died shrink until numbers are denormal, which
-    # makes CPUs several times slower. Threads started later do as this one.
-    torch.set_flush_denormal(True)
     fabric = start_fabric()
     device = fabric.device
     base = recipe_path.parent if recipe_path else Path()
 
     torch.manual_seed(recipe.seed)
-    network = build(recipe.network, recipe.scale)
+    network = build(recipe.network, recipe.scale, recipe.channels)
     _check_sizes(recipe, network, fabric.world_size)
     if recipe.start_from and not resume:
         warm_start(network, [base / model for model in recipe.start_from])
-    network.to(device=device, memory_format=_memory_format(device))  # type: ignore[call-overload]
+    network.to(device=device, memory_format=memory_format(device))  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimisers = build_optimisers(network, recipe.optimiser)
     if fabric.is_global_zero:
         runs.prepare_folder(run, recipe, resume=resume, needed=3 * checkpoint_bytes(network))
-    state = TrainingState()
+    state, planned = TrainingState(), recipe.optimiser.steps
     if resume:
-        state = load_checkpoint(run / "last.pt", recipe, network, average, optimisers)
+        state, planned = load_checkpoint(run / "last.pt", recipe, network, average, optimisers)
     teacher = None
     if recipe.teacher:
         fast = fast_in_bfloat16(device)
-        teacher = Teacher(recipe.teacher, base, recipe.scale, device, bfloat16=fast)
+        teacher = Teacher(
+            recipe.teacher,
+            base,
+            recipe.scale,
+            device,
+            bfloat16=fast,
+            channels=recipe.channels,
+        )
     folder = runs.Folder(run, writes=fabric.is_global_zero)
     if teacher and teacher.whole:
         folder.say(f"{teacher.path} labels the training pictures, if no cache has its labels")
-    patches, valid = _read_data(recipe, data, cache, fabric, teacher)
+    patches, valid, left_out = _read_data(recipe, data, cache, fabric, teacher)
+    if left_out:
+        for why in left_out[:MOST_NAMED]:
+            folder.say(f"left out: {why}")
+        folder.say(f"training pictures that cannot be read, and are left out: {len(left_out):,}")
 
     def save(path: Path) -> None:
         if fabric.is_global_zero:
@@ -109,7 +120,7 @@ def train(
                 save(run / "best.pt")
         fabric.barrier()
 
-    # The checkpoint first: what cannot be written is found out before training, and a run
+    # The checkpoint first: that it cannot be written is found out before training, and a run
     # that has other files can be resumed.
     save(run / "last.pt")
     folder.begin(recipe, state.step, commit)
@@ -119,6 +130,12 @@ def train(
         f"multiply-adds for 1280x720, {patches.usable(recipe.data.patch):,} pictures, "
         f"{recipe.optimiser.steps:,} steps on {fabric.world_size} x {runs.device_name(device)}"
     )
+    if planned != recipe.optimiser.steps:
+        folder.say(
+            f"from step {state.step:,} on as a run of {recipe.optimiser.steps:,} steps, not of "
+            f"{planned:,}: the learning rate begins at "
+            f"{learning_rate(recipe.optimiser, state.step):.3g}"
+        )
     on_patches = None if teacher and teacher.whole else teacher
     take_step = make_step(recipe, fabric, network, average, optimisers, on_patches)
     meter = Meter(recipe, fabric, network, folder)
@@ -134,6 +151,8 @@ def train(
                 part=fabric.global_rank,
                 parts=fabric.world_size,
             )
+            if network.channels == 1:
+                low, high = luma_of(low), luma_of(high)
             meter.count(patch, batch, *take_step(state.step, low, high))
             state.step += 1
             last = state.step == recipe.optimiser.steps
@@ -166,56 +185,26 @@ def train(
     return path
 
 
-def leave() -> None:
-    """End this process at once, with success, if it is one of several that have trained.
-
-    To take down what connects them is what they sometimes fail at: left to Python's end, the
-    threads of the connection abort the process about once in six times, and taken down before,
-    they may wait for ever for the lock that Python holds meanwhile.
-    """
-    if torch.distributed.is_initialized():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-
-
-def start_fabric() -> Fabric:
-    """One process on one device, or what torchrun's environment says."""
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fabric = Fabric(
-        accelerator=device.type,
-        devices=local,
-        num_nodes=world // local,
-        # Statistics of batches are the first process's own: it alone writes them.
-        strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
-        precision="bf16-mixed" if fast_in_bfloat16(device) else "32-true",
-    )
-    fabric.launch()
-    return fabric
-
-
 def _read_data(
     recipe: Recipe,
     data: Path,
     cache: Path | None,
     fabric: Fabric,
     teacher: Teacher | None,
-) -> tuple[Patches, Pairs]:
+) -> tuple[Patches, Pairs, Sequence[str]]:
     config = recipe.data
 
     def load(sources: Sequence[DataSource], **made: Any) -> Pairs:
         return load_pairs(sources, data, recipe.scale, cache=cache, **made)
 
-    # With a cache, one process of each machine decodes, and the others map what it decoded.
+    # With a cache, one process of each machine decodes, and the others map its result.
     if cache and fabric.local_rank:
         fabric.barrier()
     labels = teacher if teacher and teacher.whole else None
-    # First what is soon read, as much of what may be wrong shows in it.
+    # First the quickly read ones, as many a mistake shows in them.
     valid = load(config.valid, degradation=config.degradation, seed=recipe.seed)
     check_pictures(valid)
-    pairs = load(config.train, shrink=config.shrink, teacher=labels)
+    pairs = load(config.train, shrink=config.shrink, teacher=labels, strict=False)
     if cache and not fabric.local_rank:
         fabric.barrier()
     patches = Patches(
@@ -227,7 +216,7 @@ def _read_data(
     )
     for stage in config.stages().values():
         patches.usable(stage.patch)
-    return patches, valid
+    return patches, valid, pairs.left_out
 
 
 def _check_sizes(recipe: Recipe, network: Network, processes: int) -> None:
@@ -277,7 +266,7 @@ def make_step(
 
     def step_once(step: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         rate = learning_rate(config, step)
-        low = low.contiguous(memory_format=_memory_format(low.device))
+        low = low.contiguous(memory_format=memory_format(low.device))
         output = forward(low)
         loss = criterion(output, high)
         if teacher is not None:
@@ -285,7 +274,7 @@ def make_step(
         for optimiser in wrapped:
             optimiser.zero_grad()
         # Times one, or NaN where the loss is not finite: the gradient of |x| would be finite
-        # there, and only what is in the gradients do all processes see.
+        # there, and all processes see the gradients only.
         fabric.backward(loss * (1 + 0 * loss.detach()))
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -306,8 +295,3 @@ def make_step(
         return loss.detach(), finite
 
     return step_once
-
-
-def _memory_format(device: torch.device) -> torch.memory_format:
-    # In float32 on a CPU it was slower (73 against 80 GFLOP/s).
-    return torch.channels_last if fast_in_bfloat16(device) else torch.contiguous_format

@@ -1,4 +1,4 @@
-"""What training minimises: functions of (estimate, target), both N x C x H x W."""
+"""Training minimises these: functions of (estimate, target), both N x C x H x W."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upres.raster.pixels import LUMA
+from upres.training.networks.parts import luma_of
 
 LossName = Literal["mse", "l1", "charbonnier", "fft", "luma", "luma_rmse"]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -50,7 +50,7 @@ def fft_loss(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def luma_loss(estimate: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error of luma, which the field's PSNR and SSIM are taken of (RGB alone)."""
+    """Mean absolute error of luma, which the field's PSNR and SSIM are taken of."""
     return _luma_error(estimate, target).abs().mean()
 
 
@@ -67,12 +67,9 @@ def luma_rmse_loss(estimate: Tensor, target: Tensor) -> Tensor:
 def _luma_error(estimate: Tensor, target: Tensor) -> Tensor:
     """N x H x W: Y of ITU-R BT.601, from 0 to 1 as the colours."""
     error = estimate.float() - target.float()
-    if error.shape[1] != 3:
-        raise ValueError(f"luma is of 3 channels, not {error.shape[1]}")
-    red, green, blue = error.unbind(1)
-    of_red, of_green, of_blue = LUMA.tolist()
-    luma_error: Tensor = of_red * red + of_green * green + of_blue * blue
-    return luma_error
+    if error.shape[1] not in (1, 3):
+        raise ValueError(f"luma is of 1 or 3 channels, not {error.shape[1]}")
+    return (error if error.shape[1] == 1 else luma_of(error))[:, 0]
 
 
 LOSSES: dict[LossName, Loss] = {

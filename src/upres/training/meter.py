@@ -50,7 +50,7 @@ class Meter:
         self.flop += self.pixel_flop * batch * patch**2
 
     def stop(self, state: TrainingState) -> None:
-        """Wait for the device, and take the time; what follows is not training."""
+        """Wait for the device, and take the time; from here on, nothing is training."""
         if self.fabric.device.type == "cuda":
             torch.cuda.synchronize()
         self.seconds = max(time.monotonic() - self.start, 1e-9)

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, told by its own keys: pydantic's names are of no help in a file."""
+"""Mistakes in a recipe, told by its own keys: pydantic's names are of no help in a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 
 def explain(error: ValidationError, values: Mapping[str, Any], config: type) -> str:
-    """The most telling of the errors in ``values``, in one line: which key, and what of it.
+    """The most telling of the errors in ``values``, in one line: the key, and its mistake.
 
     ``config`` is the dataclass that was to be made of them.
     """
@@ -34,9 +34,9 @@ def explain(error: ValidationError, values: Mapping[str, Any], config: type) -> 
 
 
 def _place(location: Sequence[int | str], values: Any, *, missing: bool) -> list[int | str]:
-    """Where in ``values`` an error is, or, if ``missing``, what is not there.
+    """Where in ``values`` an error is, or, if ``missing``, the key that is not there.
 
-    Without what pydantic puts between, such as which of several structures was chosen.
+    Without parts that pydantic puts between, as the choice among several structures.
     """
     place: list[int | str] = []
     for part in location:

@@ -84,7 +84,7 @@ def orthogonalise(matrices: Tensor, *, bfloat16: bool) -> Tensor:
 def build_optimisers(network: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
     """The optimisers that the recipe asks for, which together hold every parameter.
 
-    Muon takes the hidden convolutions, and Adam what it does not suit: biases, and the
+    Muon takes the hidden convolutions, and Adam those that it does not suit: biases, and the
     first and last convolutions, whose inputs and outputs are not features but colours.
     """
     parameters = list(network.parameters())

@@ -28,10 +28,11 @@ from upres.enlarging.tiles import round_up
 from upres.errors import InputError, ModelError, TrainingError
 from upres.files import replacing
 from upres.models import INT8, read_model
-from upres.raster.pixels import Float32Array
+from upres.raster.pixels import Float32Array, luma
 from upres.raster.resize import bicubic
 from upres.training.export import check_target
 from upres.training.half import restore_from_half
+from upres.training.portable import raise_opset
 from upres.training.sources import read_pictures
 from upres.training.variants import as_float32_model, difference_between, variant_path
 
@@ -40,6 +41,9 @@ PICTURES, SIDE = 128, 64
 
 PERCENTILE = 99.99
 """Of a tensor's values, this share lies within its range; the others are clipped."""
+
+QUANTISED_OPSET = 13
+"""The first operator set whose quantised weights have a scale for each channel."""
 
 INT8_TOLERANCE = 0.01
 """Largest root mean square difference of int8 from float32 allowed, of values in [0, 1]."""
@@ -62,10 +66,10 @@ def to_int8(
     [0, 1], on these pictures.
 
     Weights get a scale for each output channel, activations one for each tensor. The first
-    and the last convolution stay in float32, and so does what goes around convolutions:
+    and the last convolution stay in float32, and so does the way around convolutions:
     the stream of features to which residual blocks add.
 
-    Raises what ``to_onnx`` raises; ``ModelError`` if the model is int8 already or cannot be
+    Raises the errors of ``to_onnx``; ``ModelError`` if the model is int8 already or cannot be
     quantised, ``InputError`` for pictures that cannot be read or are too small, and
     ``TrainingError`` if the result is too far from float32.
     """
@@ -78,12 +82,13 @@ def to_int8(
 def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[ModelCard, float]:
     card = model.card
     side = round_up(SIDE, card.multiple_of)
-    windows = list(islice(_calibration_windows(images, card.scale, side), PICTURES))
+    windows = list(islice(_calibration_windows(images, card, side), PICTURES))
     if not windows:
         raise InputError(
             f"{images}: no picture in it has {side * card.scale} pixels a side, as quantising needs"
         )
-    graph = onnx.load(model.path)
+    # Of an older set, weights could not have a scale for each channel.
+    graph = raise_opset(onnx.load(model.path), QUANTISED_OPSET)
     restore_from_half(graph.graph)
     for index, node in enumerate(graph.graph.node):
         node.name = node.name or f"node_{index}"  # convolutions are told apart by it
@@ -111,15 +116,16 @@ def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[M
     return card, difference
 
 
-def _calibration_windows(images: Path, scale: int, side: int) -> Iterator[Float32Array]:
-    """Middles of pictures that were shrunk ``scale`` times: 1 x 3 x side x side, in [0, 1]."""
-    full = side * scale
+def _calibration_windows(images: Path, card: ModelCard, side: int) -> Iterator[Float32Array]:
+    """Middles of pictures that were shrunk as often: 1 x channels x side x side, in [0, 1]."""
+    full = side * card.scale
     for _, image in read_pictures([images]):
         top, left = ((length - full) // 2 for length in image.shape[:2])
         if min(top, left) >= 0:
             middle = image[top : top + full, left : left + full]
             low = bicubic(middle, size=(side, side)).transpose(2, 0, 1)
-            yield low[None].astype(np.float32) / np.float32(255)
+            window = low.astype(np.float32) / np.float32(255)
+            yield (window if card.channels == 3 else luma(window)[None])[None]
 
 
 def _outermost_convolutions(graph: onnx.GraphProto) -> set[str]:

@@ -58,7 +58,7 @@ def recipe_name(path: Path) -> str:
     """How a model's card names the recipe at ``path``: by that path, if it is below this folder.
 
     A stage's number is one within its model's folder only, so that a file's name would not do.
-    Of other places it does, as a card is published, and what folders a machine has is not.
+    In other places it does, as a card is published, and a machine's folders are not.
     """
     below = not path.is_absolute() and ".." not in path.parts
     return path.as_posix() if below else path.name
@@ -68,8 +68,8 @@ def prepare_folder(run: Path, recipe: Recipe, *, resume: bool, needed: int) -> N
     """Make the run's folder, and find out before training whether it can be written.
 
     ``needed`` is how many bytes the run will write. Raises ``TrainingError`` if the folder
-    cannot be written, has too little room, holds a run that is not to be resumed, or what is
-    left of one, or no run that is.
+    cannot be written, has too little room, holds a run that is not to be resumed, or the
+    rest of one, or no run that is.
     """
     last = run / "last.pt"
     if resume and not last.is_file():
@@ -110,9 +110,9 @@ class Folder:
         self.console = Console(stderr=True, quiet=not writes)
 
     def begin(self, recipe: Recipe, start: int, commit: str | None) -> None:
-        """Write what is known of a run that starts at step ``start``, and open its logs.
+        """Write the facts of a run that starts at step ``start``, and open its logs.
 
-        What may still fail comes before: a folder with these files is a run's.
+        Things that may still fail come before: a folder with these files is a run's.
         """
         if not self.writes:
             return
@@ -178,7 +178,7 @@ class Folder:
 
 
 def environment(commit: str | None) -> dict[str, Any]:
-    """What the run runs on: versions, with the code's own ``commit``, device, command."""
+    """The run's environment: versions, with the code's own ``commit``, device, command."""
     packages = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
     return {
         "upres": upres.__version__,
@@ -196,7 +196,7 @@ def environment(commit: str | None) -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """Such as ``NVIDIA H100``, or ``2 CPU threads``."""
+    """A device's name: ``NVIDIA H100``, or ``2 CPU threads``."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{torch.get_num_threads()} CPU threads"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Discriminator, Tag
 
+from upres.engine.machine import usable_processors
 from upres.errors import InputError, Remedy
 from upres.formats.archives import read_tar
 from upres.formats.image.vips import read_rgb8
@@ -50,41 +50,53 @@ DataSource = Annotated[
 """Relative to the data folder; where it is one path: a tar shard, or a folder."""
 
 
-def read_pictures(sources: Sequence[Path]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+LeftOut = Callable[[InputError], object]
+"""Is told of a picture that cannot be read, and is therefore left out."""
+
+
+def read_pictures(
+    sources: Sequence[Path], *, left_out: LeftOut | None = None
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield (name, height x width x 3) of every picture in tar shards and folders.
 
     Sorted by name within each source; folders are searched to their depths. Raises
     ``InputError`` for a source that is missing or holds no picture, and for a picture that
-    cannot be read.
+    cannot be read, unless ``left_out`` is there to be told.
     """
     for source in sources:
         if source.is_dir():
-            yield from _decoded((str(path), path) for path in _pictures(source))
+            pictures = ((str(path), path) for path in _pictures(source))
+            yield from _readable(_decoded(pictures), left_out)
         elif not source.exists():
             raise InputError(f"{source}: no such tar file or folder of pictures")
         else:
             count = 0
-            for name, pixels in _decoded(_from_tar(source)):
+            for item in _decoded(_from_tar(source)):
                 count += 1
-                yield name, pixels
+                yield from _readable([item], left_out)
             if count == 0:
                 raise _empty(source)
 
 
 def read_pairs(
-    source: PairedSource, folder: Path, scale: int
+    source: PairedSource, folder: Path, scale: int, *, left_out: LeftOut | None = None
 ) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
     """Yield (name, LR, HR), height x width x 3, of a source's pairs, sorted by name.
 
     HR that is larger than its LR by less than ``scale`` pixels at the bottom or on the
     right, as its size was no multiple, is cropped there. Raises ``InputError`` for a
     folder that is missing or empty, a picture without its other half, and a pair whose
-    sizes do not fit; the last names both files.
+    sizes do not fit; the last names both files. A picture that cannot be read is left out with
+    its other half if ``left_out`` is there to be told.
     """
     paths = _matched(folder / source.hr, folder / source.lr, scale)
     # High and low in turns, so that one pool reads both.
     decoded = _decoded((str(path), path) for pair in paths for path in pair)
-    for (name, high), (low_name, low) in zip(decoded, decoded, strict=True):
+    for pair in zip(decoded, decoded, strict=True):
+        readable = list(_readable(pair, left_out))
+        if len(readable) < 2:
+            continue
+        (name, high), (low_name, low) = readable
         height, width = (side * scale for side in low.shape[:2])
         surplus = (high.shape[0] - height, high.shape[1] - width)
         if not all(0 <= pixels < scale for pixels in surplus):
@@ -113,10 +125,10 @@ def source_files(source: DataSource, folder: Path) -> list[Path]:
 def in_parallel(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """``map``, but several at a time, in threads; the order stays.
 
-    For what is NumPy's or libvips' work: they let go of the interpreter meanwhile.
+    For work of NumPy's or libvips': they let go of the interpreter meanwhile.
     """
     items = iter(items)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_processors())) as pool:
         # In portions, as results ahead of their use take memory.
         while portion := list(islice(items, 32)):
             yield from pool.map(function, portion)
@@ -165,8 +177,28 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 def _decoded(
     pictures: Iterable[tuple[str, Path | bytes]],
+) -> Iterator[tuple[str, NDArray[np.uint8] | InputError]]:
+    """Names and pictures; an error in place of one that cannot be read, as others may follow."""
+
+    def read(item: tuple[str, Path | bytes]) -> tuple[str, NDArray[np.uint8] | InputError]:
+        try:
+            return item[0], read_rgb8(item[1], name=item[0])
+        except InputError as error:
+            return item[0], error
+
+    return in_parallel(read, pictures)
+
+
+def _readable(
+    decoded: Iterable[tuple[str, NDArray[np.uint8] | InputError]], left_out: LeftOut | None
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    return in_parallel(lambda item: (item[0], read_rgb8(item[1], name=item[0])), pictures)
+    for name, pixels in decoded:
+        if not isinstance(pixels, InputError):
+            yield name, pixels
+        elif left_out is None:
+            raise pixels
+        else:
+            left_out(pixels)
 
 
 def _from_tar(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""What a network takes over from trained ones: weights to start from, and a teacher."""
+"""A network's inheritance from trained ones: weights to start from, and a teacher."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from upres.errors import TrainingError
 from upres.training.config import TeacherConfig
 from upres.training.export import load_network
 from upres.training.networks import Network, enlarge_whole
+from upres.training.networks.parts import luma_of
 
 
 def warm_start(network: Network, paths: Sequence[Path]) -> None:
@@ -26,8 +27,8 @@ def warm_start(network: Network, paths: Sequence[Path]) -> None:
     batches, it is often better than any. Source: Wortsman et al., "Model soups: averaging weights
     of multiple fine-tuned models improves accuracy without increasing inference time", ICML 2022.
 
-    ``network`` may have more layers and more features than these if what is new adds nothing
-    before it is trained, as in ``plain``. Source: Chen, Goodfellow and Shlens, "Net2Net:
+    ``network`` may have more layers and more features than these if the new ones add nothing
+    before training, as in ``plain``. Source: Chen, Goodfellow and Shlens, "Net2Net:
     accelerating learning via knowledge transfer", ICLR 2016, though there new features repeat
     old ones, and here they are as newly initialised, with zeros wherever old ones would read them.
 
@@ -50,6 +51,11 @@ def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
 
 def _fitting(source: Network, network: Network, path: Path) -> dict[str, Tensor]:
     """``source``'s weights, enlarged to the sizes of ``network``'s; raises if they do not fit."""
+    if source.channels != network.channels:
+        raise TrainingError(
+            f"{path}: cannot start from this model: it has {source.channels} channels, and the "
+            f"recipe asks for {network.channels}"
+        )
     own, weights = network.state_dict(), source.state_dict()
     if source.scale != network.scale:
         own, weights = _without_tail(own), _without_tail(weights)
@@ -80,7 +86,7 @@ def _contains(own: Tensor, weight: Tensor) -> bool:
 
 
 def _enlarged(weight: Tensor, own: Tensor) -> Tensor:
-    """``weight`` in ``own``'s size: what it computed, it computes, from the same inputs alone."""
+    """``weight`` in ``own``'s size: it computes the same as before, from the same inputs alone."""
     enlarged = own.clone()
     enlarged[: weight.shape[0]] = 0
     enlarged[tuple(slice(side) for side in weight.shape)] = weight
@@ -98,16 +104,21 @@ class Teacher:
         device: torch.device,
         *,
         bfloat16: bool,
+        channels: int = 3,
     ) -> None:
-        """``config.model`` is relative to ``folder``; ``bfloat16`` is what it computes in.
+        """``config.model`` is relative to ``folder``; with ``bfloat16`` it computes in that.
 
-        Raises ``TrainingError`` if it cannot be read or enlarges other than ``scale`` times.
+        Raises ``TrainingError`` if it cannot be read, or is not of ``scale`` and ``channels``.
         """
         path = folder / config.model
         network, card = load_network(path)
         if card.scale != scale:
             raise TrainingError(
                 f"{path}: a teacher that enlarges {card.scale} times cannot teach {scale} times"
+            )
+        if card.channels != channels:
+            raise TrainingError(
+                f"{path}: a teacher of {card.channels} channels cannot teach one of {channels}"
             )
         # On CPUs, too, NHWC is the faster where there is no way back: 76 against 60 GFLOP/s.
         self.network = network.eval().requires_grad_(False)
@@ -121,7 +132,7 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, low: Tensor) -> Tensor:
-        """What the teacher makes of ``low``, N x 3 x H x W, H equal to W if self-ensembled."""
+        """The teacher's result for ``low``, N x 3 x H x W, H equal to W if self-ensembled."""
         if not self.self_ensemble:
             return self._enlarged(low, *ORIENTATIONS[0])
         return torch.stack([self._enlarged(low, *way) for way in ORIENTATIONS]).mean(0)
@@ -130,20 +141,22 @@ class Teacher:
     def label(
         self, index: int, low: NDArray[np.uint8], high: NDArray[np.uint8]
     ) -> NDArray[np.uint8]:
-        """What training picture number ``index`` is replaced with, for a teacher of whole ones.
+        """The replacement of training picture number ``index``, by a teacher of whole ones.
 
-        That is ``high``, mixed with what the teacher makes of ``low``; all height x width x 3.
+        That is ``high``, mixed with the teacher's result for ``low``; all height x width x 3.
         """
         x = torch.from_numpy(np.array(low)).to(self.device).permute(2, 0, 1)[None].float() / 255
+        x = luma_of(x) if self.network.channels == 1 else x
         ways = ORIENTATIONS if self.self_ensemble else [ORIENTATIONS[index % len(ORIENTATIONS)]]
         output = torch.stack([self._enlarged(x, *way) for way in ways]).mean(0)[0]
         target = torch.from_numpy(np.array(high)).to(self.device).permute(2, 0, 1).float()
-        mixed = torch.lerp(target, output.clamp(0, 1) * 255, self.weight)
+        # One of luma changes red, green and blue alike: what the student sees of it is luma.
+        mixed = torch.lerp(target, output.clamp(0, 1).expand_as(target) * 255, self.weight)
         label: NDArray[np.uint8] = mixed.round().byte().permute(1, 2, 0).cpu().numpy()
         return label
 
     def _enlarged(self, low: Tensor, flips: tuple[int, ...], turned: bool) -> Tensor:
-        """What the network makes of ``low`` if it gets it flipped and turned, turned back."""
+        """The network's result for ``low``, flipped and turned before, and turned back."""
         turned_low = orient(low, flips, turned).contiguous(memory_format=torch.channels_last)
         with torch.autocast(low.device.type, torch.bfloat16, enabled=self.bfloat16):
             output = enlarge_whole(self.network, turned_low).float()

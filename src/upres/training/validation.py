@@ -12,6 +12,7 @@ from upres.errors import InputError
 from upres.raster import metrics
 from upres.training.data import Pairs
 from upres.training.networks import Network, enlarge_whole
+from upres.training.networks.parts import luma_of
 from upres.training.run import PICTURES
 
 
@@ -34,7 +35,9 @@ def validate(
     scores: list[float] = []
     shown: list[tuple[Tensor, Tensor, Tensor]] = []
     for low, high in pairs:
-        output = enlarge_whole(network, low.to(device).float().div_(255)[None])[0]
+        x = low.to(device).float().div_(255)[None]
+        output = enlarge_whole(network, luma_of(x) if network.channels == 1 else x)[0]
+        output = output.expand(3, -1, -1)  # grey, whose luma is that of the picture
         estimate = (output * 255).round().clamp_(0, 255).byte().cpu()
         inner = np.s_[:, network.scale : -network.scale, network.scale : -network.scale]
         images = (x[inner].permute(1, 2, 0).cpu().numpy() for x in (estimate, high))

@@ -21,10 +21,14 @@ from upres.models import computed_in, read_model
 from upres.raster.pixels import Float32Array
 from upres.training.export import check_target, to_onnx
 from upres.training.half import restore_from_half, store_in_half
+from upres.training.portable import free_batch, lower_opset, unroll_self_ensemble
 
 HALF_TOLERANCE = 0.0005
 """The same of weights in float16: an eighth of an 8-bit grey level, which at a PSNR of 38 dB
 costs 0.007 dB. The shipped models differ by less than a third of that."""
+
+CONVOLUTIONAL = ("plain", "pooled", "srresnet", "edsr", "rcan")
+"""Networks of upres, whose graphs have nothing in them that depends on the batch."""
 
 NOISE_SIDE = 64
 """Side of the picture by which they are compared."""
@@ -39,7 +43,7 @@ def to_half(
     difference is the root of the mean squared one, of values in [0, 1], on noise. The engine
     computes in float32 as before, and as fast.
 
-    Raises what ``to_onnx`` raises; ``ModelError`` if the model is in int8, and
+    Raises the errors of ``to_onnx``; ``ModelError`` if the model is in int8, and
     ``TrainingError`` if the result is too far from before.
     """
     target = target or source.with_suffix(".onnx")
@@ -74,7 +78,7 @@ def to_self_ensemble(
     ``target``, whose name becomes the model's, is by default beside ``source``, with
     ``-ensemble`` in its name. Returns its path and card, which is without scores.
 
-    Raises what ``to_onnx`` raises, and ``ModelError`` if the model is such already.
+    Raises the errors of ``to_onnx``, and ``ModelError`` if the model is so already.
     """
     target = target or variant_path(source, "-ensemble")
     check_target(target, force)
@@ -92,6 +96,49 @@ def to_self_ensemble(
     return target, card
 
 
+def to_portable(
+    source: Path, target: Path, *, scale: int | None = None, force: bool = False
+) -> tuple[Path, ModelCard]:
+    """Write a model file that other runtimes take as it is; return its path and card.
+
+    It takes any batch, asks for the lowest operator set that has all its operations, and a
+    self-ensembled model has the eight ways in its graph, where another runtime would leave them
+    out. Weights stay as they are. ``source`` is a model file of upres.
+
+    Raises ``ModelError`` if the model cannot be read or has no card; ``UsageError`` and
+    ``OutputError`` as ``to_onnx`` does; ``TrainingError`` if the result differs from before.
+    """
+    check_target(target, force)
+    with as_model(source, scale) as model:
+        card, graph = model.card, onnx.load(model.path)
+        if card.network == "unknown":
+            raise ModelError(f"{source}: has no card of upres: other runtimes take it as it is")
+        if card.self_ensemble:
+            try:
+                unroll_self_ensemble(graph)
+            except ValueError as error:
+                raise ModelError(f"{source}: its graph cannot be repeated: {error}") from None
+            # Not by the network's name, as its weights alone no longer make it.
+            network = f"{card.network}, eight times"
+            card = dataclasses.replace(card, network=network, self_ensemble=False)
+        if card.network.split(",")[0] in CONVOLUTIONAL:
+            free_batch(graph)
+        lower_opset(graph)
+        write_card(graph, card)
+        # Not a square, as of one rows and columns might be swapped unnoticed.
+        height, width = (round_up(side, card.multiple_of) for side in (NOISE_SIDE, NOISE_SIDE + 9))
+        noise = np.random.default_rng(0).random((1, card.channels, height, width), np.float32)
+        with replacing(target) as temporary:
+            onnx.save(graph, temporary)
+            difference = difference_between(model, read_model(temporary), [noise])
+            if not difference <= HALF_TOLERANCE:
+                raise TrainingError(
+                    f"{source}: for other runtimes it would differ by {difference:.2g}, more than "
+                    f"{HALF_TOLERANCE:g}; the model was not written"
+                )
+    return target, card
+
+
 def variant_path(source: Path, mark: str) -> Path:
     """``fast-int8-x2.onnx`` beside ``fast-x2``, if ``mark`` is ``-int8``, as shipped models are
     called; of other names, the mark is at the end.
@@ -103,7 +150,7 @@ def variant_path(source: Path, mark: str) -> Path:
 
 @contextlib.contextmanager
 def as_model(source: Path, scale: int | None) -> Iterator[Model]:
-    """Read a model file, or what ``to_onnx`` makes of other weights.
+    """Read a model file, or one that ``to_onnx`` makes of other weights.
 
     Raises ``ModelError`` if it does not enlarge ``scale`` times, if that is given.
     """
@@ -129,7 +176,7 @@ def as_float32_model(source: Path, scale: int | None) -> Iterator[Model]:
 
 
 def difference_between(one: Model, other: Model, windows: Sequence[Float32Array]) -> float:
-    """The root of the mean squared difference between what two models make of ``windows``."""
+    """The root of the mean squared difference between two models' results for ``windows``."""
     backend, shape = OpenVINO(), windows[0].shape[2:]
     first, second = (
         compile_window(backend, computed_in(model, "auto", backend), *shape)

@@ -18,16 +18,15 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from upres.engine.machine import machine_memory
 from upres.errors import InputError
+from upres.formats.image import composing
+from upres.formats.image.composing import BACKGROUND, PREVIOUS
 from upres.formats.image.vips import VipsSource, damaged, upright
 from upres.formats.metadata import png_chunks, timing
 from upres.formats.metadata.png_chunks import Chunk
-from upres.raster.info import Band, RasterInfo
+from upres.raster.info import Band
 from upres.raster.source import Rows
 
-_NONE, _BACKGROUND, _PREVIOUS = range(3)
-"""What becomes of a frame's part of the picture when its time is over."""
 _OVER = 1
 """How a frame is put there: upon what is there, by its alpha."""
 
@@ -63,9 +62,7 @@ class ApngSource:
         whole = chunks and chunks[-1].kind == b"IEND"
         if not whole or len(self._frames) != count or not all(f.parts for f in self._frames):
             raise _broken(path, f"it has {len(self._frames)} of {count} frames, or parts of them")
-        with path.open("rb") as file:
-            file.seek(len(png_chunks.SIGNATURE) + 8)
-            self._header = file.read(13)
+        self._header = chunks[0].content or b""
         size = struct.unpack(">II", self._header[:8])
         for frame in self._frames:
             inside = frame.left + frame.width <= size[0] and frame.top + frame.height <= size[1]
@@ -73,11 +70,11 @@ class ApngSource:
                 raise _broken(path, "a frame lies outside of the picture")
         self._bands = len(still.info.bands)
         bands = still.info.bands
-        if bands[-1].role != "alpha" and _shows_through(self._frames, size):
+        if bands[-1].role != "alpha" and composing.shows_through(self._frames, *size):
             bands = (*bands, Band("alpha", 0.0, bands[0].high))
         self.info = dataclasses.replace(still.info, bands=bands, frames=count)
         self.carried = timing.told(still.carried, [f.seconds for f in self._frames], plays)
-        _check_memory(self.info)
+        composing.check_memory(self.info, "an animated PNG")
 
     def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
         """Each frame in turn, upright, in blocks of rows from the top."""
@@ -94,14 +91,14 @@ class ApngSource:
                 rows = slice(frame.top, frame.top + frame.height)
                 place = canvas[rows, frame.left : frame.left + frame.width]
                 dispose = frame.dispose
-                if number == 0 and dispose == _PREVIOUS:
-                    dispose = _BACKGROUND
-                before = place.copy() if dispose == _PREVIOUS else None
+                if number == 0 and dispose == PREVIOUS:
+                    dispose = BACKGROUND
+                before = place.copy() if dispose == PREVIOUS else None
                 self._put(self._decoded(file, shared, frame), place, frame)
-                yield _in_rows(canvas)
+                yield composing.in_rows(canvas)
                 if before is not None:
                     place[...] = before
-                elif dispose == _BACKGROUND:
+                elif dispose == BACKGROUND:
                     place[...] = 0
 
     def _put(self, pixels: NDArray[Any], place: NDArray[Any], frame: Frame) -> None:
@@ -166,19 +163,6 @@ def _frames(path: Path, chunks: Sequence[Chunk]) -> Iterator[Frame]:
         raise _broken(path, "its frames are not in order")
 
 
-def _shows_through(frames: Sequence[Frame], size: tuple[int, int]) -> bool:
-    """Whether a frame may be seen where nothing has been put, if all pixels put are opaque."""
-    covered = False
-    for number, frame in enumerate(frames):
-        if not covered and (frame.width, frame.height) != size:
-            return True
-        if frame.dispose == _NONE:
-            covered = True
-        elif frame.dispose == _BACKGROUND or number == 0:
-            covered = False
-    return False
-
-
 def _over(below: NDArray[Any], above: NDArray[Any]) -> NDArray[Any]:
     """Pixels with alpha, not premultiplied, put upon others; of one integer type."""
     most = np.iinfo(above.dtype).max
@@ -192,21 +176,5 @@ def _over(below: NDArray[Any], above: NDArray[Any]) -> NDArray[Any]:
     return np.where(own == 0, below, result)
 
 
-def _in_rows(canvas: NDArray[Any]) -> Iterator[Rows]:
-    """Copies, as the canvas changes from frame to frame."""
-    for top in range(0, len(canvas), _ROWS):
-        yield canvas[top : top + _ROWS].copy()
-
-
 def _broken(path: Path, what: str) -> InputError:
     return InputError(f"{path}: this picture is damaged or truncated: {what}")
-
-
-def _check_memory(info: RasterInfo) -> None:
-    """Refuse what takes more than half of the memory: the canvas, a frame, and one before it."""
-    needed, memory = 3 * info.frame_bytes, machine_memory()
-    if memory is not None and needed > memory // 2:
-        raise InputError(
-            f"{info.name}: an animated PNG, whose {info.width}x{info.height} pixels take "
-            f"{needed:,} bytes to decode, more than half of this machine's {memory:,}"
-        )

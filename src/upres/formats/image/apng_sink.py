@@ -5,97 +5,62 @@ Source: PNG, third edition (W3C, 2025), section 11.3.6 (acTL, fcTL, fdAT).
 
 from __future__ import annotations
 
-import dataclasses
 import struct
-from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
 
-from upres.files import publish, temporary
+from upres.formats.image.animation_sink import AnimationSink
 from upres.formats.image.vips_sink import Encode, VipsSink
 from upres.formats.metadata import png_chunks, timing
-from upres.formats.metadata.carried import Carried, nothing_carried
-from upres.formats.registry import check_output
-from upres.raster.info import RasterInfo
-from upres.raster.pixels import Float32Array
+from upres.formats.metadata.carried import nothing_carried
 
 _LARGEST_NUMBER = 65535
 
 
-class ApngSink:
+class ApngSink(AnimationSink):
     """A sink of an animation, whose frames ``encode`` writes; see ``upres.raster.source.Sink``.
 
     The first frame is the default image, too; each is as large as the picture.
     """
 
+    longest = Fraction(_LARGEST_NUMBER)
+
     def __init__(self, target: Path, encode: Encode) -> None:
-        self._target, self._encode = target, encode
-        self._stack = ExitStack()
-        self._frame: VipsSink | None = None
-        self._number = 0
-        """Of the frame that windows come of."""
+        super().__init__(target)
+        self._encode = encode
         self._sequence = 0
 
-    def begin(self, info: RasterInfo, carried: object) -> None:
-        """See ``upres.raster.source.Sink``."""
-        check_output(self._target, info)
-        known = carried if isinstance(carried, Carried) else nothing_carried()
-        known = dataclasses.replace(known, frames=info.frames or 1)
-        self._seconds, self._plays = timing.seconds(known), timing.plays(known)
-        timing.check_longest(self._target, self._seconds, Fraction(_LARGEST_NUMBER))
-        self._info = dataclasses.replace(info, frames=1)
-        self._carried = known
-        self._path = self._stack.enter_context(temporary(self._target, self._target.suffix))
-        self._file = self._stack.enter_context(self._path.open("r+b"))
-        self._next()
+    def _new_frame(self) -> VipsSink:
+        return VipsSink(self._target, self._encode, any_colours=True)
 
-    def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
-        """See ``upres.raster.source.Sink``."""
-        if frame != self._number:
-            self._append()
-            self._next()
-        assert self._frame is not None
-        self._frame.write(0, top, left, block)
+    def _put(self, frame: VipsSink) -> None:
+        path = frame.encoded()
+        if self._number == 0:
+            self._not_kept = frame.not_kept
+            self._carried = nothing_carried()  # metadata stands in the file once
+        chunks = [c for c in png_chunks.read(path) if c.kind != b"IEND"]
+        pixels = [chunk for chunk in chunks if chunk.kind == b"IDAT"]
+        with path.open("rb") as file:
+            if self._number == 0:
+                self._file.write(file.read(pixels[0].start))
+                self._place = self._file.tell()
+                self._file.write(self._counts(len(self._seconds)))
+                file.seek(pixels[-1].end)
+                self._tail = file.read()
+            # Its part of the picture stays as it is, and the next is put in its place.
+            self._file.write(self._control())
+            for chunk in pixels:
+                if self._number == 0:
+                    self._file.write(png_chunks.raw(file, chunk))
+                    continue
+                data = self._numbered() + (png_chunks.checked(file, chunk) or b"")
+                self._file.write(png_chunks.packed(b"fdAT", data))
 
-    def commit(self, *, replace: bool) -> None:
-        """See ``upres.raster.source.Sink``."""
-        self._append()
+    def _end_file(self) -> None:
         self._file.write(self._tail)
         # As many as there were, which the source may not have known.
         self._file.seek(self._place)
         self._file.write(self._counts(self._number))
-        self._file.close()  # what is open cannot be replaced everywhere
-        publish(self._path, self._target, replace=replace)
-
-    def _next(self) -> None:
-        self._frame = VipsSink(self._target, self._encode, any_colours=True)
-        # Metadata stands in the file once.
-        self._frame.begin(self._info, nothing_carried() if self._number else self._carried)
-
-    def _append(self) -> None:
-        """Put the frame that has been written to the others."""
-        assert self._frame is not None
-        with self._frame as frame:
-            path = frame.encoded()
-            chunks = [c for c in png_chunks.read(path) if c.kind != b"IEND"]
-            pixels = [chunk for chunk in chunks if chunk.kind == b"IDAT"]
-            with path.open("rb") as file:
-                if self._number == 0:
-                    self._file.write(file.read(pixels[0].start))
-                    self._place = self._file.tell()
-                    self._file.write(self._counts(len(self._seconds)))
-                    file.seek(pixels[-1].end)
-                    self._tail = file.read()
-                # Its part of the picture stays as it is, and the next is put in its place.
-                self._file.write(self._control())
-                for chunk in pixels:
-                    if self._number == 0:
-                        self._file.write(png_chunks.raw(file, chunk))
-                        continue
-                    data = self._numbered() + (png_chunks.checked(file, chunk) or b"")
-                    self._file.write(png_chunks.packed(b"fdAT", data))
-        self._number += 1
 
     def _counts(self, frames: int) -> bytes:
         return png_chunks.packed(b"acTL", struct.pack(">II", frames, self._plays))
@@ -112,14 +77,6 @@ class ApngSink:
     def _numbered(self) -> bytes:
         self._sequence += 1
         return struct.pack(">I", self._sequence - 1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._frame is not None:
-            self._frame.__exit__(*exception)
-        self._stack.close()
 
 
 def fraction(seconds: Fraction) -> Fraction:

@@ -1,14 +1,20 @@
-"""AVIF."""
+"""AVIF, with its animations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyvips
+
 from upres.errors import InputError
-from upres.formats.image.vips import LOADERS, VipsSource, load
+from upres.formats.image.avif_sequence import AvifSequenceSource
+from upres.formats.image.avif_sequence_sink import AvifSequenceSink
+from upres.formats.image.either import EitherSink
+from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
-from upres.formats.metadata import exif
+from upres.formats.metadata import avif_colours, avif_items, exif
+from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.raster.source import Sink, Source
 
 _QUALITY = 90
@@ -20,19 +26,20 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     with path.open("rb") as file:
         animated = file.read(12)[4:] == b"ftypavis"
     if animated:
-        raise InputError(
-            f"{path}: an animated AVIF, which upres does not read: convert it to .webp or .gif"
-        )
-    first = load(path, LOADERS["avif"])
-    count = int(first.get("n-pages")) if first.get_typeof("n-pages") else 1
-    if count > 1:
-        raise InputError(f"{path}: has {count} pictures; upres takes files of one such")
-    return [VipsSource(path, LOADERS["avif"])]
+        return [AvifSequenceSource(path)]
+    items = avif_items.read(path)
+    if len(items.pictures) > 1:
+        raise InputError(f"{path}: has {len(items.pictures)} pictures; upres takes files of one")
+    facts = Carried(nothing_carried().image, extras=tuple(items.extras))
+    return [VipsSource(path, LOADERS["avif"], facts=facts, colour_numbers=items.colour_numbers)]
 
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
     """A sink of an AVIF file; see ``upres.formats.registry``."""
-    return VipsSink(path, _encode, quality=quality)
+    return EitherSink(
+        lambda: VipsSink(path, _encode, quality=quality, any_colours=True),
+        lambda: AvifSequenceSink(path, _encode, quality=quality),
+    )
 
 
 def _encode(picture: Picture, path: Path) -> None:
@@ -52,3 +59,10 @@ def _encode(picture: Picture, path: Path) -> None:
     )
     if picture.exif:
         exif.replace_in_avif(path, picture.exif_block)
+    meaning = picture.carried.meaning
+    if meaning and not avif_colours.tell(path, meaning[0], meaning[1]):
+        raise pyvips.Error("its colours cannot be told")
+    if picture.carried.path is not None:
+        light = avif_items.read(picture.carried.path).light
+        if light and not avif_colours.add(path, light):
+            picture.not_kept.append("light level")

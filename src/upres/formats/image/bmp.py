@@ -1,7 +1,7 @@
 """BMP: with a palette or without, run lengths, either way up, with alpha and a profile.
 
 Written here: the base's libvips does not read it. Pillow does, but whole, without a profile, and
-takes what a truncated file lacks for black; what it writes with alpha has no mask that says so.
+takes the lacking part of a truncated file for black; its files with alpha have no mask for it.
 Source: Microsoft, "Bitmap Storage", BITMAPINFOHEADER to BITMAPV5HEADER, "Bitmap Compression".
 """
 

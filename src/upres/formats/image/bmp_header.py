@@ -1,4 +1,4 @@
-"""What a BMP file says before its pixels; see ``upres.formats.image.bmp`` for the source."""
+"""The words of a BMP file before its pixels; see ``upres.formats.image.bmp`` for the source."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RGB, _RLE8, _RLE4, _FIELDS, _ALPHA_FIELDS = 0, 1, 2, 3, 6
 
 @dataclass(frozen=True)
 class BmpHeader:
-    """What the pixels are, and where."""
+    """The kind of the pixels, and their place."""
 
     width: int
     height: int
@@ -73,7 +73,7 @@ def read(path: Path) -> BmpHeader:
 
 
 def carried(path: Path, header: BmpHeader) -> Carried:
-    """What goes from a file to its result's."""
+    """All that goes from a file to its result's, beside samples."""
     image = nothing_carried().image
     if min(header.dots) > 0:
         image = image.copy(xres=header.dots[0] / 1000, yres=header.dots[1] / 1000)
@@ -84,12 +84,12 @@ def carried(path: Path, header: BmpHeader) -> Carried:
 
 
 def file_bytes(height: int, width: int, channels: int) -> int:
-    """What a file takes, at most, without a profile."""
+    """Bytes of a file, at most, without a profile."""
     return height * ((width * channels + 3) // 4 * 4) + _FILE_HEAD + _V5 + 1024
 
 
 def packed(height: int, width: int, channels: int, carried: Carried) -> tuple[bytes, bytes]:
-    """What stands before and after the pixels of a file of 8, 24 or 32 bits.
+    """The bytes before and after the pixels of a file of 8, 24 or 32 bits.
 
     Alpha or a profile need the fifth version of the header; else it is the first, which all read.
     """
@@ -119,7 +119,7 @@ def packed(height: int, width: int, channels: int, carried: Carried) -> tuple[by
 
 
 def damaged(path: Path, reason: str) -> InputError:
-    """What to raise where a file cannot be read further."""
+    """The error of a file that cannot be read further."""
     return InputError(f"{path}: this picture is damaged or truncated: {reason}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from upres.raster.info import RasterInfo
@@ -24,6 +24,11 @@ class EitherSink:
         """See ``upres.raster.source.Sink``."""
         self._sink = self._still() if info.frames == 1 else self._moving()
         self._sink.begin(info, carried)
+
+    @property
+    def not_kept(self) -> Sequence[str]:
+        """See ``upres.raster.source.Sink``."""
+        return self._sink.not_kept if self._sink else ()
 
     def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
         """See ``upres.raster.source.Sink``."""

@@ -45,7 +45,7 @@ _OF_THE_FILE = {
 
 @dataclass(frozen=True)
 class ExrCarried(Carried):
-    """What goes from an OpenEXR file to another."""
+    """All that goes from an OpenEXR file to another, beside samples."""
 
     header: ExrHeader | None = field(default=None, repr=False)
 
@@ -120,7 +120,7 @@ class _ExrSource:
         count = together * max(1, _BLOCK_BYTES // (row_bytes * together))
         top, last = header.window[1], header.window[3]
         try:
-            # By bytes, as a name need not be UTF-8: of such a text, the library crashes.
+            # By bytes, as a name need not be UTF-8: by a text for others, the library crashes.
             file = OpenEXR.InputFile(os.fsencode(self._path))
             try:
                 for first in range(top, last + 1, count):
@@ -209,7 +209,7 @@ class _ExrEncoder:
         return planes
 
     def _windows(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Where the samples are and what is to be seen, as before on the larger grid."""
+        """Where the samples and the visible part are, as before on the larger grid."""
         height, width = self._info.height, self._info.width
         if self._header is None:
             whole = (0, 0, width - 1, height - 1)

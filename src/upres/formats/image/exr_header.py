@@ -43,7 +43,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class ExrHeader:
-    """What a file says before its samples."""
+    """The words of a file before its samples."""
 
     attributes: dict[bytes, tuple[bytes, bytes]]
     """By name: type and value."""
@@ -51,7 +51,7 @@ class ExrHeader:
     window: tuple[int, int, int, int]
     """First column and row, last column and row, of the samples."""
     display: tuple[int, int, int, int]
-    """Of what is to be seen of it."""
+    """Of its visible part."""
     compression: int
     tiled: bool
     end: int
@@ -149,7 +149,7 @@ def complete(path: Path, attributes: dict[bytes, tuple[bytes, bytes]]) -> None:
 
 
 def damaged(path: Path, reason: str) -> InputError:
-    """What to raise where a file cannot be read further."""
+    """The error of a file that cannot be read further."""
     return InputError(f"{path}: this picture is damaged or truncated: {reason}")
 
 

@@ -1,6 +1,6 @@
 """The frames of an animation, one after another, as an image that is encoded meanwhile.
 
-So there is room for one frame, however many there are, beside what the encoder wants.
+So there is room for one frame, however many there are, beside the encoder's own.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class FrameStream:
         self._size = len(self._head) + frames * self._frame_bytes
         self._encode = encode
         self._position = 0
+        self._read_to = 0
+        """Where the read part ends: libvips seeks the end to learn how long all is."""
         self._made = 0
         """Frames that have been put into the spool."""
         self._stopped = False
@@ -59,7 +61,7 @@ class FrameStream:
             self._made += 1
             self._changed.notify_all()
             taken = len(self._head) + self._made * self._frame_bytes
-            while self._thread.is_alive() and self._error is None and self._position < taken:
+            while self._thread.is_alive() and self._error is None and self._read_to < taken:
                 self._changed.wait(0.1)
         if self._error is not None:
             raise self._error
@@ -77,13 +79,13 @@ class FrameStream:
             source.on_seek(self._seek)
             self._encode(pyvips.Operation.call("tiffload_source", source, access="sequential"))
         except BaseException as error:
-            self._error = error
+            self._error = self._error or error
         finally:
             with self._changed:
                 self._changed.notify_all()
 
     def _read(self, count: int) -> bytes | None:
-        """What libvips asks for next, as far as it is there; it waits for a frame to be made."""
+        """The bytes that libvips asks for, as far as they are there; it waits for a frame."""
         with self._changed:
             at = self._position
             if at < len(self._head):
@@ -96,8 +98,13 @@ class FrameStream:
                     self._changed.wait()
                 if self._made != frame + 1:
                     return None  # stopped, or a frame that has been given up for the next
-                content = self._spool.read(offset, min(count, self._frame_bytes - offset))
+                try:
+                    content = self._spool.read(offset, min(count, self._frame_bytes - offset))
+                except OSError as error:  # libvips cannot pass it on
+                    self._error = error
+                    return None
             self._position += len(content)
+            self._read_to = max(self._read_to, self._position)
             self._changed.notify_all()
             return content
 

@@ -53,7 +53,7 @@ _ORIENTATIONS = {
 
 @dataclass(frozen=True)
 class HdrCarried(Carried):
-    """What goes from an HDR file to another."""
+    """All that goes from an HDR file to another, beside samples."""
 
     lines: tuple[bytes, ...] = ()
     """Of its header: exposure, primaries, which view it is."""
@@ -177,7 +177,7 @@ class _Scanlines:
         return np.frombuffer(bytes(row), np.uint8).reshape(4, -1).T, at
 
     def _plain(self) -> Bytes:
-        """Pixels one by one, of which 1 1 1 n repeats the one before n times."""
+        """Pixels one by one; 1 1 1 n repeats the one before n times."""
         pixels = np.frombuffer(self._content, np.uint8, count=self._whole(), offset=self._at)
         pixels = pixels[: 4 * self._width].reshape(-1, 4)
         repeats = (pixels[:, :3] == 1).all(1)

@@ -22,7 +22,7 @@ from upres.formats.image.whole import (
 )
 from upres.formats.metadata.boxes import boxes
 from upres.formats.metadata.carried import described
-from upres.formats.metadata.colour import with_numbers
+from upres.formats.metadata.colour import with_meaning
 from upres.formats.metadata.jpeg_segments import is_420
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
@@ -34,7 +34,7 @@ _DECODER_BYTES = 16
 """For each pixel, beside its samples, as measured."""
 
 _FAILURES = (ValueError, EOFError, SyntaxError, RuntimeError, OSError, struct.error)
-"""What the library raises; ``SyntaxError`` is a kind that it does not read."""
+"""The library's errors; ``SyntaxError`` is a kind that it does not read."""
 
 _BT2020 = 9
 _MATRICES = {_BT2020: 9}
@@ -51,14 +51,16 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
                 "picture that you want by itself"
             )
     opened = _open(path)
-    if len(opened) != 1:
-        raise InputError(f"{path}: has {len(opened)} pictures; upres takes files of one such")
+    if not len(opened):
+        raise InputError(f"{path}: this picture is damaged or truncated: it has no picture")
+    if len(opened) > 1:
+        raise InputError(f"{path}: has {len(opened)} pictures; upres takes files of one")
     # Its size is that of the picture upright, as the library gives it.
-    (width, height), mode, told = opened.size, opened.mode, opened.info
+    (width, height), told = opened.size, opened.info
     if opened.premultiplied_alpha:
         raise InputError(
-            f"{path}: its colours are multiplied by alpha, which upres does not read: convert it to "
-            ".png"
+            f"{path}: its colours are multiplied by alpha, which upres does not read: convert it "
+            "to .png"
         )
     bits, chroma = int(told["bit_depth"]), int(told.get("chroma") or 0)
     grey = not chroma
@@ -73,7 +75,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     )
     numbers = told.get("nclx_profile")
     if numbers:
-        image, meaning = with_numbers(
+        image, meaning = with_meaning(
             carried.image, int(numbers["color_primaries"]), int(numbers["transfer_characteristics"])
         )
         carried = dataclasses.replace(carried, image=image, meaning=meaning)
@@ -89,7 +91,8 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     def decode() -> NDArray[Any]:
         with telling_of_damage(path, *_FAILURES):
             pixels = np.asarray(_open(path))
-        pixels = pixels[:height, :width].reshape(height, width, -1)
+        pixels = pixels[:, :width]  # rows may be longer in memory
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
         if grey and pixels.shape[2] > 2:  # grey with alpha comes as RGB
             pixels = pixels[:, :, [0, 3] if alpha else [0]]
         return scaled(pixels, bits)

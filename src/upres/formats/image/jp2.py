@@ -39,7 +39,7 @@ are the same wherever it is."""
 
 _RESOLUTIONS = 6
 _DECODER_BYTES = 16
-"""For each pixel of a tile and each component: the library has numbers of 32 bits, several times."""
+"""For each sample of a tile: the library has numbers of 32 bits, several times."""
 
 _ORIENTATION = 274
 
@@ -147,15 +147,15 @@ def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: i
 
 
 def _check_kind(path: Path, facts: Facts, siz: Siz) -> bool:
-    """Whether it has alpha; raises ``InputError`` for what could not be written back whole."""
+    """Whether it has alpha; raises ``InputError`` if it could not be written back whole."""
     count = len(siz.bits)
     kinds = [facts.channels.get(number, (0, number + 1)) for number in range(count)]
-    # A bare codestream says nothing of what its components are.
+    # A bare codestream says nothing of its components' kinds.
     alpha = bool(kinds[-1][0]) or (not facts.start and count in (2, 4))
     colours = [colour for kind, colour in kinds if kind == 0]
     problem = ""
     if facts.codestreams > 1:
-        problem = f"has {facts.codestreams} pictures; upres takes files of one such"
+        problem = f"has {facts.codestreams} pictures; upres takes files of one"
     elif facts.has_palette:
         problem = "its colours are those of a palette, which upres does not read here"
     elif siz.signed:
@@ -195,7 +195,7 @@ def _encode(picture: Picture, path: Path) -> None:
     packet = picture.field("xmp-data")
     with path.open("wb") as file:
         if not bare:
-            file.write(jp2_boxes.SIGNATURE + pack_box(b"ftyp", b"jp2 \0\0\0\0jp2 "))
+            file.write(jp2_boxes.JP2_SIGNATURE + pack_box(b"ftyp", b"jp2 \0\0\0\0jp2 "))
             file.write(
                 jp2_boxes.pack_header(
                     height=image.height,
@@ -247,7 +247,7 @@ def _tiles(path: Path, image: pyvips.Image, bits: int, options: dict[str, Any]) 
                     numthreads=0,
                     **options,
                 )
-                header, part = jp2_boxes.split_tile(coded)
+                header, part = jp2_boxes.split_tile(bytes(coded))
                 # The library halves small tiles, at the picture's edge, fewer times.
                 how = jp2_boxes.coding(header)
                 usual = usual or how

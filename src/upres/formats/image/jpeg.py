@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import LEAST_QUALITY, Picture, VipsSink, save
-from upres.formats.metadata import comments, gain_map, iptc, tiff_exif, xmp
+from upres.formats.metadata import (
+    comments,
+    density,
+    gain_map,
+    iptc,
+    jpeg_kept,
+    names,
+    tiff_exif,
+    xmp,
+)
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.formats.metadata.exif import PREFIX
 from upres.formats.metadata.jpeg_segments import (
     LONGEST_SEGMENT,
-    has_resolution,
+    Segment,
     is_420,
     jpeg_segments,
     rewrite,
 )
+from upres.formats.trailing import FURTHER_PICTURES, trailing
 from upres.raster.source import Sink, Source
 
 _OPTIMISED_PIXELS = 2**24
@@ -27,7 +37,11 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     """Open a JPEG file; see ``upres.formats.registry``."""
     segments = tuple(jpeg_segments(path))
     facts = Carried(
-        nothing_carried().image, comments=tuple(comments.of_segments(segments)), segments=segments
+        nothing_carried().image,
+        comments=tuple(comments.of_segments(segments)),
+        segments=segments,
+        density=density.of_jpeg(segments),
+        extras=tuple(_extras(path, segments)),
     )
     return [
         VipsSource(
@@ -35,10 +49,27 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
             LOADERS["jpeg"],
             keep_cmyk=keep_cmyk,
             facts=facts,
-            blocks={"iptc-data": iptc.whole(segments)},
-            has_resolution=has_resolution(segments),
+            blocks={
+                "iptc-data": iptc.whole(segments),
+                "exif-data": jpeg_kept.whole_exif(segments),
+            },
         )
     ]
+
+
+def _extras(path: Path, segments: Sequence[Segment]) -> Iterator[str]:
+    """Names of what is in the file beside the picture and what describes it."""
+    others = gain_map.others(segments)
+    if others and gain_map.read(path, segments, 1):
+        yield names.GAIN_MAP
+        others = others[1:]
+    if others:
+        yield FURTHER_PICTURES
+    elif not gain_map.others(segments):
+        yield from trailing(path, jpeg_kept.end(path, segments))
+    if jpeg_kept.makers(segments):
+        yield names.MAKERS
+    yield from jpeg_kept.untrue(segments)
 
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
@@ -55,8 +86,9 @@ def _encode(picture: Picture, path: Path) -> None:
         packet = light.fitting_xmp(packet)
         picture = picture.with_field("xmp-data", packet)
     captions = picture.field("iptc-data")
-    segments = xmp.extended(carried.segments) + comments.to_segments(carried.comments)
-    # What libvips would leave out, or write a part of.
+    segments = jpeg_kept.makers(carried.segments)
+    segments += xmp.extended(carried.segments) + comments.to_segments(carried.comments)
+    # libvips would leave these out, or write a part of them.
     if len(packet) > xmp.LONGEST:
         picture = picture.without("xmp-data")
         segments += xmp.split(packet)
@@ -73,11 +105,16 @@ def _encode(picture: Picture, path: Path) -> None:
         subsample_mode="on" if is_420(carried.segments) else "off",
         optimize_coding=image.width * image.height <= _OPTIMISED_PIXELS,
     )
+    size = density.for_jpeg(carried.upright_density, carried.resolution)
     cmyk = bool(picture.info.find("ink"))
     block = tiff_exif.for_jpeg(picture.exif).removeprefix(PREFIX) if picture.exif else b""
+    if len(block) < len(picture.exif_block):
+        picture.not_kept.append("long values of EXIF")
     rewrite(
         path,
-        header=picture.keep != "all" and not cmyk,
+        # libvips writes one only where there is no EXIF.
+        header=(picture.keep != "all" or carried.density is not None) and not cmyk,
+        density=density.as_jfif(size) if size else b"",
         exif=PREFIX + block if block else b"",
         segments=segments,
         second=(light.segments, light.content) if light else None,

@@ -23,7 +23,7 @@ from upres.formats.image.whole import WholeSource, bands_of_picture, telling_of_
 from upres.formats.metadata import jxl_header
 from upres.formats.metadata.boxes import boxes, pack_box
 from upres.formats.metadata.carried import Carried, described
-from upres.formats.metadata.colour import with_numbers
+from upres.formats.metadata.colour import with_meaning
 from upres.formats.metadata.jxl_header import HEADER_BYTES, JxlHeader
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
@@ -78,7 +78,6 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
         bands=bands,
         dtype=dtype,
         name=str(path),
-        colours="linear" if header.colour.transfer == jxl_header.LINEAR else "srgb",
     )
 
     def decode() -> NDArray[Any]:
@@ -96,7 +95,7 @@ def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: i
 
 
 def _check_kind(path: Path, header: JxlHeader) -> None:
-    """Raise ``InputError`` for what could not be written back whole."""
+    """Raise ``InputError`` for a file that could not be written back whole."""
     problem = ""
     if header.animated:
         problem = "an animated JPEG XL, which upres does not read: convert it to .webp or .gif"
@@ -119,7 +118,7 @@ def _check_kind(path: Path, header: JxlHeader) -> None:
 
 
 def _carried(path: Path, header: JxlHeader, told: pyjpegxl.Metadata) -> Carried:
-    """What it says of itself; its orientation counts no more, as the library turns it."""
+    """Its metadata; its orientation counts no more, as the library turns it."""
     colour = header.colour
     primaries = _CICP.get(colour.primaries) if colour.white == jxl_header.D65 else None
     bright = colour.transfer in (jxl_header.PQ, jxl_header.HLG)
@@ -133,7 +132,7 @@ def _carried(path: Path, header: JxlHeader, told: pyjpegxl.Metadata) -> Carried:
             f"{path}: its colours are brighter than a screen's, and have primaries of their own, "
             "which upres does not read: convert it to one with a colour profile"
         )
-    # The library makes a profile of what is told by numbers, too.
+    # The library makes a profile of colours that are told by numbers, too.
     profile = told.icc or b""
     exif = told.exif or b""
     start = min((at for at in (exif.find(b"II*\0"), exif.find(b"MM\0*")) if at >= 0), default=None)
@@ -145,7 +144,7 @@ def _carried(path: Path, header: JxlHeader, told: pyjpegxl.Metadata) -> Carried:
     )
     if not named or colour.has_profile or primaries is None or colour.transfer is None:
         return carried
-    image, meaning = with_numbers(carried.image, primaries, colour.transfer)
+    image, meaning = with_meaning(carried.image, primaries, colour.transfer)
     return dataclasses.replace(carried, image=image, meaning=meaning)
 
 
@@ -205,9 +204,9 @@ def _codestream(content: bytes) -> bytes:
 
 
 def _distance(quality: int) -> float:
-    """How far from the picture the result may be: 1 is what eyes just do not see.
+    """How far from the picture the result may be: eyes just do not see 1.
 
-    Such that a quality gives files of about the size that JPEG has at it, as libjxl's own
+    A quality gives files of about the size that JPEG has at it, as libjxl's own
     ``JxlEncoderDistanceFromQuality`` does.
     """
     if quality >= 30:
@@ -216,7 +215,7 @@ def _distance(quality: int) -> float:
 
 
 def _linear(pixels: NDArray[np.float32], *, alpha: bool) -> NDArray[np.float32]:
-    """SRGB's samples as light (IEC 61966-2-1); alpha stays."""
+    """Samples of sRGB as light (IEC 61966-2-1); alpha stays."""
     result = np.where(
         pixels <= 0.04045, pixels / 12.92, ((np.maximum(pixels, 0) + 0.055) / 1.055) ** 2.4
     ).astype(np.float32)

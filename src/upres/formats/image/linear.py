@@ -1,4 +1,4 @@
-"""What the formats of linear light share: the way there from a gamma-encoded picture."""
+"""Shared by the formats of linear light: the way there from a gamma-encoded picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FLOAT = np.dtype(np.float32)
 
 
 def check(target: Path, info: RasterInfo, carried: Carried) -> None:
-    """Raise ``OutputError`` if it is not known what light a picture's samples stand for."""
+    """Raise ``OutputError`` if it is not known which light a picture's samples stand for."""
     suffix = target.suffix.lower()
     if info.colours != "srgb" or not info.find(*COLOUR_ROLES):
         return

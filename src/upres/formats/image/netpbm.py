@@ -1,6 +1,6 @@
 """PBM, PGM, PPM and PAM, in numbers or bytes, with the largest sample that each file names.
 
-Written here, as no library keeps what they hold: the base's libvips has none of them; Pillow gives
+Written here, as no library keeps all of them: the base's libvips has none of them; Pillow gives
 colours of 16 bits as 8, and other largest samples than 255 scaled; imageio does it by Pillow; and
 all take the whole picture at once, where these are rows that follow each other. Source: the manual
 pages of Netpbm, pbm(5), pgm(5), ppm(5) and pam(5).
@@ -28,7 +28,7 @@ from upres.raster.spool import Spool
 _BLOCK_BYTES = 2**22
 _TEXT_BYTES = 2**20
 _HEADER_BYTES = 2**14
-"""Of which comments take most."""
+"""Most of them are comments."""
 
 _COMMENT = re.compile(rb"#[^\r\n]*")
 _LAST_WORD = re.compile(rb"\S*\Z")
@@ -39,12 +39,12 @@ _TUPLES: dict[str, tuple[Role, ...]] = {
     "RGB": ("red", "green", "blue"),
     "CMYK": ("ink", "ink", "ink", "ink"),
 }
-"""What PAM calls its kinds of pixels, each also with ``_ALPHA`` at its end."""
+"""PAM's names of its kinds of pixels, each also with ``_ALPHA`` at its end."""
 
 
 @dataclass(frozen=True)
 class NetpbmHeader:
-    """What a file says of its samples."""
+    """The words of a file on its samples."""
 
     kind: int
     """The digit of its magic number."""
@@ -67,7 +67,7 @@ class NetpbmHeader:
 
 @dataclass(frozen=True)
 class NetpbmCarried(Carried):
-    """What goes from a file of these formats to another."""
+    """All that goes from a file of these formats to another, beside samples."""
 
     tuple_type: str = ""
 
@@ -78,12 +78,12 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
-    """A sink of such a file, whose suffix says which; see ``upres.formats.registry``."""
+    """A sink of a file, of the format that its suffix names; see ``upres.formats.registry``."""
     return RowsSink(path, _NetpbmEncoder)
 
 
 def read_header(path: Path) -> NetpbmHeader:
-    """What a file says of its samples; raises ``InputError`` if it does not say it rightly."""
+    """Read a file's words on its samples; raises ``InputError`` if they are wrong."""
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     kind = int(head[1:2])
@@ -107,7 +107,7 @@ class _NetpbmSource:
     def __init__(self, path: Path) -> None:
         self._path, self._header = path, read_header(path)
         header = self._header
-        # Of black and white, what is enlarged has greys.
+        # Of black and white, the result has greys.
         self._bits = header.most == 1
         most = 255 if self._bits else header.most
         self._dtype = np.dtype(np.uint8 if most < 256 else np.uint16)
@@ -137,7 +137,7 @@ class _NetpbmSource:
                 if samples.max(initial=0) > header.most:
                     raise self._damaged(f"a sample is above {header.most}, its largest")
                 if header.kind in (1, 4):
-                    samples = 1 - samples  # of which 1 is ink
+                    samples = 1 - samples  # 1 is ink there
                 if self._bits:
                     samples = samples * 255
                 yield samples.astype(self._dtype).reshape(-1, header.width, header.depth)
@@ -172,7 +172,7 @@ class _NetpbmSource:
             if content and b"#" in text:
                 end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
             elif content and header.kind != 1:
-                # A number may go on in what is read next.
+                # A number may go on in the next bytes.
                 match = _LAST_WORD.search(text, max(0, end - 16))
                 end = match.start() if match else end
             if len(text) - end > _TEXT_BYTES:
@@ -301,7 +301,7 @@ def _checked(path: Path, header: NetpbmHeader) -> NetpbmHeader:
 
 
 def _roles(header: NetpbmHeader) -> tuple[Role, ...]:
-    """What a file's samples are; of a kind that is not known, ``other`` each."""
+    """The roles of a file's samples; of a kind that is not known, ``other`` each."""
     if header.tuple_type:
         name = header.tuple_type.removesuffix("_ALPHA")
         known = _TUPLES.get(name, ())

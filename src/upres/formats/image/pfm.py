@@ -34,7 +34,7 @@ _UPSIDE_DOWN = 4
 
 @dataclass(frozen=True)
 class PfmCarried(Carried):
-    """What goes from a PFM file to another."""
+    """All that goes from a PFM file to another, beside samples."""
 
     scale: float = 1.0
     """How much light a sample of 1 is."""

@@ -10,24 +10,28 @@ from upres.formats.image.apng_sink import ApngSink
 from upres.formats.image.either import EitherSink
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
-from upres.formats.metadata import png_chunks
+from upres.formats.metadata import density, png_chunks, png_kept
 from upres.formats.metadata.carried import Carried, nothing_carried
-from upres.formats.metadata.exif import PREFIX
+from upres.formats.trailing import trailing
 from upres.raster.source import Sink, Source
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     """Open a PNG file; see ``upres.formats.registry``."""
     chunks = tuple(png_chunks.read(path))
-    exif, packet = png_chunks.embedded(chunks)
     source = VipsSource(
         path,
         LOADERS["png"],
         keep_cmyk=keep_cmyk,
-        facts=Carried(nothing_carried().image, chunks=chunks),
-        # libvips sees those before the pixels.
-        blocks={"exif-data": exif and PREFIX + exif, "xmp-data": packet},
-        has_resolution=png_chunks.has_size(chunks),
+        facts=Carried(
+            nothing_carried().image,
+            chunks=chunks,
+            density=density.of_png(chunks),
+            extras=trailing(path, png_chunks.end(chunks)),
+        ),
+        # libvips sees EXIF and XMP before the pixels.
+        blocks=png_chunks.embedded(chunks),
+        colour_numbers=png_chunks.colour_numbers(chunks),
     )
     return [ApngSource(path, source, chunks) if png_chunks.is_animated(chunks) else source]
 
@@ -55,11 +59,22 @@ def _encode(picture: Picture, path: Path) -> None:
         compression=3,
         filter="avg",
     )
+    result = png_kept.Result(
+        image.width,
+        image.height,
+        image.bands,
+        16 if image.format == "ushort" else 8,
+        carried.orientation,
+    )
+    fitted, untrue = png_kept.fitted(carried.chunks, result)
+    picture.not_kept.extend(untrue)
+    size = density.for_png(carried.upright_density, carried.resolution)
     png_chunks.rewrite(
         path,
-        added=png_chunks.kept(carried.chunks, turned=carried.orientation != 1),
+        added=png_chunks.kept(carried.chunks, turned=carried.orientation != 1) + fitted,
         comments=carried.comments,
         meaning=carried.meaning,
         exif=picture.exif_block,
-        size=carried.has_resolution,
+        iptc=picture.field("iptc-data"),
+        size=density.as_phys(size) if size else b"",
     )

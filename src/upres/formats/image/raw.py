@@ -6,7 +6,6 @@ colours are put together by LibRaw's default, adaptive homogeneity.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +28,8 @@ _SRGB_CURVE = (2.4, 12.92)
 _DECODER_BYTES = 40
 """For each pixel, as measured: the sensor's samples, four colours of 16 bits twice, the result."""
 
-_TURNED = (5, 6)
-"""LibRaw's numbers for a quarter turn, left and right; 3 is upside down."""
+_TURNED = 4
+"""The bit of LibRaw's turns that says that rows become columns."""
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
@@ -38,8 +37,8 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     with telling_of_damage(path, struct.error):
         check_whole(path)
     try:
-        with rawpy.RawPy() as raw:
-            raw.open_file(os.fspath(path))
+        with path.open("rb") as file, rawpy.RawPy() as raw:
+            raw.open_buffer(file)
             sizes, colours = raw.sizes, raw.num_colors
     except rawpy.LibRawFileUnsupportedError:
         raise InputError(
@@ -54,7 +53,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
         height = int(height / sizes.pixel_aspect + 0.5)
     elif sizes.pixel_aspect > 1.005:
         width = int(width * sizes.pixel_aspect + 0.5)
-    if sizes.flip in _TURNED:
+    if sizes.flip & _TURNED:
         height, width = width, height
     dtype = np.dtype(np.uint16)
     info = RasterInfo(
@@ -67,11 +66,12 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 
     def decode() -> NDArray[Any]:
         try:
-            with rawpy.RawPy() as raw:
-                raw.open_file(os.fspath(path))
+            with path.open("rb") as file, rawpy.RawPy() as raw:
+                raw.open_buffer(file)
                 pixels = raw.postprocess(
                     use_camera_wb=True,
                     no_auto_bright=True,
+                    adjust_maximum_thr=0.0,  # else the brightest sample may become white
                     output_bps=16,
                     output_color=rawpy.ColorSpace.sRGB,
                     gamma=_SRGB_CURVE,
@@ -80,8 +80,8 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
             raise InputError(
                 f"{path}: this picture is damaged or truncated: {_said(error)}"
             ) from None
-        pixels = pixels.reshape(*pixels.shape[:2], -1)
-        return pixels[:, :, :1] if colours == 1 else pixels
+        samples: NDArray[Any] = pixels.reshape(*pixels.shape[:2], -1)
+        return samples[:, :, :1] if colours == 1 else samples
 
     # LibRaw turns it upright.
     carried = described(path, exif_block=read_exif(path))
@@ -89,7 +89,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 
 
 def _said(error: Exception) -> str:
-    """What LibRaw says, which is bytes."""
+    """LibRaw's words, which are bytes."""
     told = error.args[0] if error.args else ""
     text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
     return text.splitlines()[0] if text else type(error).__name__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from upres.errors import OutputError
 from upres.files import publish, temporary, temporary_name
+from upres.formats.metadata import parts
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.formats.registry import check_output, output_format
 from upres.raster.info import COLOUR_ROLES, RasterInfo
@@ -27,7 +28,7 @@ class Encoder(Protocol):
     dtype: np.dtype[Any]
 
     def samples(self, block: Float32Array) -> NDArray[Any]:
-        """What is stored of a window: rows x columns x ``channels``."""
+        """A window as it is stored: rows x columns x ``channels``."""
 
     def encode(self, path: Path, spool: Spool) -> None:
         """Write all of the samples to a file that is new and empty.
@@ -37,7 +38,7 @@ class Encoder(Protocol):
 
 
 MakeEncoder = Callable[[Path, RasterInfo, Carried], Encoder]
-"""Takes the name of a result, what it is and what its source carries. Raises ``OutputError`` if its
+"""Takes a result's name, its info, and all that its source carries. Raises ``OutputError`` if its
 format cannot hold that."""
 
 
@@ -48,11 +49,17 @@ class RowsSink:
         self.target = target
         self._make = make
         self._stack = ExitStack()
+        self._not_kept: Sequence[str] = ()
+
+    @property
+    def not_kept(self) -> Sequence[str]:
+        return self._not_kept
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         check_output(self.target, info)
         _check_colours(self.target, info)
         known = carried if isinstance(carried, Carried) else nothing_carried()
+        self._not_kept = parts.not_kept(known, output_format(self.target).keeps)
         self._encoder = self._make(self.target, info, known)
         shape = (info.height, info.width, self._encoder.channels)
         name = temporary_name(self.target, ".raw")

@@ -18,7 +18,7 @@ TIFF_STRIP_BYTES = 2**20
 
 
 def as_image(spool: Spool) -> pyvips.Image:
-    """What has been stored, as an image to be read once from the top.
+    """The stored samples, as an image to be read once from the top.
 
     The spool's ``head`` is that of ``head_of``: libvips reads TIFF strip by strip, and bare
     samples it would map into memory, all of them in the end.
@@ -31,7 +31,7 @@ def as_image(spool: Spool) -> pyvips.Image:
 
 
 def source_of(path: Path) -> pyvips.Source:
-    """A file as libvips reads it, without a name, of which pyvips takes only UTF-8.
+    """A file as libvips reads it, without its name, as pyvips takes only UTF-8.
 
     Raises ``OSError`` if it cannot be opened.
     """
@@ -43,7 +43,7 @@ def source_of(path: Path) -> pyvips.Source:
 
 
 def head_of(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> bytes:
-    """What makes a (Big)TIFF file of the samples that follow it."""
+    """The head that makes a (Big)TIFF file of the samples behind it."""
     height, width, channels = shape
     row_bytes = width * channels * dtype.itemsize
     rows = min(height, max(1, TIFF_STRIP_BYTES // row_bytes))

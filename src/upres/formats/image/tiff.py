@@ -32,8 +32,9 @@ from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Sink, Source
 
+_ORIENTATION = 274
 _BIGTIFF_BYTES = 2**32 - 2**24
-"""TIFF's addresses end at 4 GiB; some room is left for what is not pixels."""
+"""TIFF's addresses end at 4 GiB; some room is left for all but pixels."""
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
@@ -47,7 +48,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 
 
 def _said(path: Path, file: BinaryIO, directory: int | None, pages: int) -> dict[str, Any]:
-    """What a page says of itself, as options of ``VipsSource``; see ``tiff_exif.read``.
+    """A page's own metadata, as options of ``VipsSource``; see ``tiff_exif.read``.
 
     The page is that whose ``directory`` is there, or the first of a file of one.
     """
@@ -67,7 +68,10 @@ def _said(path: Path, file: BinaryIO, directory: int | None, pages: int) -> dict
         "blocks": {"exif-data": exif},
         "has_resolution": has_resolution(tags) and not microscopy.is_measured(known),
         "extras": tiff_pages.extra_roles(path, entries, tags),
-        "facts": dataclasses.replace(nothing_carried(), density=microscopy.density(entries, known)),
+        "facts": dataclasses.replace(
+            nothing_carried(), tiff_density=microscopy.density(entries, known)
+        ),
+        "has_orientation": _ORIENTATION in tags,
     }
     if directory is not None or colours is not None:
         options["source"] = partial(tiff_pages.only, path, start, colours)
@@ -130,6 +134,11 @@ class _PagesSink:
         self._stack = ExitStack()
         self._page: VipsSink | None = None
         self._number = 0
+        self._not_kept: list[str] = []
+
+    @property
+    def not_kept(self) -> Sequence[str]:
+        return tuple(dict.fromkeys(self._not_kept))
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         if self._page is None:
@@ -147,7 +156,7 @@ class _PagesSink:
 
     def commit(self, *, replace: bool) -> None:
         self._append()
-        self._file.close()  # what is open cannot be replaced everywhere
+        self._file.close()  # an open file cannot be replaced everywhere
         publish(self._path, self._target, replace=replace)
 
     def _append(self) -> None:
@@ -157,6 +166,7 @@ class _PagesSink:
             self._pointer = tiff_pages.append(
                 self._file, page.encoded(), self._pointer, number=self._number, count=self._count
             )
+        self._not_kept += self._page.not_kept
         self._number += 1
 
     def __enter__(self) -> Self:
@@ -203,12 +213,12 @@ def _tags(picture: Picture) -> list[Entry]:
     if microscopy.is_measured(known):
         text = microscopy.fitting(known, height=height, width=width) + b"\0"
         tags.append((tiff_exif.DESCRIPTION, tiff_exif.ASCII, len(text), text))
-    if picture.carried.density:
+    if picture.carried.tiff_density:
         source = picture.carried.image
         sides = (width, source.width), (height, source.height)
         if not microscopy.is_measured(known):
             sides = (1, 1), (1, 1)
-        tags += microscopy.resized(picture.carried.density, *sides)
+        tags += microscopy.resized(picture.carried.tiff_density, *sides)
     return tags
 
 

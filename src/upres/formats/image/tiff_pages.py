@@ -59,7 +59,7 @@ def full_pages(path: Path, file: BinaryIO) -> dict[int, int]:
 
     By their numbers, from 0: where their directories are.
 
-    Such copies are a preview or the overviews of a large picture. Raises ``InputError`` if a
+    The copies are a preview or the overviews of a large picture. Raises ``InputError`` if a
     page is but the mask of another, ``struct.error`` if the file is damaged.
     """
     pages = {}
@@ -100,8 +100,8 @@ def check_colours(path: Path, tags: Mapping[int, int]) -> None:
 
 
 def check_place(path: Path, tags: Iterable[int]) -> None:
-    """Raise ``InputError`` if a page with those ``tags`` has a place on a map, or a value for what
-    is not known, which a larger picture would have elsewhere.
+    """Raise ``InputError`` if a page with those ``tags`` has a place on a map, or a value for no
+    data: a larger picture would have them elsewhere.
     """
     if _PLACE.isdisjoint(tags):
         return
@@ -112,8 +112,8 @@ def check_place(path: Path, tags: Iterable[int]) -> None:
 
 
 def told_photometric(path: Path, tags: Mapping[int, int]) -> int | None:
-    """What libvips has to be told that a page's samples are to the eye, where the page does not
-    tell, or libvips would go wrong by it.
+    """The photometric interpretation that libvips has to be told, where the page does not tell it,
+    or libvips would go wrong by it.
 
     Raises ``InputError`` if there is nothing that it could be told.
     """
@@ -134,7 +134,7 @@ def told_photometric(path: Path, tags: Mapping[int, int]) -> int | None:
 def extra_roles(
     path: Path, entries: Sequence[Entry], tags: Mapping[int, int]
 ) -> tuple[Role, ...] | None:
-    """What the bands of a page are that follow those of its colours; ``None`` if it has no such.
+    """The roles of a page's bands that follow those of its colours; ``None`` if it has none.
 
     ExtraSamples tells which is alpha (TIFF 6.0, section 18); one that it does not tell of is taken
     for that. Raises ``InputError`` if libvips would not leave them as they are.
@@ -164,7 +164,7 @@ def extra_roles(
 def only(path: Path, directory: int, photometric: int | None = None) -> pyvips.Source:
     """A TIFF file's content as if the page whose directory is there were its only one.
 
-    What its samples are to the eye becomes ``photometric``, if that is given.
+    Its photometric interpretation becomes ``photometric``, if that is given.
 
     Nothing is copied. libvips would walk from page to page each time that one is opened, which
     takes hours in a file of thousands. Raises ``struct.error`` if the file is damaged, and
@@ -227,7 +227,7 @@ def _with_photometric(
 
 
 def begin(file: BinaryIO, *, big: bool) -> int:
-    """Write what a TIFF file begins with; return where the first page is to be pointed to."""
+    """Write the beginning of a TIFF file; return where the first page is to be pointed to."""
     file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else b"II*\0" + bytes(4))
     return 8 if big else 4
 
@@ -236,7 +236,7 @@ def append(file: BinaryIO, page: Path, pointer: int, *, number: int, count: int)
     """Add the one page of another file, as the page ``number``, from 0, of ``count``.
 
     Both are little-endian, and both BigTIFF or neither. ``pointer`` is where the page is to be
-    pointed to, and what is returned is where the next one is. Raises ``OSError`` if it cannot
+    pointed to, and the result is that of the next page. Raises ``OSError`` if it cannot
     be written.
     """
     with page.open("rb") as source:

@@ -1,4 +1,4 @@
-"""Pictures that libvips reads: what they are, and their pixels in blocks of rows."""
+"""Pictures that libvips reads: their info, and their pixels in blocks of rows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from upres.engine.machine import machine_memory
 from upres.errors import InputError
 from upres.files import temporary_name
 from upres.formats.image.spooled import source_of
+from upres.formats.metadata import embedded
 from upres.formats.metadata.carried import Carried
 from upres.formats.metadata.colour import with_meaning
-from upres.formats.metadata.embedded import completed
 from upres.formats.metadata.jpeg_segments import jpeg_quality
 from upres.formats.registry import HEAD_BYTES, read_head, recognised
 from upres.raster.info import RGB_ROLES, Band, RasterInfo, Role
@@ -59,18 +59,19 @@ _NOT_READ = {
     "unsupported tiff image type": "its samples are of a kind",
     "Unsupported JPEG data precision": "its samples are of another depth than 8 bits",
 }
-"""What libvips says, as of damage, of files of kinds that it does not read."""
+"""libvips' words on files of kinds that it does not read, which sound like damage."""
 
 
 class VipsSource:
     """A picture, a page of a file, or an animation; see ``upres.raster.source``.
 
-    ``loader`` is libvips' operation, and ``source`` makes what it is given, where that is not the
+    ``loader`` is libvips' operation, and ``source`` makes its input, where that is not the
     file as it is. ``extras`` are the roles of the bands that follow those of colour, where the file
-    tells them; by default there may be alpha. ``facts`` are what libvips does not tell of the file,
-    ``blocks`` are metadata that it may not find, by its names, and ``has_resolution`` says whether
-    the file tells the size of pixels other than by EXIF. ``memory_of`` tells the bytes of memory of
-    the machine that is to decode it.
+    tells them; by default there may be alpha. ``facts`` are things that libvips does not tell of
+    the file, ``blocks`` are metadata that it may not find, by its names, and ``has_resolution``
+    says whether the file tells the size of pixels other than by EXIF, ``has_orientation`` whether
+    it is TIFF that has a tag of that. ``colour_numbers`` are ``with_meaning``'s, and ``memory_of``
+    tells the bytes of memory of the machine that is to decode it.
 
     Raises ``InputError`` if the file is damaged, or of a kind that could not be written back whole.
     """
@@ -88,29 +89,33 @@ class VipsSource:
         facts: Carried | None = None,
         blocks: Mapping[str, bytes] | None = None,
         has_resolution: bool = False,
+        has_orientation: bool = False,
         memory_of: Callable[[], int | None] = machine_memory,
+        colour_numbers: tuple[int, int] = (2, 2),
     ) -> None:
         self.path = path
         self._loader, self._keep_cmyk = loader, keep_cmyk
-        self._source = source
-        self._memory_of = memory_of
+        self._source, self._memory_of = source, memory_of
         self._animated = animated
         self._extras = extras
         self._facts, self._blocks, self._has_resolution = facts, blocks or {}, has_resolution
+        self._colour_numbers, self._has_orientation = colour_numbers, has_orientation
         self._image, self.carried = self._open()
         self.info = self._told(self._image, page)
 
     def _open(self) -> tuple[pyvips.Image, Carried]:
-        """The picture, to be read once from the top, and what it says of itself."""
+        """The picture, to be read once from the top, and its metadata."""
         options = {"n": -1} if self._animated else {}
         source = self._source() if self._source else None
         loaded = load(self.path, self._loader, source=source, **options)
         _check_memory(self.path, loaded, self._loader, self._memory_of)
         facts = self._facts or Carried(loaded)
-        image = completed(loaded, self._loader, self._blocks, self._has_resolution)
-        orientation = int(image.get("orientation")) if image.get_typeof("orientation") else 1
+        image = embedded.completed(
+            loaded, self._loader, self._blocks, self._has_resolution, facts.density
+        )
+        orientation = embedded.orientation(image, self._loader, has_tag=self._has_orientation)
         try:
-            image, meaning = with_meaning(image, self.path, self._loader, facts.chunks)
+            image, meaning = with_meaning(image, *self._colour_numbers)
             image = normalised(image, self._keep_cmyk)
         except pyvips.Error as error:
             raise damaged(self.path, error) from None
@@ -120,7 +125,7 @@ class VipsSource:
             image=image,
             path=self.path,
             frames=frames,
-            orientation=orientation if orientation in range(1, 9) else 1,
+            orientation=orientation,
             meaning=meaning,
             jpeg_quality=jpeg_quality(facts.segments),
         )
@@ -140,8 +145,7 @@ class VipsSource:
         colours = count - len(extras)
         if colours not in ((4,) if cmyk else (1, 3)):
             raise InputError(
-                f"{self.path}: has {count} channels; upres takes grey, RGB and CMYK: split it into "
-                "such"
+                f"{self.path}: has {count} channels; upres takes grey, RGB and CMYK: split it"
             )
         height = int(image.get("page-height")) if carried.frames > 1 else image.height
         width = image.width
@@ -212,19 +216,19 @@ def upright(
 def load(
     path: Path, loader: str, *, source: pyvips.Source | None = None, **options: Any
 ) -> pyvips.Image:
-    """Open a file, or what ``source`` makes of it, for one pass from the top.
+    """Open a file, or ``source`` in its place, for one pass from the top.
 
     Raises ``InputError`` if it is damaged, or cannot be read.
     """
-    # What it said about the file before must not be taken for this one's.
+    # Its words on the file before must not be taken for those on this one.
     pyvips.vips_lib.vips_error_clear()
     try:
         source = source or _source_of(path)
-        # Lenient loading would fill what a truncated file lacks with grey.
+        # Lenient loading would fill the lacking part of a truncated file with grey.
         image: pyvips.Image = pyvips.Operation.call(
             f"{loader}_source", source, access="sequential", fail_on="error", **options
         )
-        # What is in Python of a source has to live for as long as the image.
+        # The Python part of a source has to live for as long as the image.
         image._references.append(source)
     except pyvips.Error as error:
         raise damaged(path, error) from None
@@ -241,7 +245,7 @@ def _source_of(path: Path) -> pyvips.Source:
 def _check_memory(
     path: Path, image: pyvips.Image, loader: str, memory_of: Callable[[], int | None]
 ) -> None:
-    """Refuse what can only be decoded as a whole, and takes more than half of the memory."""
+    """Refuse a file that is decoded as a whole, if that takes more than half of the memory."""
     if not image.get_typeof("interlaced"):
         return
     # Of progressive JPEG all coefficients, two bytes each; of interlaced PNG all samples.
@@ -295,7 +299,7 @@ def read_rgb8(source: Path | bytes, *, name: str | None = None) -> NDArray[np.ui
 
 
 def damaged(path: Path, error: pyvips.Error) -> InputError:
-    """What to raise where libvips cannot go on reading ``path``."""
+    """The error of a file that libvips cannot go on reading."""
     line = first_line(error)
     for said, kind in _NOT_READ.items():
         if said in line:
@@ -303,13 +307,13 @@ def damaged(path: Path, error: pyvips.Error) -> InputError:
                 f"{path}: {kind}, which upres does not read: convert it to PNG, or to TIFF of 8 or "
                 "16 bits, or of floating point of 32"
             )
-    # libvips has one place for what all threads have to say: a word on another file is none on
+    # libvips has one place for the words of all threads: a word on another file is none on
     # this one, and that something was not done is known.
     told = "" if '"' in line or line.startswith("unable to") else f": {line}"
     return InputError(f"{path}: this picture is damaged or truncated{told}")
 
 
 def first_line(error: pyvips.Error) -> str:
-    """What libvips says, in one line."""
+    """The words of libvips, in one line."""
     lines = [line for line in str(error.detail).splitlines() if line.strip()]
     return lines[0].strip() if lines else str(error.message)

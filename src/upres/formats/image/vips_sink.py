@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +18,7 @@ from upres.files import full_disk, publish, temporary, temporary_name
 from upres.formats.image.frame_stream import FrameStream
 from upres.formats.image.spooled import as_image, head_of
 from upres.formats.image.vips import DTYPES, first_line
-from upres.formats.metadata import timing
+from upres.formats.metadata import parts, timing
 from upres.formats.metadata.carried import Carried, nothing_carried, with_metadata
 from upres.formats.metadata.exif import PREFIX
 from upres.formats.registry import check_output, output_format, sample_type
@@ -27,7 +27,7 @@ from upres.raster.pixels import Float32Array, from_bands
 from upres.raster.spool import Spool
 
 LEAST_QUALITY = 95
-"""Of what may lose something, where none is asked for."""
+"""Of formats that may lose something, where none is asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,9 @@ class Picture:
     carried: Carried
     info: RasterInfo
     quality: int | None
+    not_kept: list[str] = dataclasses.field(default_factory=list)
+    """Gets the names of what its format could not keep of it, as far as encoding shows; names that
+    the table of formats tells are there already."""
 
     def find(self, name: str, default: Any) -> Any:
         """A field of the source's metadata by libvips' name."""
@@ -117,6 +120,12 @@ class VipsSink:
         self._encode, self._quality = encode, quality
         self._stack = ExitStack()
         self._row = output_format(target)
+        self._not_kept: list[str] = []
+
+    @property
+    def not_kept(self) -> Sequence[str]:
+        """See ``upres.raster.source.Sink``."""
+        return tuple(dict.fromkeys(self._not_kept))
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         """See ``upres.raster.source.Sink``."""
@@ -124,6 +133,7 @@ class VipsSink:
         self._carried = carried if isinstance(carried, Carried) else nothing_carried()
         if self._carried.frames != (info.frames or 1):
             self._carried = dataclasses.replace(self._carried, frames=info.frames or 1)
+        self._not_kept = parts.not_kept(self._carried, self._row.keeps)
         if self._longest_frame is not None and self._carried.frames > 1:
             timing.check_longest(self.target, timing.seconds(self._carried), self._longest_frame)
         meaning = self._carried.meaning
@@ -137,7 +147,7 @@ class VipsSink:
         dtype = sample_type(self._row, info)
         self._bands = info.varying
         if dtype != info.dtype or (dtype.kind == "u" and dtype.itemsize <= 2):
-            # All of the type's range, of which a source with a largest sample of its own has less.
+            # All of the type's range. A source with a largest sample of its own has less.
             most = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
             self._bands = tuple(dataclasses.replace(b, low=0.0, high=most) for b in self._bands)
         shape = (info.height, info.width, len(self._bands))
@@ -189,11 +199,11 @@ class VipsSink:
             interpretation=_interpretation(self._info, self._spool.dtype),
             suffix=self.target.suffix.lower(),
         )
-        picture = Picture(image, exif, self._carried, self._info, self._quality)
+        picture = Picture(image, exif, self._carried, self._info, self._quality, self._not_kept)
         self._encode(picture, self._path)
 
     def _with_constants(self, image: pyvips.Image) -> pyvips.Image:
-        """With the alpha that is opaque throughout, where the format has such."""
+        """With the alpha that is opaque throughout, where the format has alpha."""
         constant = next((band for band in self._info.bands if band.constant), None)
         if constant is None or not self._row.alpha:
             return image
@@ -207,7 +217,7 @@ class VipsSink:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Raise ``OutputError`` for what libvips says when it cannot write."""
+        """Raise ``OutputError`` with libvips' words when it cannot write."""
         try:
             yield
         except pyvips.Error as error:
@@ -229,7 +239,7 @@ def save(image: pyvips.Image, operation: str, path: Path, **options: Any) -> Non
 
 
 def _interpretation(info: RasterInfo, dtype: np.dtype[Any]) -> str:
-    """What libvips calls the colours, as samples of ``dtype``."""
+    """The name that libvips has for the colours, as samples of ``dtype``."""
     deep = dtype == np.uint16
     if info.find("ink"):
         return "cmyk"

@@ -11,6 +11,7 @@ from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import LEAST_QUALITY, Picture, VipsSink, save
 from upres.formats.metadata import exif, timing
 from upres.formats.metadata.carried import Carried, nothing_carried
+from upres.formats.trailing import trailing
 from upres.raster.source import Sink, Source
 
 _PIXELS = (b"VP8 ", b"VP8L")
@@ -23,7 +24,10 @@ _LONGEST, _SHORTEST = 2**24 - 1, 10
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     """Open a WebP file; see ``upres.formats.registry``."""
     frames, lossless = _facts(path)
-    facts = Carried(nothing_carried().image, lossless=lossless)
+    with path.open("rb") as file:
+        end = 8 + int.from_bytes(file.read(8)[4:], "little")
+    extras = trailing(path, end + end % 2)
+    facts = Carried(nothing_carried().image, lossless=lossless, extras=extras)
     return [VipsSource(path, LOADERS["webp"], animated=frames > 1, facts=facts)]
 
 
@@ -68,7 +72,7 @@ def _factor(delays: Sequence[int]) -> int:
     if min(delays) > _SHORTEST:
         return 1
     factor = min(1000, _LONGEST // max(1, *delays))
-    # Else what is added to delays of 0 would count.
+    # Else the addition to delays of 0 would count.
     return factor if factor > 10 * _SHORTEST else 1
 
 

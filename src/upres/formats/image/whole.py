@@ -1,4 +1,4 @@
-"""Pictures whose library decodes them as a whole: what they are, and their rows, upright."""
+"""Pictures whose library decodes them as a whole: their info, and their rows, upright."""
 
 from __future__ import annotations
 
@@ -83,13 +83,14 @@ def bands_of_picture(
 
 def scaled(samples: NDArray[Any], bits: int) -> NDArray[Any]:
     """Unsigned samples of so many bits as uint8 or uint16: the largest becomes the largest."""
-    dtype = np.dtype(np.uint8 if bits <= 8 else np.uint16)
-    if bits == 8 * dtype.itemsize:
+    dtype, largest = (np.uint8, 255) if bits <= 8 else (np.uint16, 65535)
+    if bits in (8, 16):
         return samples.astype(dtype, copy=False)
     most = (1 << bits) - 1
     numbers = np.arange(most + 1, dtype=np.uint64)
-    table = ((numbers * np.iinfo(dtype).max * 2 + most) // (2 * most)).astype(dtype)
-    return table[np.minimum(samples, most)]
+    table = ((numbers * 2 * largest + most) // (2 * most)).astype(dtype)
+    result: NDArray[Any] = table[np.minimum(samples, most)]
+    return result
 
 
 def check_memory(info: RasterInfo, needed: int) -> None:
@@ -107,7 +108,7 @@ def check_memory(info: RasterInfo, needed: int) -> None:
 
 @contextmanager
 def telling_of_damage(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Raise ``InputError`` for what a library says when it cannot go on reading ``path``."""
+    """Raise ``InputError`` with a library's words when it cannot go on reading ``path``."""
     try:
         yield
     except MemoryError:

@@ -1,1 +1,1 @@
-"""What files say of their pictures: EXIF, XMP, IPTC, colours, gain maps."""
+"""Metadata of pictures: EXIF, XMP, IPTC, colours, gain maps."""

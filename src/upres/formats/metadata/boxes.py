@@ -26,7 +26,7 @@ class Box(NamedTuple):
 def boxes(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[Box]:
     """The boxes between two places of a file, by default all.
 
-    Raises ``struct.error`` where one says that it is longer than what it is in.
+    Raises ``struct.error`` where one says that it is longer than the box around it.
     """
     last = file.seek(0, 2) if end is None else end
     while start < last:

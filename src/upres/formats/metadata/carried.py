@@ -1,4 +1,4 @@
-"""What a picture says about itself, brought along to the enlarged one."""
+"""A picture's metadata, brought along to the enlarged one."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from pathlib import Path
 import pyvips
 
 from upres.formats.metadata import exif, iptc, tiff_exif, xmp
+from upres.formats.metadata.density import Density
 from upres.formats.metadata.exif import PREFIX
 from upres.formats.metadata.jpeg_segments import Segment
 from upres.formats.metadata.png_chunks import Chunk
 from upres.formats.metadata.tiff_tags import read_resolution
 
 _OF_THE_FILE = ("n-pages", "page-height", "bits-per-sample", "palette", "orientation")
-"""Fields that tell how the input was stored, not what it shows."""
+"""Fields that tell how the input was stored, and nothing of the picture."""
 
 _NOT_FIELDS = ("vips-", "heif-", "tile-", "exif-ifd1-", "png-comment-", "gif-comment")
-"""What fields begin with that tell the same, or that files get otherwise (``png_chunks``,
+"""Beginnings of fields that tell the same, or that files get otherwise (``png_chunks``,
 ``comments``)."""
+
+
+_OF_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
 @dataclass(frozen=True)
 class Carried:
-    """What goes from a picture's file to its result's beside the pixels, whatever their formats."""
+    """All that goes from a picture's file to its result's beside pixels, whatever their formats."""
 
     image: pyvips.Image
     """Its fields are the metadata, by libvips' names; its pixels are not looked at."""
     path: Path | None = None
-    """Where the file is, for what is read when it is written."""
+    """Where the file is, for parts that are read when it is written."""
     frames: int = 1
     timing: tuple[Fraction, ...] = ()
     """Seconds for which each frame is shown, where the field ``delay`` does not tell exactly; see
@@ -40,23 +44,42 @@ class Carried:
     orientation: int = 1
     """By EXIF; how the picture was turned to be upright."""
     meaning: bytes = b""
-    """What its colours mean, where that is unlike sRGB and in no profile: see ``colour``."""
+    """The meaning of its colours, where that is unlike sRGB and in no profile: see ``colour``."""
     comments: tuple[bytes, ...] = ()
     lossless: bool = False
     """Whether a format that may lose something has lost nothing of it."""
     jpeg_quality: int | None = None
-    density: tuple[int, ...] = ()
+    tiff_density: tuple[int, ...] = ()
     """A TIFF page's resolution as it tells it, where that is no number of dots for an inch: those
     of its width and of its height, each a fraction of two numbers, and the number of its unit."""
     segments: tuple[Segment, ...] = field(default=(), repr=False)
     """Of a JPEG file, before its pixels."""
     chunks: tuple[Chunk, ...] = field(default=(), repr=False)
     """Of a PNG file."""
+    density: Density | None = None
+    """How large pixels are, as the header of a JPEG or PNG file tells it."""
+    extras: tuple[str, ...] = ()
+    """Names of what else the file has, and few results or none keep; see ``parts``."""
 
     @property
     def has_resolution(self) -> bool:
         """Whether the file tells how many pixels go into an inch."""
-        return (self.image.xres, self.image.yres) != (1, 1)  # what libvips takes for nothing
+        told = self.density is not None and self.density.per_millimetre is not None
+        # 1 and 1 are libvips' word for nothing.
+        return told or (self.image.xres, self.image.yres) != (1, 1)
+
+    @property
+    def resolution(self) -> tuple[float, float] | None:
+        """How many pixels of the upright picture go into a millimetre, across and down."""
+        if not self.has_resolution:
+            return None
+        across, down = self.image.xres, self.image.yres
+        return (down, across) if self.orientation >= 5 else (across, down)
+
+    @property
+    def upright_density(self) -> Density | None:
+        """``density`` of the upright picture."""
+        return self.density.turned(self.orientation) if self.density else None
 
     def find(self, name: str) -> object:
         """A field of the metadata by libvips' name; ``None`` if there is none."""
@@ -64,7 +87,7 @@ class Carried:
 
 
 def nothing_carried() -> Carried:
-    """Of a raster that says nothing about itself, such as an array."""
+    """Of a raster without metadata, as an array is."""
     return Carried(pyvips.Image.black(1, 1))
 
 
@@ -106,24 +129,23 @@ def with_metadata(
 ) -> tuple[pyvips.Image, bytes]:
     """``image`` with the carried profile, EXIF, XMP, IPTC, text, resolution and timing.
 
-    And its EXIF, of which the image has no more than a JPEG file has room for, as libvips takes
-    no more; nothing if it has none.
+    And its EXIF, nothing if it has none. The image has no more of it than a JPEG file has room for,
+    as libvips takes no more.
 
-    Its colours are what libvips calls ``interpretation``. It is upright; previews of the
+    libvips calls its colours ``interpretation``. It is upright; previews of the
     small picture are left out, and where EXIF and XMP tell size and orientation these become
     those of ``image``.
     """
     source = carried.image
     height = image.height // carried.frames
-    dots = None
-    if carried.has_resolution:
-        dots = (source.xres * 25.4, source.yres * 25.4)
+    across, down = carried.resolution or (1.0, 1.0)
+    dots = (across * 25.4, down * 25.4) if carried.resolution else None
     # A copy, as metadata of an image that libvips may share must not change.
-    image = image.copy(xres=source.xres, yres=source.yres, interpretation=interpretation)
+    image = image.copy(xres=across, yres=down, interpretation=interpretation)
     basic = {*image.get_fields(), "jpeg-thumbnail-data", *_OF_THE_FILE}
     fields = [
         (name, source.get_typeof(name), source.get(name))
-        for name in source.get_fields()
+        for name in fields_of(source)
         if name not in basic and not name.startswith(_NOT_FIELDS)
     ]
     if source.get_typeof("exif-data") and not any(n.startswith("exif-ifd") for n, *_ in fields):
@@ -134,13 +156,17 @@ def with_metadata(
         if name == "exif-data":
             try:
                 whole = exif.PREFIX + exif.fitting(
-                    value, height=height, width=image.width, dots_per_inch=dots
+                    value,
+                    height=height,
+                    width=image.width,
+                    dots_per_inch=dots,
+                    turned=carried.orientation >= 5,
                 )
                 value = tiff_exif.for_jpeg(whole)
-            except struct.error:  # damaged: the fields are what libvips could read of it
+            except struct.error:  # damaged: libvips could read the fields of it
                 continue
         elif name == "xmp-data":
-            if suffix not in (".jpg", ".jpeg"):
+            if suffix not in _OF_JPEG:
                 value = xmp.whole(value, carried.segments)
             value = xmp.fitting(value, height=height, width=image.width)
         elif name == "image-description" and str(value).startswith(tiff_exif.SHAPE_NOTE):
@@ -164,8 +190,25 @@ def with_metadata(
     return image, whole
 
 
+def fields_of(image: pyvips.Image) -> list[str]:
+    """The names of an image's fields, as pyvips gives them, which fails where one is not UTF-8.
+
+    Those are left out: PNG's keywords are names of fields, too.
+    """
+    names = pyvips.vips_lib.vips_image_get_fields(image.pointer)
+    found = []
+    number = 0
+    while names[number]:
+        with suppress(UnicodeDecodeError):
+            found.append(pyvips.ffi.string(names[number]).decode())
+        pyvips.glib_lib.g_free(names[number])
+        number += 1
+    pyvips.glib_lib.g_free(names)
+    return found
+
+
 def _exif_fields(block: bytes) -> list[tuple[str, int, object]]:
-    """A block of EXIF as fields: of the block, libvips saves only what it has read itself."""
+    """A block of EXIF as fields: libvips saves only fields that it has read itself."""
     pixel = pyvips.Image.black(1, 1).jpegsave_buffer(keep="none")
     segment = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
     image = pyvips.Image.new_from_buffer(pixel[:2] + segment + pixel[2:], "")

@@ -1,4 +1,4 @@
-"""What a file's colours mean where it says so by numbers, and has no profile.
+"""The meaning of a file's colours where it is told by numbers, without a profile.
 
 libvips reads neither AVIF's nor PNG's numbers. Source: ITU-T H.273 (CICP), tables 2 and 3;
 ISO/IEC 23000-22 (MIAF), section 7.3.6.4 (colr nclx).
@@ -6,14 +6,8 @@ ISO/IEC 23000-22 (MIAF), section 7.3.6.4 (colr nclx).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
 import numpy as np
 import pyvips
-
-from upres.formats.metadata import png_chunks
-from upres.formats.metadata.png_chunks import Chunk
 
 _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 """Of BT.709 or not known, and of sRGB, of television or not known: all are shown as sRGB."""
@@ -21,27 +15,13 @@ _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 _P3 = (12, 13)
 """Display P3: its primaries, and the transfer function of sRGB."""
 
-_HEAD_BYTES = 2**16
-"""Within which an AVIF file tells of its items' properties, in practice."""
 
-
-def with_meaning(
-    image: pyvips.Image, path: Path, loader: str, chunks: Iterable[Chunk]
-) -> tuple[pyvips.Image, bytes]:
-    """``image``, and what its colours mean, as the content of PNG's chunk cICP.
+def with_meaning(image: pyvips.Image, primaries: int, transfer: int) -> tuple[pyvips.Image, bytes]:
+    """``image``, and the meaning of its colours, as the content of PNG's chunk cICP.
 
     That is nothing where it has a profile, or where they are as in sRGB; of Display P3, the image
-    gets the profile.
+    gets the profile. Its file tells ``primaries`` and ``transfer`` function; 2 is not known.
     """
-    if loader == "heifload":
-        primaries, transfer = _of_avif(path)
-    else:
-        primaries, transfer = png_chunks.colour_numbers(chunks)
-    return with_numbers(image, primaries, transfer)
-
-
-def with_numbers(image: pyvips.Image, primaries: int, transfer: int) -> tuple[pyvips.Image, bytes]:
-    """The same of a file that says by these two numbers what its colours are."""
     plain = primaries in _PLAIN_PRIMARIES and transfer in _PLAIN_TRANSFERS
     if plain or image.get_typeof("icc-profile-data"):
         return image, b""
@@ -54,16 +34,8 @@ def with_numbers(image: pyvips.Image, primaries: int, transfer: int) -> tuple[py
     return image, bytes([primaries, transfer, 0, 1])
 
 
-def _of_avif(path: Path) -> tuple[int, int]:
-    with path.open("rb") as file:
-        _, found, numbers = file.read(_HEAD_BYTES).partition(b"colrnclx")
-    if not found or len(numbers) < 4:
-        return 2, 2
-    return numbers[1], numbers[3]  # two bytes each, of which the first is 0
-
-
 def is_srgb(profile: bytes) -> bool:
-    """Whether a colour profile, of RGB or grey, means what sRGB does, whatever it is called.
+    """Whether a colour profile, of RGB or grey, means the same as sRGB, whatever its name.
 
     Some tones and colours are converted by it; each may differ by a two-hundredth.
     """

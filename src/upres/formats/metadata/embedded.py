@@ -9,18 +9,26 @@ from io import BytesIO
 
 import pyvips
 
+from upres.formats.metadata import xmp
+from upres.formats.metadata.density import Density
 from upres.formats.metadata.exif import PREFIX
 from upres.formats.metadata.tiff_tags import has_resolution, read_numbers, read_resolution
 
 _ORIENTATION = 274
+_IN_SEGMENTS = ("exif-data", "iptc-data")
 
 
 def completed(
-    image: pyvips.Image, loader: str, blocks: Mapping[str, bytes], told: bool
+    image: pyvips.Image,
+    loader: str,
+    blocks: Mapping[str, bytes],
+    told: bool,
+    density: Density | None = None,
 ) -> pyvips.Image:
     """``image``, which ``loader`` has opened, with the ``blocks`` that it lacks, by libvips' names.
 
-    ``told`` says whether the file tells the size of pixels other than by EXIF.
+    ``told`` says whether the file tells the size of pixels other than by EXIF, and ``density`` is
+    that of a header that libvips may not heed. Of a JPEG file, EXIF counts more.
     """
     if loader in ("webpload", "heifload"):
         # libvips does not look for it there.
@@ -28,15 +36,35 @@ def completed(
             if resolution := read_resolution(_exif(image)):
                 image = image.copy(xres=resolution[0], yres=resolution[1])
     for name, block in blocks.items():
-        # Of IPTC in several segments, libvips sees the first.
-        if block and (name == "iptc-data" or not image.get_typeof(name)):
+        # Of several segments, libvips sees the first.
+        if block and (name in _IN_SEGMENTS or not image.get_typeof(name)):
             image = _with(image, name, block)
-            if name == "exif-data" and not image.get_typeof("orientation"):
-                upright = _tags(image).get(_ORIENTATION, 1)
-                image.set_type(pyvips.GValue.gint_type, "orientation", upright)
     # libvips takes a resolution without a unit for one by the millimetre, and none for 72 dpi.
-    told = told or (loader != "tiffload" and has_resolution(_tags(image)))
+    by_exif = has_resolution(_tags(image))
+    resolution = density.per_millimetre if density else None
+    if resolution and not (by_exif and loader == "jpegload"):
+        return image.copy(xres=resolution[0], yres=resolution[1])
+    told = told or (loader != "tiffload" and by_exif)
     return image if told else image.copy(xres=1, yres=1)
+
+
+def orientation(image: pyvips.Image, loader: str, *, has_tag: bool) -> int:
+    """How ``image``, which ``loader`` has opened, is to be turned, by EXIF's numbers.
+
+    EXIF's own word counts, or that of TIFF's tags, else that of XMP; 1, upright, if none is there.
+    AVIF has its own way to turn a picture, libvips has followed it, and then the others do not
+    count (ISO/IEC 23008-12, annex A.2.1). ``has_tag`` is whether a TIFF file has its tag.
+    """
+    if loader == "heifload":
+        return 1
+    tags = _tags(image)
+    told = [tags.get(_ORIENTATION)]
+    # Of TIFF without the tag, libvips says 1, too; of damaged EXIF it may read more.
+    if (has_tag if loader == "tiffload" else not tags) and image.get_typeof("orientation"):
+        told.append(int(image.get("orientation")))
+    if image.get_typeof("xmp-data"):
+        told.append(xmp.orientation(image.get("xmp-data")))
+    return next((number for number in told if number and 1 <= number <= 8), 1)
 
 
 def _with(image: pyvips.Image, name: str, block: bytes) -> pyvips.Image:

@@ -1,4 +1,4 @@
-"""EXIF of an enlarged picture: its input's own block, but for what tells of size and place.
+"""EXIF of an enlarged picture: its input's own block, but for tags that tell of size and place.
 
 libvips takes a block apart and writes those tags that its library knows; here all the others stay
 as well, and a camera's private notes where they were, as many of them point into the block.
@@ -18,21 +18,29 @@ from upres.files import splice
 from upres.formats.metadata.tiff_tags import EXIF, INTEROPERABILITY, read_header
 
 PREFIX = b"Exif\0\0"
-"""What a block begins with in JPEG files."""
+"""A block begins with it in JPEG files."""
 
 _WIDTHS, _HEIGHTS = (256, 40962, 4097), (257, 40963, 4098)
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 274, 282, 283, 296
 _THUMBNAIL, _THUMBNAIL_BYTES = 513, 514
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
 _INCH = 2
+_MOST = 2**32 - 1
+"""Of a number in a fraction."""
 
 
 def fitting(
-    exif: bytes, *, height: int, width: int, dots_per_inch: tuple[float, float] | None
+    exif: bytes,
+    *,
+    height: int,
+    width: int,
+    dots_per_inch: tuple[float, float] | None,
+    turned: bool = False,
 ) -> bytes:
     """A block of EXIF for a picture of that size, upright, without a preview; without ``PREFIX``.
 
     Where the block has no resolution, it gets ``dots_per_inch`` (horizontal, vertical), if known.
+    Of a picture that was ``turned`` so that rows became columns, resolutions change places.
 
     Raises ``struct.error`` if it is damaged.
     """
@@ -59,6 +67,12 @@ def fitting(
                 fit(value, depth - 1)
 
     fit(start, 2)
+    places = {tag: place for tag, place, _ in entries(start)}
+    if turned and {_X_RESOLUTION, _Y_RESOLUTION} <= places.keys():
+        across, down = (
+            slice(places[t] + 2, places[t] + 12) for t in (_X_RESOLUTION, _Y_RESOLUTION)
+        )
+        block[across], block[down] = block[down], block[across]
     tags = [tag for tag, *_ in entries(start)]
     end = start + 2 + 12 * len(tags)
     (preview,) = struct.unpack_from(endian + "I", block, end)
@@ -76,9 +90,10 @@ def fitting(
         new = [own[place : place + 12] for place in range(0, len(own), 12)]
         for tag, dots in zip((_X_RESOLUTION, _Y_RESOLUTION), dots_per_inch, strict=True):
             new.append(struct.pack(endian + "HHII", tag, _RATIONAL, 1, len(block)))
-            block += struct.pack(endian + "II", round(dots * 1000), 1000)
+            unit = 1000 if dots * 1000 < _MOST else 1
+            block += struct.pack(endian + "II", min(round(dots * unit), _MOST), unit)
         new.append(struct.pack(endian + "HHIHH", _UNIT, _SHORT, 1, _INCH, 0))
-        held = {entry[:2]: entry for entry in new}  # what was there of these gives way
+        held = {entry[:2]: entry for entry in new}  # old ones of these give way
         ordered = sorted(held.values(), key=lambda entry: struct.unpack(endian + "H", entry[:2]))
         struct.pack_into(endian + "I", block, 4, len(block))
         block += struct.pack(endian + "H", len(ordered)) + b"".join(ordered) + bytes(4)
@@ -158,7 +173,7 @@ def _place_of_exif(meta: bytes) -> tuple[int, int] | None:
         return None
     number = meta[item - 4 : item - 2]
     at = boxes[b"iloc"]
-    # Version 0, with numbers of four bytes: what libheif writes, with a base or without.
+    # Version 0, with numbers of four bytes: libheif writes it so, with a base or without.
     if meta[at : at + 4] != bytes(4) or meta[at + 4 : at + 6] not in (b"\x44\0", b"\x44\x40"):
         return None
     base = 4 if meta[at + 5] else 0

@@ -1,4 +1,4 @@
-"""The gain map of an Ultra HDR photograph: what a bright screen adds to a JPEG file's picture.
+"""The gain map of an Ultra HDR photograph: the light that a bright screen adds to a JPEG's picture.
 
 It is a small JPEG behind the first one, of any resolution, so that an enlarged picture can keep
 it as it is. Sources: Ultra HDR Image Format 1.1 (Google, 2024); ISO 21496-1; CIPA DC-007
@@ -28,14 +28,14 @@ from upres.formats.metadata.jpeg_segments import (
 
 _ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 _MARKS = (_ISO, b"http://ns.adobe.com/hdr-gain-map/", b"urn:com:apple:photo:2020:aux:hdrgainmap")
-"""What a gain map says of itself: by ISO, by Adobe and Google, and by Apple."""
+"""By these a gain map is known: by ISO, by Adobe and Google, and by Apple."""
 
 _QUALITY = 95
 
 
 @dataclass(frozen=True)
 class GainMap:
-    """A gain map's file, and what the picture's file tells of it."""
+    """A gain map's file, and the picture's file's words on it."""
 
     content: bytes
     segments: list[tuple[int, bytes]]
@@ -73,6 +73,14 @@ def read(path: Path, segments: Iterable[Segment], orientation: int) -> GainMap |
                     content = _turned(content, path, orientation)
                 return GainMap(content, own, size)
     return None
+
+
+def others(segments: Iterable[Segment]) -> list[tuple[int, int]]:
+    """Place and bytes of the pictures that stand behind a JPEG file's own, as its segments tell."""
+    for start, marker, content in segments:
+        if marker == APP2 and content.startswith(MPF):
+            return _others(content.removeprefix(MPF), start + 4 + len(MPF))
+    return []
 
 
 def _turned(content: bytes, path: Path, orientation: int) -> bytes:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 
 from upres.formats.metadata.jpeg_segments import APP13, LONGEST_SEGMENT, Segment
 
-_PHOTOSHOP = b"Photoshop 3.0\0"
-"""What a segment of Photoshop's blocks begins with; IPTC is one of them."""
+PHOTOSHOP = b"Photoshop 3.0\0"
+"""A segment of Photoshop's blocks begins with it; IPTC is one of them."""
 
-_IPTC_BLOCK, _THUMBNAIL_BLOCKS = 0x0404, (0x0409, 0x040C)
+_IPTC_BLOCK, _IPTC_DIGEST, _THUMBNAIL_BLOCKS = 0x0404, 0x0425, (0x0409, 0x040C)
 
 
 def fitting(iptc: bytes, *, tiff: bool) -> bytes:
@@ -20,35 +20,50 @@ def fitting(iptc: bytes, *, tiff: bool) -> bytes:
 
     Photoshop's preview of the small picture is left out.
     """
-    if not iptc.startswith(_PHOTOSHOP):
-        return iptc if tiff else _PHOTOSHOP + _block(_IPTC_BLOCK, b"\0\0", iptc)
+    if not iptc.startswith(PHOTOSHOP):
+        return iptc if tiff else PHOTOSHOP + _block(_IPTC_BLOCK, b"\0\0", iptc)
     blocks = list(_blocks(iptc))
     if tiff:
         return b"".join(content for kind, _, content in blocks if kind == _IPTC_BLOCK)
     kept = (_block(*block) for block in blocks if block[0] not in _THUMBNAIL_BLOCKS)
-    return _PHOTOSHOP + b"".join(kept)
+    return PHOTOSHOP + b"".join(kept)
+
+
+def has_captions(blocks: bytes) -> bool:
+    """Whether there is IPTC, bare or among Photoshop's blocks."""
+    if not blocks.startswith(PHOTOSHOP):
+        return bool(blocks)
+    return any(kind == _IPTC_BLOCK and content for kind, _, content in _blocks(blocks))
+
+
+def has_others(blocks: bytes) -> bool:
+    """Whether there are blocks of Photoshop's that are no IPTC, no digest of it, no preview."""
+    if not blocks.startswith(PHOTOSHOP):
+        return False
+    known = (_IPTC_BLOCK, _IPTC_DIGEST, *_THUMBNAIL_BLOCKS)
+    return any(kind not in known for kind, *_ in _blocks(blocks))
 
 
 def whole(segments: Iterable[Segment]) -> bytes:
     """The Photoshop blocks of a JPEG file that has several segments of them; else nothing."""
     parts = [
-        content.removeprefix(_PHOTOSHOP)
+        content.removeprefix(PHOTOSHOP)
         for _, marker, content in segments
-        if marker == APP13 and content.startswith(_PHOTOSHOP)
+        if marker == APP13 and content.startswith(PHOTOSHOP)
     ]
-    return _PHOTOSHOP + b"".join(parts) if len(parts) > 1 else b""
+    return PHOTOSHOP + b"".join(parts) if len(parts) > 1 else b""
 
 
 def split(blocks: bytes) -> list[tuple[int, bytes]]:
     """Photoshop's blocks as segments: where the next begins is no border of a block."""
-    size = LONGEST_SEGMENT - len(_PHOTOSHOP)
-    blocks = blocks.removeprefix(_PHOTOSHOP)
-    return [(APP13, _PHOTOSHOP + blocks[at : at + size]) for at in range(0, len(blocks), size)]
+    size = LONGEST_SEGMENT - len(PHOTOSHOP)
+    blocks = blocks.removeprefix(PHOTOSHOP)
+    return [(APP13, PHOTOSHOP + blocks[at : at + size]) for at in range(0, len(blocks), size)]
 
 
 def _blocks(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Number, name and content of Photoshop's image resource blocks."""
-    at = len(_PHOTOSHOP)
+    at = len(PHOTOSHOP)
     while content[at : at + 4] == b"8BIM" and at + 7 <= len(content):
         kind = int.from_bytes(content[at + 4 : at + 6], "big")
         name_end = at + 6 + (content[at + 6] // 2 + 1) * 2

@@ -1,4 +1,4 @@
-"""What JPEG 2000 files say around and in front of their pixels.
+"""The words of JPEG 2000 files around and in front of their pixels.
 
 Source: ISO/IEC 15444-1, annexes A (codestream) and I (JP2); ISO/IEC 15444-2 for JPX; Adobe's XMP
 Specification, part 3, section 1.1.6.
@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from upres.formats.metadata.boxes import Box, boxes, pack_box
 
-SIGNATURE = pack_box(b"jP  ", b"\r\n\x87\n")
+JP2_SIGNATURE = pack_box(b"jP  ", b"\r\n\x87\n")
 CODESTREAM = b"\xff\x4f\xff\x51"
 """A codestream's first two markers: its start, and its sizes."""
 
@@ -24,11 +24,12 @@ SRGB, GREY, SYCC = 16, 17, 18
 
 _SOT, _COD, _QCD, _PPM, _TLM, _PLM = 0xFF90, 0xFF52, 0xFF5C, 0xFF60, 0xFF55, 0xFF57
 _REVERSIBLE = 1
+_MOST_TILES = 65535
 
 
 @dataclass
 class Facts:
-    """What the boxes before the pixels say."""
+    """The facts in the boxes before the pixels."""
 
     start: int = 0
     """Where the codestream is in the file."""
@@ -47,7 +48,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Siz:
-    """What a codestream says of its sizes, and of how it is coded."""
+    """A codestream's sizes, and how it is coded."""
 
     height: int
     width: int
@@ -70,7 +71,7 @@ class Siz:
 
 
 def read_facts(file: BinaryIO) -> Facts:
-    """What a JP2 file, or a bare codestream, says; raises ``struct.error`` if it is damaged."""
+    """The facts in a JP2 file, or a bare codestream; raises ``struct.error`` if it is damaged."""
     file.seek(0)
     if file.read(4) == CODESTREAM:
         return Facts(start=0, end=file.seek(0, 2), codestreams=1)
@@ -105,8 +106,10 @@ def read_siz(file: BinaryIO, facts: Facts) -> Siz:
     (count,) = struct.unpack_from(">H", content, 40)
     if not (right > left and bottom > top and width and height and count):
         raise struct.error("its sizes are none")
-    if first_left > left or first_top > top or width + first_left <= left:
+    if not (first_left <= left < first_left + width and first_top <= top < first_top + height):
         raise struct.error("its tiles are elsewhere")
+    if -(-(right - first_left) // width) * -(-(bottom - first_top) // height) > _MOST_TILES:
+        raise struct.error("it has more tiles than there are numbers for")
     kinds = [struct.unpack_from("3B", content, 42 + 3 * i) for i in range(count)]
     lossless, at = False, 2
     while (marker := struct.unpack_from(">H", content, at)[0]) != _SOT:
@@ -144,7 +147,7 @@ def tile_parts(file: BinaryIO, facts: Facts, siz: Siz) -> list[list[tuple[int, i
         if marker != _SOT:
             break
         end = at + length if length else facts.end - 2
-        if tile >= len(found) or (length and length < 14) or end > facts.end:
+        if tile >= len(found) or 0 < length < 14 or end > facts.end:
             raise struct.error("a tile is cut short")
         found[tile].append((at, end))
         at = end
@@ -225,7 +228,7 @@ def split_tile(codestream: bytes) -> tuple[bytes, bytes]:
 
 
 def coding(header: bytes) -> bytes:
-    """What a codestream's header says of how tiles are coded: the markers COD and QCD."""
+    """How tiles are coded by a codestream's header: the markers COD and QCD."""
     return b"".join(
         header[start:end] for marker, start, end in _segments(header) if marker in (_COD, _QCD)
     )
@@ -245,7 +248,7 @@ def renumbered(part: bytes, number: int, own: bytes) -> bytes:
 
 
 def _segments(header: bytes) -> Iterator[tuple[int, int, int]]:
-    """Of a codestream's header its markers, and where what they begin starts and ends."""
+    """Of a codestream's header its markers, and where their segments start and end."""
     yield 0xFF4F, 0, 2
     at = 2
     while at < len(header):

@@ -1,4 +1,4 @@
-"""What a JPEG file tells of its compression, without decoding it."""
+"""A JPEG file's segments, and its compression as they tell it, without decoding."""
 
 from __future__ import annotations
 
@@ -114,14 +114,6 @@ def is_420(segments: Iterable[Segment]) -> bool:
     return False
 
 
-def has_resolution(segments: Iterable[Segment]) -> bool:
-    """Whether a JPEG file's header of JFIF says how many pixels go into an inch or centimetre."""
-    for _, marker, content in segments:
-        if marker == APP0 and content.startswith(_JFIF[:5]):
-            return content[7:8] in (b"\1", b"\2")
-    return False
-
-
 def _quantisation_tables(content: bytes) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """Number and 64 values, at most 255, of each table in a segment of them."""
     while content:
@@ -141,9 +133,9 @@ def jpeg_segments(path: Path) -> Iterator[Segment]:
         yield from _segments(file)
 
 
-def segments_of(content: bytes) -> Iterator[Segment]:
-    """The same of a file's content."""
-    return _segments(BytesIO(content))
+def segments_of(content: bytes | BinaryIO) -> Iterator[Segment]:
+    """The same of a file's content, or of an open file from its start."""
+    return _segments(BytesIO(content) if isinstance(content, bytes) else content)
 
 
 def _segments(file: BinaryIO) -> Iterator[Segment]:
@@ -161,23 +153,29 @@ def rewrite(
     path: Path,
     *,
     header: bool,
+    density: bytes = b"",
     exif: bytes,
     segments: list[tuple[int, bytes]],
     second: tuple[list[tuple[int, bytes]], bytes] | None = None,
 ) -> None:
-    """Change what a JPEG file says of itself, once for all.
+    """Change a JPEG file's metadata, once for all.
 
-    It gets a ``header`` of JFIF that it lacks: square pixels of unknown size. Its EXIF becomes
-    ``exif``, with its prefix, if that is not empty and a segment can hold it. ``segments``, marker
-    and content of each, follow those of applications. A ``second`` picture, such as a gain map,
+    It gets a ``header`` of JFIF that it lacks: square pixels of unknown size. Its header of JFIF
+    gets the ``density``, if that is not empty. Its EXIF becomes ``exif``, with its prefix, if that
+    is not empty and a segment can hold it. ``segments``, marker and content of each, follow those
+    of applications. A ``second`` picture, such as a gain map,
     stands behind the first: segments that tell of it, and its file.
     """
     with path.open("r+b") as file:
         own = list(takewhile(lambda s: s.marker in _APPLICATION, _segments(file)))
         size = file.seek(0, 2)
     end = own[-1].end if own else 2
-    parts = [(APP0, _JFIF)] if header else []
+    has_header = any(s.marker == APP0 and s.content.startswith(_JFIF[:5]) for s in own)
+    header = header and not has_header
+    parts = [(APP0, _JFIF[:7] + (density or _JFIF[7:12]) + _JFIF[12:])] if header else []
     for _, marker, content in own:
+        if density and marker == APP0 and content.startswith(_JFIF[:5]):
+            content = content[:7] + density + content[12:]
         if exif and marker == APP1 and content.startswith(_EXIF) and len(exif) <= LONGEST_SEGMENT:
             content, exif = exif, b""
         parts.append((marker, content))

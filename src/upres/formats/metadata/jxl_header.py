@@ -14,7 +14,7 @@ HEADER_BYTES = 2**12
 """Of a codestream, within which its header ends, apart from a profile."""
 
 ALPHA = 0
-"""The type of an extra channel that says what shows through."""
+"""The type of an extra channel that is alpha."""
 
 RGB, GREY = 0, 1
 D65, SRGB_PRIMARIES, BT2100, P3 = 1, 1, 9, 11
@@ -30,7 +30,7 @@ _SPOT, _CFA = 2, 5
 
 @dataclass(frozen=True)
 class Colour:
-    """What a codestream says of its colours; numbers are those of ISO/IEC 18181-1, annex E.2."""
+    """A codestream's words on its colours; numbers are those of ISO/IEC 18181-1, annex E.2."""
 
     has_profile: bool = False
     space: int = RGB
@@ -52,7 +52,7 @@ class Extra:
 
 @dataclass(frozen=True)
 class JxlHeader:
-    """What a codestream tells of its picture."""
+    """A codestream's words on its picture."""
 
     height: int
     """As it is stored: before it is turned."""
@@ -63,7 +63,7 @@ class JxlHeader:
     is_float: bool
     extras: tuple[Extra, ...]
     is_xyb: bool
-    """Whether colours are stored as what eyes see, which loses something."""
+    """Whether colours are stored as eyes see them, which loses something."""
     colour: Colour
     is_modular: bool | None
     """Whether the first frame is stored as samples, not as waves; ``None`` if that is not seen."""
@@ -94,7 +94,7 @@ class _Bits:
         return bool(self.take(1))
 
     def choice(self, *kinds: tuple[int, int]) -> int:
-        """One of four: a number of so many bits, and what is added to it."""
+        """One of four: a number of so many bits, and a number to add."""
         count, added = kinds[self.take(2)]
         return self.take(count) + added
 

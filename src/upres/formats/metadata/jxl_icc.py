@@ -24,7 +24,7 @@ _PLACE_OF_EIGHT = 10
 
 
 def encoded_profile(profile: bytes) -> tuple[int, int]:
-    """What stands for a profile: bits as a number, the first the least significant, and how many.
+    """A profile's code: bits as a number, the first the least significant, and how many.
 
     Raises ``ValueError`` if it is shorter than a profile's header.
     """
@@ -51,7 +51,7 @@ def encoded_profile(profile: bytes) -> tuple[int, int]:
 
 
 def _predicted(profile: bytes) -> bytes:
-    """What a decoder expects of a profile's header."""
+    """A profile's header as a decoder expects it."""
     header = bytearray(_HEADER_BYTES)
     header[:4] = len(profile).to_bytes(4, "big")
     for place, content in _EXPECTED.items():

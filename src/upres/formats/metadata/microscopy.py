@@ -1,4 +1,4 @@
-"""What microscopes' TIFF files say of their pixels: ImageJ's descriptions, and OME-XML.
+"""The size of pixels in microscopes' TIFF files: ImageJ's descriptions, and OME-XML.
 
 Both tell how large a pixel is under the microscope, in their description and by a resolution whose
 unit only that knows. Sources: the OME model 2016-06 (Pixels); ImageJ's TiffEncoder and FileInfo.
@@ -86,7 +86,7 @@ def fitting(description: bytes, *, height: int, width: int) -> bytes:
 
 
 def density(entries: Sequence[Entry], description: bytes) -> tuple[int, ...]:
-    """A page's resolution, as ``Carried.density``, where it has no unit, or a microscope's."""
+    """A page's resolution, as ``Carried.tiff_density``, where it has no unit, or a microscope's."""
     values = {tag: held for tag, _, _, held in entries if isinstance(held, bytes)}
     unit = int.from_bytes(values.get(RESOLUTION_UNIT, b"\2"), "little")
     if unit != NO_UNIT and not is_measured(description):
@@ -116,7 +116,7 @@ def resized(
 
 
 def _size(pixels: bytes) -> tuple[int, int]:
-    """Width and height by an element ``Pixels``; 0 of what is no number."""
+    """Width and height by an element ``Pixels``; 0 of a side that is no number."""
     told = {
         axis: int(value) if value.isdigit() else 0
         for physical, axis, _, value in _SIDE.findall(pixels)

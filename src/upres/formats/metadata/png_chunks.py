@@ -1,18 +1,22 @@
-"""What PNG says that libvips neither reads nor writes as it was.
+"""Chunks of PNG that libvips neither reads nor writes as they were.
 
-That is what colours mean, text, and proportions of pixels of which no size is known. Source: PNG,
-third edition (W3C, 2025), sections 11.3.2 (colour), 11.3.3 (text), 11.3.4 (pHYs), 11.3.5 (time).
+They tell the meaning of colours, text, and proportions of pixels whose size is not known. Source:
+PNG, third edition (W3C, 2025), sections 11.3.2 (colour), 11.3.3 (text), 11.3.4 (pHYs) and 11.3.5
+(time).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from upres.files import splice_all
+from upres.formats.metadata import png_profiles
+from upres.formats.metadata.exif import PREFIX
+from upres.formats.metadata.iptc import PHOTOSHOP
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BYTES_AROUND = 12
@@ -20,25 +24,29 @@ _BYTES_AROUND = 12
 _HEADER_END = len(SIGNATURE) + _BYTES_AROUND + 13
 """Where the first chunk, IHDR, ends: all others may follow there."""
 
-_COLOUR = (b"cICP", b"mDCV", b"cLLI", b"sRGB", b"gAMA", b"cHRM")
+COLOUR = (b"cICP", b"mDCV", b"cLLI", b"sRGB", b"gAMA", b"cHRM")
 _BESIDE_PROFILE = (b"cICP", b"mDCV", b"cLLI")
-"""What counts although there is an ICC profile, which libvips sees to."""
+"""Chunks that count although there is an ICC profile, which libvips sees to."""
 
 _SIZE = b"pHYs"
-"""How large a pixel is: per metre, or of no unit, which tells of proportions alone."""
+"""How large a pixel is; see ``density``."""
 
-_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
-_XMP = b"XML:com.adobe.xmp\0"
+TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
+XMP = b"XML:com.adobe.xmp\0"
 """Begins the text that is XMP, which libvips sees to."""
 
-_READ = (*_COLOUR, *_TEXT, _SIZE, b"eXIf", b"acTL", b"fcTL")
+_PASSED_OVER = (b"fdAT", b"tRNS")
+"""Ancillary chunks that are pixels, or part of them."""
 
 _ORIENTATION = b"exif:orientation\0"
 """Begins, in small letters, the copy that ImageMagick and GraphicsMagick make of EXIF's, and heed
 themselves."""
 
+_END = b"IEND"
 _LONGEST = 2**24
 """Bytes of a chunk's content; that of a longer one is passed over."""
+_MOST = 2**26
+"""Bytes of all contents together; what follows is passed over."""
 
 
 class Chunk(NamedTuple):
@@ -50,7 +58,7 @@ class Chunk(NamedTuple):
     length: int
     """Bytes of its content."""
     content: bytes | None
-    """``None`` of what nothing here asks for, of what is very long, and of what is damaged."""
+    """``None`` of a chunk that nothing here asks for, that is very long, or that is damaged."""
 
     @property
     def end(self) -> int:
@@ -60,42 +68,51 @@ class Chunk(NamedTuple):
 
 def read(path: Path) -> Iterator[Chunk]:
     """A PNG file's chunks; of another file, none."""
+    total = 0
     with path.open("rb") as file:
         start = file.read(len(SIGNATURE)) == SIGNATURE and len(SIGNATURE)
         while start and len(head := file.read(8)) == 8:
             length, kind, content = int.from_bytes(head[:4], "big"), head[4:], None
-            if kind in _READ and length < _LONGEST:
+            if _is_read(kind) and length < _LONGEST and total + length < _MOST:
+                total += length
                 content = file.read(length)
                 if int.from_bytes(file.read(4), "big") != zlib.crc32(kind + content):
                     content = None
             chunk = Chunk(start, kind, length, content)
             yield chunk
+            if kind == _END:
+                return
             start = file.seek(chunk.end)
 
 
-def kept(chunks: Iterable[Chunk], *, turned: bool = False) -> bytes:
-    """The chunks on colour, proportions and text, as they stand.
+def _is_read(kind: bytes) -> bool:
+    """Whether a chunk of that kind tells something beside the pixels."""
+    return kind in (b"IHDR", b"PLTE") or (kind[0] & 0x20 > 0 and kind not in _PASSED_OVER)
 
-    libvips would write text without its language, and lose what is not ASCII. Text that says how
-    to turn the picture is left out if that has been ``turned`` upright.
+
+def kept(chunks: Iterable[Chunk], *, turned: bool = False) -> bytes:
+    """The chunks on colour and text, as they stand.
+
+    libvips would write text without its language, and lose characters beyond ASCII. Text that says
+    how to turn the picture is left out if that has been ``turned`` upright.
     """
     colour: dict[bytes, bytes] = {}
-    text, size = [], b""
+    text = []
     for _, kind, _, content in chunks:
-        if kind in _COLOUR:
+        if kind in COLOUR:
             colour[kind] = b"" if content is None else packed(kind, content)
         elif kind == b"iCCP":
             colour[kind] = b""
         elif content is None:
             continue
-        elif kind in _TEXT:
+        elif kind in TEXT:
             old = turned and content.lower().startswith(_ORIENTATION)
-            if not old and not content.startswith(_XMP):
+            # Those are written from what was read of them.
+            elsewhere = content.startswith(XMP) or png_profiles.read(kind, content)
+            if not old and not elsewhere:
                 text.append(packed(kind, content))
-        elif kind == _SIZE and content[8:] == b"\0":  # of another unit libvips sees to it
-            size = packed(kind, content)
-    kinds = _BESIDE_PROFILE if b"iCCP" in colour else _COLOUR
-    return b"".join(colour.get(kind, b"") for kind in kinds) + size + b"".join(text)
+    kinds = _BESIDE_PROFILE if b"iCCP" in colour else COLOUR
+    return b"".join(colour.get(kind, b"") for kind in kinds) + b"".join(text)
 
 
 def colour_numbers(chunks: Iterable[Chunk]) -> tuple[int, int]:
@@ -108,20 +125,24 @@ def colour_numbers(chunks: Iterable[Chunk]) -> tuple[int, int]:
     return 2, 2
 
 
-def has_size(chunks: Iterable[Chunk]) -> bool:
-    """Whether they tell of the size of pixels, by metres."""
-    return any(c.kind == _SIZE and c.content and c.content[8:] == b"\1" for c in chunks)
+def embedded(chunks: Iterable[Chunk]) -> dict[str, bytes]:
+    """EXIF, XMP and IPTC by libvips' names, wherever in the file they stand.
 
-
-def embedded(chunks: Iterable[Chunk]) -> tuple[bytes, bytes]:
-    """EXIF, without a prefix, and XMP, wherever in the file they stand; else nothing."""
-    exif = xmp = b""
+    What has a chunk of its own counts more than what is text.
+    """
+    own: dict[str, bytes] = {}
+    as_text: dict[str, bytes] = {}
     for _, kind, _, content in chunks:
         if kind == b"eXIf" and content:
-            exif = content
-        elif kind == b"iTXt" and content and content.startswith(_XMP):
-            xmp = _text(content)
-    return exif, xmp
+            own["exif-data"] = PREFIX + content.removeprefix(PREFIX)
+        elif kind == b"iTXt" and content and content.startswith(XMP):
+            own["xmp-data"] = _text(content)
+        elif content and (profile := png_profiles.read(kind, content)):
+            # Photoshop's blocks may have more than IPTC alone.
+            if profile.content.startswith(PHOTOSHOP):
+                own.setdefault(*profile)
+            as_text.setdefault(*profile)
+    return as_text | {name: content for name, content in own.items() if content}
 
 
 def _text(content: bytes) -> bytes:
@@ -139,8 +160,13 @@ def _text(content: bytes) -> bytes:
         return b""
 
 
+def end(chunks: Sequence[Chunk]) -> int | None:
+    """Where in the file its end is; ``None`` if it has none."""
+    return chunks[-1].end if chunks and chunks[-1].kind == _END else None
+
+
 def is_animated(chunks: Iterable[Chunk]) -> bool:
-    """Whether they are an animation's (APNG), of which libvips sees the default image."""
+    """Whether they are an animation's (APNG); libvips sees its default image alone."""
     first = next((c.kind for c in chunks if c.kind in (b"acTL", b"IDAT")), None)
     return first == b"acTL"
 
@@ -152,13 +178,14 @@ def rewrite(
     comments: Iterable[bytes] = (),
     meaning: bytes = b"",
     exif: bytes = b"",
-    size: bool = True,
+    iptc: bytes = b"",
+    size: bytes = b"",
 ) -> None:
-    """Change what a PNG file says of itself, once for all, behind its header.
+    """Change a PNG file's metadata, once for all, behind its header.
 
     Chunks are ``added``, and ``comments`` as chunks of text. ``meaning`` of its colours becomes a
-    chunk cICP if none is added. Its EXIF becomes ``exif``, if it has any. Without ``size``, it says
-    nothing of the size of its pixels.
+    chunk cICP if none is added. Its EXIF becomes ``exif``, if it has any. ``iptc``, as JPEG files
+    have it, becomes text. ``size`` is the content of its chunk pHYs; if it is empty, there is none.
     """
     if meaning and b"cICP" not in added:
         added = packed(b"cICP", meaning) + added
@@ -169,9 +196,13 @@ def rewrite(
             text = comment.decode("latin-1")
         # Not compressed, and of no language.
         added += packed(b"iTXt", b"Comment" + bytes(5) + text.replace("\0", "").encode())
+    if iptc:
+        added += packed(b"zTXt", png_profiles.packed_iptc(iptc))
+    if size:
+        added += packed(_SIZE, size)
     edits = [(_HEADER_END, _HEADER_END, added)]
     for chunk in takewhile(lambda chunk: chunk.kind != b"IDAT", read(path)):
-        if chunk.kind == _SIZE and not size:
+        if chunk.kind in (_SIZE, b"bKGD"):  # of libvips' own
             edits.append((chunk.start, chunk.end, b""))
         elif chunk.kind == b"eXIf" and exif:
             edits.append((chunk.start, chunk.end, packed(b"eXIf", exif)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,7 @@ from upres.formats.metadata.tiff_tags import EXIF, Entry, read_entries, read_hea
 _SUB_DIRECTORIES, _PHOTOMETRIC, _DNG_VERSION = 330, 262, 50706
 _SENSOR = (32803, 34892)
 """Photometric interpretations: a mosaic of colour filters, and the light of three colours."""
+_SIZE, _BITS, _COMPRESSION, _CHANNELS = (256, 257), 258, 259, 277
 _PLACES = ((273, 279), (324, 325))
 """Where strips and tiles are, and how many bytes each has."""
 _MAKER_NOTE, _COLOUR_SPACE, _SRGB = 37500, 40961, 1
@@ -32,7 +34,7 @@ _RAF_PARTS = 84
 
 
 def is_raw(path: Path) -> bool:
-    """Whether a file that begins like a raw one is such, not a TIFF file of a picture.
+    """Whether a file that begins like a raw one is one, not a TIFF file of a picture.
 
     It is if it is a DNG, if a maker marks its files as its own, or if a sensor's samples are in it.
     """
@@ -54,7 +56,7 @@ def is_raw(path: Path) -> bool:
 def check_whole(path: Path) -> None:
     """Raise ``struct.error`` if the file is shorter than it says itself.
 
-    LibRaw fills up with black what is not there.
+    LibRaw fills up a lacking part with black.
     """
     with path.open("rb") as file:
         head = file.read(16)
@@ -67,6 +69,8 @@ def check_whole(path: Path) -> None:
                     ):
                         if start + length > size:
                             raise struct.error("its samples are cut short")
+                if _lacks(tags):
+                    raise struct.error("its samples are fewer than its pixels")
         elif head == RAF:
             file.seek(_RAF_PARTS)
             preview, preview_bytes, tags_at, tags_bytes, at, count = struct.unpack(
@@ -85,7 +89,9 @@ def read_exif(path: Path) -> bytes:
     A maker's private notes are left out, as they point to places in the raw file; and colours,
     which are developed to sRGB, are told to be that. Nothing if it has none, or is made otherwise.
     """
-    block = tiff_exif.read(path, None)
+    block = b""
+    with suppress(struct.error), path.open("rb") as source:
+        block = tiff_exif.read(source, None)
     if not block:
         return b""
     file = BytesIO(block.removeprefix(PREFIX))
@@ -94,22 +100,29 @@ def read_exif(path: Path) -> bytes:
     return tiff_exif.packed([_developed(entry) for entry in entries])
 
 
+def _lacks(tags: dict[int, list[int]]) -> bool:
+    """Whether samples of a sensor, which are not compressed, are fewer than there are pixels."""
+    if tags.get(_COMPRESSION) != [1] or not set(tags.get(_PHOTOMETRIC, [])) & set(_SENSOR):
+        return False
+    found = [(tags.get(tag) or [1])[0] for tag in (*_SIZE, _BITS, _CHANNELS)]
+    width, height, bits, channels = found
+    held = sum(sum(tags.get(lengths, [])) for _, lengths in _PLACES)
+    return held < height * (width * channels * bits // 8)
+
+
 def _developed(entry: Entry) -> Entry:
     tag, kind, count, values = entry
     if tag != EXIF or not isinstance(values, list):
         return entry
-    kept: list[Entry] = [
-        (each, 3, 1, struct.pack("<H", _SRGB)) if each == _COLOUR_SPACE else (each, *rest)
-        for each, *rest in values
-        if each != _MAKER_NOTE
-    ]
+    kept = [inner for inner in values if inner[0] not in (_MAKER_NOTE, _COLOUR_SPACE)]
+    kept.append((_COLOUR_SPACE, 3, 1, struct.pack("<H", _SRGB)))
     return tag, kind, count, kept
 
 
 def _directories(file: BinaryIO) -> Iterator[dict[int, list[int]]]:
     """Whole numbers by tag, of the first directory, those in it, and those after it."""
     endian, big, start = read_header(file)
-    waiting, seen = [start], set()
+    waiting, seen = [start], set[int]()
     while waiting and len(seen) < _MOST_DIRECTORIES:
         start = waiting.pop(0)
         if not start or start in seen:

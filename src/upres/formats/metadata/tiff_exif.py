@@ -1,4 +1,4 @@
-"""The descriptive tags of TIFF files (who, when, where, with what), as a block of EXIF.
+"""The descriptive tags of TIFF files (who, when, where, by which camera), as a block of EXIF.
 
 EXIF is itself a small TIFF file without a picture. libvips reads and writes it in every
 format but TIFF, where its tags belong to the file's own directories: hence this module.
@@ -50,7 +50,7 @@ _LARGEST = 2**24
 """Bytes of a value; longer ones are passed over."""
 
 SHAPE_NOTE = '{"shape"'
-"""What a description begins with that is a library's note of the small picture's shape."""
+"""Begins a description that is a library's note of the small picture's shape."""
 
 
 def read(file: BinaryIO, directory: int | None) -> bytes:
@@ -109,8 +109,8 @@ def add(
 ) -> None:
     """Add EXIF and IPTC blocks to the first directory of a little-endian TIFF file, and ``tags``.
 
-    Each may be empty. What the file says itself of its pixels, such as its orientation and
-    resolution, stays unless it is one of ``tags``, but that the resolution has no unit if it has
+    Each may be empty. The file's own tags of its pixels, such as its orientation and
+    resolution, stay unless it is one of ``tags``, but that the resolution has no unit if it has
     none. Raises ``OSError`` if it cannot be written.
     """
     entries: list[Entry] = []

@@ -1,4 +1,4 @@
-"""TIFF's directories of tags, which say what a page is: read, and packed to be written.
+"""TIFF's directories of tags, which describe a page: read, and packed to be written.
 
 Source: TIFF 6.0, section 2; BigTIFF.
 """
@@ -18,7 +18,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _SIZES |= {16: 8, 17: 8, 18: 8}
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, NO_UNIT = 282, 283, 296, 1
 _MILLIMETRES = {2: 25.4, 3: 10.0}
-"""Of a unit of resolution: an inch, which is what it is without a word, or a centimetre."""
+"""Of a unit of resolution: an inch, as it is without a word, or a centimetre."""
 _INTEGERS, _RATIONALS = (3, 4), (5, 10)
 _FARTHEST = 2**62
 """A damaged file may point farther than any file system goes, which ``seek`` refuses."""
@@ -44,7 +44,7 @@ def read_header(file: BinaryIO) -> tuple[str, bool, int]:
 
 
 def read_numbers(file: BinaryIO, directory: int | None = None) -> dict[int, int]:
-    """By tag, the first number of what a page says in a few; 0 of what is no whole number.
+    """By tag, the first of a page's few numbers; 0 of one that is no whole number.
 
     The page is that whose ``directory`` is there, or the first. Raises ``struct.error`` if the
     file is damaged.

@@ -19,10 +19,10 @@ from upres.errors import OutputError
 from upres.formats.metadata.carried import Carried
 
 USUAL = Fraction(1, 10)
-"""Seconds of a frame of which nothing is told, as browsers have it."""
+"""Seconds of a frame without a word on it, as browsers have it."""
 
 MOST_PLAYS = 65535
-"""The largest number that all formats can tell; what is more is written as this."""
+"""The largest number that all formats can tell; a larger one is written as this."""
 
 
 def seconds(carried: Carried) -> tuple[Fraction, ...]:
@@ -65,7 +65,8 @@ def told(carried: Carried, timing: Sequence[Fraction], plays: int) -> Carried:
     """The same as of an animation of that timing, of as many frames as it has."""
     image = carried.image.copy()
     kinds = pyvips.GValue
-    image.set_type(kinds.array_int_type, "delay", in_units(timing, Fraction(1, 1000)))
+    milliseconds = [min(each, 2**31 - 1) for each in in_units(timing, Fraction(1, 1000))]
+    image.set_type(kinds.array_int_type, "delay", milliseconds)
     image.set_type(kinds.gint_type, "loop", min(plays, MOST_PLAYS))
     return dataclasses.replace(carried, image=image, frames=len(timing), timing=tuple(timing))
 

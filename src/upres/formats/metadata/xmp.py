@@ -42,6 +42,15 @@ def fitting(xmp: bytes, *, height: int, width: int) -> bytes:
     return xmp
 
 
+def orientation(xmp: bytes) -> int | None:
+    """How XMP says that its picture is to be turned, by EXIF's numbers; ``None`` if it does not."""
+    for told in (rb"\btiff:Orientation\s*=\s*[\"']\s*(\d+)", rb"<tiff:Orientation\s*>\s*(\d+)"):
+        if found := re.search(told, xmp):
+            number = int(found[1][:2])
+            return number if number in range(1, 9) else None
+    return None
+
+
 def extended(segments: Iterable[Segment]) -> list[tuple[int, bytes]]:
     """Those segments of a JPEG file that hold XMP which the first 64 KB had no room for."""
     return [
@@ -52,7 +61,7 @@ def extended(segments: Iterable[Segment]) -> list[tuple[int, bytes]]:
 
 
 def whole(main: bytes, segments: Iterable[Segment]) -> bytes:
-    """XMP of a JPEG file of which ``main`` is what its first segment has, with all the others."""
+    """XMP of a JPEG file: ``main``, which its first segment has, with all the others."""
     refers = _REFERS.search(main)
     if not refers:
         return main
@@ -66,7 +75,7 @@ def whole(main: bytes, segments: Iterable[Segment]) -> bytes:
     head, end, tail = main.rpartition(b"</rdf:RDF>")
     if not inside or not end:
         return main
-    # What only the other packet's own beginning declares, its descriptions have to.
+    # Names that only the other packet's own beginning declares, its descriptions have to.
     spaces = re.findall(rb"""\s(xmlns:[\w-]+)\s*=\s*("[^"]*"|'[^']*')""", inside[1])
 
     def declared(match: re.Match[bytes]) -> bytes:
@@ -88,7 +97,7 @@ def _parted(content: bytes) -> tuple[bytes, int, bytes]:
 
 
 def split(xmp: bytes) -> list[tuple[int, bytes]]:
-    """XMP longer than ``LONGEST`` as segments, the first of which refers to all others."""
+    """XMP longer than ``LONGEST`` as segments. The first refers to all others."""
     name = hashlib.md5(xmp, usedforsecurity=False).hexdigest().upper()
     segments = [(APP1, _XMP + _REFERENCE.format(name).encode())]
     size = LONGEST_SEGMENT - len(_EXTENDED_XMP) - 40

@@ -1,4 +1,4 @@
-"""Networks that learn I_H = f(I_L; theta). Each takes and gives RGB in [0, 1], NCHW."""
+"""Networks that learn I_H = f(I_L; theta). Each takes and gives RGB or luma in [0, 1], NCHW."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ _NETWORKS: dict[str, Callable[..., Network]] = {
 }
 
 
-def build(config: NetworkConfig, scale: int) -> Network:
+def build(config: NetworkConfig, scale: int, channels: int = 3) -> Network:
     """The network that a recipe describes, freshly initialised from torch's global seed."""
     parameters = dataclasses.asdict(config)
-    return _NETWORKS[parameters.pop("name")](scale=scale, **parameters)
+    return _NETWORKS[parameters.pop("name")](scale=scale, channels=channels, **parameters)
 
 
 def deployed(network: Network) -> Network:
@@ -66,7 +66,7 @@ def deployed(network: Network) -> Network:
 
 
 def enlarge_whole(network: Network, x: Tensor) -> Tensor:
-    """``network`` on pictures of any size, N x 3 x H x W: one that wants multiples gets them
+    """``network`` on pictures of any size, N x channels x H x W: one that wants multiples gets them
     with the last rows and columns repeated, which the result is rid of again.
     """
     height, width = x.shape[-2:]

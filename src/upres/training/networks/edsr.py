@@ -32,7 +32,7 @@ class EdsrConfig:
     features: PositiveInt = 64
     blocks: PositiveInt = 16
     residual_scaling: Annotated[float, Field(gt=0)] = 1.0
-    """What a block's residual is multiplied by: with many features, training needs it."""
+    """A block's residual is multiplied by it: with many features, training needs that."""
 
 
 class Edsr(Network):
@@ -43,10 +43,17 @@ class Edsr(Network):
     """
 
     def __init__(
-        self, *, scale: int, features: int, blocks: int, residual_scaling: float = 1.0
+        self,
+        *,
+        scale: int,
+        features: int,
+        blocks: int,
+        residual_scaling: float = 1.0,
+        channels: int = 3,
     ) -> None:
         upsampler = Upsampler(features, scale)
-        super().__init__(scale=scale, halo=1 + 2 * blocks + 1 + upsampler.halo(1))
+        halo = 1 + 2 * blocks + 1 + upsampler.halo(1)
+        super().__init__(scale=scale, halo=halo, channels=channels)
         self.head = nn.Conv2d(self.channels, features, 3, padding=1)
         self.body = nn.Sequential(
             *(ScaledBlock(features, residual_scaling) for _ in range(blocks)),
@@ -54,7 +61,7 @@ class Edsr(Network):
         )
         self.tail = nn.Sequential(upsampler, nn.Conv2d(features, self.channels, 3, padding=1))
         self.mean: Tensor
-        self.register_buffer("mean", div2k_mean(), persistent=False)
+        self.register_buffer("mean", div2k_mean(channels), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.head(x - self.mean)

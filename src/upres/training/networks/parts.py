@@ -1,4 +1,4 @@
-"""What the networks share: what upres needs to know of each, and published parts."""
+"""Shared by the networks: the facts that upres needs of each, and published parts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated
 import torch
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
+
+from upres.raster.pixels import LUMA
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -21,15 +23,17 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 class Network(nn.Module):
     """Takes RGB in [0, 1], N x 3 x height x width; gives it ``scale`` times as large.
 
-    The output is not clipped to [0, 1]. What depends on the scale is in the attribute
-    ``tail``, so that all other weights serve networks of other scales, too.
+    One of one channel takes and gives luma, N x 1 x height x width. The output is not clipped to
+    [0, 1]. What depends on the scale is in the attribute ``tail``, so that all other weights serve
+    networks of other scales, too.
     """
 
-    channels = 3
-
-    def __init__(self, *, scale: int, halo: int | None, multiple_of: int = 1) -> None:
+    def __init__(
+        self, *, scale: int, halo: int | None, channels: int = 3, multiple_of: int = 1
+    ) -> None:
         super().__init__()
         self.scale = scale
+        self.channels = channels
         self.halo = halo
         """Receptive-field radius in input pixels; None if it is the whole picture. Of a
         network that pools, how far it sees beyond each block of ``multiple_of`` pixels."""
@@ -88,6 +92,15 @@ def fast_in_bfloat16(device: torch.device) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def div2k_mean() -> Tensor:
-    """``DIV2K_MEAN``, to be added to pictures N x 3 x height x width."""
-    return torch.tensor(DIV2K_MEAN)[:, None, None]
+def div2k_mean(channels: int) -> Tensor:
+    """``DIV2K_MEAN``, or its luma, to be added to pictures N x channels x height x width."""
+    mean = torch.tensor(DIV2K_MEAN)[:, None, None]
+    return mean if channels == 3 else luma_of(mean[None])[0]
+
+
+def luma_of(x: Tensor) -> Tensor:
+    """Luma (BT.601), N x 1 x height x width, of RGB as N x 3 x height x width."""
+    red, green, blue = x.unbind(1)
+    of_red, of_green, of_blue = LUMA.tolist()
+    luma: Tensor = (of_red * red + of_green * green + of_blue * blue)[:, None]
+    return luma

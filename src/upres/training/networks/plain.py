@@ -50,9 +50,9 @@ class Plain(Network):
         blocks: int,
         branches: bool = False,
         closing: bool = False,
+        channels: int = 3,
     ) -> None:
-        super().__init__(scale=scale, halo=2 * blocks + 2 + closing)
-        channels = self.channels
+        super().__init__(scale=scale, halo=2 * blocks + 2 + closing, channels=channels)
         self.head = nn.Conv2d(channels, features, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(features, branches) for _ in range(blocks)))
         self.closing = _zeroed(nn.Conv2d(features, features, 3, padding=1)) if closing else None
@@ -130,8 +130,8 @@ class BranchedConv2d(nn.Conv2d):
         self.gather = nn.Parameter(nn.Conv2d(between, outputs, kernel_size).weight.detach())
 
     def kernel(self) -> Tensor:
-        """The one kernel that does what the branches do, outputs x inputs x 3 x 3."""
-        # A convolution of kernels: bfloat16 would round what no gradient step can repair.
+        """The one kernel that equals the branches together, outputs x inputs x 3 x 3."""
+        # A convolution of kernels: bfloat16 would round it as no gradient step can repair.
         through = run_in_float32(lambda x: F.conv2d(x, self.expand.transpose(0, 1)), self.gather)
         return self.weight + F.pad(self.point, [1, 1, 1, 1]) + through
 

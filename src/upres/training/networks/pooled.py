@@ -36,11 +36,11 @@ class Pooled(Network):
     sub-pixel convolutional neural network", CVPR 2016).
     """
 
-    def __init__(self, *, scale: int, features: int, blocks: int) -> None:
+    def __init__(self, *, scale: int, features: int, blocks: int, channels: int = 3) -> None:
         halo = 1
         for _ in range(blocks):  # from the last to the first: convolution, pooling, convolution
             halo = 2 * (halo + 1) + 1
-        super().__init__(scale=scale, halo=halo, multiple_of=2**blocks)
+        super().__init__(scale=scale, halo=halo, channels=channels, multiple_of=2**blocks)
         filters = [features * 2**i for i in range(blocks)]
         # Both of a block's paths give that many: concatenated, twice.
         inputs = [self.channels, *(2 * f for f in filters)]

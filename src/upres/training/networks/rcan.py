@@ -50,9 +50,16 @@ class Rcan(Network):
     """
 
     def __init__(
-        self, *, scale: int, features: int, groups: int, blocks: int, reduction: int
+        self,
+        *,
+        scale: int,
+        features: int,
+        groups: int,
+        blocks: int,
+        reduction: int,
+        channels: int = 3,
     ) -> None:
-        super().__init__(scale=scale, halo=None)
+        super().__init__(scale=scale, halo=None, channels=channels)
         self.head = nn.Conv2d(self.channels, features, 3, padding=1)
         self.body = nn.Sequential(
             *(ResidualGroup(features, blocks, reduction) for _ in range(groups)),
@@ -62,7 +69,7 @@ class Rcan(Network):
             Upsampler(features, scale), nn.Conv2d(features, self.channels, 3, padding=1)
         )
         self.mean: Tensor
-        self.register_buffer("mean", div2k_mean(), persistent=False)
+        self.register_buffer("mean", div2k_mean(channels), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.head(x - self.mean)

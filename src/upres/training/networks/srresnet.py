@@ -30,9 +30,10 @@ class Srresnet(Network):
     and outputs here are in [0, 1] rather than [-1, 1]. Each PReLU has one slope.
     """
 
-    def __init__(self, *, scale: int, features: int, blocks: int) -> None:
+    def __init__(self, *, scale: int, features: int, blocks: int, channels: int = 3) -> None:
         upsampler = Upsampler(features, scale, nn.PReLU)
-        super().__init__(scale=scale, halo=4 + 2 * blocks + 1 + upsampler.halo(4))
+        halo = 4 + 2 * blocks + 1 + upsampler.halo(4)
+        super().__init__(scale=scale, halo=halo, channels=channels)
         self.head = nn.Sequential(nn.Conv2d(self.channels, features, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
             *(NormalisedBlock(features) for _ in range(blocks)),

@@ -1,0 +1,59 @@
+"""``upres.enlarge_file``: a target that exists, and options that it hands on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import upres
+
+
+@pytest.fixture
+def photo(tmp_path: Path, picture: Any) -> Path:
+    path = tmp_path / "photo.png"
+    PIL.Image.fromarray(picture).save(path)
+    return path
+
+
+def test_a_file_becomes_what_its_array_becomes(
+    photo: Path, tmp_path: Path, model_file: Path, picture: Any
+) -> None:
+    target, told = tmp_path / "large.png", list[float]()
+    upres.enlarge_file(str(photo), str(target), scale=1.5, model=model_file, progress=told.append)
+    with PIL.Image.open(target) as result:
+        expected = upres.enlarge(picture, scale=1.5, model=model_file)
+        np.testing.assert_array_equal(np.asarray(result), expected)
+    assert told[-1] == 1
+    assert sorted(os.listdir(tmp_path)) == ["large.png", "photo.png"]
+
+
+def test_a_target_that_exists_is_refused_replaced_or_skipped(
+    photo: Path, tmp_path: Path, model_file: Path
+) -> None:
+    target = tmp_path / "large.png"
+    target.write_bytes(b"old")
+    with pytest.raises(upres.ExistsError) as caught:
+        upres.enlarge_file(photo, target, model=model_file)
+    assert target.read_bytes() == b"old"
+    choices = [remedy.value for remedy in caught.value.remedies]
+    assert sorted(map(str, choices)) == ["replace", "skip"]
+    upres.enlarge_file(photo, target, model=model_file, existing="skip")
+    assert target.read_bytes() == b"old"
+    upres.enlarge_file(photo, target, model=model_file, existing="replace")
+    assert target.read_bytes() != b"old"
+
+
+def test_quality_and_unknown_choices(photo: Path, tmp_path: Path, model_file: Path) -> None:
+    target = tmp_path / "large.jpg"
+    with pytest.raises(upres.UsageError, match="existing='ask': expected one of refuse, skip"):
+        upres.enlarge_file(photo, target, existing="ask")  # type: ignore[arg-type]
+    sizes = []
+    for quality in (30, 90):
+        upres.enlarge_file(photo, target, model=model_file, quality=quality, existing="replace")
+        sizes.append(target.stat().st_size)
+    assert sizes[0] < sizes[1]
