@@ -57,3 +57,18 @@ def test_quality_and_unknown_choices(photo: Path, tmp_path: Path, model_file: Pa
         upres.enlarge_file(photo, target, model=model_file, quality=quality, existing="replace")
         sizes.append(target.stat().st_size)
     assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize("name", ["fast", "fast-int8"])
+def test_a_model_that_is_open_is_computed_as_its_card_says(name: str, picture: Any) -> None:
+    model = upres.open_model(name, scale=2)
+    precision: Any = model.card.precision
+    assert model.label == f"{name} x2"
+    expected = upres.enlarge(picture, model="fast", scale=2, precision=precision)
+    np.testing.assert_array_equal(upres.enlarge(picture, model=model), expected)
+    np.testing.assert_array_equal(
+        upres.enlarge(picture, model=model, precision=precision), expected
+    )
+    other, taken = {"fast": ("int8", "fast-int8"), "fast-int8": ("fp32", "fast")}[name]
+    with pytest.raises(upres.ModelError, match=f"is {precision}: for {other}, take '{taken}'"):
+        upres.enlarge(picture, model=model, precision=other)  # type: ignore[arg-type]

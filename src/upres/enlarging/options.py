@@ -41,7 +41,8 @@ class Options:
     """A shipped model's name, the path of an .onnx file, ``hf://owner/name@revision``, or a model
     that is open; ``None`` lets the raster decide, see ``upres.enlarging.plan``."""
     precision: Precision = "auto"
-    """Of a shipped model: int8 where the processor is made for it, or one of the two."""
+    """Of a shipped model that is named: int8 where the processor is made for it, or one of the two.
+    One that is open is that of its card."""
     scale: float | None = None
     """Factor, at least 1, not necessarily whole. At most one of ``scale``, ``width``,
     ``height`` and ``fit`` is given; without any, it is the model's largest."""
