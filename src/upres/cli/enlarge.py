@@ -38,7 +38,7 @@ from upres.cli.enlarge_options import (
     WidthOption,
     WrapOption,
 )
-from upres.cli.process import set_up_libvips, share_python_s_lock
+from upres.cli.process import keep_libraries_quiet, set_up_libvips, share_python_s_lock
 from upres.errors import UsageError
 from upres.signals import stop_on_signals
 
@@ -93,6 +93,7 @@ def enlarge(
     A PICTURE is a file, a folder, a pattern such as 'a/*.png', or - for standard input.
     """
     set_up_libvips(threads)
+    keep_libraries_quiet()
     share_python_s_lock()
     from upres.enlarging.options import MAX_PIXELS, Options
     from upres.runs.jobs import is_folder, suffix_called
