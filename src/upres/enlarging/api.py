@@ -19,6 +19,7 @@ from upres.enlarging.options import MAX_PIXELS, Consistent, Existing, Larger, Op
 from upres.enlarging.plan import plan
 from upres.enlarging.windows import Progress
 from upres.errors import ExistsError, LargeEnoughError, UsageError
+from upres.files import check_name
 from upres.models import Precision
 from upres.raster.arrays import ArraySink, ArraySource
 from upres.raster.info import Role
@@ -201,6 +202,7 @@ def enlarge_file(
         known = ", ".join(get_args(Existing))
         raise UsageError(f"existing={existing!r}: expected one of {known}")
     target = Path(target)
+    check_name(target)
     replace = existing == "replace"
     if not replace and os.path.lexists(target):
         if existing == "skip":

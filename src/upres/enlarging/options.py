@@ -73,20 +73,20 @@ class Options:
         if len(given) > 1:
             raise UsageError(f"give one of scale, width, height and fit, not {' and '.join(given)}")
         if self.scale is not None and not (1 <= self.scale < math.inf):
-            raise UsageError(f"scale must be a factor of at least 1, not {self.scale:g}")
+            raise _wrong("scale", f"must be a factor of at least 1, not {self.scale:g}")
         for name, side in (("width", self.width), ("height", self.height)):
             if side is not None and side < 1:
-                raise UsageError(f"{name} must be at least 1 pixel, not {side}")
+                raise _wrong(name, f"must be at least 1 pixel, not {side}")
         if self.fit is not None and min(self.fit) < 1:
-            raise UsageError(f"fit must be at least 1x1 pixels, not {self.fit[0]}x{self.fit[1]}")
+            raise _wrong("fit", f"must be at least 1x1 pixels, not {self.fit[0]}x{self.fit[1]}")
         if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError(f"quality must be from 1 to 100, not {self.quality}")
+            raise _wrong("quality", f"must be from 1 to 100, not {self.quality}")
         for name, one, choices in (
             ("palette", self.palette, get_args(Palette)),
             ("larger", self.larger, get_args(Larger)),
         ):
             if one not in choices:
-                raise UsageError(f"{name} must be one of {', '.join(choices)}, not {one}")
+                raise _wrong(name, f"must be one of {', '.join(choices)}, not {one}")
         if self.consistent not in (False, True, "force"):
             raise UsageError(f"consistent must be True, False or 'force', not {self.consistent!r}")
         if self.consistent and self.palette == "keep":
@@ -100,22 +100,27 @@ class Options:
                 "give larger reduce, or consistent and check, not both"
             )
         if self.max_pixels < 1:
-            raise UsageError(f"max_pixels must be at least 1, not {self.max_pixels}")
+            raise _wrong("max_pixels", f"must be at least 1, not {self.max_pixels}")
 
     def _check_types(self) -> None:
         """Raise ``UsageError`` for values of types that nothing can be done with."""
         scale: object = self.scale
         if isinstance(scale, bool) or not (scale is None or isinstance(scale, numbers.Real)):
-            raise UsageError(f"scale must be a number, not {scale!r}")
+            raise _wrong("scale", f"must be a number, not {scale!r}")
         for name in ("width", "height", "quality", "max_pixels"):
             value = getattr(self, name)
             if not (_is_whole(value) or (value is None and name != "max_pixels")):
-                raise UsageError(f"{name} must be a whole number, not {value!r}")
+                raise _wrong(name, f"must be a whole number, not {value!r}")
         fit: object = self.fit
         if fit is not None and not (
             isinstance(fit, tuple | list) and len(fit) == 2 and all(map(_is_whole, fit))
         ):
-            raise UsageError(f"fit must be a width and a height, such as (800, 600), not {fit!r}")
+            raise _wrong("fit", f"must be a width and a height, such as (800, 600), not {fit!r}")
+
+
+def _wrong(option: str, must: str) -> UsageError:
+    """The error of an option's value."""
+    return UsageError(f"{option} {must}", option=option)
 
 
 def _is_whole(value: object) -> bool:

@@ -24,7 +24,7 @@ from upres.errors import (
     Remedy,
     UpresError,
 )
-from upres.files import PROCESS, is_full_disk, make_folder, remove_leftovers
+from upres.files import PROCESS, check_name, is_full_disk, make_folder, remove_leftovers
 from upres.runs.jobs import Job
 from upres.runs.journal import Journal, SourceStamp
 
@@ -42,9 +42,6 @@ INTERRUPTED = "interrupted"
 
 UNEXPECTED = "an error that upres did not expect, please report it"
 """In the message of an error that nothing else explains; tests look for it."""
-
-LONGEST_NAME = 255
-"""Bytes that common file systems allow for a name."""
 
 
 class Enlargement(Protocol):
@@ -83,6 +80,8 @@ class Summary:
     """Pictures not tried, as the run was stopped."""
     stopped_by: str | None = None
     """Why the run ended early, if it did."""
+    remedies: tuple[Remedy, ...] = ()
+    """Choices that would mend that."""
     still_busy: bool = False
     """Threads are in the middle of work that cannot be stopped: end the process at once."""
 
@@ -207,10 +206,7 @@ class _Shared:
 
     def _enlarge(self, job: Job) -> Done | None:
         try:
-            if len(os.fsencode(job.target.name)) > LONGEST_NAME:
-                raise OutputError(
-                    f"{job.target}: this name is too long", Remedy("output", "gives another")
-                )
+            check_name(job.target)
             stamp = SourceStamp.of(job.source) if job.source.exists() else SourceStamp(0, 0)
             if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None
@@ -310,7 +306,8 @@ def _settle(
     if is_full_disk(failure):
         summary.left += 1
         # The first: others that had begun may fail likewise before they are asked to stop.
-        summary.stopped_by = summary.stopped_by or str(failure)
+        if summary.stopped_by is None:
+            summary.stopped_by, summary.remedies = failure.problem, failure.remedies
         return
     summary.failed.append((job.source, failure))
     if journal:
