@@ -59,9 +59,10 @@ def enlarge(
     sample of the result lies. ``value_range`` says otherwise, for all bands but alpha; a sample
     beyond it is clipped.
 
-    The result is a NumPy array of the same axes, bands and type. Its size is ``scale`` times as
-    large, any number of at least 1 (default: the model's largest), or follows from ``width``,
-    ``height`` or ``fit`` (width and height within which it fits); halves of pixels round up.
+    The result is a NumPy array of the same axes, bands and type, byte order included. Its size is
+    ``scale`` times as large, any number of at least 1 (default: the model's largest), or follows
+    from ``width``, ``height`` or ``fit`` (width and height within which it fits); halves of pixels
+    round up.
 
     ``model`` is the name of a shipped model, the path of an .onnx file, or a model from
     ``upres.open_model`` (default: ``fast``). Models are applied one after another as often as the
@@ -130,7 +131,7 @@ def enlarge_array(
             progress=progress,
         )
         sink.commit()
-        return sink.result
+        return sink.result.astype(source.dtype, copy=False)
 
 
 def enlarge_file(

@@ -9,7 +9,6 @@ from pathlib import Path
 from upres.formats.metadata import names
 from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
-from upres.raster.info import SAMPLE_TYPES
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ FORMATS = (
         (".tif", ".tiff"),
         rb"II[*+]\0|MM\0[*+]",
         "image.tiff",
-        types=SAMPLE_TYPES,
+        types=("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64"),
         alpha=True,
         cmyk=True,
         others=True,
