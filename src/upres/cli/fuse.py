@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from upres.cli.console import Reporter, in_one_line, lacking, progress_bar
-from upres.cli.enlarge import MODEL, RESULTS, SIZE
-from upres.cli.help import OTHER, argument, option
-from upres.cli.process import set_up_libvips, share_python_s_lock
+from upres.cli.enlarge_options import (
+    RESULTS,
+    SIZE,
+    DeviceOption,
+    ForceOption,
+    FormatOption,
+    KeepCmykOption,
+    MaxPixelsOption,
+    ModelOption,
+    Pictures,
+    PrecisionOption,
+    QualityOption,
+    QuietOption,
+    RecursiveOption,
+    ThreadsOption,
+)
+from upres.cli.help import option
+from upres.cli.process import keep_libraries_quiet, set_up_libvips, share_python_s_lock
 from upres.errors import ExistsError, UsageError
 
 if TYPE_CHECKING:
@@ -26,113 +41,55 @@ Examples:
 """
 
 
+WholeScaleOption = Annotated[
+    float | None,
+    option(
+        *("--scale", "-s"),
+        takes="FACTOR",
+        help="2, 3 or 4 (default: the model's largest factor).",
+        panel=SIZE,
+    ),
+]
+
+OneOutputOption = Annotated[
+    str | None,
+    option(
+        *("--output", "-o"),
+        takes="PATH",
+        help="The result's file (default: beside the reference).",
+        panel=RESULTS,
+    ),
+]
+
+ReferenceOption = Annotated[
+    str,
+    option(
+        "--reference",
+        takes="PICTURE",
+        help="The picture whose view, exposure and metadata the result has: its name, or the "
+        "number of a frame (default: the first).",
+        panel=FRAMES,
+        show_default=False,
+    ),
+]
+
+
 def fuse(
-    pictures: Annotated[list[str], argument("PICTURE")],
-    reference: Annotated[
-        str,
-        option(
-            "--reference",
-            takes="PICTURE",
-            help="The picture whose view, exposure and metadata the result has: its name, or the "
-            "number of a frame (default: the first).",
-            panel=FRAMES,
-            show_default=False,
-        ),
-    ] = "1",
-    recursive: Annotated[
-        bool,
-        option(
-            "--recursive", "-r", help="Look into the folders inside folders, too.", panel=FRAMES
-        ),
-    ] = False,
-    scale: Annotated[
-        float | None,
-        option(
-            *("--scale", "-s"),
-            takes="FACTOR",
-            help="2, 3 or 4 (default: the model's largest factor).",
-            panel=SIZE,
-        ),
-    ] = None,
-    max_pixels: Annotated[
-        int | None,
-        option(
-            "--max-pixels",
-            takes="PIXELS",
-            help="Refuse larger results (default: 1,073,741,824).",
-            panel=SIZE,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        option(
-            *("--model", "-m"),
-            takes="MODEL",
-            help="As of upres enlarge (default: the reference decides).",
-            panel=MODEL,
-        ),
-    ] = None,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16", "int8"],
-        option(
-            "--precision",
-            takes="NAME",
-            help="fp32, bf16, fp16, int8, or auto (default): the device decides.",
-            panel=MODEL,
-            show_default=False,
-        ),
-    ] = "auto",
-    device: Annotated[
-        Literal["auto", "cpu", "gpu"],
-        option(
-            "--device",
-            takes="NAME",
-            help="cpu, gpu, or auto (default): a GPU where ONNX Runtime has one.",
-            panel=MODEL,
-            show_default=False,
-        ),
-    ] = "auto",
-    threads: Annotated[
-        int | None,
-        option(
-            "--threads",
-            takes="NUMBER",
-            help="Of the processor, at most (default: what the container leaves, or all).",
-            panel=MODEL,
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        option(
-            *("--output", "-o"),
-            takes="PATH",
-            help="The result's file (default: beside the reference).",
-            panel=RESULTS,
-        ),
-    ] = None,
-    format: Annotated[
-        str | None,
-        option(
-            "--format", takes="NAME", help="png, jpg... (default: the reference's).", panel=RESULTS
-        ),
-    ] = None,
-    quality: Annotated[
-        int | None,
-        option(
-            "--quality",
-            takes="NUMBER",
-            help="Of JPEG, WebP and AVIF, 1 to 100 (default: the reference's, but high).",
-            panel=RESULTS,
-        ),
-    ] = None,
-    keep_cmyk: Annotated[
-        bool,
-        option("--keep-cmyk", help="Keep CMYK instead of converting it to sRGB.", panel=RESULTS),
-    ] = False,
-    force: Annotated[
-        bool, option("--force", "-f", help="Replace an existing file.", panel=RESULTS)
-    ] = False,
-    quiet: Annotated[bool, option("--quiet", "-q", help="Print errors only.", panel=OTHER)] = False,
+    pictures: Pictures,
+    reference: ReferenceOption = "1",
+    recursive: RecursiveOption = False,
+    scale: WholeScaleOption = None,
+    max_pixels: MaxPixelsOption = None,
+    model: ModelOption = None,
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    output: OneOutputOption = None,
+    format: FormatOption = None,
+    quality: QualityOption = None,
+    keep_cmyk: KeepCmykOption = False,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Fuse several pictures of one scene to one that is better and larger.
 
@@ -140,6 +97,7 @@ def fuse(
     all frames of an animation count. Those that are blurred, or show another scene, are left out.
     """
     set_up_libvips(threads)
+    keep_libraries_quiet()
     share_python_s_lock()
     from upres.engine.backends import default_backend
     from upres.enlarging.options import MAX_PIXELS, Options

@@ -24,9 +24,13 @@ def fusing_plan(given: Sequence[Given], reference: int, options: Options, backen
     does.
     """
     if options.scale is not None and options.scale not in range(2, 17):
-        raise UsageError(f"scale must be 2, 3 or 4 to fuse pictures, not {options.scale:g}")
+        raise UsageError(
+            f"scale must be 2, 3 or 4 to fuse pictures, not {options.scale:g}", option="scale"
+        )
     if isinstance(reference, bool) or not isinstance(reference, numbers.Integral):
-        raise UsageError(f"reference must be the number of a picture, not {reference!r}")
+        raise UsageError(
+            f"reference must be the number of a picture, not {reference!r}", option="reference"
+        )
     if not 0 <= reference < len(given):
         raise UsageError(f"reference {reference}: there are {len(given)} pictures, counted from 0")
     if len(given) > MOST_FRAMES:
