@@ -104,10 +104,10 @@ def test_others_are_left_out_by_name(burst: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--reference", "9"], "upres: reference 9: there are 4 frames, counted from 1"),
-        (["--reference", "x.png"], "upres: reference x.png: is none of the pictures"),
+        (["--reference", "9"], "upres: --reference 9: there are 4 frames, counted from 1"),
+        (["--reference", "x.png"], "upres: --reference x.png: is none of the pictures"),
         (["-o", "there/"], "one result needs a file's name"),
-        (["-s", "1.5"], "upres: scale must be 2, 3 or 4 to fuse pictures, not 1.5"),
+        (["-s", "1.5"], "upres: --scale must be 2, 3 or 4 to fuse pictures, not 1.5"),
         (["--max-pixels", "9"], "--max-pixels allows more"),
     ],
 )

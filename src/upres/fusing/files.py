@@ -117,9 +117,14 @@ def _number(reference: Path | int, firsts: dict[Path, int], count: int) -> int:
     """Of the reference, from 0; raises ``UsageError`` if there is none."""
     if isinstance(reference, int):
         if not 1 <= reference <= count:
-            raise UsageError(f"reference {reference}: there are {count} frames, counted from 1")
+            raise UsageError(
+                f"reference {reference}: there are {count} frames, counted from 1",
+                option="reference",
+            )
         return reference - 1
     for path, number in firsts.items():
         if path == reference or (os.path.exists(reference) and os.path.samefile(path, reference)):
             return number
-    raise UsageError(f"reference {reference}: is none of the pictures, nor a frame's number")
+    raise UsageError(
+        f"reference {reference}: is none of the pictures, nor a frame's number", option="reference"
+    )

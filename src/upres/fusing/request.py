@@ -32,7 +32,10 @@ def fusing_plan(given: Sequence[Given], reference: int, options: Options, backen
             f"reference must be the number of a picture, not {reference!r}", option="reference"
         )
     if not 0 <= reference < len(given):
-        raise UsageError(f"reference {reference}: there are {len(given)} pictures, counted from 0")
+        raise UsageError(
+            f"reference {reference}: there are {len(given)} pictures, counted from 0",
+            option="reference",
+        )
     if len(given) > MOST_FRAMES:
         raise InputError(
             f"{given[0].name}: {len(given)} frames, more than the {MOST_FRAMES} that are fused: "
