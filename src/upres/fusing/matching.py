@@ -41,7 +41,7 @@ LEAST_SHARPNESS = 0.8
 LEAST_GAIN = 0.1
 """A frame that has less contrast than so many times that of the reference shows something else."""
 
-ENOUGH = 0.5
+ENOUGH = 0.75
 """The share of samples that agree with the reference above which a frame lies on it, whatever has
 moved elsewhere."""
 
