@@ -213,8 +213,8 @@ Written by `benchmarks/fusion.py`.
 ## Bursts that are made
 
 Eight frames of each picture, by a seed: shifts within {FARTHEST:g} samples, and in the second \
-series turns up to {TURN:g} degree, zoom by up to {ZOOM:.0%} and gains by up to {GAIN:.0%}. PSNR is \
-by the field's protocol, in dB, of `{MODEL}` on the first frame, and of all frames fused. The \
+series turns up to {TURN:g} degree, zoom by up to {ZOOM:.0%} and gains by up to {GAIN:.0%}. PSNR \
+is by the field's protocol, in dB, of `{MODEL}` on the first frame, and of all frames fused. The \
 weights of the method were picked on `valid.tar`, and not on these sets.
 
 {sets}

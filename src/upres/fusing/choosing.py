@@ -16,6 +16,11 @@ from upres.fusing.weighing import DETAIL_ALLOWED, weigh
 from upres.raster.spool import Spool
 
 
+MOST_DETAIL = 0.6
+"""The part of local slopes by which a frame may differ from its explanation, at most: beyond that,
+objects that move would count as aliases."""
+
+
 @dataclass(frozen=True)
 class LeftFrame:
     """A frame that was not fused."""
@@ -72,7 +77,8 @@ def choose(
     while True:
         noise = np.median([match.noise for _, match in found], axis=0)
         # Frames with many aliases are all off, and none of that is motion.
-        detail = max(DETAIL_ALLOWED, 2 * float(np.median([match.detail for _, match in found])))
+        detail = 2 * float(np.median([match.detail for _, match in found]))
+        detail = min(max(detail, DETAIL_ALLOWED), MOST_DETAIL)
         used = []
         for frame, match in found:
             share = weigh(frame, large, scale, bands, size, noise, detail)
