@@ -15,7 +15,6 @@ from upres.fusing.start import pyramid, rough_fit
 from upres.fusing.weighing import DETAIL_ALLOWED, weigh
 from upres.raster.spool import Spool
 
-
 MOST_DETAIL = 0.6
 """The part of local slopes by which a frame may differ from its explanation, at most: beyond that,
 objects that move would count as aliases."""
