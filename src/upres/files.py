@@ -27,6 +27,9 @@ PROCESS = secrets.token_hex(4)
 TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?", re.DOTALL)
 """Full names of the files that are there only while a process is at work on a result."""
 
+FOLDER_LOCK = ".upres-lock"
+"""A file in a temporary folder that is locked as long as its process is at work on it."""
+
 _count = itertools.count()
 
 
@@ -111,6 +114,42 @@ def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
         raise OutputError(f"{path}: cannot write {place}: {error.strerror}") from None
 
 
+@contextmanager
+def temporary_folder(path: Path, suffix: str = "") -> Iterator[Path]:
+    """Give the name of a new folder beside ``path``, which is there for a while.
+
+    A file in it is locked meanwhile. Raises ``OSError`` if it cannot be made.
+    """
+    name = temporary_name(path, suffix)
+    name.mkdir()
+    descriptor = create_locked(name / FOLDER_LOCK)
+    try:
+        yield name
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(name, ignore_errors=True)
+
+
+def publish_folder(name: Path, path: Path, *, replace: bool) -> None:
+    """Make the folder ``name``, of ``temporary_folder``, be called ``path``, at once and whole.
+
+    Raises ``ExistsError`` if ``path`` is there and is not to be ``replace``d, ``OSError`` if it
+    cannot be.
+    """
+    if os.path.lexists(path) and not replace:
+        raise ExistsError(path)
+    with temporary_folder(path) as old:
+        if os.path.lexists(path):
+            os.rename(path, old / "before")
+        try:
+            (name / FOLDER_LOCK).unlink()
+            os.rename(name, path)
+        except OSError:
+            if os.path.lexists(old / "before"):
+                os.rename(old / "before", path)
+            raise
+
+
 def publish(name: Path, path: Path, *, replace: bool) -> None:
     """Make the file that is called ``name`` be called ``path``, at once.
 
@@ -185,7 +224,9 @@ def remove_leftovers(folders: Iterable[Path], *, of_process: str | None = None) 
                 if match is None or of_process not in (None, match["process"]):
                     continue
                 with suppress(OSError):
-                    if of_process is None:
+                    if entry.is_dir(follow_symlinks=False):
+                        _remove_folder(Path(entry.path), locked=of_process is not None)
+                    elif of_process is None:
                         _remove_unlocked(entry.path)
                     else:
                         os.unlink(entry.path)
@@ -201,6 +242,13 @@ def _remove_unlocked(path: str) -> None:
         os.close(descriptor)
     if sys.platform == "win32":
         os.unlink(path)
+
+
+def _remove_folder(folder: Path, *, locked: bool) -> None:
+    """Remove a temporary folder that nobody is at work on, or one that is ``locked``, too."""
+    if not locked and (folder / FOLDER_LOCK).exists():
+        _remove_unlocked(os.fspath(folder / FOLDER_LOCK))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def splice(path: Path, start: int, end: int, content: bytes, *, block: int = SPLICE_BLOCK) -> None:

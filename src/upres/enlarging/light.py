@@ -54,6 +54,17 @@ def from_network(block: Float32Array, info: RasterInfo) -> Float32Array:
     return values
 
 
+def from_seen(block: Float32Array, info: RasterInfo) -> NDArray[np.float64]:
+    """A network's values, rows x columns x bands that vary, as samples that are not rounded."""
+    samples: NDArray[np.float64] = from_bands(block, _seen(info), np.dtype(np.float64))
+    return samples
+
+
+def to_seen(samples: NDArray[np.float64], info: RasterInfo) -> Float32Array:
+    """The reverse of ``from_seen``; colours are not those of linear light."""
+    return to_bands(samples, _seen(info))
+
+
 def straight(values: Float32Array, info: RasterInfo) -> Float32Array:
     """The colours of samples, no longer multiplied by alpha if they were; 0 where that is 0."""
     colours = values[:, :, list(info.find(*COLOUR_ROLES))]

@@ -18,7 +18,7 @@ OWN_RANGE = ("other", "index")
 proportions must stay."""
 
 
-def measured(source: Source, beside: Path) -> RasterInfo:
+def measured(source: Source, beside: Path, info: RasterInfo | None = None) -> RasterInfo:
     """The source's info with every range known, for which its samples are read once, if need be.
 
     The least and the largest sample are 0 and 1 to a network, so that no sample of the result lies
@@ -30,9 +30,11 @@ def measured(source: Source, beside: Path) -> RasterInfo:
     that cannot be divided by alpha are those of ``emission``: some are not 0 where it is, or would
     become brighter than all that are stored.
 
+    ``info`` is the source's, with other roles of bands where these are asked for.
+
     Raises ``InputError`` if the raster is damaged, or has samples that are no numbers.
     """
-    info = source.info
+    info = info or source.info
     wanted = [_is_wanted(band, info) for band in info.bands]
     alpha = [number for number, band in enumerate(info.bands) if band.role == "alpha"]
     if not any(wanted) and not alpha:

@@ -51,6 +51,10 @@ class Options:
     """Make the result agree with its input, see ``upres.enlarging.consistency``."""
     check: bool = False
     """Tell how well the result agrees with its input, see ``upres.enlarging.agreement``."""
+    labels: bool = False
+    """The samples are numbers of classes: each of the result is the nearest of the input."""
+    through_plane: bool = False
+    """Enlarge volumes between their slices, too, see ``upres.enlarging.between``."""
     max_pixels: int = MAX_PIXELS
     """Refuse results, all pages or frames together, of more pixels than this."""
 

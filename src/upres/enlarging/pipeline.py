@@ -16,14 +16,17 @@ from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import light
 from upres.enlarging.agreement import Agreement, compared
+from upres.enlarging.between import with_slices_between
 from upres.enlarging.consistency import agreeing
 from upres.enlarging.measuring import measured, of_whole_range
+from upres.enlarging.means import keeping_means
+from upres.enlarging.nearest import repeated
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress, enlarge_windows
 from upres.files import temporary_name
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
-from upres.raster.source import Sink, Source
+from upres.raster.source import Rows, Sink, Source
 from upres.raster.spool import Spool
 
 
@@ -47,43 +50,56 @@ def enlarge_into(
     hold the result or store it.
     """
     backend = backend or default_backend()
-    info = measured(source, beside)
+    info = measured(source, beside, plan.info)
     if plan.consistent:
         info = of_whole_range(info)
-    result = info.resized(plan.height, plan.width)
+    result = dataclasses.replace(
+        info.resized(plan.height, plan.width),
+        frames=info.frames and plan.frames,
+        slices=info.slices * plan.between,
+        made_by=plan.summary,
+    )
     sink.begin(result, source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     agreement = Agreement() if plan.check else None
-    for frame, blocks in enumerate(source.frames(beside)):
-        rows: Iterator[Float32Array] = (
-            light.to_network(block if len(kept) == len(info.bands) else block[:, :, kept], info)
-            for block in blocks
-        )
+    frames = (_seen(blocks, info, kept) for blocks in source.frames(beside))
+    start = 0.0
+    if plan.between > 1:
+        start = 0.5
+        frames = _with_slices_between(frames, info, plan, backend, beside, progress)
+    for frame, rows in enumerate(frames):
         part = None
         if progress and info.frames:
-            part = partial(share, progress, frame / info.frames, 1 / info.frames)
+            each = (1 - start) / plan.frames
+            part = partial(share, progress, start + frame * each, each)
         size = (plan.height, plan.width)
         with ExitStack() as stack:
             given = None
-            if plan.consistent or plan.check:
+            if plan.consistent or plan.check or plan.preserves == "mean":
                 shape = (info.height, info.width, len(kept))
                 name = temporary_name(beside, ".raw")
                 given = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
                 rows = _kept(rows, given)
-            parts = enlarge_frame(
-                rows,
-                info,
-                plan.models,
-                size,
-                backend,
-                beside=beside,
-                progress=part,
-                # They are none of the input that a result can agree with.
-                keep_hidden=not plan.consistent,
-            )
+            if plan.is_repeated:
+                parts = repeated(rows, info, size)
+            else:
+                parts = enlarge_frame(
+                    rows,
+                    info,
+                    plan.models,
+                    size,
+                    backend,
+                    beside=beside,
+                    progress=part,
+                    # They are none of the input that a result can agree with.
+                    keep_hidden=not plan.consistent,
+                )
             if given and plan.consistent:
                 scale = plan.height // info.height
                 parts = agreeing(parts, given, info, scale, beside=beside)
+            if given and plan.preserves == "mean":
+                scale = plan.height // info.height
+                parts = keeping_means(parts, given, info, scale, beside=beside)
             if given and agreement:
                 dtype = written or info.dtype
                 parts = compared(parts, given, info, size, agreement, written=dtype, beside=beside)
@@ -91,6 +107,44 @@ def enlarge_into(
                 sink.write(frame, top, left, light.from_network(block, info))
                 del block  # its memory is for the next one
     return agreement
+
+
+def _seen(
+    blocks: Iterable[Rows], info: RasterInfo, kept: Sequence[int]
+) -> Iterator[Float32Array]:
+    """Blocks of samples, those of the bands that are ``kept``, as a network sees them."""
+    for block in blocks:
+        varying = block if len(kept) == len(info.bands) else block[:, :, kept]
+        yield light.to_network(varying, info)
+
+
+def _with_slices_between(
+    frames: Iterable[Iterator[Float32Array]],
+    info: RasterInfo,
+    plan: Plan,
+    backend: Backend,
+    beside: Path,
+    progress: Progress | None,
+) -> Iterator[Iterator[Float32Array]]:
+    """The slices of volumes, with those between them that the plan asks for."""
+    if plan.is_repeated:
+        for frame in frames:
+            blocks = list(frame)
+            yield from (iter(blocks) for _ in range(plan.between))
+        return
+
+    def enlarge(plane: Float32Array, seen: RasterInfo, size: tuple[int, int]) -> Float32Array:
+        made = np.empty((*size, plane.shape[2]), np.float32)
+        for top, left, block in enlarge_frame(
+            iter([plane]), seen, plan.models, size, backend, beside=beside
+        ):
+            made[top : top + len(block), left : left + block.shape[1]] = block
+        return made
+
+    part = partial(share, progress, 0.0, 0.5) if progress else None
+    yield from with_slices_between(
+        frames, info, plan.between, enlarge, beside=beside, progress=part
+    )
 
 
 def _kept(rows: Iterable[Float32Array], spool: Spool) -> Iterator[Float32Array]:

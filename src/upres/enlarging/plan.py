@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -11,9 +12,11 @@ from pathlib import Path
 
 from upres.card import Model
 from upres.engine.backends import default_backend
-from upres.engine.machine import operations_per_second
 from upres.engine.protocol import Backend
+from upres.enlarging import costs
+from upres.enlarging.between import factor_between
 from upres.enlarging.consistency import require_whole_factor, scratch_bytes
+from upres.enlarging.means import check_means, preserved
 from upres.enlarging.options import Options, output_size
 from upres.errors import InputError, ModelError, Remedy
 from upres.models import (
@@ -27,7 +30,7 @@ from upres.models import (
     read_model,
     shipped_models,
 )
-from upres.raster.info import RasterInfo
+from upres.raster.info import Preserves, RasterInfo
 
 COMPRESSED_MODEL = "photo"
 """The shipped model for pictures that JPEG has changed; ``DEFAULT_MODEL`` is for clean ones."""
@@ -36,16 +39,6 @@ CLEAN_QUALITY = {2: 92, 4: 97}
 """By ``photo``'s scale: JPEG of this quality or better counts as clean. On valid.tar, ``photo`` x2
 and ``fast`` give the same PSNR at a quality of 92, between the figures at 90 (``photo``
 0.46 dB better) and at 95 (0.52 worse); x4, which is a larger network, at 97 (95: 0.25 better)."""
-
-BASE_BYTES = 200 * 2**20
-"""Memory of the process beside a picture: Python, the engine, libvips."""
-
-UNKNOWN_PARAMETERS = 1_000_000
-"""Of a model whose card does not tell."""
-
-SECONDS_PER_SAMPLE = 12e-9
-"""Time of reading, putting together and encoding for a sample of the result, about."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -70,11 +63,37 @@ class Plan:
     """The result is made to agree with the raster, of which it is a whole number of times."""
     check: bool = False
     """How well it agrees is told."""
+    preserves: Preserves = "nothing"
+    """The reduction of the result that gives the raster back: ``mean`` is that of the samples that
+    one of the raster becomes, ``bicubic`` is MATLAB's, as ``consistent`` has it."""
+    between: int = 1
+    """How many slices of the result each slice of a volume becomes."""
+
+    @property
+    def frames(self) -> int:
+        """How many the result has, at least one."""
+        return (self.info.frames or 1) * self.between
 
     @property
     def pixels(self) -> int:
         """Of the result, all frames together."""
-        return (self.info.frames or 1) * self.height * self.width
+        return self.frames * self.height * self.width
+
+    @property
+    def summary(self) -> str:
+        """How the result is made, in words for those who read its file."""
+        names = ", ".join(f"{model.card.name} x{model.card.scale}" for model in self.models)
+        how = "nearest samples" if self.is_repeated else f"residual network {names}"
+        factor = f"{self.width / self.info.width:g} times in plane"
+        if self.between > 1:
+            factor += f", {self.between} times between slices"
+        kept = "; the mean of each sample is kept" if self.preserves == "mean" else ""
+        return f"enlarged {factor} by upres ({how}{kept})"
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether no band goes through a network: each sample is the nearest of the raster."""
+        return all(band.role == "index" for band in self.info.bands)
 
     @property
     def content_bytes(self) -> int:
@@ -100,12 +119,19 @@ def plan(
     backend = backend or default_backend()
     shipped = shipped_models() if shipped is None else shipped
     scale = default_scale(options, backend, shipped=shipped)
+    if options.labels:
+        bands = (dataclasses.replace(band, role="index") for band in info.bands)
+        info = dataclasses.replace(info, bands=tuple(bands), preserves="nothing")
     try:
         height, width, factor = output_size(options, info.height, info.width, default_scale=scale)
     except InputError as error:
         raise InputError(info.problem(error.problem), *error.remedies) from None
-    check_pixels(info.problem, width, height, info.frames or 1, options)
+    between = factor_between(info, options, height)
+    check_pixels(info.problem, width, height, (info.frames or 1) * between, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
+    preserves = preserved(info, options)
+    if preserves == "mean":
+        check_means(info, height, width)
     if options.consistent:
         require_whole_factor(info, height, width)
     if options.consistent and options.consistent != "force":
@@ -117,11 +143,14 @@ def plan(
         why=why,
         height=height,
         width=width,
-        memory=_memory(info, models, backend, compares=compares),
-        disk=_disk(info, models, height, width) + compares * scratch_bytes(info, height, width),
-        seconds=_seconds(info, models, height * width, compares=compares),
+        memory=costs.memory(info, models, backend, compares=compares),
+        disk=costs.disk(info, models, height, width, between)
+        + (compares or preserves == "mean") * scratch_bytes(info, height, width),
+        seconds=costs.seconds(info, models, height * width, between, compares=compares),
         consistent=bool(options.consistent),
         check=options.check,
+        preserves=preserves,
+        between=between,
     )
 
 
@@ -267,51 +296,3 @@ def stages(
         return (computed_in(model, precision, backend),) * count
     paths = [opening[start], *(scales[scale] for scale in rest)]
     return tuple(computed_in(read_model(path), precision, backend) for path in paths)
-
-
-def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> int:
-    """A frame before it is encoded, the encoded result, and the results between models."""
-    frame, count = height * width * len(info.bands) * info.dtype.itemsize, info.frames or 1
-    # Encoded, it may be as large; metadata and the like are small beside this. A frame of several
-    # may be encoded by itself, and then be put to the others.
-    needed = frame * (1 + count + (count > 1)) + 2**20 + info.scratch_bytes
-    pixels = info.pixels * len(info.bands)
-    for model in models[:-1]:
-        pixels *= model.card.scale**2
-        needed += 4 * pixels
-    return needed
-
-
-def _memory(
-    info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, compares: bool
-) -> int:
-    """The window that takes most, and the rows of it that are kept."""
-    most = 0
-    pixels, columns = info.pixels, info.width
-    for model in models:
-        card, limit = model.card, backend.limits(model).window_pixels
-        window = pixels if card.halo is None else min(pixels, limit)
-        features = int(card.network_parameters.get("features", 64))
-        # A few layers' values are held at a time, and the result a few times over: once more with
-        # its neighbours, and once more in parts.
-        work = window * 4 * (4 * features + (3 + 2 * compares) * 3 * card.scale**2)
-        rows = 4 * columns * len(info.varying) * (2 * (card.halo or 0) + 64)
-        most = max(most, work + rows)
-        pixels, columns = pixels * card.scale**2, columns * card.scale
-    return BASE_BYTES + most
-
-
-def _seconds(
-    info: RasterInfo, models: tuple[Model, ...], pixels_made: int, *, compares: bool
-) -> float:
-    # Red, green and blue go through a network together, each other band by itself.
-    passes = len(info.varying) - 2 * bool(info.colour_bands)
-    pixels, seconds = info.pixels, 0.0
-    for model in models:
-        turns = 8 if model.card.self_ensemble else 1
-        # Of convolutions at the input's resolution, each parameter is used once for a pixel.
-        products = (model.card.parameter_count or UNKNOWN_PARAMETERS) * pixels * turns * passes
-        seconds += 2 * products / operations_per_second(model.card.precision, model.compute)
-        pixels *= model.card.scale**2
-    seconds += SECONDS_PER_SAMPLE * (1 + compares) * pixels_made * len(info.bands)
-    return seconds * (info.frames or 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ __all__ = [
     "read_head",
     "recognised",
     "sample_type",
+    "suffix_in",
 ]
 
 
@@ -54,6 +55,13 @@ def recognised(head: bytes, path: Path | None = None) -> Format | None:
 def called(suffix: str) -> Format | None:
     """The format of files with that suffix; ``None`` where there is none."""
     return next((row for row in FORMATS if suffix.lower() in row.suffixes), None)
+
+
+def suffix_in(path: PurePath) -> str:
+    """The suffix of a file's name, in small letters: its last, or ``.nii.gz``."""
+    name = path.name.lower()
+    long = (suffix for suffix in SUFFIXES if suffix.count(".") > 1 and name.endswith(suffix))
+    return next(long, path.suffix.lower())
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
@@ -113,10 +121,22 @@ def create_sink(
 
 def output_format(path: Path) -> Format:
     """The format that ``path``'s suffix names; raises ``OutputError`` if none can be written."""
-    row = called(path.suffix)
+    row = called(suffix_in(path))
     if row is None or not row.writes:
         raise OutputError(f"{path}: cannot write this format; name it {', '.join(OUTPUT_SUFFIXES)}")
     return row
+
+
+def check_closed(source: Path, target: Path) -> None:
+    """Raise ``OutputError`` where a file's format has results of its own format only."""
+    read, written = recognised(read_head(source), source), output_format(target)
+    if read is not None and read is not written and (read.closed or written.closed):
+        closed = read if read.closed else written
+        raise OutputError(
+            f"{target}: {closed.name.upper()} files are enlarged to {closed.name.upper()} files "
+            f"only, and not {read.name.upper()} to {written.name.upper()}: choose "
+            f"{read.suffixes[0] if read.writes else read.becomes}"
+        )
 
 
 def check_output(
@@ -131,7 +151,7 @@ def check_output(
     Alpha counts if it is known to vary: before its samples are looked at, leave it out.
     ``memory_of`` tells the bytes of memory of the machine that is to write it.
     """
-    row, suffix = output_format(path), path.suffix.lower()
+    row, suffix = output_format(path), suffix_in(path)
     if row.longest_side is not None and max(info.height, info.width) > row.longest_side:
         raise OutputError(
             f"{path}: the result, {info.width}x{info.height}, is more than the "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from upres.formats.medical.recognising import is_dicom, is_nifti
 from upres.formats.metadata import names
 from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
@@ -52,6 +53,8 @@ class Format:
     ``upres.formats.metadata.names``. A profile that is applied to the pixels is kept, too."""
     longest_side: int | None = None
     """Most pixels of a side."""
+    closed: bool = False
+    """Whether its files become files of it only, and these are made of none else."""
     encoder_bytes: int = 0
     """Memory for each pixel of an encoder that wants a whole frame at once, as measured."""
 
@@ -239,6 +242,32 @@ FORMATS = (
         any_range=True,
         linear=True,
         keeps=frozenset({names.PROFILE}),
+    ),
+    Format(
+        "dicom",
+        (".dcm", ".dicom"),
+        rb".{128}DICM|[\x02\x08]\0.\0",
+        "medical.dicom",
+        holds=is_dicom,
+        extra="medical",
+        types=("uint8", "uint16", "int16"),
+        others=True,
+        any_range=True,
+        frames=True,
+        closed=True,
+    ),
+    Format(
+        "nifti",
+        (".nii", ".nii.gz"),
+        rb"(?:\x5c\x01|\x1c\x02)\0\0|\0\0(?:\x01\x5c|\x02\x1c)|\x1f\x8b",
+        "medical.nifti",
+        holds=is_nifti,
+        extra="medical",
+        types=SAMPLE_TYPES,
+        others=True,
+        any_range=True,
+        frames=True,
+        closed=True,
     ),
 )
 

@@ -22,6 +22,10 @@ Cover = Literal["straight", "associated", "emission"]
 multiplied by alpha, and so are those of ``emission``, but for some light that covers nothing: that
 is found out by looking."""
 
+Preserves = Literal["nothing", "bicubic", "mean"]
+"""The reduction of a result that gives its input back: MATLAB's antialiased bicubic, or the mean of
+the samples that one of the input has become."""
+
 RGB_ROLES: tuple[Role, ...] = ("red", "green", "blue")
 
 COLOUR_ROLES: tuple[Role, ...] = ("red", "green", "blue", "grey")
@@ -80,6 +84,12 @@ class RasterInfo:
     """Disk that is taken while it is read, as by the copy of a picture that has to be turned."""
     jpeg_quality: int | None = None
     """By libjpeg's scale, where the samples come from a JPEG file."""
+    preserves: Preserves = "nothing"
+    """The reduction of the result that has to give it back, by its format; see ``Plan``."""
+    slices: int = 1
+    """How many frames, one after another, are the slices of a volume, from one side to the other."""
+    made_by: str = ""
+    """Of a result: how it was made, in words for those who read its file."""
 
     @property
     def pixels(self) -> int:
