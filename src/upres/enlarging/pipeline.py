@@ -47,7 +47,7 @@ def enlarge_into(
     hold the result or store it.
     """
     backend = backend or default_backend()
-    info = measured(source, beside)
+    info = measured(source, beside, plan.info)
     if plan.consistent:
         info = of_whole_range(info)
     result = info.resized(plan.height, plan.width)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from upres.card import Model
 from upres.engine.backends import default_backend
-from upres.engine.machine import operations_per_second
 from upres.engine.protocol import Backend
-from upres.enlarging.consistency import require_whole_factor, scratch_bytes
+from upres.enlarging import costs
+from upres.enlarging.consistency import scratch_bytes
 from upres.enlarging.options import Options, output_size
+from upres.enlarging.preserving import as_classes, preserved
 from upres.errors import InputError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
@@ -27,7 +28,7 @@ from upres.models import (
     read_model,
     shipped_models,
 )
-from upres.raster.info import RasterInfo
+from upres.raster.info import Preserves, RasterInfo
 
 COMPRESSED_MODEL = "photo"
 """The shipped model for pictures that JPEG has changed; ``DEFAULT_MODEL`` is for clean ones."""
@@ -36,15 +37,6 @@ CLEAN_QUALITY = {2: 92, 4: 97}
 """By ``photo``'s scale: JPEG of this quality or better counts as clean. On valid.tar, ``photo`` x2
 and ``fast`` give the same PSNR at a quality of 92, between the figures at 90 (``photo``
 0.46 dB better) and at 95 (0.52 worse); x4, which is a larger network, at 97 (95: 0.25 better)."""
-
-BASE_BYTES = 200 * 2**20
-"""Memory of the process beside a picture: Python, the engine, libvips."""
-
-UNKNOWN_PARAMETERS = 1_000_000
-"""Of a model whose card does not tell."""
-
-SECONDS_PER_SAMPLE = 12e-9
-"""Time of reading, putting together and encoding for a sample of the result, about."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +58,16 @@ class Plan:
     """Bytes of free disk needed while the result is made, itself included, at most."""
     seconds: float
     """On this machine, about: within a factor of three."""
-    consistent: bool = False
-    """The result is made to agree with the raster, of which it is a whole number of times."""
+    preserves: Preserves = "nothing"
+    """The reduction of the result that gives the raster back, of which it is a whole number of
+    times."""
     check: bool = False
     """How well it agrees is told."""
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the result is made to agree with the raster by ``consistency``."""
+        return self.preserves == "bicubic"
 
     @property
     def pixels(self) -> int:
@@ -99,6 +97,7 @@ def plan(
     """
     backend = backend or default_backend()
     shipped = shipped_models() if shipped is None else shipped
+    info = as_classes(info) if options.labels else info
     scale = default_scale(options, backend, shipped=shipped)
     try:
         height, width, factor = output_size(options, info.height, info.width, default_scale=scale)
@@ -106,21 +105,22 @@ def plan(
         raise InputError(info.problem(error.problem), *error.remedies) from None
     check_pixels(info.problem, width, height, info.frames or 1, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
-    if options.consistent:
-        require_whole_factor(info, height, width)
-    if options.consistent and options.consistent != "force":
+    preserves, reason = preserved(info, options, height, width)
+    if preserves == "bicubic" and options.consistent != "force":
         _check_consistent(info, models[0])
-    compares = bool(options.consistent or options.check)
+    why = "; ".join(filter(None, (why, reason)))
+    compares = preserves != "nothing" or options.check
     return Plan(
         info=info,
         models=models,
         why=why,
         height=height,
         width=width,
-        memory=_memory(info, models, backend, compares=compares),
-        disk=_disk(info, models, height, width) + compares * scratch_bytes(info, height, width),
-        seconds=_seconds(info, models, height * width, compares=compares),
-        consistent=bool(options.consistent),
+        memory=costs.memory(info, models, backend, compares=compares),
+        disk=costs.disk(info, models, height, width)
+        + compares * scratch_bytes(info, height, width),
+        seconds=costs.seconds(info, models, height * width, compares=compares),
+        preserves=preserves,
         check=options.check,
     )
 
@@ -267,51 +267,3 @@ def stages(
         return (computed_in(model, precision, backend),) * count
     paths = [opening[start], *(scales[scale] for scale in rest)]
     return tuple(computed_in(read_model(path), precision, backend) for path in paths)
-
-
-def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> int:
-    """A frame before it is encoded, the encoded result, and the results between models."""
-    frame, count = height * width * len(info.bands) * info.dtype.itemsize, info.frames or 1
-    # Encoded, it may be as large; metadata and the like are small beside this. A frame of several
-    # may be encoded by itself, and then be put to the others.
-    needed = frame * (1 + count + (count > 1)) + 2**20 + info.scratch_bytes
-    pixels = info.pixels * len(info.bands)
-    for model in models[:-1]:
-        pixels *= model.card.scale**2
-        needed += 4 * pixels
-    return needed
-
-
-def _memory(
-    info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, compares: bool
-) -> int:
-    """The window that takes most, and the rows of it that are kept."""
-    most = 0
-    pixels, columns = info.pixels, info.width
-    for model in models:
-        card, limit = model.card, backend.limits(model).window_pixels
-        window = pixels if card.halo is None else min(pixels, limit)
-        features = int(card.network_parameters.get("features", 64))
-        # A few layers' values are held at a time, and the result a few times over: once more with
-        # its neighbours, and once more in parts.
-        work = window * 4 * (4 * features + (3 + 2 * compares) * 3 * card.scale**2)
-        rows = 4 * columns * len(info.varying) * (2 * (card.halo or 0) + 64)
-        most = max(most, work + rows)
-        pixels, columns = pixels * card.scale**2, columns * card.scale
-    return BASE_BYTES + most
-
-
-def _seconds(
-    info: RasterInfo, models: tuple[Model, ...], pixels_made: int, *, compares: bool
-) -> float:
-    # Red, green and blue go through a network together, each other band by itself.
-    passes = len(info.varying) - 2 * bool(info.colour_bands)
-    pixels, seconds = info.pixels, 0.0
-    for model in models:
-        turns = 8 if model.card.self_ensemble else 1
-        # Of convolutions at the input's resolution, each parameter is used once for a pixel.
-        products = (model.card.parameter_count or UNKNOWN_PARAMETERS) * pixels * turns * passes
-        seconds += 2 * products / operations_per_second(model.card.precision, model.compute)
-        pixels *= model.card.scale**2
-    seconds += SECONDS_PER_SAMPLE * (1 + compares) * pixels_made * len(info.bands)
-    return seconds * (info.frames or 1)
