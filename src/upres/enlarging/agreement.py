@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.enlarging import light
+from upres.enlarging import gaps, light
+from upres.enlarging.bounds import bounds_of
 from upres.enlarging.consistency import MEASURED_ROLES
 from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.overlaps import Block, Extent, with_margins
@@ -145,10 +146,17 @@ def _compare(
     seen = None
     if info.alpha is not None and info.cover != "emission":
         seen = wanted[:, :, info.alpha] > 0
+    bounds = bounds_of(info)
     for band in info.find(*MEASURED_ROLES):
-        difference = np.clip(values[:, :, band], 0, 1) - wanted[:, :, band].astype(np.float64)
+        difference = np.clip(values[:, :, band], *bounds[band]) - wanted[:, :, band].astype(float)
+        known = np.isfinite(difference) if info.varying[band].gaps else None
+        if info.mask is not None:
+            shown = wanted[:, :, info.mask] > 0
+            known = shown if known is None else known & shown
         if seen is not None:
-            difference = difference[seen]
+            known = seen if known is None else known & seen
+        if known is not None:
+            difference = difference[known]
         total.add(float(np.square(difference).sum()), difference.size)
 
 
@@ -160,8 +168,9 @@ def _as_written(planes: Float32Array, info: RasterInfo, written: np.dtype[Any]) 
     if written != info.dtype:
         most = float(np.iinfo(written).max) if written.kind in "iu" else 1.0
         bands = tuple(dataclasses.replace(band, low=0.0, high=most) for band in bands)
-    samples = from_bands(np.moveaxis(planes, 0, 2), bands, written)
-    return np.moveaxis(to_bands(samples, bands), 2, 0)
+    samples = from_bands(np.moveaxis(planes, 0, 2), bands, written, info.nodata)
+    values = np.moveaxis(to_bands(samples, bands), 2, 0)
+    return np.where(np.isnan(planes), planes, values) if gaps.with_gaps(info) else values
 
 
 def _range(info: RasterInfo) -> tuple[float, float] | None:

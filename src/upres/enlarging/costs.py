@@ -5,7 +5,7 @@ from __future__ import annotations
 from upres.card import Model
 from upres.engine.machine import operations_per_second
 from upres.engine.protocol import Backend
-from upres.raster.info import RasterInfo
+from upres.raster.info import REPEATED_ROLES, RasterInfo
 
 BASE_BYTES = 200 * 2**20
 """Memory of the process beside a picture: Python, the engine, libvips."""
@@ -35,9 +35,7 @@ def disk(
     return needed
 
 
-def memory(
-    info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, compares: bool
-) -> int:
+def memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, compares: bool) -> int:
     """The window that takes most, and the rows of it that are kept."""
     most = 0
     pixels, columns = info.pixels, info.width
@@ -59,7 +57,7 @@ def seconds(
 ) -> float:
     """Of the whole work, on this machine, about; ``pixels_made`` are those of a frame."""
     # Red, green and blue go through a network together, each other band by itself.
-    passes = len(info.varying) - 2 * bool(info.colour_bands)
+    passes = len(info.varying) - 2 * bool(info.colour_bands) - len(info.find(*REPEATED_ROLES))
     pixels, total = info.pixels, 0.0
     for model in models:
         turns = 8 if model.card.self_ensemble else 1

@@ -30,7 +30,7 @@ def to_network(block: NDArray[Any], info: RasterInfo) -> Float32Array:
     ``info`` has every range, see ``measured``.
     """
     if info.colours != "linear":
-        return to_bands(block, _seen(info))
+        return to_bands(block, _seen(info), info.nodata)
     values = block.astype(np.float32)
     colours = list(info.find(*COLOUR_ROLES))
     values[:, :, colours] = encode(straight(values, info))

@@ -23,18 +23,22 @@ from numpy.typing import NDArray
 from upres.enlarging.consistency import MEASURED_ROLES
 from upres.enlarging.light import from_seen, to_seen
 from upres.enlarging.overlaps import Block, with_margins
-from upres.enlarging.options import Options
 from upres.errors import InputError, Remedy
-from upres.raster.info import Band, Preserves, RasterInfo
+from upres.raster.info import Band, RasterInfo
 from upres.raster.spool import Spool
 
 Values = NDArray[np.floating[Any]]
 
 
-def check_means(info: RasterInfo, height: int, width: int) -> None:
-    """Raise ``InputError`` unless a result is a whole number of times as large as the raster."""
+def is_of_means(info: RasterInfo, height: int, width: int) -> bool:
+    """Whether a result is a whole number of times as large as the raster, be it once."""
     factor = max(1, height // info.height)
-    if (height, width) != (info.height * factor, info.width * factor):
+    return (height, width) == (info.height * factor, info.width * factor)
+
+
+def require_means(info: RasterInfo, height: int, width: int) -> None:
+    """Raise ``InputError`` unless a result is a whole number of times as large as the raster."""
+    if not is_of_means(info, height, width):
         raise InputError(
             info.problem(
                 f"{width}x{height} is no whole number of times {info.width}x{info.height}, as a "
@@ -42,24 +46,6 @@ def check_means(info: RasterInfo, height: int, width: int) -> None:
             ),
             Remedy("scale", "gives such a factor"),
         )
-
-
-def preserved(info: RasterInfo, options: Options) -> Preserves:
-    """The reduction of the result that gives a raster back.
-
-    Raises ``InputError`` where the raster's own is not the one that is asked for.
-    """
-    if not options.consistent:
-        return info.preserves
-    if info.preserves == "mean":
-        raise InputError(
-            info.problem(
-                "its result keeps the mean of each sample, and so cannot agree by bicubic "
-                "reduction, too"
-            ),
-            Remedy("consistent", "keeps the means", False),
-        )
-    return "bicubic"
 
 
 def keeping_means(

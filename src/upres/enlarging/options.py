@@ -47,8 +47,13 @@ class Options:
     """Of JPEG, WebP and AVIF, 1 to 100; ``None`` is the input's, but at least 95 (AVIF: 90)."""
     cmyk: bool = False
     """Keep CMYK as it is, ink by ink, instead of converting it to sRGB."""
-    consistent: Consistent = False
-    """Make the result agree with its input, see ``upres.enlarging.consistency``."""
+    consistent: Consistent | None = None
+    """Make the result agree with its input, see ``upres.enlarging.consistency``; ``None`` lets its
+    format decide."""
+    labels: bool = False
+    """Its samples are numbers of classes, which have nothing in between: each is repeated."""
+    through_plane: bool = False
+    """Enlarge volumes between their slices, too, see ``upres.enlarging.between``."""
     check: bool = False
     """Tell how well the result agrees with its input, see ``upres.enlarging.agreement``."""
     labels: bool = False
@@ -73,7 +78,9 @@ class Options:
             raise UsageError(f"fit must be at least 1x1 pixels, not {self.fit[0]}x{self.fit[1]}")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise UsageError(f"quality must be from 1 to 100, not {self.quality}")
-        if self.consistent not in (False, True, "force"):
+        if self.labels and self.consistent:
+            raise UsageError("numbers of classes are repeated: there is nothing to make consistent")
+        if self.consistent not in (None, False, True, "force"):
             raise UsageError(f"consistent must be True, False or 'force', not {self.consistent!r}")
         if self.max_pixels < 1:
             raise UsageError(f"max_pixels must be at least 1, not {self.max_pixels}")

@@ -20,7 +20,6 @@ from upres.enlarging.between import with_slices_between
 from upres.enlarging.consistency import agreeing
 from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.means import keeping_means
-from upres.enlarging.nearest import repeated
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress, enlarge_windows
 from upres.files import temporary_name
@@ -80,20 +79,17 @@ def enlarge_into(
                 name = temporary_name(beside, ".raw")
                 given = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
                 rows = _kept(rows, given)
-            if plan.is_repeated:
-                parts = repeated(rows, info, size)
-            else:
-                parts = enlarge_frame(
-                    rows,
-                    info,
-                    plan.models,
-                    size,
-                    backend,
-                    beside=beside,
-                    progress=part,
-                    # They are none of the input that a result can agree with.
-                    keep_hidden=not plan.consistent,
-                )
+            parts = enlarge_frame(
+                rows,
+                info,
+                plan.models,
+                size,
+                backend,
+                beside=beside,
+                progress=part,
+                # They are none of the input that a result can agree with.
+                keep_hidden=not plan.consistent,
+            )
             if given and plan.consistent:
                 scale = plan.height // info.height
                 parts = agreeing(parts, given, info, scale, beside=beside)

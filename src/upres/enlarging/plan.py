@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -15,9 +14,9 @@ from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import costs
 from upres.enlarging.between import factor_between
-from upres.enlarging.consistency import require_whole_factor, scratch_bytes
-from upres.enlarging.means import check_means, preserved
+from upres.enlarging.consistency import scratch_bytes
 from upres.enlarging.options import Options, output_size
+from upres.enlarging.preserving import as_classes, preserved
 from upres.errors import InputError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
@@ -30,7 +29,7 @@ from upres.models import (
     read_model,
     shipped_models,
 )
-from upres.raster.info import Preserves, RasterInfo
+from upres.raster.info import REPEATED_ROLES, Preserves, RasterInfo
 
 COMPRESSED_MODEL = "photo"
 """The shipped model for pictures that JPEG has changed; ``DEFAULT_MODEL`` is for clean ones."""
@@ -39,6 +38,7 @@ CLEAN_QUALITY = {2: 92, 4: 97}
 """By ``photo``'s scale: JPEG of this quality or better counts as clean. On valid.tar, ``photo`` x2
 and ``fast`` give the same PSNR at a quality of 92, between the figures at 90 (``photo``
 0.46 dB better) and at 95 (0.52 worse); x4, which is a larger network, at 97 (95: 0.25 better)."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -59,15 +59,18 @@ class Plan:
     """Bytes of free disk needed while the result is made, itself included, at most."""
     seconds: float
     """On this machine, about: within a factor of three."""
-    consistent: bool = False
-    """The result is made to agree with the raster, of which it is a whole number of times."""
+    preserves: Preserves = "nothing"
+    """The reduction of the result that gives the raster back, of which it is a whole number of
+    times."""
     check: bool = False
     """How well it agrees is told."""
-    preserves: Preserves = "nothing"
-    """The reduction of the result that gives the raster back: ``mean`` is that of the samples that
-    one of the raster becomes, ``bicubic`` is MATLAB's, as ``consistent`` has it."""
     between: int = 1
     """How many slices of the result each slice of a volume becomes."""
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the result is made to agree with the raster by ``consistency``."""
+        return self.preserves == "bicubic"
 
     @property
     def frames(self) -> int:
@@ -82,8 +85,11 @@ class Plan:
     @property
     def summary(self) -> str:
         """How the result is made, in words for those who read its file."""
-        names = ", ".join(f"{model.card.name} x{model.card.scale}" for model in self.models)
-        how = "nearest samples" if self.is_repeated else f"residual network {names}"
+        how = "residual network " + ", ".join(
+            f"{model.card.name} x{model.card.scale}" for model in self.models
+        )
+        if self.is_repeated:
+            how = "nearest samples"
         factor = f"{self.width / self.info.width:g} times in plane"
         if self.between > 1:
             factor += f", {self.between} times between slices"
@@ -93,7 +99,7 @@ class Plan:
     @property
     def is_repeated(self) -> bool:
         """Whether no band goes through a network: each sample is the nearest of the raster."""
-        return all(band.role == "index" for band in self.info.bands)
+        return all(band.role in REPEATED_ROLES for band in self.info.bands)
 
     @property
     def content_bytes(self) -> int:
@@ -118,10 +124,8 @@ def plan(
     """
     backend = backend or default_backend()
     shipped = shipped_models() if shipped is None else shipped
+    info = as_classes(info) if options.labels else info
     scale = default_scale(options, backend, shipped=shipped)
-    if options.labels:
-        bands = (dataclasses.replace(band, role="index") for band in info.bands)
-        info = dataclasses.replace(info, bands=tuple(bands), preserves="nothing")
     try:
         height, width, factor = output_size(options, info.height, info.width, default_scale=scale)
     except InputError as error:
@@ -129,14 +133,11 @@ def plan(
     between = factor_between(info, options, height)
     check_pixels(info.problem, width, height, (info.frames or 1) * between, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
-    preserves = preserved(info, options)
-    if preserves == "mean":
-        check_means(info, height, width)
-    if options.consistent:
-        require_whole_factor(info, height, width)
-    if options.consistent and options.consistent != "force":
+    preserves, reason = preserved(info, options, height, width)
+    if preserves == "bicubic" and options.consistent != "force":
         _check_consistent(info, models[0])
-    compares = bool(options.consistent or options.check)
+    why = "; ".join(filter(None, (why, reason)))
+    compares = preserves != "nothing" or options.check
     return Plan(
         info=info,
         models=models,
@@ -145,11 +146,10 @@ def plan(
         width=width,
         memory=costs.memory(info, models, backend, compares=compares),
         disk=costs.disk(info, models, height, width, between)
-        + (compares or preserves == "mean") * scratch_bytes(info, height, width),
+        + compares * scratch_bytes(info, height, width),
         seconds=costs.seconds(info, models, height * width, between, compares=compares),
-        consistent=bool(options.consistent),
-        check=options.check,
         preserves=preserves,
+        check=options.check,
         between=between,
     )
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from upres.card import ModelCard
 from upres.engine.protocol import Engine
+from upres.enlarging import gaps
+from upres.enlarging.bounds import Bounds, bounds_of, clip
 from upres.enlarging.pieces import Piece
 from upres.enlarging.planes import (
     NEUTRAL_RADIUS,
@@ -18,14 +20,14 @@ from upres.enlarging.planes import (
     keep_in_range,
     keep_neutral,
 )
-from upres.raster.info import COLOUR_ROLES, RasterInfo
+from upres.raster.info import COLOUR_ROLES, REPEATED_ROLES, RasterInfo
 from upres.raster.pixels import Float32Array, luma
 from upres.raster.resize import apply_taps, bicubic, bicubic_taps
 
 FILL_RADIUS = 4
 """How far, in input pixels, visible colour is continued under transparent pixels."""
 
-CHROMA_RADIUS = 2
+BICUBIC_RADIUS = 2
 """How far, in input pixels, bicubic looks, by which a network of luma has colour enlarged."""
 
 
@@ -42,6 +44,10 @@ class Window:
     """3 x rows x columns: the network's input, where three bands go through it together."""
     hidden: Float32Array | None = None
     """Rows x columns x bands as they were before colours were filled, if some were."""
+    unfilled: Float32Array | None = None
+    """The same before missing samples were filled, if bands have some."""
+    far: dict[int, Float32Array] = field(default_factory=dict)
+    """By band, the part of its values beyond the network's range, where there is some."""
     planes: Float32Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     """The result so far: bands that vary x rows x columns."""
 
@@ -65,17 +71,25 @@ def steps_for(
     that alpha hides are those of visible neighbours.
     """
     together, alpha = bands_together(info), info.alpha
-    inks, numbers = info.find("ink"), info.find("index")
+    inks, numbers = info.find("ink"), info.find(*REPEATED_ROLES)
+    missing, mask, bounds = gaps.with_gaps(info), info.mask, bounds_of(info)
     halo = card.halo or 0
     steps = []
+    if missing:
+        steps.append(Step("fill gaps", gaps.REACH, lambda w: fill_gaps(w, missing, mask)))
     colours = info.find(*COLOUR_ROLES, "ink")
     fills = alpha is not None and colours and info.cover != "emission"
     if alpha is not None and fills:
         steps.append(
             Step("fill transparent", FILL_RADIUS, lambda w: fill_transparent(w, alpha, colours))
         )
+    # The part beyond a network's range is enlarged by another way.
+    far = tuple(number for number, band in enumerate(info.varying) if band.unbounded)
+    if far:
+        reach = max(0, BICUBIC_RADIUS - halo)
+        steps.append(Step("set far values apart", reach, lambda w: set_apart(w, far)))
     if card.channels == 1:
-        reach = halo if together is None else max(halo, CHROMA_RADIUS)
+        reach = halo if together is None else max(halo, BICUBIC_RADIUS)
         steps.append(Step("network of luma", reach, lambda w: run_on_luma(w, together, numbers)))
     else:
         steps.append(Step("network", halo, lambda w: run_network(w, together, numbers)))
@@ -90,19 +104,23 @@ def steps_for(
     if alpha is not None:
         reach = max(0, 1 - halo)
         steps.append(Step("keep alpha in place", reach, lambda w: keep_alpha_in_place(w, alpha)))
-    steps.append(Step("clip", 0, clip))
+    if far:
+        steps.append(Step("add far values", 0, lambda w: add_far(w)))
+    steps.append(Step("clip", 0, lambda w: clip(w.planes, bounds)))
     full = (info.height * card.scale, info.width * card.scale)
     reach = 0
     if size != full:
         # A sample of the result may lie half of its own width off a window's border.
         reductions = [reduced / whole for reduced, whole in zip(size, full, strict=True)]
         reach = math.ceil((2.5 / min(1, *reductions) + 1) / card.scale)
-    steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers)))
+    steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers, bounds)))
     if alpha is not None and fills and keep_hidden:
         # It looks two pixels far, at colours before the filling, which looks further.
         least = least_cover(info, alpha)
         put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, least))
         steps.append(put_back)
+    if missing and keep_hidden:
+        steps.append(Step("put gaps back", 0, lambda w: put_gaps_back(w, missing, mask)))
     return steps
 
 
@@ -143,6 +161,44 @@ def filled_in(given: Float32Array, alpha: int, colours: Sequence[int]) -> Float3
     return filled
 
 
+def fill_gaps(window: Window, bands: Sequence[int], mask: int | None) -> None:
+    """Put neighbours' values where samples are missing; see ``upres.enlarging.gaps``."""
+    window.unfilled = window.given
+    window.given = gaps.filled(window.given, bands, mask)
+
+
+def put_gaps_back(window: Window, bands: Sequence[int], mask: int | None) -> None:
+    """Take samples that are missing out of the result: as many as the nearest of the input are."""
+    before = window.unfilled
+    if before is None or before is window.given:
+        return
+    scale = window.pieces[0].scale
+    rows, columns = window.pieces
+    before = before.repeat(scale, 0).repeat(scale, 1)
+    gaps.put_back(window.planes, columns.nearest(rows.nearest(before, 0), 1), bands, mask)
+
+
+def set_apart(window: Window, bands: Sequence[int]) -> None:
+    """Leave to the network the part of values that lies in its range; the rest is for later."""
+    for band in bands:
+        plane = window.given[:, :, band]
+        if plane.min() < 0 or plane.max() > 1:
+            within = np.clip(plane, 0, 1)
+            window.far[band] = plane - within
+            if len(window.far) == 1:
+                window.given = window.given.copy()
+            window.given[:, :, band] = within
+
+
+def add_far(window: Window) -> None:
+    """Add the part of values beyond the network's range, enlarged bicubically.
+
+    A network extrapolates nothing, least of all one of int8, whose values end there.
+    """
+    for band, plane in window.far.items():
+        window.planes[band] += bicubic(plane, size=window.planes[band].shape)
+
+
 def run_network(
     window: Window, together: tuple[int, int, int] | None, numbers: tuple[int, ...]
 ) -> None:
@@ -160,16 +216,16 @@ def run_network(
             return
         window.planes = np.empty((count, *enlarged.shape[1:]), np.float32)
         window.planes[list(together)] = enlarged
+    scale = window.pieces[0].scale
     for band in (i for i in range(count) if together is None or i not in together):
-        grey = np.repeat(window.given[None, None, :, :, band], 3, axis=1)
-        enlarged = window.engine(grey)[0]
-        if not window.planes.size:
-            window.planes = np.empty((count, *enlarged.shape[1:]), np.float32)
+        plane = window.given[:, :, band]
         if band in numbers:
-            scale = enlarged.shape[1] // grey.shape[2]
-            window.planes[band] = grey[0, 0].repeat(scale, 0).repeat(scale, 1)
+            enlarged = plane.repeat(scale, 0).repeat(scale, 1)
         else:
-            window.planes[band] = luma(enlarged)
+            enlarged = luma(window.engine(np.repeat(plane[None, None], 3, axis=1))[0])
+        if not window.planes.size:
+            window.planes = np.empty((count, *enlarged.shape), np.float32)
+        window.planes[band] = enlarged
 
 
 def run_on_luma(
@@ -193,12 +249,11 @@ def run_on_luma(
         large = enlarged(grey)
         for band, plane in zip(together, window.colour, strict=True):
             planes[band] = large + bicubic(plane - grey, size=large.shape)
+    scale = window.pieces[0].scale
     for band in (i for i in range(window.given.shape[2]) if i not in planes):
         plane = window.given[:, :, band]
-        planes[band] = enlarged(plane)
-        if band in numbers:
-            scale = len(planes[band]) // len(plane)
-            planes[band] = plane.repeat(scale, 0).repeat(scale, 1)
+        repeated = band in numbers
+        planes[band] = plane.repeat(scale, 0).repeat(scale, 1) if repeated else enlarged(plane)
     window.planes = np.stack([planes[band] for band in sorted(planes)])
 
 
@@ -250,18 +305,13 @@ def put_hidden_back(window: Window, alpha: int, colours: Sequence[int], least: f
         window.planes[band][nothing] = plane[nothing]
 
 
-def clip(window: Window) -> None:
-    """No sample below 0 or above 1."""
-    np.clip(window.planes, 0, 1, out=window.planes)
-
-
-def take_piece(window: Window, numbers: tuple[int, ...]) -> None:
+def take_piece(window: Window, numbers: tuple[int, ...], bounds: tuple[Bounds, ...]) -> None:
     """Keep the window's piece of the result, reduced by antialiased bicubic if that is smaller."""
     rows, columns = window.pieces
     planes = rows.reduced(window.planes, 1)
     planes = columns.reduced(planes, 2)
     if rows.is_reduced or columns.is_reduced:
-        np.clip(planes, 0, 1, out=planes)
+        clip(planes, bounds)
         for band in numbers:
             planes[band] = columns.nearest(rows.nearest(window.planes[band], 0), 1)
     window.planes = planes
