@@ -143,13 +143,13 @@ def enlarge(
         option("--keep-cmyk", help="Keep CMYK instead of converting it to sRGB.", panel=RESULTS),
     ] = False,
     consistent: Annotated[
-        bool,
+        bool | None,
         option(
-            "--consistent",
-            help="Make results agree with their pictures: reduced again, they are the same.",
+            "--consistent/--no-consistent",
+            help="Reduced again, results are their pictures (default: those of GeoTIFF).",
             panel=RESULTS,
         ),
-    ] = False,
+    ] = None,
     force_consistent: Annotated[
         bool,
         option(
@@ -161,6 +161,14 @@ def enlarge(
     check: Annotated[
         bool,
         option("--check", help="Tell how well results agree with their pictures.", panel=RESULTS),
+    ] = False,
+    labels: Annotated[
+        bool,
+        option("--labels", help="Samples are numbers of classes: repeat them.", panel=RESULTS),
+    ] = False,
+    through_plane: Annotated[
+        bool,
+        option("--through-plane", help="Enlarge between slices, too.", panel=RESULTS),
     ] = False,
     force: Annotated[
         bool, option("--force", "-f", help="Replace existing files.", panel=RESULTS)
@@ -208,6 +216,8 @@ def enlarge(
             cmyk=keep_cmyk,
             consistent="force" if force_consistent else consistent,
             check=check,
+            labels=labels,
+            through_plane=through_plane,
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         target=None if to_folder else target,

@@ -114,9 +114,7 @@ def _across(
                 progress(done / total)
     for left, columns in _spans(info.width, info.slices * info.height * len(info.varying)):
         part = _read(given, info, info.slices, (0, info.height), (left, columns))
-        both = _read(
-            result, info, info.slices * factor, (0, info.height), (left, columns)
-        ).copy()
+        both = _read(result, info, info.slices * factor, (0, info.height), (left, columns)).copy()
         for column in range(columns):
             made = _plane(part[:, :, column], info, factor, enlarge)
             both[:, :, column] += made

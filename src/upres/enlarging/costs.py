@@ -17,9 +17,7 @@ SECONDS_PER_SAMPLE = 12e-9
 """Time of reading, putting together and encoding for a sample of the result, about."""
 
 
-def disk(
-    info: RasterInfo, models: tuple[Model, ...], height: int, width: int, between: int
-) -> int:
+def disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int, between: int) -> int:
     """A frame before it is encoded, the encoded result, and the results between models."""
     frame = height * width * len(info.bands) * info.dtype.itemsize
     count = (info.frames or 1) * between

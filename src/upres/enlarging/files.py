@@ -20,12 +20,14 @@ from upres.enlarging.plan import Plan, check_pixels, plan
 from upres.errors import OutputError, Remedy
 from upres.files import full_disk
 from upres.formats.registry import (
+    check_closed,
     check_output,
     create_sink,
     open_pages,
     output_format,
     sample_type,
 )
+from upres.formats.slices import NAMED, create_series_sink, open_series
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
 
@@ -50,6 +52,8 @@ class FileEnlargement:
     plans: tuple[Plan, ...]
     options: Options
     backend: Backend
+    members: tuple[Path, ...] = ()
+    """The files of a series of slices, whose result is a folder."""
 
     @property
     def why(self) -> str:
@@ -102,15 +106,20 @@ class FileEnlargement:
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
         cannot be written or cannot hold the result.
         """
+        named = target / NAMED if self.members else target
+        check_closed(self.path, named)
         for each in self.plans:
-            check_output(target, _without_alpha(each), pages=len(self.plans))
+            check_output(named, _without_alpha(each), pages=len(self.plans))
         _check_disk(target, self.disk)
-        sink = make_sink(
-            target,
-            quality=self.options.quality,
-            pages=len(self.plans),
-            content_bytes=self.content_bytes,
-        )
+        if self.members:
+            sink = create_series_sink(target)
+        else:
+            sink = make_sink(
+                target,
+                quality=self.options.quality,
+                pages=len(self.plans),
+                content_bytes=self.content_bytes,
+            )
         done, total = 0, Agreement() if self.options.check else None
         with _storing(target), sink:
             for source, each in zip(self.pages, self.plans, strict=True):
@@ -122,7 +131,7 @@ class FileEnlargement:
                     beside=target,
                     backend=self.backend,
                     progress=partial(pipeline.share, progress, start, part) if progress else None,
-                    written=sample_type(output_format(target), each.info),
+                    written=sample_type(output_format(named), each.info),
                 )
                 done += each.pixels
                 if total and agreement:
@@ -131,16 +140,24 @@ class FileEnlargement:
         return Written(tuple(sink.not_kept), total)
 
 
-def open_file(source: Path, options: Options, *, backend: Backend | None = None) -> FileEnlargement:
+def open_file(
+    source: Path,
+    options: Options,
+    *,
+    backend: Backend | None = None,
+    members: tuple[Path, ...] = (),
+) -> FileEnlargement:
     """Open a file to be enlarged, and plan its result; no pixels are decoded.
+
+    ``members`` are the files of a series of slices, of which ``source`` is the first.
 
     Raises ``InputError`` if ``source`` cannot be read or is too small or large for the
     request, ``ModelError`` if there is no such model.
     """
     backend = backend or default_backend()
-    pages = open_pages(source, keep_cmyk=options.cmyk)
+    pages = open_series(members) if members else open_pages(source, keep_cmyk=options.cmyk)
     plans = tuple(plan(page.info, options, backend) for page in pages)
-    opened = FileEnlargement(source, pages, plans, options, backend)
+    opened = FileEnlargement(source, pages, plans, options, backend, members)
     if len(plans) > 1:
         whole = dataclasses.replace(plans[0].info, page=None)
         check_pixels(whole.problem, *opened.size, len(plans), options, pixels=opened.pixels)

@@ -59,9 +59,7 @@ def keeping_means(
     """
     size = (info.height * scale, info.width * scale)
     bands = info.find(*MEASURED_ROLES)
-    areas = with_margins(
-        parts, size, len(info.varying), margin=0, multiple=scale, beside=beside
-    )
+    areas = with_margins(parts, size, len(info.varying), margin=0, multiple=scale, beside=beside)
     for area in areas:
         top, left = area.rows.first // scale, area.columns.first // scale
         rows, columns = (each // scale for each in area.planes.shape[1:])
@@ -128,8 +126,10 @@ def _rounded(cells: Values, given: Values) -> Values:
 
 def limits_of(band: Band, info: RasterInfo) -> tuple[float, float]:
     """The least and the largest sample that a result may have."""
-    if info.dtype.kind == "f":
-        return -np.inf, np.inf
     assert band.low is not None
     assert band.high is not None
-    return band.low, band.high
+    if info.dtype.itemsize <= 2 and info.dtype.kind != "f":
+        return band.low, band.high
+    # Their bands range as far as most samples do, but for 0 where none is negative.
+    most = np.inf if info.dtype.kind == "f" else float(np.iinfo(info.dtype).max)
+    return 0.0 if band.low == 0 else -most, most

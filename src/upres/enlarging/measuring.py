@@ -100,6 +100,10 @@ def measured(source: Source, beside: Path, info: RasterInfo | None = None) -> Ra
             band = _ranging(band, *(robust or (least, most)), info)
         if band.role in REPEATED_ROLES:
             band = dataclasses.replace(band, low=0.0, high=1.0, least=None, most=None)
+        if info.preserves == "mean" and band.unbounded and band.low is not None:
+            # No sample of the result is negative where none of the input is.
+            lowest = float(low[number])
+            band = dataclasses.replace(band, low=0.0 if lowest >= 0 else min(band.low, lowest))
         constant = opaque.get(number, False)
         bands.append(dataclasses.replace(band, constant=constant, gaps=bool(gaps[number])))
     nodata = info.nodata

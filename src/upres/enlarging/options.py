@@ -56,10 +56,6 @@ class Options:
     """Enlarge volumes between their slices, too, see ``upres.enlarging.between``."""
     check: bool = False
     """Tell how well the result agrees with its input, see ``upres.enlarging.agreement``."""
-    labels: bool = False
-    """The samples are numbers of classes: each of the result is the nearest of the input."""
-    through_plane: bool = False
-    """Enlarge volumes between their slices, too, see ``upres.enlarging.between``."""
     max_pixels: int = MAX_PIXELS
     """Refuse results, all pages or frames together, of more pixels than this."""
 

@@ -18,8 +18,8 @@ from upres.enlarging import light
 from upres.enlarging.agreement import Agreement, compared
 from upres.enlarging.between import with_slices_between
 from upres.enlarging.consistency import agreeing
-from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.means import keeping_means
+from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress, enlarge_windows
 from upres.files import temporary_name
@@ -61,7 +61,9 @@ def enlarge_into(
     sink.begin(result, source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     agreement = Agreement() if plan.check else None
-    frames = (_seen(blocks, info, kept) for blocks in source.frames(beside))
+    frames: Iterator[Iterator[Float32Array]] = (
+        _seen(blocks, info, kept) for blocks in source.frames(beside)
+    )
     start = 0.0
     if plan.between > 1:
         start = 0.5
@@ -105,9 +107,7 @@ def enlarge_into(
     return agreement
 
 
-def _seen(
-    blocks: Iterable[Rows], info: RasterInfo, kept: Sequence[int]
-) -> Iterator[Float32Array]:
+def _seen(blocks: Iterable[Rows], info: RasterInfo, kept: Sequence[int]) -> Iterator[Float32Array]:
     """Blocks of samples, those of the bands that are ``kept``, as a network sees them."""
     for block in blocks:
         varying = block if len(kept) == len(info.bands) else block[:, :, kept]

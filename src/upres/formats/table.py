@@ -44,6 +44,8 @@ class Format:
     """Whether it holds bands that are no colours."""
     any_range: bool = False
     """Whether samples may lie outside of [0, 1], or of their type's range."""
+    gaps: bool = False
+    """Whether samples may be missing."""
     linear: bool = False
     """Whether its samples are proportional to light."""
     frames: bool = False
@@ -74,6 +76,22 @@ RAW_SUFFIXES = (
 _WHOLE, _FLOAT = ("uint8", "uint16"), ("float32",)
 
 FORMATS = (
+    # Before all others: its files may begin as those of TIFF, too (PS3.10, 7.1).
+    Format(
+        "dicom",
+        (".dcm", ".dicom"),
+        rb".{128}DICM|[\x02\x08]\0.\0",
+        "medical.dicom",
+        holds=is_dicom,
+        extra="medical",
+        types=("uint8", "uint16", "int16"),
+        others=True,
+        any_range=True,
+        frames=True,
+        pages=True,
+        gaps=True,
+        closed=True,
+    ),
     Format(
         "png",
         (".png", ".apng"),
@@ -244,19 +262,6 @@ FORMATS = (
         keeps=frozenset({names.PROFILE}),
     ),
     Format(
-        "dicom",
-        (".dcm", ".dicom"),
-        rb".{128}DICM|[\x02\x08]\0.\0",
-        "medical.dicom",
-        holds=is_dicom,
-        extra="medical",
-        types=("uint8", "uint16", "int16"),
-        others=True,
-        any_range=True,
-        frames=True,
-        closed=True,
-    ),
-    Format(
         "nifti",
         (".nii", ".nii.gz"),
         rb"(?:\x5c\x01|\x1c\x02)\0\0|\0\0(?:\x01\x5c|\x02\x1c)|\x1f\x8b",
@@ -267,6 +272,7 @@ FORMATS = (
         others=True,
         any_range=True,
         frames=True,
+        gaps=True,
         closed=True,
     ),
 )

@@ -97,7 +97,7 @@ class RasterInfo:
     preserves: Preserves = "nothing"
     """The reduction of the result that has to give it back, by its format; see ``Plan``."""
     slices: int = 1
-    """How many frames, one after another, are the slices of a volume, from one side to the other."""
+    """How many frames, one after another, are slices of a volume, from one side to the other."""
     made_by: str = ""
     """Of a result: how it was made, in words for those who read its file."""
 

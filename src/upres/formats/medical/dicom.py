@@ -49,11 +49,13 @@ def create_series_sink(folder: Path) -> Sink:
 class _DicomSource:
     """The frames of a file, or the slices of a stack; see ``upres.raster.source``."""
 
-    def __init__(self, pictures: Sequence[DicomPicture], name: str, page: int | None = None) -> None:
+    def __init__(
+        self, pictures: Sequence[DicomPicture], name: str, page: int | None = None
+    ) -> None:
         self._pictures = pictures
         first = pictures[0]
         low, high = map(float, first.limits)
-        bands: tuple[Band, ...] = (Band("other", low, high),)
+        bands: tuple[Band, ...] = (Band("other", low, high, unbounded=True),)
         if first.colours:
             bands = bands_of(("red", "green", "blue"), low, high)
         count = sum(each.frames for each in pictures)

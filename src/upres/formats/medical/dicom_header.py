@@ -42,14 +42,16 @@ _DISTANCES = (
 )
 """Down and across, of a sample."""
 
-_FIRST = {
-    "Shutter": ("ShutterLeftVerticalEdge", "ShutterUpperHorizontalEdge"),
-    "Collimator": ("CollimatorLeftVerticalEdge", "CollimatorUpperHorizontalEdge"),
-}
-_LAST = {
-    "Shutter": ("ShutterRightVerticalEdge", "ShutterLowerHorizontalEdge"),
-    "Collimator": ("CollimatorRightVerticalEdge", "CollimatorLowerHorizontalEdge"),
-}
+_FIRST = (
+    *("ShutterLeftVerticalEdge", "ShutterUpperHorizontalEdge"),
+    *("CollimatorLeftVerticalEdge", "CollimatorUpperHorizontalEdge"),
+)
+_LAST = (
+    *("ShutterRightVerticalEdge", "ShutterLowerHorizontalEdge"),
+    *("CollimatorRightVerticalEdge", "CollimatorLowerHorizontalEdge"),
+)
+"""Numbers of rows and columns, counted from 1, of samples that are the first or last shown."""
+
 _PLACES = (
     *("CenterOfCircularShutter", "VerticesOfThePolygonalShutter"),
     *("CenterOfCircularCollimator", "VerticesOfThePolygonalCollimator"),
@@ -75,7 +77,7 @@ def strip(dataset: Dataset) -> list[str]:
     for group in _overlay_groups(dataset):
         if (group, 0x3000) not in dataset:  # they were in the bits that samples do not need
             names.append("overlays in unused bits")
-            for tag in [tag for tag in dataset.keys() if tag.group == group]:
+            for tag in [tag for tag in list(dataset.keys()) if tag.group == group]:
                 del dataset[tag]
     return list(dict.fromkeys(names))
 
@@ -87,9 +89,10 @@ def enlarge(dataset: Dataset, factor: int, *, thickness: int = 1) -> None:
     """
     for name in _DISTANCES:
         _change(dataset, name, lambda v: v / factor)
-    for groups, grown in ((_FIRST, 1), (_LAST, factor)):
-        for name in (name for names in groups.values() for name in names):
-            _change(dataset, name, lambda v, g=grown: (v - 1) * factor + g)
+    for name in _FIRST:
+        _change(dataset, name, lambda v: (v - 1) * factor + 1)
+    for name in _LAST:
+        _change(dataset, name, lambda v: v * factor)
     for name in _PLACES:
         _change(dataset, name, lambda v: (v - 0.5) * factor + 0.5)
     for name in _LENGTHS:
@@ -179,7 +182,9 @@ def enlarge_overlays(dataset: Dataset, factor: int) -> None:
 
 def without_palette(dataset: Dataset) -> None:
     """Take the palette out of a picture whose colours are stored as such."""
-    for tag in [t for t in dataset.keys() if t.group == 0x0028 and 0x1101 <= t.element <= 0x1223]:
+    for tag in [
+        t for t in list(dataset.keys()) if t.group == 0x0028 and 0x1101 <= t.element <= 0x1223
+    ]:
         del dataset[tag]
 
 
@@ -285,7 +290,7 @@ def _code(value: str, meaning: str) -> Dataset:
 
 def _remove_private(dataset: Dataset) -> bool:
     """Take private elements out, those inside of sequences, too; whether there were any."""
-    private = [tag for tag in dataset.keys() if tag.is_private]
+    private = [tag for tag in list(dataset.keys()) if tag.is_private]
     for tag in private:
         del dataset[tag]
     found = bool(private)
@@ -301,4 +306,4 @@ def _items(dataset: Dataset) -> Iterator[Dataset]:
 
 
 def _overlay_groups(dataset: Dataset) -> list[int]:
-    return sorted({t.group for t in dataset.keys() if 0x6000 <= t.group < 0x6020})
+    return sorted({t.group for t in list(dataset.keys()) if 0x6000 <= t.group < 0x6020})

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.pixels import apply_color_lut, iter_pixels
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -261,7 +262,7 @@ def transfer_syntax(dataset: FileDataset) -> pydicom.uid.UID:
     return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
 
 
-def frames(found: DicomPicture) -> Iterator[NDArray[Any]]:
+def frames(found: DicomPicture) -> Generator[NDArray[Any]]:
     """Each frame: rows x columns x bands of ``DicomPicture.dtype``.
 
     Raises ``InputError`` if the file turns out to be damaged.
@@ -283,7 +284,7 @@ def frames(found: DicomPicture) -> Iterator[NDArray[Any]]:
                 frame = _as_raster(samples, found, dataset)
             yield frame
     finally:
-        decoded.close()
+        cast(Generator[NDArray[Any]], decoded).close()
 
 
 def _as_raster(samples: NDArray[Any], found: DicomPicture, dataset: Dataset) -> NDArray[Any]:
@@ -315,6 +316,4 @@ def _as_raster(samples: NDArray[Any], found: DicomPicture, dataset: Dataset) -> 
 def _has_planes_in_pixels(dataset: Dataset) -> bool:
     """Whether overlays are stored in the bits that samples do not need."""
     groups = range(0x6000, 0x6020, 2)
-    return any(
-        (group, 0x0102) in dataset and (group, 0x3000) not in dataset for group in groups
-    )
+    return any((group, 0x0102) in dataset and (group, 0x3000) not in dataset for group in groups)

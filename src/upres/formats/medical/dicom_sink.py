@@ -1,4 +1,4 @@
-"""Writes DICOM: each file by the header of the one that it is made of, its samples not compressed."""
+"""Writes DICOM: each file by the header of the one that it is made of, without compression."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pydicom
-from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from upres import __version__
 from upres.errors import OutputError
@@ -53,6 +52,7 @@ class DicomSink:
         """What is there while a file's samples come."""
         self._not_kept: list[str] = []
         self._path: Path | None = None
+        self._missing = 0
 
     @property
     def not_kept(self) -> Sequence[str]:
@@ -64,8 +64,10 @@ class DicomSink:
         self._info, self._pictures = info, carried.pictures
         frames = info.frames or 1
         self._between = frames // sum(each.frames for each in self._pictures)
-        if not self._in_folder and len(self._pictures) * self._between > 1 and (
-            len(self._pictures) > 1 or self._between > 1
+        if (
+            not self._in_folder
+            and len(self._pictures) * self._between > 1
+            and (len(self._pictures) > 1 or self._between > 1)
         ):
             raise OutputError(f"{self._target}: the slices of a series go into a folder")
         first = self._pictures[0]
@@ -128,7 +130,8 @@ class DicomSink:
 
     def _samples(self, block: Float32Array) -> Rows:
         info = self._info
-        samples = from_bands(block, info.varying, info.dtype)
+        samples = from_bands(block, info.varying, info.dtype, info.nodata)
+        np.clip(samples, *self._picture.limits, out=samples)
         return samples.astype(self._stored, copy=False)
 
     def _write_file(self) -> None:
@@ -183,9 +186,9 @@ class DicomSink:
         )
         dicom_header.describe(dataset, factor, info.made_by, uid)
         self._tell_extremes(dataset)
-        dataset.SOPInstanceUID = dicom_header.uid(
-            uid, source.instance, str(self._file % self._between), self._digest()
-        )
+        part = str(self._file % self._between)
+        instance = dicom_header.uid(uid, source.instance, part, self._digest())
+        dataset.SOPInstanceUID = UID(instance)
         if str(syntax) in _LOSSY and dataset.get("LossyImageCompression") != "01":
             dataset.LossyImageCompression = "01"
         meta = FileMetaDataset()
@@ -199,7 +202,7 @@ class DicomSink:
 
     def _put_between(self, dataset: FileDataset) -> None:
         """Put a slice where it lies among those of its volume, and number it."""
-        number, part = divmod(self._file, self._between)
+        part = self._file % self._between
         places = np.array([each.position for each in self._pictures])
         orientation = self._picture.orientation or ()
         step = (places[-1] - places[0]) / (len(places) - 1)
@@ -227,5 +230,5 @@ class DicomSink:
         """Tells the file's samples from all others."""
         digest = hashlib.sha256()
         for block in self._frames.blocks():
-            digest.update(np.ascontiguousarray(block))
+            digest.update(block.tobytes())
         return digest.hexdigest()

@@ -1,7 +1,7 @@
 """NIfTI-1 and NIfTI-2, of one file, perhaps compressed by gzip: slices of volumes, in order.
 
-nibabel reads and writes the header. Samples are read and written slice by slice, as they follow each
-other in the file, so that memory does not grow with the number of slices.
+nibabel reads and writes the header. Samples are read and written slice by slice, as they follow
+each other in the file, so that memory does not grow with the number of slices.
 Source: the NIfTI-1 standard (``nifti1.h``).
 """
 
@@ -106,7 +106,7 @@ class _NiftiSource:
         self.info = RasterInfo(
             height=rows,
             width=columns,
-            bands=(Band(role, low, high),),
+            bands=(Band(role, low, high, unbounded=role == "other"),),
             dtype=dtype,
             name=str(path),
             frames=slices * volumes,
@@ -211,9 +211,7 @@ class _NiftiSink:
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         if not isinstance(carried, NiftiCarried):
-            raise OutputError(
-                f"{self._target}: a NIfTI file is made of another only: choose .tif"
-            )
+            raise OutputError(f"{self._target}: a NIfTI file is made of another only: choose .tif")
         self._info, self._stored = info, carried.stored
         header = self._header(info, carried)
         path = self._stack.enter_context(temporary(self._target, self._target.suffix))
@@ -240,7 +238,8 @@ class _NiftiSink:
         self._missing = info.pixels
 
     def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
-        samples = from_bands(block, self._info.varying, self._info.dtype)
+        info = self._info
+        samples = from_bands(block, info.varying, info.dtype, info.nodata)
         self._spool.write(top, left, samples)
         self._missing -= block.shape[0] * block.shape[1]
         if not self._missing:

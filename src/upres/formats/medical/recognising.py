@@ -1,7 +1,7 @@
 """How DICOM and NIfTI are told from other files, without the libraries that read them.
 
-Sources: DICOM PS3.10, section 7.1 (the preamble), and PS3.5, section 7.1 (data elements); the NIfTI-1
-and NIfTI-2 standards (``nifti1.h``, ``nifti2.h``).
+Sources: DICOM PS3.10, section 7.1 (the preamble), and PS3.5, section 7.1 (data elements); the
+NIfTI-1 and NIfTI-2 standards (``nifti1.h``, ``nifti2.h``).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,33 +20,24 @@ _LEAST = 1e-3
 """In mm: how far positions may be off by rounding alone."""
 
 
-@dataclass(frozen=True)
-class Series:
-    """The files of a series in one folder, and its number, if it has one."""
+def grouped(paths: Iterable[Path]) -> dict[Path, tuple[tuple[Path, ...], str]]:
+    """Files by series: by the first of each all of it, and its number, if it has one.
 
-    files: tuple[Path, ...]
-    number: str
-
-
-def grouped(paths: Iterable[Path]) -> tuple[list[Series], list[Path]]:
-    """Group a folder's DICOM files by series, and give those that have no pixels.
-
-    Raises ``InputError`` for a file that cannot be read.
+    A file that cannot be read, or has no pixels, is by itself.
     """
     found: dict[str, list[Path]] = {}
     numbers: dict[str, str] = {}
-    others = []
-    tags = ["SeriesInstanceUID", "SeriesNumber", "Rows"]
-    for path in sorted(paths):
-        dataset = dicom_read.read(path, tags)
-        with dicom_read.telling(path):
-            if dataset.get("Rows") is None:
-                others.append(path)
-                continue
-            uid = str(dataset.get("SeriesInstanceUID", ""))
-            found.setdefault(uid, []).append(path)
-            numbers[uid] = str(dataset.get("SeriesNumber", "") or "")
-    return [Series(tuple(files), numbers[uid]) for uid, files in found.items()], others
+    for path in paths:
+        uid, number = f"{path}", ""
+        with suppress(InputError):
+            dataset = dicom_read.read(path, ["SeriesInstanceUID", "SeriesNumber", "Rows"])
+            with dicom_read.telling(path):
+                if dataset.get("Rows") is not None and dataset.get("SeriesInstanceUID"):
+                    uid = str(dataset.SeriesInstanceUID)
+                    number = str(dataset.get("SeriesNumber", "") or "")
+        found.setdefault(uid, []).append(path)
+        numbers[uid] = number
+    return {files[0]: (tuple(files), numbers[uid]) for uid, files in found.items()}
 
 
 def stacks(pictures: Sequence[DicomPicture]) -> list[list[DicomPicture]]:
