@@ -150,6 +150,8 @@ def destinations(
         if len(found) > 1:
             raise UsageError(f"{output}: {len(found)} pictures need a folder, not a file")
         check_suffix(output, suffix)
+        if found[0][0] in (series or {}):
+            raise UsageError(f"{output}: a series of slices needs a folder, not a file")
         return [Job(found[0][0], output)]
     mark = _mark(options, default_scale)
     jobs = []

@@ -106,7 +106,7 @@ def enlarge(dataset: Dataset, factor: int, *, thickness: int = 1) -> None:
     for name in (
         *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
         *("PixelMeasuresSequence", "PlanePositionSequence", "FrameDisplayShutterSequence"),
-        *("MaskSubtractionSequence", "PlanePositionVolumeSequence", "DisplayShutterSequence"),
+        *("MaskSubtractionSequence", "PlanePositionVolumeSequence"),
     ):
         if name not in dataset:
             continue
@@ -126,15 +126,14 @@ def move(dataset: Dataset, position: Sequence[float], normal: Sequence[float]) -
 
 def describe(dataset: Dataset, factor: int, made_by: str, series_uid: str) -> None:
     """Say that it is derived, from which picture, how, and that it is not for diagnosis."""
-    kinds = [str(v) for v in _several(dataset.get("ImageType"))]
-    dataset.ImageType = ["DERIVED", "SECONDARY", *kinds[2:]]
+    grouped = "SharedFunctionalGroupsSequence" in dataset
+    dataset.ImageType = _derived(dataset.get("ImageType"), grouped)
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for item in dataset.get(groups) or ():
             for element in list(item.keys()):
                 for inner in item[element].value if item[element].VR == "SQ" else ():
                     if "FrameType" in inner:
-                        kept = [str(v) for v in _several(inner.FrameType)][2:]
-                        inner.FrameType = ["DERIVED", "SECONDARY", *kept]
+                        inner.FrameType = _derived(inner.FrameType, grouped)
     source = Dataset()
     source.ReferencedSOPClassUID = dataset.get("SOPClassUID", "")
     source.ReferencedSOPInstanceUID = dataset.get("SOPInstanceUID", "")
@@ -151,6 +150,16 @@ def describe(dataset: Dataset, factor: int, made_by: str, series_uid: str) -> No
     room = 64 - len(told) - 1
     dataset.SeriesDescription = f"{name[:room].strip()} {told}".strip()
     dataset.SeriesInstanceUID = series_uid
+
+
+def _derived(kinds: Any, grouped: bool) -> list[str]:
+    """The type of a derived picture; where frames are ``grouped``, primary ones stay so.
+
+    Of such, the standard knows no others (PS3.3, C.8.16.1.2).
+    """
+    before = [str(v) for v in _several(kinds)]
+    second = before[1] if grouped and len(before) > 1 else "SECONDARY"
+    return ["DERIVED", second, *before[2:]]
 
 
 def uid(*parts: str) -> str:

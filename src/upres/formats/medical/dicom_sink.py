@@ -192,10 +192,10 @@ class DicomSink:
         if str(syntax) in _LOSSY and dataset.get("LossyImageCompression") != "01":
             dataset.LossyImageCompression = "01"
         meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", "")
+        meta.MediaStorageSOPClassUID = UID(str(dataset.get("SOPClassUID", "")))
         meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        meta.ImplementationClassUID = IMPLEMENTATION
+        meta.ImplementationClassUID = UID(IMPLEMENTATION)
         meta.ImplementationVersionName = f"UPRES {__version__}"[:16]
         dataset.file_meta, dataset.preamble = meta, b"\0" * 128
         return dataset

@@ -183,7 +183,7 @@ class _NiftiSource:
         parts, missing = [], count
         try:
             while missing:
-                part = file.read(min(missing, 2**24))
+                part = file.read(min(missing, 2**20))
                 if not part:
                     raise self._damaged("it ends too early")
                 parts.append(part)
