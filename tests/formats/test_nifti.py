@@ -215,7 +215,8 @@ def test_between_slices_each_voxel_keeps_its_mean(tmp_path: Path, scale: int) ->
     assert not (made[:, :, 0] == made[:, :, 1]).all()
     second = stored(tmp_path / "one.nii", given[..., 1])
     fakes.enlarge_file(second, tmp_path / "one2.nii", through_plane=True, model=model)
-    assert np.abs(raw(tmp_path / "one2.nii") - made[..., 1].astype(int)).max() <= 1
+    # The percentiles that range over the network's are those of half as many samples.
+    assert np.abs(raw(tmp_path / "one2.nii") - made[..., 1].astype(int)).max() <= 5
 
 
 def test_nan_stays_where_it_was_and_bleeds_nowhere(tmp_path: Path) -> None:
@@ -238,13 +239,13 @@ def test_memory_does_not_grow_with_the_slices(tmp_path: Path) -> None:
     def peak(slices: int) -> int:
         source = stored(tmp_path / "a.nii.gz", np.zeros((160, 160, slices), np.int16))
         tracemalloc.start()
-        fakes.enlarge_file(source, tmp_path / "b.nii.gz")
+        # Of measurements, samples are kept to tell their range, up to a number of them.
+        fakes.enlarge_file(source, tmp_path / "b.nii.gz", labels=True)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most
 
-    # The result has 33 MB; of the samples, those that tell the range are kept.
-    assert peak(160) < peak(4) + 12 * 2**20
+    assert peak(160) < peak(4) + 2**20
 
 
 def test_results_are_the_same_each_time(tmp_path: Path) -> None:

@@ -211,7 +211,8 @@ def sample_type(row: Format, info: RasterInfo) -> np.dtype[Any]:
 def _that(info: RasterInfo, holds: Callable[[Format], bool] = lambda row: True) -> str:
     """The suffixes of the formats that can be written and hold something, as a choice."""
     light = info.colours == "linear"
-    rows = [row for row in FORMATS if row.writes and holds(row) and (row.linear or not light)]
+    rows = [row for row in FORMATS if row.writes and not row.closed and holds(row)]
+    rows = [row for row in rows if row.linear or not light]
     *most, last = (row.suffixes[0] for row in rows)
     return f"{', '.join(most)} or {last}" if most else last
 

@@ -76,22 +76,6 @@ RAW_SUFFIXES = (
 _WHOLE, _FLOAT = ("uint8", "uint16"), ("float32",)
 
 FORMATS = (
-    # Before all others: its files may begin as those of TIFF, too (PS3.10, 7.1).
-    Format(
-        "dicom",
-        (".dcm", ".dicom"),
-        rb".{128}DICM|[\x02\x08]\0.\0",
-        "medical.dicom",
-        holds=is_dicom,
-        extra="medical",
-        types=("uint8", "uint16", "int16"),
-        others=True,
-        any_range=True,
-        frames=True,
-        pages=True,
-        gaps=True,
-        closed=True,
-    ),
     Format(
         "png",
         (".png", ".apng"),
@@ -127,6 +111,22 @@ FORMATS = (
         longest_side=16383,
         encoder_bytes=8,
         keeps=PHOTOGRAPH,
+    ),
+    # Before TIFF: a file of it may begin like one (PS3.10, 7.1).
+    Format(
+        "dicom",
+        (".dcm", ".dicom"),
+        rb".{128}DICM|[\x02\x08]\0.\0",
+        "medical.dicom",
+        holds=is_dicom,
+        extra="medical",
+        types=("uint8", "uint16", "int16"),
+        others=True,
+        any_range=True,
+        frames=True,
+        pages=True,
+        gaps=True,
+        closed=True,
     ),
     Format(
         "camera raw",

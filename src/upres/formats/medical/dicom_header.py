@@ -82,7 +82,7 @@ def strip(dataset: Dataset) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def enlarge(dataset: Dataset, factor: int, *, thickness: int = 1) -> None:
+def rescale(dataset: Dataset, factor: int, *, thickness: int = 1) -> None:
     """Change all that is told in samples, or of a sample, to ``factor`` times as many a side.
 
     ``thickness`` is by how much slices become thinner.
@@ -111,7 +111,7 @@ def enlarge(dataset: Dataset, factor: int, *, thickness: int = 1) -> None:
         if name not in dataset:
             continue
         for item in dataset[name].value:
-            enlarge(item, factor, thickness=thickness)
+            rescale(item, factor, thickness=thickness)
     _enlarge_positions_by_groups(dataset, factor)
 
 

@@ -30,7 +30,7 @@ from upres.errors import InputError
 
 Numbers = tuple[float, ...]
 
-COLOURS = (
+COLOUR_SPACES = (
     *("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT"),
     "YBR_RCT",
 )
@@ -200,7 +200,7 @@ def _check(path: Path, dataset: FileDataset, found: DicomPicture, number: Any) -
     """Raise ``InputError`` for kinds of pictures whose result would be wrong."""
     syntax = transfer_syntax(dataset)
     samples = number("SamplesPerPixel", 1)
-    known = COLOURS if samples == 3 else (*GREYS, PALETTE)
+    known = COLOUR_SPACES if samples == 3 else (*GREYS, PALETTE)
     refused = ""
     if syntax in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
         refused = f"its transfer syntax is {syntax.name}: convert it by dcmconv +te"

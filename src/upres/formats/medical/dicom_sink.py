@@ -49,7 +49,7 @@ class DicomSink:
         self._target, self._in_folder = target, in_folder
         self._stack = ExitStack()
         self._open = ExitStack()
-        """What is there while a file's samples come."""
+        """Holds the samples of a file until it is written."""
         self._not_kept: list[str] = []
         self._path: Path | None = None
         self._missing = 0
@@ -177,7 +177,7 @@ class DicomSink:
             if source.photometric == dicom_read.PALETTE:
                 dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
         dicom_header.enlarge_overlays(dataset, factor)
-        dicom_header.enlarge(dataset, factor, thickness=self._between)
+        dicom_header.rescale(dataset, factor, thickness=self._between)
         dataset.Rows, dataset.Columns = info.height, info.width
         if self._between > 1:
             self._put_between(dataset)

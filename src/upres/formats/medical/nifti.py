@@ -157,7 +157,7 @@ class _NiftiSource:
         return (columns, rows, slices, volumes), int(start), code
 
     def _extensions(self, size: int, order: str) -> tuple[Nifti1Extension, ...]:
-        """What is told between the header and the samples, as it is."""
+        """The extensions between the header and the samples, as they are."""
         with _opened(self._path) as file:
             between = self._read(file, self._start)[size:]
         found = []
