@@ -100,9 +100,7 @@ def test_whole_numbers_of_a_known_range_are_measured_beyond_8_bits() -> None:
     assert seen(info) == [(118, 300), (None, None)]
 
 
-def test_colours_share_a_range_each_other_band_has_its_own_and_classes_none() -> (
-    None
-):
+def test_colours_share_a_range_each_other_band_has_its_own_and_classes_none() -> None:
     bands = unknown("red", "other", "green", "index", "blue", "alpha")
     info = measured(Rows(pixels((2, 30, 3, 9, -4, 1), (1, -5, 0, 7, 0, 0)), bands), BESIDE)
     assert ranges(info) == [(-4, 3), (-5, 30), (-4, 3), (0, 1), (-4, 3), (0, 1)]

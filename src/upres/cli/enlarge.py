@@ -126,7 +126,7 @@ def enlarge(
     format: Annotated[
         str | None,
         option(
-            "--format", takes="NAME", help="png, jpg... (default: the picture's).", panel=RESULTS
+            "--format", takes="NAME", help="png, jpg, cog... (default: its own).", panel=RESULTS
         ),
     ] = None,
     quality: Annotated[
@@ -143,13 +143,13 @@ def enlarge(
         option("--keep-cmyk", help="Keep CMYK instead of converting it to sRGB.", panel=RESULTS),
     ] = False,
     consistent: Annotated[
-        bool,
+        bool | None,
         option(
-            "--consistent",
-            help="Make results agree with their pictures: reduced again, they are the same.",
+            "--consistent/--no-consistent",
+            help="Reduced again, results are their pictures (default: those of GeoTIFF).",
             panel=RESULTS,
         ),
-    ] = False,
+    ] = None,
     force_consistent: Annotated[
         bool,
         option(
@@ -161,6 +161,10 @@ def enlarge(
     check: Annotated[
         bool,
         option("--check", help="Tell how well results agree with their pictures.", panel=RESULTS),
+    ] = False,
+    labels: Annotated[
+        bool,
+        option("--labels", help="Samples are numbers of classes: repeat them.", panel=RESULTS),
     ] = False,
     force: Annotated[
         bool, option("--force", "-f", help="Replace existing files.", panel=RESULTS)
@@ -186,7 +190,7 @@ def enlarge(
     set_up_libvips(threads)
     share_python_s_lock()
     from upres.enlarging.options import MAX_PIXELS, Options
-    from upres.runs.jobs import is_folder, suffix_called
+    from upres.runs.jobs import is_cog, is_folder, suffix_called
     from upres.runs.request import Request
 
     if "" in pictures:
@@ -208,6 +212,8 @@ def enlarge(
             cmyk=keep_cmyk,
             consistent="force" if force_consistent else consistent,
             check=check,
+            labels=labels,
+            cog=is_cog(format),
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         target=None if to_folder else target,

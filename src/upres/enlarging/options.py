@@ -54,6 +54,8 @@ class Options:
     """Its samples are numbers of classes, which have nothing in between: each is repeated."""
     check: bool = False
     """Tell how well the result agrees with its input, see ``upres.enlarging.agreement``."""
+    cog: bool = False
+    """Write a GeoTIFF as a Cloud Optimized GeoTIFF."""
     max_pixels: int = MAX_PIXELS
     """Refuse results, all pages or frames together, of more pixels than this."""
 

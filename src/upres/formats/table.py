@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upres.formats.metadata import names
+from upres.formats.metadata.geotags import is_geotiff
 from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
 from upres.raster.info import SAMPLE_TYPES
@@ -43,6 +44,8 @@ class Format:
     """Whether it holds bands that are no colours."""
     any_range: bool = False
     """Whether samples may lie outside of [0, 1], or of their type's range."""
+    gaps: bool = False
+    """Whether samples may be missing."""
     linear: bool = False
     """Whether its samples are proportional to light."""
     frames: bool = False
@@ -115,6 +118,15 @@ FORMATS = (
         holds=is_raw,
         extra="formats",
     ),
+    # Written as TIFF is.
+    Format(
+        "geotiff",
+        (".gtif", ".gtiff"),
+        rb"II[*+]\0|MM\0[*+]",
+        "geo.source",
+        holds=is_geotiff,
+        extra="geo",
+    ),
     Format(
         "tiff",
         (".tif", ".tiff"),
@@ -126,7 +138,8 @@ FORMATS = (
         others=True,
         any_range=True,
         pages=True,
-        keeps=PHOTOGRAPH | {names.IPTC},
+        gaps=True,
+        keeps=PHOTOGRAPH | {names.IPTC, names.PLACE},
     ),
     Format(
         "avif",

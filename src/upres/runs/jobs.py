@@ -27,6 +27,9 @@ BYTES_PER_PIXEL |= {".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
 BYTES_PER_PIXEL |= {".jxl": 0.6, ".heic": 0.6, ".heif": 0.6}
 """Of compressed photographs, roughly; other formats take 2."""
 
+COG = "cog"
+"""A name of a format whose files are called .tif."""
+
 SAMPLES = 100
 """Pictures that are looked at to estimate the disk space that all of them need."""
 
@@ -163,11 +166,16 @@ def check_suffix(output: Path, suffix: str | None) -> None:
 
 def suffix_called(name: str) -> str:
     """The suffix of a format, such as ``.png`` of ``PNG``; raises ``UsageError`` if unknown."""
-    suffix = "." + name.lower().removeprefix(".")
+    suffix = ".tif" if is_cog(name) else "." + name.lower().removeprefix(".")
     if suffix not in OUTPUT_SUFFIXES:
-        known = ", ".join(known.removeprefix(".") for known in OUTPUT_SUFFIXES)
+        known = ", ".join(known.removeprefix(".") for known in (*OUTPUT_SUFFIXES, COG))
         raise UsageError(f"format {name}: not a format that upres writes: {known}")
     return suffix
+
+
+def is_cog(name: str | None) -> bool:
+    """Whether the name of a format is that of the Cloud Optimized GeoTIFF."""
+    return name is not None and name.lower().removeprefix(".") == COG
 
 
 def suffix_of(head: bytes) -> str:
