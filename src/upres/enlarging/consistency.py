@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from upres.enlarging import gaps
-from upres.enlarging.bounds import UNIT, Bounds, bounds_of
+from upres.enlarging.bounds import FROM_0_TO_1, Bounds, bounds_of
 from upres.enlarging.overlaps import Block, Extent, with_margins
 from upres.enlarging.steps import FILL_RADIUS, filled_in
 from upres.errors import InputError, Remedy
@@ -128,7 +128,7 @@ def given_part(
     colours = info.find(*COLOUR_ROLES, "ink")
     alpha = info.alpha if colours and info.cover != "emission" else None
     missing = gaps.with_gaps(info)
-    more = gaps.REACH * bool(missing) + FILL_RADIUS * (alpha is not None)
+    more = gaps.GAP_REACH * bool(missing) + FILL_RADIUS * (alpha is not None)
     (top, bottom), (left, right) = (
         (max(0, extent.start // scale - more), min(length, extent.stop // scale + more))
         for extent, length in ((rows, info.height), (columns, info.width))
@@ -143,7 +143,9 @@ def given_part(
     return part[above : above + height, before : before + width]
 
 
-def make_agree(plane: Float32Array, given: Float32Array, scale: int, bounds: Bounds = UNIT) -> None:
+def make_agree(
+    plane: Float32Array, given: Float32Array, scale: int, bounds: Bounds = FROM_0_TO_1
+) -> None:
     """Change ``plane``, ``scale`` times as large as ``given``, so that D makes that of it.
 
     All samples are within ``bounds``, and stay so.

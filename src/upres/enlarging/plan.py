@@ -119,7 +119,7 @@ def plan(
         memory=costs.memory(info, models, backend, compares=compares),
         disk=costs.disk(info, models, height, width)
         + compares * scratch_bytes(info, height, width),
-        seconds=costs.seconds(info, models, height * width, compares=compares),
+        seconds=costs.duration(info, models, height * width, compares=compares),
         preserves=preserves,
         check=options.check,
     )

@@ -15,8 +15,10 @@ PERCENTILES = (0.1, 99.9)
 """Nearly all samples lie between these."""
 
 BEYOND = 1.0
-"""By how much of the distance between them a range may go beyond. Samples farther than that are few,
-and would take the network's range from all others."""
+"""By how much of the distance between them a range may go beyond. Samples that are farther are few,
+and would take the network's range from all others. Measured on six bands of Landsat, x2: 33.84 dB,
+as with all samples within the range (at 0.5: 33.78; with no more than the percentiles: 33.58), and
+33.90 dB, where that gives 33.12, if a 7000th of the samples are ten times as bright as others."""
 
 LOOKED_AT = 2**22
 """Samples of all bands together that the percentiles are told by, about."""

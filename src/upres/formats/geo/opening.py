@@ -13,7 +13,7 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-CACHE_MEGABYTES = 64
+CACHE_BYTES = 2**26
 """Of blocks that are decoded; GDAL would take a twentieth of the machine's memory."""
 
 Failed = (RasterioError, CPLE_BaseError)
@@ -27,7 +27,7 @@ def gdal(**settings: Any) -> Iterator[None]:
     Masks and overviews are written into the file itself, and nothing beside it.
     """
     usual = {
-        "GDAL_CACHEMAX": CACHE_MEGABYTES,
+        "GDAL_CACHEMAX": CACHE_BYTES,
         "GDAL_TIFF_INTERNAL_MASK": True,
         "TIFF_USE_OVR": False,
     }
@@ -36,7 +36,7 @@ def gdal(**settings: Any) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path, mode: str = "r", **profile: Any) -> Iterator[Any]:
+def data_set(path: Path, mode: str = "r", **profile: Any) -> Iterator[Any]:
     """A TIFF file as rasterio's data set. Other kinds of files are not looked for.
 
     Raises ``Failed``.

@@ -16,7 +16,7 @@ from rasterio.windows import Window
 
 from upres.errors import OutputError
 from upres.files import full_disk, temporary
-from upres.formats.geo.opening import Failed, gdal, opened, reason
+from upres.formats.geo.opening import Failed, data_set, gdal, reason
 from upres.formats.geo.place import Place
 from upres.formats.image.rows_sink import RowsSink
 from upres.formats.metadata.carried import Carried
@@ -27,14 +27,13 @@ from upres.raster.spool import Spool
 WRITTEN_BYTES = 2**24
 """Of the rows that are written at once, about; at least one row of blocks is."""
 
-STRIP_BYTES = 2**17
+WRITTEN_STRIP_BYTES = 2**17
 
-LOSSLESS = ("none", "deflate", "lzw", "zstd", "lzma", "packbits")
-"""Compressions that a result has as its input does; any other becomes ``deflate``."""
+KEPT_COMPRESSIONS = ("none", "deflate", "lzw", "zstd", "lzma", "packbits")
+"""Those that a result has as its input does; any other becomes ``deflate``."""
 
-_COG_STRIP_BYTES = 2**17
-
-LOSSLESS = ("none", "deflate", "lzw", "zstd", "lzma")
+COG_COMPRESSIONS = ("none", "deflate", "lzw", "zstd", "lzma")
+"""The same of Cloud Optimized GeoTIFFs."""
 
 _PREDICTED = ("deflate", "lzw", "zstd")
 
@@ -83,7 +82,7 @@ class _Encoder:
     def _write(self, path: Path, spool: Spool, *, for_copying: bool = False) -> None:
         place, info = self._place, self._info
         count = len(place.bands)
-        with opened(path, "w", **self._profile(for_copying=for_copying)) as dataset:
+        with data_set(path, "w", **self._profile(for_copying=for_copying)) as dataset:
             self._tell(dataset)
             rows = self._rows_at_once(dataset.block_shapes[0][0])
             for top in range(0, info.height, rows):
@@ -127,8 +126,8 @@ class _Encoder:
             profile |= {"tiled": True, "blockxsize": width, "blockysize": height}
         else:  # GDAL's own strips are short, and compress by a half less
             row_bytes = info.width * self.channels * self.dtype.itemsize
-            profile["blockysize"] = min(info.height, max(1, STRIP_BYTES // row_bytes))
-        kind = _lossless(storage["compress"], LOSSLESS)
+            profile["blockysize"] = min(info.height, max(1, WRITTEN_STRIP_BYTES // row_bytes))
+        kind = _lossless(storage["compress"], KEPT_COMPRESSIONS)
         if kind != "none":
             profile["compress"] = kind
         if kind in _PREDICTED and info.find("other"):
@@ -171,12 +170,12 @@ class _Encoder:
         return Resampling.average if self._info.find("other") else Resampling.nearest
 
     def _build_overviews(self, path: Path) -> None:
-        with opened(path, "r+") as dataset:
+        with data_set(path, "r+") as dataset:
             dataset.build_overviews(list(self._place.overviews), self._resampling)
 
     def _copy(self, plain: Path, path: Path) -> None:
         """Have GDAL order a file's blocks for reading over a network, smaller copies first."""
-        kind = _lossless(self._place.storage["compress"], _COG_LOSSLESS)
+        kind = _lossless(self._place.storage["compress"], COG_COMPRESSIONS)
         rasterio.shutil.copy(
             os.path.abspath(plain),
             os.path.abspath(path),

@@ -12,7 +12,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from upres.errors import InputError
-from upres.formats.geo.opening import Failed, gdal, opened, reason
+from upres.formats.geo.opening import Failed, data_set, gdal, reason
 from upres.formats.geo.place import BandWords, Place, lasting
 from upres.formats.metadata import names
 from upres.formats.metadata.carried import Carried, nothing_carried
@@ -65,7 +65,7 @@ class GeoSource:
     @contextmanager
     def _reading(self) -> Iterator[Any]:
         try:
-            with gdal(), opened(self.path) as dataset:
+            with gdal(), data_set(self.path) as dataset:
                 yield dataset
         except (*Failed, UnicodeEncodeError) as error:
             raise InputError(

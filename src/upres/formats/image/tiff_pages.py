@@ -100,7 +100,7 @@ def check_place(path: Path, tags: Iterable[int]) -> None:
     """Raise ``InputError`` if a page with those ``tags`` has a place on a map, or a value for no
     data: a larger picture would have them elsewhere.
     """
-    if geotags.PLACE.isdisjoint(tags):
+    if geotags.PLACE_TAGS.isdisjoint(tags):
         return
     raise InputError(
         f"{path}: is one of several pages, of which some have a place on the map, or GDAL's tags: "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from upres.formats.metadata.tiff_tags import read_header, read_tags
 
-PLACE = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113, 50844})
+PLACE_TAGS = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113, 50844})
 """Scale, tie points, transformation, GeoTIFF's keys, GDAL's metadata, its value of no data, and
 rational polynomials."""
 
@@ -28,7 +28,7 @@ def is_geotiff(path: Path) -> bool:
     """Whether a TIFF file has a place on the map, or GDAL's tags, in it or in a file beside it."""
     with suppress(OSError, struct.error), path.open("rb") as file:
         endian, big, start = read_header(file)
-        if not PLACE.isdisjoint(read_tags(file, endian, big, start)):
+        if not PLACE_TAGS.isdisjoint(read_tags(file, endian, big, start)):
             return True
     if any(path.with_suffix(suffix).is_file() for suffix in _WORLD_FILES):
         return True
