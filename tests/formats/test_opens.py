@@ -43,8 +43,9 @@ def make(path: Path, frames: int, bands: int) -> None:
     first.save(path, exif=exif, dpi=(300, 300), **options)
 
 
-# Once to recognise it, of TIFF twice, once for what libvips does not tell, once for libvips itself,
-# and once or twice for the data that Pillow leaves out. Alpha that is opaque is found by reading all pixels,
+# Once to recognise it, of TIFF twice, once for all that libvips does not tell, once for libvips
+# itself, and once or twice for the data that Pillow leaves out. Alpha that is opaque is found by
+# reading all pixels,
 # and then they are read again.
 @pytest.mark.parametrize(
     ("suffix", "frames", "bands", "most"),
