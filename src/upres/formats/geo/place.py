@@ -37,8 +37,8 @@ class Place:
     height: int
     width: int
     crs: Any
-    transform: Any
-    """From columns and rows, counted from the corner of the first pixel; ``None`` if there is
+    transform: tuple[float, float, float, float, float, float] | None
+    """As ``RasterInfo`` has it, counted from the corner of the first pixel; ``None`` if there is
     none."""
     gcps: tuple[Any, ...]
     gcps_crs: Any
@@ -63,7 +63,8 @@ class Place:
         down, across = height / self.height, width / self.width
         transform, rpcs = self.transform, self.rpcs
         if transform is not None:
-            transform = transform * transform.scale(self.width / width, self.height / height)
+            a, b, c, d, e, f = transform
+            transform = (a / across, b / down, c, d / across, e / down, f)
         if rpcs is not None:
             rpcs = _copied(
                 rpcs,

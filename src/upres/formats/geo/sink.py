@@ -114,7 +114,8 @@ class _Encoder:
         if place.gcps:
             profile |= {"gcps": list(place.gcps), "crs": place.gcps_crs}
         else:
-            profile |= {"crs": place.crs, "transform": place.transform}
+            transform = None if place.transform is None else rasterio.Affine(*place.transform)
+            profile |= {"crs": place.crs, "transform": transform}
         if storage["profile"]:
             profile["SOURCE_ICC_PROFILE"] = storage["profile"]
         if place.rpcs is not None:
@@ -195,4 +196,11 @@ def _lossless(compression: str, known: tuple[str, ...]) -> str:
 
 
 def _given(domain: str, words: Any) -> dict[str, str]:
+    """Words as rasterio takes them, which writes each as NAME=VALUE.
+
+    A text in XML is one word that is called as its domain. It has such a sign somewhere.
+    """
+    if domain.startswith("xml:"):
+        name, _, value = words[domain].partition("=")
+        words = {name: value}
     return {"ns": domain, **words} if domain else dict(words)

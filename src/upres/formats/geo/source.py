@@ -111,7 +111,7 @@ def _told(path: Path, dataset: Any) -> Place:
     flags = dataset.mask_flag_enums
     masked = MaskFlags.per_dataset in flags[0] and MaskFlags.alpha not in flags[0]
     gcps, gcps_crs = dataset.gcps
-    transform = None if gcps or dataset.transform.is_identity else dataset.transform
+    lies = not gcps and not dataset.transform.is_identity
     profile = dataset.profile
     structure = dataset.tags(ns="IMAGE_STRUCTURE")
     storage = {
@@ -126,7 +126,7 @@ def _told(path: Path, dataset: Any) -> Place:
         height=dataset.height,
         width=dataset.width,
         crs=dataset.crs,
-        transform=transform,
+        transform=(tuple(dataset.transform)[:6]) if lies else None,
         gcps=tuple(gcps),
         gcps_crs=gcps_crs,
         rpcs=dataset.rpcs,
@@ -190,7 +190,6 @@ def _info(path: Path, dataset: Any, place: Place) -> RasterInfo:
                 f"{path}: has both a mask and alpha: gdal_translate -mask none drops one"
             )
         bands.append(Band("mask"))
-    transform = place.transform
     return RasterInfo(
         height=dataset.height,
         width=dataset.width,
@@ -198,7 +197,7 @@ def _info(path: Path, dataset: Any, place: Place) -> RasterInfo:
         dtype=dtype,
         name=str(path),
         nodata=_exact(place.nodata, dtype),
-        transform=None if transform is None else tuple(transform)[:6],
+        transform=place.transform,
         colours="none",
         preserves="bicubic",
     )
