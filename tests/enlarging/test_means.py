@@ -91,11 +91,10 @@ class OfMeans:
 
 def enlarged(pixels: NDArray[Any], backend: FakeBackend | None = None, **asked: Any) -> Any:
     source = OfMeans(pixels)
-    planned = plan(source.info, fakes.asking(**asked), backend or FakeBackend())
+    backend = backend or FakeBackend(ripple=0.1)
+    planned = plan(source.info, fakes.asking(**asked), backend)
     with ArraySink(flat=True) as sink:
-        pipeline.enlarge_into(
-            source, planned, sink, beside=Path("/tmp/array"), backend=backend or FakeBackend()
-        )
+        pipeline.enlarge_into(source, planned, sink, beside=Path("/tmp/array"), backend=backend)
         sink.commit()
         return sink.result
 
@@ -114,7 +113,7 @@ def test_windows_do_not_show(pixels: int) -> None:
     given = RNG.integers(0, 3000, (31, 26), np.int16)
     asked = {"model": fake_model(scale=3, halo=2)}
     whole = enlarged(given, **asked)
-    np.testing.assert_array_equal(enlarged(given, FakeBackend(pixels), **asked), whole)
+    np.testing.assert_array_equal(enlarged(given, FakeBackend(pixels, ripple=0.1), **asked), whole)
 
 
 def test_the_request_may_do_without() -> None:
@@ -126,6 +125,7 @@ def test_the_request_may_do_without() -> None:
     )
     assert (kept, free) == ("mean", "nothing")
     assert (means(enlarged(given, consistent=False), 2) != given).any()
+    assert (enlarged(given) != given.repeat(2, 0).repeat(2, 1)).any()
     with pytest.raises(InputError, match="whole number"):
         enlarged(given, scale=1.5)
     assert enlarged(given, scale=1.5, consistent=False).shape == (47, 39)

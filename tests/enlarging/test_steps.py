@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fakes import FakeBackend, fake_model
-from upres.enlarging.bounds import UNIT
+from upres.enlarging.bounds import FROM_0_TO_1
 from upres.enlarging.pieces import Axis
 from upres.enlarging.steps import (
     FILL_RADIUS,
@@ -209,7 +209,7 @@ def test_a_reduced_piece_stays_within_0_and_1_and_between_classes_is_nothing() -
     made.pieces = (reduced, reduced)
     unclipped = reduced.reduced(reduced.reduced(made.planes, 1), 2)
     assert unclipped.min() < -0.01  # a bicubic filter's ripples
-    take_piece(made, (1,), (UNIT, UNIT))
+    take_piece(made, (1,), (FROM_0_TO_1, FROM_0_TO_1))
     assert made.planes.shape == (2, 17, 17)
     assert (made.planes.min(), made.planes.max()) == (0, 1)
     assert set(np.unique(made.planes[1])) == {0, 1}

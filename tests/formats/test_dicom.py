@@ -33,7 +33,8 @@ Array = NDArray[Any]
 def enlarged(source: Path, *, scale: int = 2, **options: Any) -> tuple[Any, list[str]]:
     """The result of a file beside it, and the names of the items that it does not keep."""
     target = source.with_name(f"{source.stem}_x{scale}.dcm")
-    lost = fakes.enlarge_file(source, target, model=fake_model(scale=scale, halo=2), **options)
+    model = fake_model(scale=scale, halo=2)
+    lost = fakes.enlarge_file(source, target, model=model, ripple=0.1, **options)
     return pydicom.dcmread(target), list(lost)
 
 
@@ -94,7 +95,7 @@ def test_each_sample_is_the_mean_of_its_result(
         stored - 1,
         int(signed),
     )
-    assert made.std() != samples.repeat(scale, 0).repeat(scale, 1).std()
+    assert (made != samples.repeat(scale, 0).repeat(scale, 1)).any()
 
 
 def test_its_values_keep_their_meaning(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_it_is_told_to_be_derived_and_not_for_diagnosis(tmp_path: Path) -> None:
         assert result[name].value == dataset[name].value
     assert result.file_meta.MediaStorageSOPInstanceUID == result.SOPInstanceUID
     again = tmp_path / "again.dcm"
-    fakes.enlarge_file(tmp_path / "a.dcm", again, model=fake_model(scale=2, halo=2))
+    fakes.enlarge_file(tmp_path / "a.dcm", again, model=fake_model(scale=2, halo=2), ripple=0.1)
     assert again.read_bytes() == (tmp_path / "a_x2.dcm").read_bytes()
     other, _ = enlarged(tmp_path / "a.dcm", scale=3)
     for name in ("SOPInstanceUID", "SeriesInstanceUID"):
@@ -370,7 +371,7 @@ def test_a_file_without_preamble_is_read(tmp_path: Path, implicit: bool) -> None
     dataset.save_as(path, implicit_vr=implicit, little_endian=True)
     assert path.read_bytes()[:2] == b"\x08\0"
     target = tmp_path / "a.dcm"
-    fakes.enlarge_file(path, target)
+    fakes.enlarge_file(path, target, ripple=0.1)
     np.testing.assert_array_equal(means(pydicom.dcmread(target).pixel_array, 2), waves())
     assert faults(target) == set()
 
@@ -472,7 +473,7 @@ REAL = ("693_UNCR.dcm", "CT_small.dcm", "MR_small.dcm", "OT-PAL-8-face.dcm", "ex
 @pytest.mark.parametrize("name", REAL)
 def test_real_files_come_out_right(shared_data: Path, tmp_path: Path, name: str) -> None:
     source, target = shared_data / "inputs" / "medical" / name, tmp_path / name
-    fakes.enlarge_file(source, target)
+    fakes.enlarge_file(source, target, ripple=0.1)
     assert faults(target) <= faults(source)
     (given,) = open_pages(source)
     (frame,) = [np.concatenate(list(rows)) for rows in given.frames(tmp_path / "x")]

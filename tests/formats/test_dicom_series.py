@@ -29,7 +29,7 @@ import SimpleITK  # noqa: E402
 def enlarged(files: list[Path], target: Path, *, scale: int = 2, **options: Any) -> list[str]:
     """Enlarge a series into a folder; the names of the items that it does not keep."""
     asked = Options(model=fake_model(scale=scale, halo=2), **options)
-    picture = open_file(files[0], asked, backend=FakeBackend(), members=tuple(files))
+    picture = open_file(files[0], asked, backend=FakeBackend(ripple=0.1), members=tuple(files))
     return list(picture.write(target, replace=False).not_kept)
 
 

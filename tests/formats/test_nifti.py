@@ -83,7 +83,7 @@ class TestCompressedSource(TestSource):
 def test_each_sample_is_the_mean_of_its_result(tmp_path: Path, dtype: str, suffix: str) -> None:
     source = stored(tmp_path / f"a{suffix}", volume(21, 16, 3, 2, dtype=dtype))
     target = tmp_path / f"b{suffix}"
-    assert fakes.enlarge_file(source, target) == ()
+    assert fakes.enlarge_file(source, target, ripple=0.1) == ()
     given, made = raw(source), raw(target)
     assert made.dtype == given.dtype == np.dtype(dtype)
     assert made.shape == (42, 32, 3, 2)
@@ -208,13 +208,13 @@ def test_between_slices_each_voxel_keeps_its_mean(tmp_path: Path, scale: int) ->
     source = stored(tmp_path / "a.nii", np.stack([one, one[::-1]], axis=3))
     target = tmp_path / "b.nii"
     model = fake_model(scale=scale, halo=2)
-    fakes.enlarge_file(source, target, through_plane=True, model=model)
+    fakes.enlarge_file(source, target, through_plane=True, model=model, ripple=0.1)
     given, made = raw(source), raw(target)
     assert np.abs(reduced(made, scale, scale, scale) - given).max() <= 0.5
     # Slices differ from each other, and each volume is by itself.
     assert not (made[:, :, 0] == made[:, :, 1]).all()
     second = stored(tmp_path / "one.nii", given[..., 1])
-    fakes.enlarge_file(second, tmp_path / "one2.nii", through_plane=True, model=model)
+    fakes.enlarge_file(second, tmp_path / "one2.nii", through_plane=True, model=model, ripple=0.1)
     # The percentiles that range over the network's are those of half as many samples.
     assert np.abs(raw(tmp_path / "one2.nii") - made[..., 1].astype(int)).max() <= 5
 
@@ -225,7 +225,7 @@ def test_nan_stays_where_it_was_and_bleeds_nowhere(tmp_path: Path) -> None:
     missing[5:9, 4:12] = True
     source = stored(tmp_path / "a.nii", np.where(missing, np.nan, samples).astype(np.float32))
     for options in ({}, {"through_plane": True}):
-        fakes.enlarge_file(source, tmp_path / "b.nii", **options)
+        fakes.enlarge_file(source, tmp_path / "b.nii", ripple=0.1, **options)
         made = raw(tmp_path / "b.nii")
         depth = 2 if options else 1
         large = missing.repeat(2, 0).repeat(2, 1).repeat(depth, 2)
@@ -261,7 +261,7 @@ def test_both_orders_of_bytes_are_read(tmp_path: Path, order: str) -> None:
     header.set_data_dtype(np.dtype(f"{order}i2"))
     image = nibabel.Nifti1Image(volume(12, 10, 3).astype(f"{order}i2"), AFFINE, header)
     nibabel.save(image, tmp_path / "a.nii")
-    fakes.enlarge_file(tmp_path / "a.nii", tmp_path / "b.nii")
+    fakes.enlarge_file(tmp_path / "a.nii", tmp_path / "b.nii", ripple=0.1)
     np.testing.assert_array_equal(reduced(raw(tmp_path / "b.nii"), 2, 2), volume(12, 10, 3))
 
 

@@ -126,7 +126,7 @@ def enlarge(
     format: Annotated[
         str | None,
         option(
-            "--format", takes="NAME", help="png, jpg... (default: the picture's).", panel=RESULTS
+            "--format", takes="NAME", help="png, jpg, cog... (default: its own).", panel=RESULTS
         ),
     ] = None,
     quality: Annotated[
@@ -146,7 +146,7 @@ def enlarge(
         bool | None,
         option(
             "--consistent/--no-consistent",
-            help="Reduced again, results are their pictures (default: those of GeoTIFF).",
+            help="Reduced again, results are their pictures (default: GeoTIFF, DICOM, NIfTI).",
             panel=RESULTS,
         ),
     ] = None,
@@ -194,7 +194,7 @@ def enlarge(
     set_up_libvips(threads)
     share_python_s_lock()
     from upres.enlarging.options import MAX_PIXELS, Options
-    from upres.runs.jobs import is_folder, suffix_called
+    from upres.runs.jobs import is_cog, is_folder, suffix_called
     from upres.runs.request import Request
 
     if "" in pictures:
@@ -218,6 +218,7 @@ def enlarge(
             check=check,
             labels=labels,
             through_plane=through_plane,
+            cog=is_cog(format),
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         target=None if to_folder else target,

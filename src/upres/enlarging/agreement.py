@@ -25,6 +25,9 @@ from upres.raster.pixels import Float32Array, from_bands, to_bands
 from upres.raster.resize import apply_taps, bicubic, bicubic_taps
 from upres.raster.spool import Spool
 
+_SHARE = 1e-6
+"""A reduced sample that samples which are missing have more weight in is not known."""
+
 
 @dataclass
 class Agreement:
@@ -82,8 +85,12 @@ def agreement(
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     wanted = light.to_network(source.pixels[:, :, kept], info)
     values = light.to_network(made.pixels[:, :, kept], info).astype(np.float64)
-    total = Agreement()
-    _compare(bicubic(values, size=(info.height, info.width)), wanted, info, total)
+    total, size = Agreement(), (info.height, info.width)
+    unknown = np.isnan(values)
+    reduced = bicubic(np.where(unknown, 0, values), size=size)
+    if unknown.any():
+        reduced[np.abs(bicubic(unknown.astype(np.float64), size=size)) > _SHARE] = np.nan
+    _compare(reduced, wanted, info, total)
     return total.decibels
 
 
@@ -107,8 +114,15 @@ def compared(
     margin = max(axis.reach for axis in axes)
     for area in with_margins(parts, size, len(info.varying), margin=margin, beside=beside):
         planes = _as_written(area.planes, info, written)
+        unknown = np.isnan(planes) if gaps.with_gaps(info) else None
+        if unknown is not None:
+            planes[unknown] = 0
         planes, rows = axes[0].reduced(planes, 1, area.rows)
         planes, columns = axes[1].reduced(planes, 2, area.columns)
+        if unknown is not None:
+            shares, _ = axes[0].reduced(unknown.astype(np.float32), 1, area.rows)
+            shares, _ = axes[1].reduced(shares, 2, area.columns)
+            planes[np.abs(shares) > _SHARE] = np.nan
         wanted = given.part(
             rows.start, rows.stop - rows.start, columns.start, columns.stop - columns.start
         )

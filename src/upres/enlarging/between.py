@@ -25,7 +25,7 @@ from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 from upres.raster.spool import Spool
 
-BLOCK_BYTES = 2**25
+PLANES_BYTES = 2**25
 """Most memory of the planes that are read at once; at least one plane is."""
 
 EnlargePlane = Callable[[Float32Array, RasterInfo, tuple[int, int]], Float32Array]
@@ -161,6 +161,6 @@ def _read(
 
 def _spans(length: int, samples: int) -> Iterator[tuple[int, int]]:
     """First and count of the planes that are read at once, of so many samples each."""
-    count = max(1, BLOCK_BYTES // (4 * samples))
+    count = max(1, PLANES_BYTES // (4 * samples))
     for first in range(0, length, count):
         yield first, min(count, length - first)

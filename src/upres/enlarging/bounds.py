@@ -11,7 +11,7 @@ from upres.raster.pixels import Float32Array
 
 Bounds = tuple[float, float]
 
-UNIT: Bounds = (0.0, 1.0)
+FROM_0_TO_1: Bounds = (0.0, 1.0)
 
 _NONE: Bounds = (-math.inf, math.inf)
 
@@ -28,7 +28,7 @@ def _bounds(band: Band, info: RasterInfo) -> Bounds:
     if band.role in REPEATED_ROLES:
         return _NONE
     if not band.unbounded:
-        return UNIT
+        return FROM_0_TO_1
     low = band.low if band.least is None else band.least
     high = band.high if band.most is None else band.most
     if info.dtype.kind == "f" or low is None or high is None or low == high:
@@ -39,8 +39,8 @@ def _bounds(band: Band, info: RasterInfo) -> Bounds:
 
 def clip(planes: Float32Array, bounds: tuple[Bounds, ...]) -> None:
     """Put values of planes, bands x rows x columns, that lie beyond their bounds, on these."""
-    if set(bounds) == {UNIT}:
-        np.clip(planes, *UNIT, out=planes)
+    if set(bounds) == {FROM_0_TO_1}:
+        np.clip(planes, *FROM_0_TO_1, out=planes)
         return
     for plane, each in zip(planes, bounds, strict=True):
         if each != _NONE:

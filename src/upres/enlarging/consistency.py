@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from upres.enlarging import gaps
-from upres.enlarging.bounds import UNIT, Bounds, bounds_of
+from upres.enlarging.bounds import FROM_0_TO_1, Bounds, bounds_of
 from upres.enlarging.overlaps import Block, Extent, with_margins
 from upres.enlarging.steps import FILL_RADIUS, filled_in
 from upres.errors import InputError, Remedy
@@ -106,7 +106,8 @@ def agreeing(
     for area in areas:
         rows = given_part(given, info, area.rows, area.columns, scale)
         for band in bands:
-            make_agree(area.planes[band], rows[:, :, band], scale, bounds[band])
+            exact = info.varying[band].unbounded and info.dtype.itemsize > 1
+            make_agree(area.planes[band], rows[:, :, band], scale, bounds[band], exact=exact)
         top, left, part = area.part()
         if missing:
             height, width = (length // scale for length in part.shape[:2])
@@ -128,7 +129,7 @@ def given_part(
     colours = info.find(*COLOUR_ROLES, "ink")
     alpha = info.alpha if colours and info.cover != "emission" else None
     missing = gaps.with_gaps(info)
-    more = gaps.REACH * bool(missing) + FILL_RADIUS * (alpha is not None)
+    more = gaps.GAP_REACH * bool(missing) + FILL_RADIUS * (alpha is not None)
     (top, bottom), (left, right) = (
         (max(0, extent.start // scale - more), min(length, extent.stop // scale + more))
         for extent, length in ((rows, info.height), (columns, info.width))
@@ -143,19 +144,30 @@ def given_part(
     return part[above : above + height, before : before + width]
 
 
-def make_agree(plane: Float32Array, given: Float32Array, scale: int, bounds: Bounds = UNIT) -> None:
+def make_agree(
+    plane: Float32Array,
+    given: Float32Array,
+    scale: int,
+    bounds: Bounds = FROM_0_TO_1,
+    *,
+    exact: bool = False,
+) -> None:
     """Change ``plane``, ``scale`` times as large as ``given``, so that D makes that of it.
 
-    All samples are within ``bounds``, and stay so.
+    All samples are within ``bounds``, and stay so. ``exact`` is for measurements of 16 bits: a
+    hundredth of their counts is beyond the digits of sums in float32, and of the inverse as it is
+    cut off, so that the difference is taken in float64, and twice.
     """
     height, width = given.shape
     given = np.ascontiguousarray(given)
     looked_at: list[Rectangle] = [(0, height, 0, width)]
+    if exact:
+        _project(plane, given, looked_at[0], scale, 1.0, bounds, exact=True)
     for number, length in enumerate(SHARES):
         clipped = [
             _around(part, FILTER_REACH, given)
             for place in looked_at
-            for part in _project(plane, given, place, scale, length, bounds)
+            for part in _project(plane, given, place, scale, length, bounds, exact=exact)
         ]
         # Only beside clipped samples is there a difference again, or still: a length other than 1
         # leaves some where there was one.
@@ -169,15 +181,18 @@ def _project(
     scale: int,
     length: float,
     bounds: Bounds,
+    *,
+    exact: bool,
 ) -> list[Rectangle]:
     """Take ``length`` of the difference at ``place``, in samples of ``given``; what was clipped."""
     top, bottom, left, right = _around(place, _SPREAD, given)
     part = plane[top * scale : bottom * scale, left * scale : right * scale]
     wanted = given[top:bottom, left:right]
+    reduced_part = part.astype(np.float64) if exact else part
     difference = np.zeros_like(wanted)
     first, last = place[0] - top, place[1] - top
     inside = slice(place[2] - left, place[3] - left)
-    for start, stop, rows in reduced_rows(part, scale, first, last):
+    for start, stop, rows in reduced_rows(reduced_part, scale, first, last):
         np.clip(rows, *bounds, out=rows)
         np.subtract(wanted[start:stop], rows, out=rows)
         difference[start:stop, inside] = rows[:, inside]

@@ -50,7 +50,7 @@ def memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, com
     return BASE_BYTES + most
 
 
-def seconds(
+def duration(
     info: RasterInfo, models: tuple[Model, ...], pixels_made: int, between: int, *, compares: bool
 ) -> float:
     """Of the whole work, on this machine, about; ``pixels_made`` are those of a frame."""

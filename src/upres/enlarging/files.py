@@ -119,6 +119,7 @@ class FileEnlargement:
                 quality=self.options.quality,
                 pages=len(self.plans),
                 content_bytes=self.content_bytes,
+                **({"cog": True} if self.options.cog else {}),
             )
         done, total = 0, Agreement() if self.options.check else None
         with _storing(target), sink:

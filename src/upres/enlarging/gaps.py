@@ -20,7 +20,7 @@ RADII = (2, 4, 8)
 """How far around a missing sample, in samples of the input, others are averaged: the first by which
 there are any. The nearer ones say more of what is missing."""
 
-REACH = sum(RADII)
+GAP_REACH = sum(RADII)
 
 _NOTHING_NEAR = np.float32(0.5)
 """The fill where no sample is near: the middle of the range."""
@@ -49,7 +49,7 @@ def gone(given: Float32Array, band: int, mask: int | None) -> NDArray[np.bool_]:
 def filled(given: Float32Array, bands: Sequence[int], mask: int | None) -> Float32Array:
     """Rows x columns x bands, in which nothing is missing; ``given`` itself if nothing is.
 
-    Each sample is filled by those at most ``REACH`` away, and no missing one counts.
+    Each sample is filled by those at most ``GAP_REACH`` away, and no missing one counts.
     """
     result = given
     for band in bands:

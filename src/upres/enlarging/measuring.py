@@ -96,8 +96,7 @@ def measured(source: Source, beside: Path, info: RasterInfo | None = None) -> Ra
             least, most = float(low[group].min()), float(high[group].max())
             if least > most:  # there is none
                 least, most = 0.0, 1.0
-            robust = most_samples.range(number)
-            band = _ranging(band, *(robust or (least, most)), info)
+            band = _ranging(band, *most_samples.range(number, least, most), info)
         if band.role in REPEATED_ROLES:
             band = dataclasses.replace(band, low=0.0, high=1.0, least=None, most=None)
         if info.preserves == "mean" and band.unbounded and band.low is not None:

@@ -56,6 +56,8 @@ class Options:
     """Enlarge volumes between their slices, too, see ``upres.enlarging.between``."""
     check: bool = False
     """Tell how well the result agrees with its input, see ``upres.enlarging.agreement``."""
+    cog: bool = False
+    """Write a GeoTIFF as a Cloud Optimized GeoTIFF."""
     max_pixels: int = MAX_PIXELS
     """Refuse results, all pages or frames together, of more pixels than this."""
 

@@ -181,7 +181,7 @@ def enlarge_frame(
                 model,
                 backend,
                 size=size if last else None,
-                keep_hidden=keep_hidden,
+                keep_hidden=keep_hidden or not last,
                 progress=partial(share, progress, done, part) if progress else None,
             )
             if last:

@@ -147,7 +147,7 @@ def plan(
         memory=costs.memory(info, models, backend, compares=compares),
         disk=costs.disk(info, models, height, width, between)
         + compares * scratch_bytes(info, height, width),
-        seconds=costs.seconds(info, models, height * width, between, compares=compares),
+        seconds=costs.duration(info, models, height * width, between, compares=compares),
         preserves=preserves,
         check=options.check,
         between=between,

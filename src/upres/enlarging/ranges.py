@@ -12,7 +12,13 @@ from upres.raster.info import RasterInfo
 from upres.raster.source import Rows
 
 PERCENTILES = (0.1, 99.9)
-"""The samples between these are given all of a network's range."""
+"""Nearly all samples lie between these."""
+
+BEYOND = 1.0
+"""By how much of the distance between them a range may go beyond. Samples that are farther are few,
+and would take the network's range from all others. Measured on six bands of Landsat, x2: 33.84 dB,
+as with all samples within the range (at 0.5: 33.78; with no more than the percentiles: 33.58), and
+33.90 dB, where that gives 33.12, if a 7000th of the samples are ten times as bright as others."""
 
 LOOKED_AT = 2**22
 """Samples of all bands together that the percentiles are told by, about."""
@@ -44,12 +50,16 @@ class MostSamples:
                 part = part[~gone[rows, :: self._step, number]]
             self._seen[number].append(part.ravel())
 
-    def range(self, number: int) -> tuple[float, float] | None:
-        """The least and the largest sample of most of a band's; ``None`` if that is but one."""
-        if not (found := self._seen.get(number)):
-            return None
-        samples = np.concatenate(found)
+    def range(self, number: int, least: float, most: float) -> tuple[float, float]:
+        """The range of most samples of a band whose least and largest are ``least`` and ``most``.
+
+        Of a band that is bounded these are it.
+        """
+        samples = np.concatenate(self._seen.get(number) or [np.empty(0)])
         if not samples.size:
-            return None
-        least, most = (float(value) for value in np.percentile(samples, PERCENTILES))
-        return (least, most) if least < most else None
+            return least, most
+        low, high = (float(value) for value in np.percentile(samples, PERCENTILES))
+        if low >= high:
+            return least, most
+        beyond = BEYOND * (high - low)
+        return max(least, low - beyond), min(most, high + beyond)

@@ -76,7 +76,7 @@ def steps_for(
     halo = card.halo or 0
     steps = []
     if missing:
-        steps.append(Step("fill gaps", gaps.REACH, lambda w: fill_gaps(w, missing, mask)))
+        steps.append(Step("fill gaps", gaps.GAP_REACH, lambda w: fill_gaps(w, missing, mask)))
     colours = info.find(*COLOUR_ROLES, "ink")
     fills = alpha is not None and colours and info.cover != "emission"
     if alpha is not None and fills:

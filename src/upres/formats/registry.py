@@ -104,19 +104,27 @@ def read_head(path: Path) -> bytes:
 
 
 def create_sink(
-    path: Path, *, quality: int | None = None, pages: int = 1, content_bytes: int = 0
+    path: Path,
+    *,
+    quality: int | None = None,
+    pages: int = 1,
+    content_bytes: int = 0,
+    cog: bool = False,
 ) -> Sink:
     """A sink that writes a file of the format that ``path``'s suffix names.
 
     ``quality`` is that of lossy formats, 1 to 100; ``None`` is the source's, if it tells one. A
     sink of several ``pages`` is begun once for each; together they have ``content_bytes`` of
-    samples.
+    samples. ``cog`` asks for a Cloud Optimized GeoTIFF.
 
-    Raises ``OutputError`` if no format that is written has that suffix.
+    Raises ``OutputError`` if no format that is written has that suffix, or it is none of a COG.
     """
     row = output_format(path)
     maker: Callable[..., Sink] = _module(row, "writing").create_sink
-    return maker(path, quality=quality, pages=pages, content_bytes=content_bytes)
+    layout = {"cog": True} if cog else {}
+    if cog and row.name != "tiff":
+        raise OutputError(f"{path}: a Cloud Optimized GeoTIFF is called .tif")
+    return maker(path, quality=quality, pages=pages, content_bytes=content_bytes, **layout)
 
 
 def output_format(path: Path) -> Format:
@@ -181,6 +189,8 @@ def check_output(
         raise OutputError(f"{path}: {suffix} cannot hold linear light: choose {others}")
     if info.find("ink") and not row.cmyk:
         raise OutputError(f"{path}: {suffix} cannot hold CMYK: choose .jpg or .tif")
+    if (info.nodata is not None or info.mask is not None) and not row.gaps:
+        raise OutputError(f"{path}: {suffix} cannot hold samples that are missing: choose .tif")
     if info.find("other", "index") and not row.others:
         others = _that(info, lambda row: row.others)
         raise OutputError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from upres.formats.medical.recognising import is_dicom, is_nifti
 from upres.formats.metadata import names
+from upres.formats.metadata.geotags import is_geotiff
 from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
 from upres.raster.info import SAMPLE_TYPES
@@ -136,6 +137,15 @@ FORMATS = (
         holds=is_raw,
         extra="formats",
     ),
+    # Written as TIFF is.
+    Format(
+        "geotiff",
+        (".gtif", ".gtiff"),
+        rb"II[*+]\0|MM\0[*+]",
+        "geo.source",
+        holds=is_geotiff,
+        extra="geo",
+    ),
     Format(
         "tiff",
         (".tif", ".tiff"),
@@ -147,7 +157,8 @@ FORMATS = (
         others=True,
         any_range=True,
         pages=True,
-        keeps=PHOTOGRAPH | {names.IPTC},
+        gaps=True,
+        keeps=PHOTOGRAPH | {names.IPTC, names.PLACE},
     ),
     Format(
         "avif",

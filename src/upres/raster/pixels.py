@@ -116,7 +116,7 @@ def from_bands(
     NaN becomes ``nodata``, and no other value does: one that would is moved to the sample beside.
     """
     first, *others = (_range(band) for band in bands)
-    simple = nodata is None and not any(band.gaps or band.unbounded for band in bands)
+    simple = nodata is None and all(_is_bounded(band) and not band.gaps for band in bands)
     if simple and all(other == first for other in others):
         return from_unit(block, *first, dtype)
     result: NDArray[Any] = np.empty(block.shape, dtype)
@@ -125,9 +125,7 @@ def from_bands(
         gone = np.isnan(values) if band.gaps else None
         if gone is not None:
             values = np.where(gone, np.float32(0), values)
-        # Numbers of classes are their own values, whatever their range is called.
-        bounded = not band.unbounded and band.role not in REPEATED_ROLES
-        samples = from_unit(values, low, high, dtype, bounded=bounded)
+        samples = from_unit(values, low, high, dtype, bounded=_is_bounded(band))
         if nodata is not None and nodata == nodata and band.role not in ("alpha", "mask"):
             _move_off(samples, values, nodata, low, high)
         if gone is not None:
@@ -135,6 +133,11 @@ def from_bands(
             samples[gone] = dtype.type(nothing)
         result[:, :, number] = samples
     return result
+
+
+def _is_bounded(band: Band) -> bool:
+    """Whether values lie in [0, 1]. Numbers of classes are their own values, whatever range."""
+    return not band.unbounded and band.role not in REPEATED_ROLES
 
 
 def _move_off(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TypeVar
+from typing import Any
 
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
@@ -31,7 +31,9 @@ BYTES_PER_PIXEL |= {".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
 BYTES_PER_PIXEL |= {".jxl": 0.6, ".heic": 0.6, ".heif": 0.6}
 """Of compressed photographs, roughly; other formats take 2."""
 
-Opened = TypeVar("Opened")
+
+COG = "cog"
+"""A name of a format whose files are called .tif."""
 
 SAMPLES = 100
 """Pictures that are looked at to estimate the disk space that all of them need."""
@@ -51,11 +53,10 @@ class Job:
         """All that are read."""
         return self.members or (self.source,)
 
-    def opened(self, open_picture: Callable[..., Opened], options: Options) -> Opened:
+    def opened(self, open_picture: Callable[..., Any], options: Options) -> Any:
         """The picture, opened by ``open_file`` or one like it."""
-        if self.members:
-            return open_picture(self.source, options, members=self.members)
-        return open_picture(self.source, options)
+        more = {"members": self.members} if self.members else {}
+        return open_picture(self.source, options, **more)
 
 
 def find(
@@ -163,9 +164,8 @@ def destinations(
                 raise UsageError(f"{source.parent}: a series of slices becomes a folder of DICOM")
             jobs.append(Job(source, output / relative.parent.parent / name, files))
             continue
-        own = _suffix_written(source)
-        stem = source.name.removesuffix(source.name[-len(suffix_in(source)) :])
-        name = f"{stem if suffix_in(source) else source.name}_{mark}{suffix or own}"
+        stem = source.name[: len(source.name) - len(suffix_in(source))]
+        name = f"{stem}_{mark}{suffix or _suffix_written(source)}"
         jobs.append(Job(source, (output / relative if output else source).with_name(name)))
     if again:
         results = {_place(job.target) for job in jobs}
@@ -199,11 +199,16 @@ def check_suffix(output: Path, suffix: str | None) -> None:
 
 def suffix_called(name: str) -> str:
     """The suffix of a format, such as ``.png`` of ``PNG``; raises ``UsageError`` if unknown."""
-    suffix = "." + name.lower().removeprefix(".")
+    suffix = ".tif" if is_cog(name) else "." + name.lower().removeprefix(".")
     if suffix not in OUTPUT_SUFFIXES:
-        known = ", ".join(known.removeprefix(".") for known in OUTPUT_SUFFIXES)
+        known = ", ".join(known.removeprefix(".") for known in (*OUTPUT_SUFFIXES, COG))
         raise UsageError(f"format {name}: not a format that upres writes: {known}")
     return suffix
+
+
+def is_cog(name: str | None) -> bool:
+    """Whether the name of a format is that of the Cloud Optimized GeoTIFF."""
+    return name is not None and name.lower().removeprefix(".") == COG
 
 
 def suffix_of(head: bytes, path: Path | None = None) -> str:
@@ -305,11 +310,9 @@ def _mark(options: Options, default_scale: int) -> str:
 
 def _suffix_written(source: Path) -> str:
     """The suffix of a picture's result; what is only read, such as camera raw, becomes TIFF."""
-    suffix = suffix_in(source)
-    row = called(suffix)
-    if row is None or row.writes:
-        return source.name[-len(suffix) :] if suffix else ""
-    return row.becomes
+    row = called(suffix_in(source))
+    own = source.name[len(source.name) - len(suffix_in(source)) :]
+    return own if row is None or row.writes else row.becomes
 
 
 def _megabytes(count: float) -> str:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import pyvips
 
 from upres.errors import InputError
+from upres.formats.metadata import geotags
 from upres.formats.metadata.tiff_tags import (
     EXTRA_SAMPLES,
     PHOTOMETRIC,
@@ -42,10 +43,6 @@ _PLANAR, _PLANES = 284, 2
 
 _ASSOCIATED, _ALPHA = 1, 2
 """Kinds of extra samples; 0 is one that nothing is known of."""
-
-_PLACE = {33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113}
-"""Scale, tie points, transformation, GeoTIFF's keys (OGC 19-008), and GDAL's metadata and value of
-no data."""
 
 _STRIPS, _TILES = (273, 279), (324, 325)
 """Tags that say where a page's pixels are, and how many bytes."""
@@ -103,11 +100,11 @@ def check_place(path: Path, tags: Iterable[int]) -> None:
     """Raise ``InputError`` if a page with those ``tags`` has a place on a map, or a value for no
     data: a larger picture would have them elsewhere.
     """
-    if _PLACE.isdisjoint(tags):
+    if geotags.PLACE_TAGS.isdisjoint(tags):
         return
     raise InputError(
-        f"{path}: is a GeoTIFF, or has GDAL's tags, which upres does not keep: gdal_translate -co "
-        "PROFILE=BASELINE makes a copy without them, whose cells with no data are values like any"
+        f"{path}: is one of several pages, of which some have a place on the map, or GDAL's tags: "
+        "gdal_translate GTIFF_DIR:NUMBER:FILE makes a file of each"
     )
 
 

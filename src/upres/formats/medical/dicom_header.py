@@ -63,8 +63,6 @@ _REGION_POINTS = (
     *("TMLinePositionX0", "TMLinePositionY0", "TMLinePositionX1", "TMLinePositionY1"),
 )
 
-Place = Callable[[Dataset], None]
-
 
 def strip(dataset: Dataset) -> list[str]:
     """Take everything out that cannot be true of a result; names of the items that users miss."""
