@@ -136,9 +136,9 @@ Written by `benchmarks/medical.py`.
 {machine()}
 
 **Protocol.** A scan's samples are averaged in blocks, as a scanner with larger voxels would see
-them, about, and rounded to 16 bits. The small scan is enlarged {SCALE} times, and compared with the
-scan: PSNR in dB, by the scan's own range of values, without {SCALE} samples at each border. Cubic is
-Keys' convolution (a = -1/2), along each axis. Of a volume in time, the first is taken. Samples of 8
+them, about, and rounded to 16 bits. The small scan is enlarged {SCALE} times, and compared with
+the scan: PSNR in dB, by the scan's own range of values, without {SCALE} samples at each border.
+Cubic is Keys' convolution (a = -1/2), along each axis. Of a volume in time, the first is taken. Samples of 8
 bits are taken times 16.
 
 ## In plane
@@ -184,7 +184,8 @@ def picture(path: Path, folder: Path) -> None:
             part = np.clip(section(volume) / 1000, 0, 1)[::-1]
             parts.append(np.kron(np.rint(part * 255), np.ones((3, 3))))
         rows.append(np.concatenate(parts, axis=1))
-    canvas = PIL.Image.fromarray(np.concatenate(rows).astype(np.uint8))
+    blank = np.zeros((18, rows[0].shape[1]))
+    canvas = PIL.Image.fromarray(np.concatenate([blank, *rows]).astype(np.uint8))
     draw = PIL.ImageDraw.Draw(canvas)
     for number, name in enumerate(names):
         draw.text((number * canvas.width // 4 + 6, 4), name, fill=255)
