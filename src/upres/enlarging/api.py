@@ -137,8 +137,10 @@ def enlarge_file(
     threads: int | None = None,
     quality: int | None = None,
     keep_cmyk: bool = False,
-    consistent: Consistent = False,
+    consistent: Consistent | None = None,
     check: bool = False,
+    labels: bool = False,
+    cog: bool = False,
     existing: Existing = "refuse",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
@@ -150,7 +152,10 @@ def enlarge_file(
     ``enlarge``; without ``model``, a JPEG file of low quality goes through ``photo``, and any other
     through ``fast``. ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's,
     and 95 at least; AVIF: 90). ``keep_cmyk`` keeps inks as they are, instead of converting them to
-    sRGB. ``consistent`` is refused for a JPEG file of low quality, too. ``check`` measures how well
+    sRGB. ``consistent`` is refused for a JPEG file of low quality, too; without it, the format of
+    ``source`` decides: GeoTIFF's results agree where the factor is whole. ``labels`` says that
+    samples are numbers of classes, which are repeated. ``cog`` writes a GeoTIFF as a Cloud
+    Optimized GeoTIFF. ``check`` measures how well
     the result agrees with ``source``, as ``upres.agreement`` does: of all pages together, before a
     lossy format changes them.
 
@@ -177,6 +182,8 @@ def enlarge_file(
         cmyk=keep_cmyk,
         consistent=consistent,
         check=check,
+        labels=labels,
+        cog=cog,
         max_pixels=max_pixels,
     )
     if existing not in get_args(Existing):
