@@ -262,7 +262,7 @@ def memory_row(folder: Path, side: int) -> list[str]:
     """Of the command, its result included, which is four times as large."""
     write_tile(folder / "tile.tif", side)
     command = [sys.executable, "-m", "upres", "enlarge", "tile.tif", "--scale", "2", "--quiet"]
-    command += ["--max-pixels", str(4 * side * side), "--output", "large.tif"]
+    command += ["--force", "--max-pixels", str(4 * side * side), "--output", "large.tif"]
     used = peak_memory(command, folder)
     return [f"{side:,} x {side:,} x 4, uint16", f"{used:.0f}"]
 
