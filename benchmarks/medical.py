@@ -138,8 +138,8 @@ Written by `benchmarks/medical.py`.
 **Protocol.** A scan's samples are averaged in blocks, as a scanner with larger voxels would see
 them, about, and rounded to 16 bits. The small scan is enlarged {SCALE} times, and compared with
 the scan: PSNR in dB, by the scan's own range of values, without {SCALE} samples at each border.
-Cubic is Keys' convolution (a = -1/2), along each axis. Of a volume in time, the first is taken. Samples of 8
-bits are taken times 16.
+Cubic is Keys' convolution (a = -1/2), along each axis. Of a volume in time, the first is taken.
+Samples of 8 bits are taken times 16.
 
 ## In plane
 

@@ -191,8 +191,8 @@ def test_agreement_is_told_of_samples_that_are_there(tmp_path: Any) -> None:
 
 def test_classes_are_repeated_whatever_their_numbers_are() -> None:
     numbers = RNG.choice([0, 3, 70_001, 16_777_215], (20, 31, 1))
-    for dtype in ("int32", "uint32", "float32", "float64"):
-        given = source(numbers.astype(dtype), 3)
+    for dtype in ("uint8", "uint16", "int32", "uint32", "float32", "float64"):
+        given = source((numbers % 200 if dtype[-2:] in ("t8", "16") else numbers).astype(dtype), 3)
         for scale in (2, 2.5):
             result = enlarged(given, labels=True, scale=scale)
             np.testing.assert_array_equal(result, nearest(given.pixels, result.shape))

@@ -401,6 +401,24 @@ def test_a_plain_tiff_of_many_bands_is_none(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.nanmean(result), np.nanmean(samples), rtol=0.05)
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".pam"])
+def test_classes_of_a_plain_picture_are_repeated(tmp_path: Path, suffix: str) -> None:
+    """In whatever type, and with alpha as it would be without."""
+    for dtype in ("uint8", "uint16"):
+        numbers = np.random.default_rng(3).choice([0, 7, 11, 250], (40, 60)).astype(dtype)
+        tifffile.imwrite(tmp_path / "in.tif", numbers, photometric="minisblack")
+        result = enlarged(tmp_path / "in.tif", f"_large{suffix}", labels=True)
+        if suffix == ".tif":
+            made = tifffile.imread(result)
+        else:
+            _, _, content = result.read_bytes().partition(b"ENDHDR\n")
+            stored = np.dtype(dtype).newbyteorder(">")
+            made = np.frombuffer(content, stored).reshape(80, 120)
+        np.testing.assert_array_equal(made, numbers.repeat(2, 0).repeat(2, 1))
+    with pytest.raises(OutputError, match="cannot hold bands that are no colours"):
+        enlarged(tmp_path / "in.tif", "_large.png", labels=True)
+
+
 REAL = {
     "geotiff/L7_ETMs.tif": 6,
     "geotiff/olinda_dem_utm25s.tif": 1,

@@ -103,14 +103,19 @@ def compared(
     *,
     written: np.dtype[Any],
     beside: Path,
+    by_means: bool = False,
 ) -> Iterator[Block]:
     """Give the windows of an enlarged frame of ``size``, and add to ``total`` how well they agree.
 
     ``given`` and ``info`` are the frame, rows x columns x bands. Values are float32 in [0, 1], and
     are compared as the samples of type ``written`` that become of them. Memory does not grow with
-    the picture. ``beside`` is a file beside which temporary ones may be.
+    the picture. ``beside`` is a file beside which temporary ones may be. A result is reduced
+    ``by_means`` where it is to keep these, and is a whole number of times as large.
     """
-    axes = [_ReducedAxis(*lengths) for lengths in zip(size, (info.height, info.width), strict=True)]
+    axes = [
+        _ReducedAxis(*lengths, by_means=by_means)
+        for lengths in zip(size, (info.height, info.width), strict=True)
+    ]
     margin = max(axis.reach for axis in axes)
     for area in with_margins(parts, size, len(info.varying), margin=margin, beside=beside):
         planes = _as_written(area.planes, info, written)
@@ -135,8 +140,11 @@ def compared(
 class _ReducedAxis:
     """One axis of a result, reduced to the input's length."""
 
-    def __init__(self, length: int, given: int) -> None:
+    def __init__(self, length: int, given: int, *, by_means: bool) -> None:
         self._weights, self._indices = bicubic_taps(length, given)
+        if by_means:
+            self._indices = np.arange(length).reshape(given, -1)
+            self._weights = np.full(self._indices.shape, given / length)
         # Each sample of the input belongs to the window that its centre lies in.
         self._centres = ((np.arange(given) + 0.5) * (length / given)).astype(np.intp)
         self.reach = math.ceil(2.5 * length / given) + 1

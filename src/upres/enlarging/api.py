@@ -141,6 +141,7 @@ def enlarge_file(
     check: bool = False,
     labels: bool = False,
     through_plane: bool = False,
+    cog: bool = False,
     existing: Existing = "refuse",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
@@ -152,10 +153,11 @@ def enlarge_file(
     ``enlarge``; without ``model``, a JPEG file of low quality goes through ``photo``, and any other
     through ``fast``. ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's,
     and 95 at least; AVIF: 90). ``keep_cmyk`` keeps inks as they are, instead of converting them to
-    sRGB. ``consistent`` is refused for a JPEG file of low quality, too; ``None`` lets the format
-    decide: results of DICOM and NIfTI keep the mean of each sample. ``labels`` says that samples
-    are numbers of classes, which are repeated. ``through_plane`` enlarges volumes between their
-    slices, too. ``check`` measures how well
+    sRGB. ``consistent`` is refused for a JPEG file of low quality, too; without it, the format of
+    ``source`` decides: GeoTIFF's results agree where the factor is whole, and those of DICOM and
+    NIfTI keep the mean of each sample. ``labels`` says that samples are numbers of classes, which
+    are repeated. ``through_plane`` enlarges volumes between their slices, too. ``cog`` writes a
+    GeoTIFF as a Cloud Optimized GeoTIFF. ``check`` measures how well
     the result agrees with ``source``, as ``upres.agreement`` does: of all pages together, before a
     lossy format changes them.
 
@@ -184,6 +186,7 @@ def enlarge_file(
         check=check,
         labels=labels,
         through_plane=through_plane,
+        cog=cog,
         max_pixels=max_pixels,
     )
     if existing not in get_args(Existing):

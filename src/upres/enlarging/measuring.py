@@ -98,7 +98,7 @@ def measured(source: Source, beside: Path, info: RasterInfo | None = None) -> Ra
                 least, most = 0.0, 1.0
             band = _ranging(band, *most_samples.range(number, least, most), info)
         if band.role in REPEATED_ROLES:
-            band = dataclasses.replace(band, low=0.0, high=1.0, least=None, most=None)
+            band = _as_it_is(info.bands[number], info)
         if info.preserves == "mean" and band.unbounded and band.low is not None:
             # No sample of the result is negative where none of the input is.
             lowest = float(low[number])
@@ -152,6 +152,17 @@ def _gone(block: Rows, info: RasterInfo) -> NDArray[np.bool_] | None:
             others = [n for n, other in enumerate(info.bands) if other.role not in _WITHOUT_GAPS]
             gone[:, :, others] |= hidden[:, :, None]
     return gone if gone.any() else None
+
+
+def _as_it_is(band: Band, info: RasterInfo) -> Band:
+    """A band whose samples come back from float32 as they were.
+
+    Those of 16 bits do from any range that begins at 0, and others from [0, 1] alone.
+    """
+    low, high = 0.0, 1.0
+    if info.dtype.kind == "u" and info.dtype.itemsize <= 2:
+        high = float(np.iinfo(info.dtype).max) if band.high is None else band.high
+    return dataclasses.replace(band, low=low, high=high, least=None, most=None)
 
 
 def _check_classes(block: Rows, info: RasterInfo) -> None:

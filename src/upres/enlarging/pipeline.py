@@ -100,7 +100,17 @@ def enlarge_into(
                 parts = keeping_means(parts, given, info, scale, beside=beside)
             if given and agreement:
                 dtype = written or info.dtype
-                parts = compared(parts, given, info, size, agreement, written=dtype, beside=beside)
+                means = plan.preserves == "mean"
+                parts = compared(
+                    parts,
+                    given,
+                    info,
+                    size,
+                    agreement,
+                    written=dtype,
+                    beside=beside,
+                    by_means=means,
+                )
             for top, left, block in parts:
                 sink.write(frame, top, left, light.from_network(block, info))
                 del block  # its memory is for the next one

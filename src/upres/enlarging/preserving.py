@@ -7,13 +7,15 @@ import dataclasses
 from upres.enlarging.consistency import is_whole_factor, require_whole_factor
 from upres.enlarging.means import require_means
 from upres.enlarging.options import Options
-from upres.raster.info import Band, Preserves, RasterInfo
+from upres.raster.info import Preserves, RasterInfo
 
 
 def as_classes(info: RasterInfo) -> RasterInfo:
     """A raster whose samples are taken for numbers of classes."""
     bands = (
-        band if band.role in ("alpha", "mask") else Band("index", None, None, band.name)
+        band
+        if band.role in ("alpha", "mask")
+        else dataclasses.replace(band, role="index", unbounded=False)
         for band in info.bands
     )
     return dataclasses.replace(info, bands=tuple(bands), colours="none", preserves="nothing")

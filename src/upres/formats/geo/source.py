@@ -212,7 +212,7 @@ def _role(dataset: Any, number: int, words: BandWords) -> Band:
     bits = dataset.tags(number, ns="IMAGE_STRUCTURE").get("NBITS")
     thematic = own.get("LAYER_TYPE", "").lower() == "thematic"
     if words.palette is not None or bits == "1" or thematic:
-        return Band("index", name=name)
+        return Band("index", None, None, name)
     return Band("other", None, None, name, unbounded=True)
 
 
