@@ -350,6 +350,49 @@ def test_compressed_files_give_the_same_samples(tmp_path: Path, syntax: str) -> 
     assert "LossyImageCompression" not in result
 
 
+@pytest.mark.parametrize("option", [["dcmcjpeg", "+e1"], ["dcmcjpls", "+el"], ["dcmcrle"]])
+@pytest.mark.parametrize("signed", [False, True])
+def test_files_that_others_have_compressed_give_the_same_samples(
+    tmp_path: Path, option: list[str], signed: bool
+) -> None:
+    samples = waves(most=4095) - 2000 * signed
+    dataset = ct(samples)
+    put(dataset, samples, signed=signed, stored=13 if signed else 12)
+    source, packed = save(dataset, tmp_path / "plain.dcm"), tmp_path / "packed.dcm"
+    command = [dicoms.tool(option[0]), *option[1:], str(source), str(packed)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert pydicom.dcmread(packed).file_meta.TransferSyntaxUID.is_compressed
+    result, _ = enlarged(packed)
+    np.testing.assert_array_equal(means(result.pixel_array, 2), samples)
+
+
+@pytest.mark.parametrize("syntax", ["JPEGLSLossless", "JPEG2000Lossless", "JPEGBaseline8Bit"])
+def test_a_frame_that_claims_more_pixels_is_not_decoded(tmp_path: Path, syntax: str) -> None:
+    dataset = ct(waves(64, 72, most=255))
+    put(dataset, waves(64, 72, most=255), stored=8)
+    if syntax == "JPEGBaseline8Bit":
+        stream = io.BytesIO()
+        PIL.Image.fromarray(waves(64, 72, most=255).astype(np.uint8)).save(stream, "JPEG")
+        dataset.PixelData = encapsulate([stream.getvalue()])
+        dataset["PixelData"].is_undefined_length = True
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    else:
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        dataset.compress(getattr(pydicom.uid, syntax), generate_instance_uid=False)
+    source = save(dataset, tmp_path / "a.dcm")
+    enlarged(source)
+    content = source.read_bytes()
+    kind, size = ("I", (72, 64)) if "2000" in syntax else ("H", (64, 72))
+    claimed = (60000, 50000)
+    old, new = (b"".join(n.to_bytes(4 if kind == "I" else 2) for n in s) for s in (size, claimed))
+    assert content.count(old) >= 1
+    source.write_bytes(content.replace(old, new))
+    with pytest.raises(InputError, match=r"says that it has \d{5}x\d{5} pixels"):
+        enlarged(source)
+
+
 def test_a_lossy_one_is_told_to_have_been_so(tmp_path: Path) -> None:
     dataset = ct(waves(most=255))
     put(dataset, waves(most=255), stored=8)
@@ -449,6 +492,17 @@ def test_kinds_that_would_come_out_wrong_are_refused_in_one_line(
     assert str(source) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["a.dcm"]
+
+
+def test_its_check_is_of_the_means_that_it_keeps(tmp_path: Path) -> None:
+    source = save(ct(waves()), tmp_path / "a.dcm")
+    told = []
+    for consistent in (None, False):
+        opened = fakes.open_file(source, ripple=0.1, check=True, consistent=consistent)
+        written = opened.write(tmp_path / "b.dcm")
+        assert written.agreement is not None
+        told.append(written.agreement.decibels)
+    assert told[0] > 110 > 60 > told[1]
 
 
 def test_a_factor_that_is_not_whole_is_refused(tmp_path: Path) -> None:

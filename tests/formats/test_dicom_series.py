@@ -94,6 +94,11 @@ def test_a_series_stays_one_and_has_no_fault(tmp_path: Path) -> None:
         assert each.InstanceNumber == given.InstanceNumber
         np.testing.assert_array_equal(dicoms.means(each.pixel_array, 2), given.pixel_array)
     assert faults(made[0]) <= faults(files[0])
+    # That entities agree in what files say of them.
+    judged = subprocess.run(
+        [dicoms.tool("dcentvfy"), *map(str, made)], capture_output=True, text=True
+    )
+    assert judged.stdout + judged.stderr == ""
     enlarged(files, tmp_path / "deep", through_plane=True)
     deep = sorted((tmp_path / "deep").iterdir())
     assert [path.name for path in deep][:3] == ["IM001_1.dcm", "IM001_2.dcm", "IM002_1.dcm"]

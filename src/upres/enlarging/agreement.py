@@ -186,7 +186,7 @@ def _as_written(planes: Float32Array, info: RasterInfo, written: np.dtype[Any]) 
     """The values that samples of the type ``written`` stand for."""
     if info.colours == "linear":
         return planes  # of floats, which are rounded in the light's domain
-    bands = info.varying
+    bands = light.seen_bands(info)
     if written != info.dtype:
         most = float(np.iinfo(written).max) if written.kind in "iu" else 1.0
         bands = tuple(dataclasses.replace(band, low=0.0, high=most) for band in bands)

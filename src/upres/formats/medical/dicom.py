@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from upres.errors import InputError
-from upres.formats.medical import dicom_read, series
+from upres.formats.image.whole import check_memory
+from upres.formats.medical import dicom_frames, dicom_read, series
 from upres.formats.medical.dicom_read import DicomPicture
 from upres.formats.medical.dicom_sink import DicomCarried, DicomSink
 from upres.raster.info import Band, RasterInfo, bands_of
@@ -76,9 +77,11 @@ class _DicomSource:
             preserves="mean",
         )
         self.carried = DicomCarried(tuple(pictures))
+        # A frame is decoded as a whole: its bytes, and its samples before and after.
+        check_memory(self.info, self.info.pixels * len(bands) * 8)
 
     def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
         """Each frame as one block: a file's are decoded one by one."""
         for each in self._pictures:
-            for frame in dicom_read.frames(each):
+            for frame in dicom_frames.frames(each):
                 yield iter([frame])

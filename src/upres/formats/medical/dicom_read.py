@@ -1,24 +1,18 @@
-"""DICOM files: their headers, and their frames one by one.
-
-pydicom reads both, and pylibjpeg and pyjpegls decode what is compressed.
-"""
+"""The headers of DICOM files, as pydicom reads them, and which files are taken."""
 
 from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pydicom
-from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.pixels.processing import apply_color_lut
-from pydicom.pixels.utils import iter_pixels
+from pydicom.dataset import FileDataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -39,9 +33,6 @@ PALETTE = "PALETTE COLOR"
 
 _DEFERRED_BYTES = 2**16
 """Larger values are read when they are written."""
-
-_HEAD_BYTES = 2**28
-"""A file without pixels is not larger: all of it may be read."""
 
 _MOST_FRAMES = 2**20
 
@@ -260,60 +251,3 @@ def transfer_syntax(dataset: FileDataset) -> pydicom.uid.UID:
     if not little:
         return ExplicitVRBigEndian
     return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-
-
-def frames(found: DicomPicture) -> Generator[NDArray[Any]]:
-    """Each frame: rows x columns x bands of ``DicomPicture.dtype``.
-
-    Raises ``InputError`` if the file turns out to be damaged.
-    """
-    dataset = read(found.path)
-    with telling(found.path):
-        source: Any = found.path
-        if "TransferSyntaxUID" not in (getattr(dataset, "file_meta", None) or {}):
-            source = pydicom.dcmread(found.path, force=True)
-            source.file_meta = FileMetaDataset()
-            source.file_meta.TransferSyntaxUID = transfer_syntax(dataset)
-        decoded = iter_pixels(source, correct_unused_bits=False)
-    try:
-        for count in range(found.frames):
-            with telling(found.path):
-                samples = next(decoded, None)
-                if samples is None:
-                    raise ValueError(f"{count} of {found.frames} frames are there")
-                frame = _as_raster(samples, found, dataset)
-            yield frame
-    finally:
-        cast(Generator[NDArray[Any]], decoded).close()
-
-
-def _as_raster(samples: NDArray[Any], found: DicomPicture, dataset: Dataset) -> NDArray[Any]:
-    size = (found.rows, found.columns)
-    if samples.shape[:2] != size:
-        raise ValueError(f"its frames are {samples.shape[1]}x{samples.shape[0]} pixels")
-    if found.photometric == PALETTE:
-        coloured = apply_color_lut(samples, dataset)
-        if coloured.dtype == np.uint16:  # as they are shown
-            coloured = (coloured >> 8).astype(np.uint8)
-        return coloured[:, :, :3]
-    samples = samples.reshape(*size, -1)
-    unused = 8 * samples.dtype.itemsize - found.stored
-    if unused:
-        kept = (samples << unused) >> unused
-        if not (kept == samples).all() and not _has_planes_in_pixels(dataset):
-            raise InputError(
-                f"{found.path}: some samples are beyond the {found.stored} bits that it says are "
-                "stored"
-            )
-        samples = kept
-    samples = samples.astype(found.dtype)
-    if found.padding is not None and found.padding_limit != found.padding:
-        low, high = sorted((found.padding, found.padding_limit))
-        samples[(samples >= low) & (samples <= high)] = found.padding
-    return samples
-
-
-def _has_planes_in_pixels(dataset: Dataset) -> bool:
-    """Whether overlays are stored in the bits that samples do not need."""
-    groups = range(0x6000, 0x6020, 2)
-    return any((group, 0x0102) in dataset and (group, 0x3000) not in dataset for group in groups)
