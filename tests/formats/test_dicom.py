@@ -494,6 +494,24 @@ def test_kinds_that_would_come_out_wrong_are_refused_in_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["a.dcm"]
 
 
+def test_damage_ends_in_one_line(tmp_path: Path) -> None:
+    whole = save(ultrasound(), tmp_path / "whole.dcm").read_bytes()
+    random = np.random.default_rng(4)
+    told = []
+    for number in range(150):
+        content = bytearray(whole)
+        for place in random.integers(128, len(content), 1 + number % 7):
+            content[place] = random.integers(256)
+        path = tmp_path / "a.dcm"
+        path.write_bytes(content[: random.integers(1000, len(content) + 1)])
+        try:
+            fakes.enlarge_file(path, tmp_path / "b.dcm")
+        except (InputError, OutputError) as error:
+            told.append(str(error))
+    assert len(told) > 100
+    assert all(str(tmp_path) in text and "\n" not in text for text in told)
+
+
 def test_its_check_is_of_the_means_that_it_keeps(tmp_path: Path) -> None:
     source = save(ct(waves()), tmp_path / "a.dcm")
     told = []

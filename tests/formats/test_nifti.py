@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import struct
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -278,6 +280,8 @@ def test_both_orders_of_bytes_are_read(tmp_path: Path, order: str) -> None:
         lambda h: h.__setitem__("vox_offset", 1e12),
         lambda h: h.__setitem__("vox_offset", -4),
         lambda h: h.__setitem__("magic", b"ni1"),
+        lambda h: h["pixdim"].__setitem__(0, 3),
+        lambda h: h.__setitem__("quatern_b", 1e30),
     ],
 )
 def test_kinds_that_are_not_taken_are_refused_in_one_line(tmp_path: Path, change: Any) -> None:
@@ -310,6 +314,16 @@ def test_a_header_that_claims_much_takes_no_memory(tmp_path: Path) -> None:
 def test_other_files_of_gzip_are_no_volumes(tmp_path: Path) -> None:
     check_refused_in_one_line(tmp_path / "a.nii.gz", gzip.compress(b"no volume" * 99))
     check_refused_in_one_line(tmp_path / "a.nii.gz", b"\x1f\x8b no gzip")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_it_goes_through_pipes(tmp_path: Path, suffix: str, model_file: Path) -> None:
+    source = stored(tmp_path / f"a{suffix}", volume(12, 10, 3))
+    command = [sys.executable, "-m", "upres", "enlarge", "-", "--model", str(model_file)]
+    done = subprocess.run(command, input=source.read_bytes(), capture_output=True)
+    assert done.stderr == b""
+    (tmp_path / "b.nii").write_bytes(done.stdout)
+    np.testing.assert_array_equal(reduced(raw(tmp_path / "b.nii"), 2, 2), raw(source))
 
 
 def test_it_becomes_nifti_only(tmp_path: Path) -> None:

@@ -91,6 +91,9 @@ class _NiftiSource:
         try:
             header = kind(head, check=False)
             shape, self._start, code = self._told(header)
+            if header["pixdim"][0] == 0:  # as the standard says, METHOD 2
+                header["pixdim"][0] = 1
+            header.get_qform(coded=False)  # that the result's can be told
             extensions = self._extensions(len(head), str(header.endianness))
         except (HeaderDataError, ValueError, OverflowError, struct.error) as error:
             raise self._damaged(str(error)) from None
