@@ -98,6 +98,19 @@ def test_each_sample_is_the_mean_of_its_result(
     assert (made != samples.repeat(scale, 0).repeat(scale, 1)).any()
 
 
+@pytest.mark.parametrize("size", [(7, 9), (1001, 1003)])  # in memory, and on disk
+def test_an_odd_number_of_bytes_is_filled_up(tmp_path: Path, size: tuple[int, int]) -> None:
+    samples = waves(*size, most=255)
+    dataset = ct(samples)
+    put(dataset, samples, stored=8)
+    dataset.PixelData += b"\0"
+    source = save(dataset, tmp_path / "a.dcm")
+    result, _ = enlarged(source, scale=3)
+    assert len(result.PixelData) == samples.size * 9 + 1
+    np.testing.assert_array_equal(means(result.pixel_array, 3), samples)
+    assert faults(tmp_path / "a_x3.dcm") <= faults(source)
+
+
 def test_its_values_keep_their_meaning(tmp_path: Path) -> None:
     dataset = ct(waves())
     dataset.SmallestImagePixelValue, dataset.LargestImagePixelValue = 1, 2

@@ -137,6 +137,18 @@ def test_slices_that_are_shifted_are_named(tmp_path: Path) -> None:
         enlarged(files, tmp_path / "out")
 
 
+def test_between_slices_of_several_scales_of_values_there_is_nothing(tmp_path: Path) -> None:
+    files = series(tmp_path / "in", [0, 2, 4])
+    scaled = pydicom.dcmread(files[1])
+    scaled.RescaleSlope = "0.5"
+    scaled.save_as(files[1])
+    enlarged(files, tmp_path / "out")
+    made = [pydicom.dcmread(path) for path in sorted((tmp_path / "out").iterdir())]
+    assert [each.RescaleSlope for each in made] == [1, 0.5, 1]
+    with pytest.raises(InputError, match="one scale of values"):
+        enlarged(files, tmp_path / "deep", through_plane=True)
+
+
 def test_positions_may_be_rounded(tmp_path: Path) -> None:
     files = series(tmp_path / "in", [round(i * 5 / 3, 2) for i in range(9)])
     enlarged(files, tmp_path / "out")

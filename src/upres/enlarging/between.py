@@ -41,7 +41,7 @@ def factor_between(info: RasterInfo, options: Options, height: int) -> int:
         return 1
     if info.slices < 2:
         raise InputError(
-            info.problem("has no slices that lie one behind the other, to enlarge between them"),
+            info.problem("has no slices one behind the other that share one scale of values"),
             Remedy("through_plane", "enlarges each by itself", False),
         )
     if height % info.height:

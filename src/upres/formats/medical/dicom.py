@@ -63,6 +63,9 @@ class _DicomSource:
         paddings = {(each.padding, each.padding_limit) for each in pictures}
         if len(paddings) > 1:
             raise InputError(f"{name}: its slices have different values of padding")
+        # As of positron emission, where a sample is another value in each slice.
+        alike = len({each.rescale for each in pictures}) == 1
+        in_order = len(pictures) > 1 and first.position is not None
         self.info = RasterInfo(
             height=first.rows,
             width=first.columns,
@@ -72,7 +75,7 @@ class _DicomSource:
             page=page,
             frames=count,
             nodata=None if first.padding is None else float(first.padding),
-            slices=count if len(pictures) > 1 and first.position else 1,
+            slices=count if in_order and alike else 1,
             colours="srgb" if first.colours else "none",
             preserves="mean",
         )

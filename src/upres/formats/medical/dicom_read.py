@@ -63,6 +63,8 @@ class DicomPicture:
     """Along a row and along a column, six numbers."""
     spacing: Numbers | None
     """Between rows, and between columns, in mm."""
+    rescale: Numbers
+    """Slope and intercept from samples to values."""
     instance: str
     series: str
     sop_class: str
@@ -178,6 +180,10 @@ def _picture(path: Path, dataset: FileDataset) -> DicomPicture:
         position=numbers("ImagePositionPatient", 3),
         orientation=numbers("ImageOrientationPatient", 6),
         spacing=numbers("PixelSpacing", 2),
+        rescale=(
+            float(dataset.get("RescaleSlope", 1) or 1),
+            float(dataset.get("RescaleIntercept", 0) or 0),
+        ),
         instance=str(dataset.get("SOPInstanceUID", "")),
         series=str(dataset.get("SeriesInstanceUID", "")),
         sop_class=str(dataset.get("SOPClassUID", "")),

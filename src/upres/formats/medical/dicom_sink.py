@@ -157,8 +157,12 @@ class DicomSink:
                 raise OutputError(f"{self._target}: cannot write this file: {reason}") from None
 
     def _content(self) -> io.BufferedIOBase:
+        """The samples as bytes, whose number is even (PS3.5, 8.1.1)."""
+        odd = b"\0" * (self._frames.shape[0] * self._frames.row_bytes % 2)
         if self._frames.pixels is not None:
-            return io.BytesIO(self._frames.pixels.tobytes())
+            return io.BytesIO(self._frames.pixels.tobytes() + odd)
+        with self._frames.path.open("ab") as file:
+            file.write(odd)
         return self._frames.path.open("rb")
 
     def _dataset(self, source: DicomPicture) -> FileDataset:
