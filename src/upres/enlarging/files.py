@@ -20,7 +20,6 @@ from upres.enlarging.plan import Plan, check_pixels, plan
 from upres.errors import OutputError, Remedy
 from upres.files import full_disk
 from upres.formats.registry import (
-    check_closed,
     check_output,
     create_sink,
     open_pages,
@@ -107,7 +106,6 @@ class FileEnlargement:
         cannot be written or cannot hold the result.
         """
         named = target / NAMED if self.members else target
-        check_closed(self.path, named)
         for each in self.plans:
             check_output(named, _without_alpha(each), pages=len(self.plans))
         _check_disk(target, self.disk)

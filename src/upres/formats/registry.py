@@ -135,18 +135,6 @@ def output_format(path: Path) -> Format:
     return row
 
 
-def check_closed(source: Path, target: Path) -> None:
-    """Raise ``OutputError`` where a file's format has results of its own format only."""
-    read, written = recognised(read_head(source), source), output_format(target)
-    if read is not None and read is not written and (read.closed or written.closed):
-        closed = read if read.closed else written
-        raise OutputError(
-            f"{target}: {closed.name.upper()} files are enlarged to {closed.name.upper()} files "
-            f"only, and not {read.name.upper()} to {written.name.upper()}: choose "
-            f"{read.suffixes[0] if read.writes else read.becomes}"
-        )
-
-
 def check_output(
     path: Path,
     info: RasterInfo,
@@ -160,6 +148,13 @@ def check_output(
     ``memory_of`` tells the bytes of memory of the machine that is to write it.
     """
     row, suffix = output_format(path), suffix_in(path)
+    own = row.name if row.closed else ""
+    if own != info.only_as:
+        name = (info.only_as or own).upper()
+        raise OutputError(
+            f"{path}: {name} becomes {name} only, and is made of nothing else: choose "
+            f"{_suffixes_for(info)}"
+        )
     if row.longest_side is not None and max(info.height, info.width) > row.longest_side:
         raise OutputError(
             f"{path}: the result, {info.width}x{info.height}, is more than the "
@@ -216,6 +211,12 @@ def sample_type(row: Format, info: RasterInfo) -> np.dtype[Any]:
     deep = [dtype for dtype in types if dtype.itemsize >= info.dtype.itemsize]
     alike = [dtype for dtype in deep if dtype.kind == info.dtype.kind]
     return (alike or deep or types[-1:])[0]
+
+
+def _suffixes_for(info: RasterInfo) -> str:
+    """The suffixes of the one format that a raster may be stored in, or of a few."""
+    row = next((row for row in FORMATS if row.name == info.only_as), None)
+    return " or ".join(row.suffixes) if row else ".png or .tif"
 
 
 def _that(info: RasterInfo, holds: Callable[[Format], bool] = lambda row: True) -> str:

@@ -99,6 +99,8 @@ class RasterInfo:
     """The reduction of the result that has to give it back, by its format; see ``Plan``."""
     slices: int = 1
     """How many frames, one after another, are slices of a volume, from one side to the other."""
+    only_as: str = ""
+    """The name of the one format that a result may have; empty where it may have any."""
     made_by: str = ""
     """Of a result: how it was made, in words for those who read its file."""
 

@@ -69,7 +69,10 @@ class Work:
     @property
     def name(self) -> str:
         """The run's name while it is shown."""
-        return self.jobs[0].source.name if len(self.jobs) == 1 else f"{len(self.jobs):,} pictures"
+        if len(self.jobs) > 1:
+            return f"{len(self.jobs):,} pictures"
+        only = self.jobs[0]
+        return (only.target if only.members else only.source).name
 
 
 def arranged(request: Request) -> Work:

@@ -73,6 +73,7 @@ class _DicomSource:
             dtype=first.dtype,
             name=name,
             page=page,
+            only_as="dicom",
             frames=count,
             nodata=None if first.padding is None else float(first.padding),
             slices=count if in_order and alike else 1,

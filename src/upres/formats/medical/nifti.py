@@ -112,6 +112,7 @@ class _NiftiSource:
             bands=(Band(role, low, high, unbounded=role == "other"),),
             dtype=dtype,
             name=str(path),
+            only_as="nifti",
             frames=slices * volumes,
             slices=slices,
             colours="none",
