@@ -439,7 +439,12 @@ def test_real_files_keep_all(shared_data: Path, tmp_path: Path, name: str) -> No
     opened.write(result)
     before, after = info(path), info(result)
     assert len(after["bands"]) == REAL[name]
-    assert after.get("coordinateSystem") == before.get("coordinateSystem")
+    systems = [said.get("coordinateSystem", {}).get("wkt") for said in (before, after)]
+    if name == "faults/geotiff_small.tif":
+        # Whether WGS 84 is a datum or an ensemble of them depends on the version of PROJ.
+        systems = [pyproj.CRS(system).to_epsg() for system in systems]
+        assert systems[0] == 32633
+    assert systems[0] == systems[1]
     assert after["size"] == [2 * side for side in before["size"]]
     for corner, place in before["cornerCoordinates"].items():
         scale = 2 if "coordinateSystem" not in before else 1

@@ -343,9 +343,8 @@ def test_jpeg_of_the_old_kind_is_refused(tmp_path: Path) -> None:
 
 def test_the_files_that_were_reported(tmp_path: Path, shared_data: Path) -> None:
     folder = shared_data / "inputs" / "faults"
-    for name in ("geotiff_small.tif", "dem_nodata.tif", "ojpeg-tile.tif"):
-        with pytest.raises(InputError, match=re.escape(name)):
-            open_pages(folder / name)
+    with pytest.raises(InputError, match=re.escape("ojpeg-tile.tif")):
+        open_pages(folder / "ojpeg-tile.tif")
     for name, extras in (("nir0.tif", (0,)), ("10ct_32bit_128.tiff", ())):
         target = tmp_path / name
         fakes.enlarge_file(folder / name, target)
