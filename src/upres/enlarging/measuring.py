@@ -19,6 +19,11 @@ OWN_RANGE = ("other", "index", "mask")
 """Roles of bands that are measured each by itself; those of colours share one range, as their
 proportions must stay."""
 
+FARTHEST = 1e36
+"""The largest sample that there may be."""
+
+Float64Array = NDArray[np.float64]
+
 _WITHOUT_GAPS = ("alpha", "mask")
 
 
@@ -80,6 +85,7 @@ def measured(source: Source, beside: Path, info: RasterInfo | None = None) -> Ra
                 opaque[number] = bool((block[:, :, number] == (1 if most is None else most)).all())
             if not looks and not any(opaque.values()) and not divided:
                 break
+    _check_farthest(low, high, info)
     shared = [i for i, b in enumerate(info.bands) if b.role not in (*OWN_RANGE, "alpha")]
     cover = info.cover
     if divided:
@@ -159,6 +165,20 @@ def _as_it_is(band: Band, info: RasterInfo) -> Band:
     if info.dtype.kind == "u" and info.dtype.itemsize <= 2:
         high = float(np.iinfo(info.dtype).max) if band.high is None else band.high
     return dataclasses.replace(band, low=low, high=high, least=None, most=None)
+
+
+def _check_farthest(low: Float64Array, high: Float64Array, info: RasterInfo) -> None:
+    """Raise ``InputError`` where samples are so far that float32 cannot hold their distances.
+
+    They are no measurements, but mean that there is none, and the file does not tell it.
+    """
+    known = np.concatenate([low[np.isfinite(low)], high[np.isfinite(high)]])
+    farthest = known[np.argmax(np.abs(known))] if known.size else 0.0
+    if abs(farthest) > FARTHEST:
+        raise InputError(
+            f"{info.name}: some samples are {farthest:g}, as if that meant that there is no data: "
+            "make them NaN, or name the value in the file (gdal_edit.py -a_nodata)"
+        )
 
 
 def _check_classes(block: Rows, info: RasterInfo) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ BLOCK_BYTES = 2**24
 
 LARGEST_BLOCK = 2**29
 """Bytes of a block of the file, which is decoded as a whole."""
+
+MOST_REDUCED = 2**16
+"""The largest factor of a smaller copy; a damaged file may tell any."""
 
 _NOT_COPIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "COLOR_PROFILE")
 """Domains of words that GDAL makes by itself."""
@@ -67,6 +70,11 @@ class GeoSource:
         try:
             with gdal(), data_set(self.path) as dataset:
                 yield dataset
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{self.path}: some of its words are no UTF-8, which upres does not read of a "
+                "GeoTIFF: gdal_translate -co PROFILE=GeoTIFF makes a copy without them"
+            ) from None
         except (*Failed, UnicodeEncodeError) as error:
             raise InputError(
                 f"{self.path}: this picture is damaged or truncated: {reason(error)}"
@@ -134,7 +142,7 @@ def _told(path: Path, dataset: Any) -> Place:
         tags=_words(dataset, 0),
         nodata=dataset.nodata,
         masked=masked,
-        overviews=tuple(dataset.overviews(1)),
+        overviews=tuple(sorted({f for f in dataset.overviews(1) if 1 < f <= MOST_REDUCED})),
         storage=storage,
     )
 
@@ -159,12 +167,23 @@ def _band(dataset: Any, number: int) -> BandWords:
 def _words(dataset: Any, number: int) -> dict[str, dict[str, str]]:
     """By domain, of the file (0) or of a band, those that are true of other samples, too."""
     domains = [None, *dataset.tag_namespaces(number)]
-    found = {
-        domain or "": lasting(dataset.tags(number, ns=domain))
-        for domain in domains
-        if domain not in (*_NOT_COPIED, *_ELSEWHERE)
-    }
+    found = {}
+    for domain in domains:
+        if domain not in (*_NOT_COPIED, *_ELSEWHERE):
+            with suppress(UnicodeDecodeError):  # told by ``_left_out``
+                found[domain or ""] = lasting(dataset.tags(number, ns=domain))
     return {domain: words for domain, words in found.items() if words}
+
+
+def _has_other_text(dataset: Any) -> bool:
+    """Whether some words are not in UTF-8, which rasterio takes all text for."""
+    try:
+        for number in (0, *dataset.indexes):
+            for domain in (None, *dataset.tag_namespaces(number)):
+                dataset.tags(number, ns=domain)
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _left_out(path: Path, dataset: Any) -> list[str]:
@@ -172,6 +191,8 @@ def _left_out(path: Path, dataset: Any) -> list[str]:
     domains = dataset.tag_namespaces()
     beside = auxiliary(path)
     found = [name for domain, name in _ELSEWHERE.items() if domain in domains]
+    if _has_other_text(dataset):
+        found.append("text that is no UTF-8")
     return found + [name for part, name in _BESIDE.items() if name and part in beside]
 
 
