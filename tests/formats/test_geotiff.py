@@ -103,27 +103,10 @@ def test_control_points_grow_with_the_raster(tmp_path: Path) -> None:
 
 def test_control_points_need_no_reference_system(tmp_path: Path) -> None:
     samples = waves(1)[0].astype(np.uint8)
-    points = (
-        0.0,
-        0.0,
-        0.0,
-        5.0,
-        9.0,
-        0.0,
-        60.0,
-        0.0,
-        0.0,
-        8.0,
-        9.0,
-        0.0,
-        7.0,
-        40.0,
-        0.0,
-        5.5,
-        2.0,
-        0,
-    )
-    tifffile.imwrite(tmp_path / "in.tif", samples, extratags=[(33922, "d", 18, tuple(points), True)])
+    points = np.array([(0, 0, 5, 9), (60, 0, 8, 9), (7, 40, 5.5, 2)], np.float64)
+    tie = np.insert(points, [2, 4], 0.0, axis=1).ravel()
+    tags = [(33922, "d", 18, tuple(map(float, tie)), True)]
+    tifffile.imwrite(tmp_path / "in.tif", samples, extratags=tags)
     found = info(enlarged(tmp_path / "in.tif"))["gcps"]["gcpList"]
     assert [(p["pixel"], p["line"], p["x"], p["y"]) for p in found] == [
         (0, 0, 5, 9),

@@ -29,7 +29,10 @@ def preserved(info: RasterInfo, options: Options, height: int, width: int) -> tu
     if options.consistent:
         require_whole_factor(info, height, width)
         return usual, ""
-    if options.consistent is False or info.preserves == "nothing":
+    reduces = height < info.height or width < info.width
+    if options.consistent is False or info.preserves == "nothing" or reduces:
+        return "nothing", ""
+    if options.palette == "keep":  # its colours are the raster's own, and no others
         return "nothing", ""
     if not is_whole_factor(info, height, width):
         return "nothing", "reduced again it differs from its input, as the factor is not whole"

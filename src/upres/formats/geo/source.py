@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from upres.formats.geo.place import BandWords, Place, lasting
 from upres.formats.metadata import names
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.formats.metadata.geotags import auxiliary
+from upres.formats.metadata.tiff_tags import read_entries, read_header
 from upres.raster.info import SAMPLE_TYPES, Band, RasterInfo
 from upres.raster.source import Rows, Source
 
@@ -28,6 +30,9 @@ LARGEST_BLOCK = 2**29
 
 MOST_REDUCED = 2**16
 """The largest factor of a smaller copy; a damaged file may tell any."""
+
+_ASCII = 2
+"""TIFF's type of text."""
 
 _NOT_COPIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "COLOR_PROFILE")
 """Domains of words that GDAL makes by itself."""
@@ -170,19 +175,20 @@ def _words(dataset: Any, number: int) -> dict[str, dict[str, str]]:
     found = {}
     for domain in domains:
         if domain not in (*_NOT_COPIED, *_ELSEWHERE):
-            with suppress(UnicodeDecodeError):  # told by ``_left_out``
-                found[domain or ""] = lasting(dataset.tags(number, ns=domain))
+            found[domain or ""] = lasting(dataset.tags(number, ns=domain))
     return {domain: words for domain, words in found.items() if words}
 
 
-def _has_other_text(dataset: Any) -> bool:
-    """Whether some words are not in UTF-8, which rasterio takes all text for."""
-    try:
-        for number in (0, *dataset.indexes):
-            for domain in (None, *dataset.tag_namespaces(number)):
-                dataset.tags(number, ns=domain)
-    except UnicodeDecodeError:
-        return True
+def _has_other_text(path: Path) -> bool:
+    """Whether some words are not in UTF-8, which rasterio takes all text for, and passes over."""
+    with suppress(OSError, struct.error), path.open("rb") as file:
+        endian, big, start = read_header(file)
+        for _, kind, _, values in read_entries(file, endian, big, start, depth=0, largest=2**24):
+            if kind == _ASCII and isinstance(values, bytes):
+                try:
+                    values.decode()
+                except UnicodeDecodeError:
+                    return True
     return False
 
 
@@ -191,7 +197,7 @@ def _left_out(path: Path, dataset: Any) -> list[str]:
     domains = dataset.tag_namespaces()
     beside = auxiliary(path)
     found = [name for domain, name in _ELSEWHERE.items() if domain in domains]
-    if _has_other_text(dataset):
+    if _has_other_text(path):
         found.append("text that is no UTF-8")
     return found + [name for part, name in _BESIDE.items() if name and part in beside]
 
