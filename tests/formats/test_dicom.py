@@ -540,6 +540,9 @@ def test_a_factor_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     source = save(ct(waves()), tmp_path / "a.dcm")
     with pytest.raises(InputError, match="whole number"):
         fakes.enlarge_file(source, tmp_path / "b.dcm", scale=1.5)
+    for options in ({"scale": 1.5}, {"width": 14, "larger": "reduce"}, {"width": 57}):
+        with pytest.raises(OutputError, match="whole factors"):
+            fakes.enlarge_file(source, tmp_path / "b.dcm", consistent=False, **options)
 
 
 def test_it_becomes_dicom_and_is_made_of_dicom_only(tmp_path: Path) -> None:

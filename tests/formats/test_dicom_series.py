@@ -162,6 +162,19 @@ def test_stacks_of_several_directions_are_enlarged_each(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
+@pytest.mark.parametrize("larger", ["refuse", "copy", "reduce"])
+def test_a_series_that_is_large_enough_is_refused(tmp_path: Path, larger: Any) -> None:
+    files = series(tmp_path / "in", [0, 2, 4])
+    model = fake_model(scale=2, halo=2)
+    with pytest.raises(InputError):
+        open_file(
+            files[0],
+            Options(model=model, width=14, larger=larger),
+            backend=FakeBackend(),
+            members=tuple(files),
+        )
+
+
 def test_a_result_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     files = series(tmp_path / "in", [0, 2, 4])
     files[2].write_bytes(files[2].read_bytes()[:-300])

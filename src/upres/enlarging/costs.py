@@ -1,4 +1,4 @@
-"""The means that making a result takes: memory, disk and time, about."""
+"""The means that a result takes: memory, disk and seconds, about, before any of it is made."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ SECONDS_PER_SAMPLE = 12e-9
 """Time of reading, putting together and encoding for a sample of the result, about."""
 
 
-def disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int, between: int) -> int:
-    """A frame before it is encoded, the encoded result, and the results between models."""
+def disk_needed(
+    info: RasterInfo, models: tuple[Model, ...], height: int, width: int, between: int
+) -> int:
+    """Bytes of a frame before it is encoded, the encoded result, and results between models."""
     frame = height * width * len(info.bands) * info.dtype.itemsize
     count = (info.frames or 1) * between
     # Encoded, it may be as large; metadata and the like are small beside this. A frame of several
@@ -33,8 +35,10 @@ def disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int, b
     return needed
 
 
-def memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, compares: bool) -> int:
-    """The window that takes most, and the rows of it that are kept."""
+def memory_needed(
+    info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, compares: bool, wraps: bool
+) -> int:
+    """Bytes of the process with the window that takes most, and the rows that are kept for it."""
     most = 0
     pixels, columns = info.pixels, info.width
     for model in models:
@@ -47,13 +51,14 @@ def memory(info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, com
         rows = 4 * columns * len(info.varying) * (2 * (card.halo or 0) + 64)
         most = max(most, work + rows)
         pixels, columns = pixels * card.scale**2, columns * card.scale
-    return BASE_BYTES + most
+    # A tile is held whole, and once more with its own content around it.
+    return BASE_BYTES + most + wraps * 2 * 4 * info.pixels * len(info.varying)
 
 
-def duration(
+def seconds_needed(
     info: RasterInfo, models: tuple[Model, ...], pixels_made: int, between: int, *, compares: bool
 ) -> float:
-    """Of the whole work, on this machine, about; ``pixels_made`` are those of a frame."""
+    """The time of the networks, and of all else for each sample of ``pixels_made``."""
     # Red, green and blue go through a network together, each other band by itself.
     passes = len(info.varying) - 2 * bool(info.colour_bands) - len(info.find(*REPEATED_ROLES))
     pixels, total = info.pixels, 0.0

@@ -8,6 +8,7 @@ of the filling: H. Knutsson and C.-F. Westin, "Normalized and differential convo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,24 +47,36 @@ def gone(given: Float32Array, band: int, mask: int | None) -> NDArray[np.bool_]:
     return nothing
 
 
-def filled(given: Float32Array, bands: Sequence[int], mask: int | None) -> Float32Array:
+def radii_for(reduction: float) -> tuple[int, ...]:
+    """The radii for a result that is so many times as large as the input: as far as it averages."""
+    if reduction >= 1:
+        return RADII
+    return (*RADII, max(RADII[-1], math.ceil(2 / reduction) + 1))
+
+
+def filled(
+    given: Float32Array,
+    bands: Sequence[int],
+    mask: int | None,
+    radii: Sequence[int] = RADII,
+) -> Float32Array:
     """Rows x columns x bands, in which nothing is missing; ``given`` itself if nothing is.
 
-    Each sample is filled by those at most ``GAP_REACH`` away, and no missing one counts.
+    Each sample is filled by those at most the sum of ``radii`` away, and no missing one counts.
     """
     result = given
     for band in bands:
         nothing = gone(given, band, mask)
         if nothing.any():
             result = given.copy() if result is given else result
-            result[:, :, band] = _filled(given[:, :, band], nothing)
+            result[:, :, band] = _filled(given[:, :, band], nothing, radii)
     return result
 
 
-def _filled(plane: Float32Array, nothing: NDArray[np.bool_]) -> Float32Array:
+def _filled(plane: Float32Array, nothing: NDArray[np.bool_], radii: Sequence[int]) -> Float32Array:
     known = np.where(nothing, np.float32(0), plane)
     weight = (~nothing).astype(np.float32)
-    for radius in RADII:
+    for radius in radii:
         if weight.all():
             return known
         total, count = _box(known, radius), _box(weight, radius)

@@ -19,6 +19,15 @@ OWN_RANGE = ("other", "index", "mask")
 """Roles of bands that are measured each by itself; those of colours share one range, as their
 proportions must stay."""
 
+FARTHEST = 1e36
+"""The largest sample that there may be."""
+
+PIXEL_ART_PIXELS, PIXEL_ART_COLOURS = 256 * 256, 64
+"""As much as a sprite or a screen of an old console has."""
+
+
+Float64Array = NDArray[np.float64]
+
 _WITHOUT_GAPS = ("alpha", "mask")
 
 
@@ -80,6 +89,7 @@ def measured(source: Source, beside: Path, info: RasterInfo | None = None) -> Ra
                 opaque[number] = bool((block[:, :, number] == (1 if most is None else most)).all())
             if not looks and not any(opaque.values()) and not divided:
                 break
+    _check_farthest(low, high, info)
     shared = [i for i, b in enumerate(info.bands) if b.role not in (*OWN_RANGE, "alpha")]
     cover = info.cover
     if divided:
@@ -124,6 +134,26 @@ def of_whole_range(info: RasterInfo) -> RasterInfo:
     return dataclasses.replace(info, bands=tuple(bands))
 
 
+def looks_like_pixel_art(source: Source, beside: Path) -> bool:
+    """Whether a picture is small, has few colours and most pixels like one beside them.
+
+    Larger ones are not looked at. Raises ``InputError`` if the picture is damaged.
+    """
+    info = source.info
+    if info.dtype != np.uint8 or info.frames != 1 or info.pixels > PIXEL_ART_PIXELS:
+        return False
+    if not info.find(*COLOUR_ROLES) or info.find("other", "index", "ink"):
+        return False
+    pixels = np.concatenate(list(next(iter(source.frames(beside)))))
+    colours = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)
+    if not 1 < len(colours) <= PIXEL_ART_COLOURS:
+        return False
+    if info.alpha is not None and len(np.unique(pixels[:, :, info.alpha])) > 2:
+        return False
+    alike = [(pixels[1:] == pixels[:-1]).all(2), (pixels[:, 1:] == pixels[:, :-1]).all(2)]
+    return bool(np.concatenate([each.ravel() for each in alike]).mean() > 0.5)
+
+
 def _is_wanted(band: Band, info: RasterInfo) -> bool:
     """Whether a band's samples have to be looked at for its range."""
     if band.low is None or band.high is None or band.unbounded or band.role in REPEATED_ROLES:
@@ -163,6 +193,20 @@ def _as_it_is(band: Band, info: RasterInfo) -> Band:
     if info.dtype.kind == "u" and info.dtype.itemsize <= 2:
         high = float(np.iinfo(info.dtype).max) if band.high is None else band.high
     return dataclasses.replace(band, low=low, high=high, least=None, most=None)
+
+
+def _check_farthest(low: Float64Array, high: Float64Array, info: RasterInfo) -> None:
+    """Raise ``InputError`` where samples are so far that float32 cannot hold their distances.
+
+    They are no measurements, but mean that there is none, and the file does not tell it.
+    """
+    known = np.concatenate([low[np.isfinite(low)], high[np.isfinite(high)]])
+    farthest = known[np.argmax(np.abs(known))] if known.size else 0.0
+    if abs(farthest) > FARTHEST:
+        raise InputError(
+            f"{info.name}: some samples are {farthest:g}, as if that meant that there is no data: "
+            "make them NaN, or name the value in the file (gdal_edit.py -a_nodata)"
+        )
 
 
 def _check_classes(block: Rows, info: RasterInfo) -> None:

@@ -12,12 +12,13 @@ from pathlib import Path
 from upres.card import Model
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
+from upres.engine.wrappers import REDUCING
 from upres.enlarging import costs
 from upres.enlarging.between import factor_between
 from upres.enlarging.consistency import scratch_bytes
 from upres.enlarging.options import Options, output_size
 from upres.enlarging.preserving import as_classes, preserved
-from upres.errors import InputError, ModelError, Remedy
+from upres.errors import InputError, LargeEnoughError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
     INT8,
@@ -59,6 +60,10 @@ class Plan:
     """Bytes of free disk needed while the result is made, itself included, at most."""
     seconds: float
     """On this machine, about: within a factor of three."""
+    wrap: bool = False
+    """The raster is a tile, as ``Options`` has it."""
+    keeps_palette: bool = False
+    """The result has the raster's own colours only."""
     preserves: Preserves = "nothing"
     """The reduction of the result that gives the raster back, of which it is a whole number of
     times."""
@@ -128,8 +133,8 @@ def plan(
     scale = default_scale(options, backend, shipped=shipped)
     try:
         height, width, factor = output_size(options, info.height, info.width, default_scale=scale)
-    except InputError as error:
-        raise InputError(info.problem(error.problem), *error.remedies) from None
+    except LargeEnoughError as error:
+        raise LargeEnoughError(info.problem(error.problem)) from None
     between = factor_between(info, options, height)
     check_pixels(info.problem, width, height, (info.frames or 1) * between, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
@@ -144,10 +149,12 @@ def plan(
         why=why,
         height=height,
         width=width,
-        memory=costs.memory(info, models, backend, compares=compares),
-        disk=costs.disk(info, models, height, width, between)
+        memory=costs.memory_needed(info, models, backend, compares=compares, wraps=options.wrap),
+        disk=costs.disk_needed(info, models, height, width, between)
         + compares * scratch_bytes(info, height, width),
-        seconds=costs.duration(info, models, height * width, between, compares=compares),
+        seconds=costs.seconds_needed(info, models, height * width, between, compares=compares),
+        wrap=options.wrap,
+        keeps_palette=options.palette == "keep",
         preserves=preserves,
         check=options.check,
         between=between,
@@ -226,6 +233,8 @@ def choose_models(
     chosen = partial(
         stages, factor=factor, precision=options.precision, backend=backend, shipped=shipped
     )
+    if factor < 1:
+        return (REDUCING,), "reduced"
     if options.model is not None:
         return chosen(options.model), ""
     clean = chosen(DEFAULT_MODEL)

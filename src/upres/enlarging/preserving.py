@@ -27,13 +27,18 @@ def preserved(info: RasterInfo, options: Options, height: int, width: int) -> tu
     Raises ``InputError`` if it was asked for, and cannot be.
     """
     usual: Preserves = "bicubic" if info.preserves == "nothing" else info.preserves
+    if usual == "mean" and options.palette == "keep":
+        return "nothing", "its samples are those of its input, and so it does not keep their means"
     if usual == "mean" and options.consistent is not False:
         require_means(info, height, width)
         return usual, ""
     if options.consistent:
         require_whole_factor(info, height, width)
         return usual, ""
-    if options.consistent is False or info.preserves == "nothing":
+    reduces = height < info.height or width < info.width
+    if options.consistent is False or info.preserves == "nothing" or reduces:
+        return "nothing", ""
+    if options.palette == "keep":  # its colours are the raster's own, and no others
         return "nothing", ""
     if not is_whole_factor(info, height, width):
         return "nothing", "reduced again it differs from its input, as the factor is not whole"

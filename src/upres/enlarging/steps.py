@@ -4,52 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from upres.card import ModelCard
-from upres.engine.protocol import Engine
 from upres.enlarging import gaps
 from upres.enlarging.bounds import Bounds, bounds_of, clip
-from upres.enlarging.pieces import Piece
+from upres.enlarging.networks import (
+    BICUBIC_RADIUS,
+    add_far,
+    run_network,
+    run_on_luma,
+    set_apart,
+)
 from upres.enlarging.planes import (
+    FLAT_RADIUS,
     NEUTRAL_RADIUS,
+    PALETTE_RADIUS,
     RANGE_RADIUS,
+    keep_borders_near,
+    keep_flat,
     keep_in_place,
     keep_in_range,
     keep_neutral,
+    nearest_around,
 )
+from upres.enlarging.window import Window
 from upres.raster.info import COLOUR_ROLES, REPEATED_ROLES, RasterInfo
-from upres.raster.pixels import Float32Array, luma
-from upres.raster.resize import apply_taps, bicubic, bicubic_taps
+from upres.raster.pixels import Float32Array
+from upres.raster.resize import apply_taps, bicubic_taps
 
 FILL_RADIUS = 4
 """How far, in input pixels, visible colour is continued under transparent pixels."""
-
-BICUBIC_RADIUS = 2
-"""How far, in input pixels, bicubic looks, by which a network of luma has colour enlarged."""
-
-
-@dataclass
-class Window:
-    """A window on its way: its part of the raster, and its result so far."""
-
-    given: Float32Array
-    """Rows x columns x bands that vary, 0 to 1."""
-    engine: Engine
-    pieces: tuple[Piece, Piece]
-    """Which rows and columns of the result are to be kept of it."""
-    colour: Float32Array | None = None
-    """3 x rows x columns: the network's input, where three bands go through it together."""
-    hidden: Float32Array | None = None
-    """Rows x columns x bands as they were before colours were filled, if some were."""
-    unfilled: Float32Array | None = None
-    """The same before missing samples were filled, if bands have some."""
-    far: dict[int, Float32Array] = field(default_factory=dict)
-    """By band, the part of its values beyond the network's range, where there is some."""
-    planes: Float32Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
-    """The result so far: bands that vary x rows x columns."""
 
 
 @dataclass(frozen=True)
@@ -63,26 +50,37 @@ class Step:
 
 
 def steps_for(
-    info: RasterInfo, card: ModelCard, size: tuple[int, int], *, keep_hidden: bool = True
+    info: RasterInfo,
+    card: ModelCard,
+    size: tuple[int, int],
+    *,
+    keep_hidden: bool = True,
+    keeps_palette: bool = False,
 ) -> list[Step]:
     """The steps of a model's windows of a raster, to a result of ``size``.
 
     The halo that windows need is the sum of the steps' reaches. Without ``keep_hidden``, colours
-    that alpha hides are those of visible neighbours.
+    that alpha hides are those of visible neighbours. If it ``keeps_palette``, the result has the
+    raster's own colours only.
     """
     together, alpha = bands_together(info), info.alpha
     inks, numbers = info.find("ink"), info.find(*REPEATED_ROLES)
     missing, mask, bounds = gaps.with_gaps(info), info.mask, bounds_of(info)
     halo = card.halo or 0
     steps = []
+    least = min(size[0] / info.height, size[1] / info.width)
     if missing:
-        steps.append(Step("fill gaps", gaps.GAP_REACH, lambda w: fill_gaps(w, missing, mask)))
+        radii = gaps.radii_for(least)
+        steps.append(Step("fill gaps", sum(radii), lambda w: fill_gaps(w, missing, mask, radii)))
     colours = info.find(*COLOUR_ROLES, "ink")
     fills = alpha is not None and colours and info.cover != "emission"
     if alpha is not None and fills:
-        steps.append(
-            Step("fill transparent", FILL_RADIUS, lambda w: fill_transparent(w, alpha, colours))
+        # As far as what is reduced afterwards is averaged.
+        radius = max(FILL_RADIUS, math.ceil(2 / least) + 1)
+        fill = Step(
+            "fill transparent", radius, lambda w: fill_transparent(w, alpha, colours, radius)
         )
+        steps.append(fill)
     # The part beyond a network's range is enlarged by another way.
     far = tuple(number for number, band in enumerate(info.varying) if band.unbounded)
     if far:
@@ -101,12 +99,21 @@ def steps_for(
     if inks:
         reach = max(0, RANGE_RADIUS - halo)
         steps.append(Step("keep inks in range", reach, lambda w: keep_inks_in_range(w, inks)))
+    groups: list[tuple[int, ...]] = [together] if together else []
+    alone = [i for i in range(len(info.varying)) if i not in (*(together or ()), *numbers)]
+    groups += [(number,) for number in alone]
+    reach = max(0, FLAT_RADIUS - halo)
+    steps.append(Step("keep flat", reach, lambda w: keep_flats(w, groups)))
     if alpha is not None:
         reach = max(0, 1 - halo)
         steps.append(Step("keep alpha in place", reach, lambda w: keep_alpha_in_place(w, alpha)))
     if far:
         steps.append(Step("add far values", 0, lambda w: add_far(w)))
     steps.append(Step("clip", 0, lambda w: clip(w.planes, bounds)))
+    if keeps_palette:
+        reach = max(0, PALETTE_RADIUS - halo)
+        steps.append(Step("keep palette", reach, lambda w: take_own_colours(w, alpha)))
+        numbers, fills = tuple(range(len(info.varying))), False
     full = (info.height * card.scale, info.width * card.scale)
     reach = 0
     if size != full:
@@ -116,8 +123,8 @@ def steps_for(
     steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers, bounds)))
     if alpha is not None and fills and keep_hidden:
         # It looks two pixels far, at colours before the filling, which looks further.
-        least = least_cover(info, alpha)
-        put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, least))
+        cover = least_cover(info, alpha)
+        put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, cover))
         steps.append(put_back)
     if missing and keep_hidden:
         steps.append(Step("put gaps back", 0, lambda w: put_gaps_back(w, missing, mask)))
@@ -133,27 +140,31 @@ def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
     return (inks[0], inks[1], inks[2]) if len(inks) == 4 else info.colour_bands
 
 
-def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None:
+def fill_transparent(
+    window: Window, alpha: int, colours: Sequence[int], radius: int = FILL_RADIUS
+) -> None:
     """Put visible neighbours' colour where alpha is zero; see ``filled_in``."""
     if (window.given[:, :, alpha] > 0).all():
         return
     window.hidden = window.given
-    window.given = filled_in(window.given, alpha, colours)
+    window.given = filled_in(window.given, alpha, colours, radius)
 
 
-def filled_in(given: Float32Array, alpha: int, colours: Sequence[int]) -> Float32Array:
+def filled_in(
+    given: Float32Array, alpha: int, colours: Sequence[int], radius: int = FILL_RADIUS
+) -> Float32Array:
     """Rows x columns x bands with visible neighbours' colour where alpha is zero; others stay.
 
     A file's own colours there are arbitrary, often black, and would bleed into the edge. The
-    fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
+    fill is the mean of the pixels at most ``radius`` away, weighted by their alpha.
     """
     shown = given[:, :, alpha : alpha + 1]
     colour = given[:, :, colours]
     weighted = np.concatenate([colour * shown, shown], axis=2)
     for axis in (0, 1):
-        margin = [(FILL_RADIUS, FILL_RADIUS) if axis == i else (0, 0) for i in range(3)]
+        margin = [(radius, radius) if axis == i else (0, 0) for i in range(3)]
         padded = np.pad(weighted, margin)
-        weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * FILL_RADIUS + 1, axis)
+        weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1, axis)
         weighted = weighted.sum(axis=-1)
     fill = weighted[:, :, :-1] / np.maximum(weighted[:, :, -1:], 1e-6)
     filled = given.copy()
@@ -161,10 +172,10 @@ def filled_in(given: Float32Array, alpha: int, colours: Sequence[int]) -> Float3
     return filled
 
 
-def fill_gaps(window: Window, bands: Sequence[int], mask: int | None) -> None:
+def fill_gaps(window: Window, bands: Sequence[int], mask: int | None, radii: Sequence[int]) -> None:
     """Put neighbours' values where samples are missing; see ``upres.enlarging.gaps``."""
     window.unfilled = window.given
-    window.given = gaps.filled(window.given, bands, mask)
+    window.given = gaps.filled(window.given, bands, mask, radii)
 
 
 def put_gaps_back(window: Window, bands: Sequence[int], mask: int | None) -> None:
@@ -176,85 +187,6 @@ def put_gaps_back(window: Window, bands: Sequence[int], mask: int | None) -> Non
     rows, columns = window.pieces
     before = before.repeat(scale, 0).repeat(scale, 1)
     gaps.put_back(window.planes, columns.nearest(rows.nearest(before, 0), 1), bands, mask)
-
-
-def set_apart(window: Window, bands: Sequence[int]) -> None:
-    """Leave to the network the part of values that lies in its range; the rest is for later."""
-    for band in bands:
-        plane = window.given[:, :, band]
-        if plane.min() < 0 or plane.max() > 1:
-            within = np.clip(plane, 0, 1)
-            window.far[band] = plane - within
-            if len(window.far) == 1:
-                window.given = window.given.copy()
-            window.given[:, :, band] = within
-
-
-def add_far(window: Window) -> None:
-    """Add the part of values beyond the network's range, enlarged bicubically.
-
-    A network extrapolates nothing, least of all one of int8, whose values end there.
-    """
-    for band, plane in window.far.items():
-        window.planes[band] += bicubic(plane, size=window.planes[band].shape)
-
-
-def run_network(
-    window: Window, together: tuple[int, int, int] | None, numbers: tuple[int, ...]
-) -> None:
-    """Enlarge the bands: three ``together``, and each other alone: as grey, and luma is kept.
-
-    Of ``numbers``, which have nothing in between, each sample is repeated.
-    """
-    count, first_three = window.given.shape[2], together == (0, 1, 2)
-    if together is not None:
-        colour = window.given[:, :, :3] if first_three else window.given[:, :, together]
-        window.colour = np.ascontiguousarray(colour.transpose(2, 0, 1))
-        enlarged = window.engine(window.colour[None])[0]
-        if first_three and count == 3:
-            window.planes = enlarged
-            return
-        window.planes = np.empty((count, *enlarged.shape[1:]), np.float32)
-        window.planes[list(together)] = enlarged
-    scale = window.pieces[0].scale
-    for band in (i for i in range(count) if together is None or i not in together):
-        plane = window.given[:, :, band]
-        if band in numbers:
-            enlarged = plane.repeat(scale, 0).repeat(scale, 1)
-        else:
-            enlarged = luma(window.engine(np.repeat(plane[None, None], 3, axis=1))[0])
-        if not window.planes.size:
-            window.planes = np.empty((count, *enlarged.shape), np.float32)
-        window.planes[band] = enlarged
-
-
-def run_on_luma(
-    window: Window, together: tuple[int, int, int] | None, numbers: tuple[int, ...]
-) -> None:
-    """The same by a network of one channel: each band as it is, and of bands ``together`` luma.
-
-    What these differ from luma by is enlarged bicubically, and added: the eye sees little of its
-    details. Source: Dong, Loy, He and Tang, "Learning a deep convolutional network for image
-    super-resolution" (SRCNN), ECCV 2014, section 4.
-    """
-
-    def enlarged(plane: Float32Array) -> Float32Array:
-        large: Float32Array = window.engine(np.ascontiguousarray(plane)[None, None])[0, 0]
-        return large
-
-    planes: dict[int, Float32Array] = {}
-    if together is not None:
-        window.colour = np.ascontiguousarray(window.given[:, :, together].transpose(2, 0, 1))
-        grey = luma(window.colour)
-        large = enlarged(grey)
-        for band, plane in zip(together, window.colour, strict=True):
-            planes[band] = large + bicubic(plane - grey, size=large.shape)
-    scale = window.pieces[0].scale
-    for band in (i for i in range(window.given.shape[2]) if i not in planes):
-        plane = window.given[:, :, band]
-        repeated = band in numbers
-        planes[band] = plane.repeat(scale, 0).repeat(scale, 1) if repeated else enlarged(plane)
-    window.planes = np.stack([planes[band] for band in sorted(planes)])
 
 
 def keep_neutrals(window: Window, together: tuple[int, int, int]) -> None:
@@ -270,6 +202,22 @@ def keep_inks_in_range(window: Window, inks: tuple[int, ...]) -> None:
     """Keep each ink within the range of the input's samples ``RANGE_RADIUS`` around."""
     for band in inks:
         window.planes[band] = keep_in_range(window.planes[band], window.given[:, :, band])
+
+
+def keep_flats(window: Window, groups: Sequence[tuple[int, ...]]) -> None:
+    """Keep what is flat as it is, and what is beside the picture's border near the input."""
+    for bands in groups:
+        if bands == (0, 1, 2) and window.colour is not None:
+            given, output = window.colour, window.planes[:3]
+        elif len(bands) == 1:
+            given = np.ascontiguousarray(window.given[None, :, :, bands[0]])
+            output = window.planes[bands[0] : bands[0] + 1]
+        else:
+            given, output = window.given.transpose(2, 0, 1)[list(bands)], window.planes[list(bands)]
+        keep_borders_near(output, given, [piece.ends for piece in window.pieces])
+        keep_flat(output, given)
+        if len(bands) > 1 and bands != (0, 1, 2):
+            window.planes[list(bands)] = output
 
 
 def keep_alpha_in_place(window: Window, alpha: int) -> None:
@@ -303,6 +251,12 @@ def put_hidden_back(window: Window, alpha: int, colours: Sequence[int], least: f
     np.clip(planes, 0, 1, out=planes)
     for plane, band in zip(planes, colours, strict=True):
         window.planes[band][nothing] = plane[nothing]
+
+
+def take_own_colours(window: Window, alpha: int | None) -> None:
+    """Take, of the pixels around, the one whose colour is nearest to what the network made."""
+    given = window.given if window.hidden is None else window.hidden
+    window.planes = nearest_around(window.planes, given.transpose(2, 0, 1), alpha)
 
 
 def take_piece(window: Window, numbers: tuple[int, ...], bounds: tuple[Bounds, ...]) -> None:

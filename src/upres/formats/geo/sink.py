@@ -71,7 +71,7 @@ class _Encoder:
                     self._write(path, spool)
                     if self._place.overviews:
                         self._build_overviews(path)
-        except (*Failed, UnicodeEncodeError) as error:
+        except (*Failed, UnicodeError) as error:
             cause = full_disk(self._target.parent)
             if cause is not None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
@@ -112,7 +112,7 @@ class _Encoder:
             "photometric": self._photometric(),
         }
         if place.gcps:
-            profile |= {"gcps": list(place.gcps), "crs": place.gcps_crs}
+            profile |= {"gcps": list(place.gcps), "crs": place.gcps_crs or rasterio.CRS()}
         else:
             transform = None if place.transform is None else rasterio.Affine(*place.transform)
             profile |= {"crs": place.crs, "transform": transform}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from upres.formats.geo.place import BandWords, Place, lasting
 from upres.formats.metadata import names
 from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.formats.metadata.geotags import auxiliary
+from upres.formats.metadata.tiff_tags import read_entries, read_header
 from upres.raster.info import SAMPLE_TYPES, Band, RasterInfo
 from upres.raster.source import Rows, Source
 
@@ -25,6 +27,12 @@ BLOCK_BYTES = 2**24
 
 LARGEST_BLOCK = 2**29
 """Bytes of a block of the file, which is decoded as a whole."""
+
+MOST_REDUCED = 2**16
+"""The largest factor of a smaller copy; a damaged file may tell any."""
+
+_ASCII = 2
+"""TIFF's type of text."""
 
 _NOT_COPIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "COLOR_PROFILE")
 """Domains of words that GDAL makes by itself."""
@@ -67,6 +75,11 @@ class GeoSource:
         try:
             with gdal(), data_set(self.path) as dataset:
                 yield dataset
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{self.path}: some of its words are no UTF-8, which upres does not read of a "
+                "GeoTIFF: gdal_translate -co PROFILE=GeoTIFF makes a copy without them"
+            ) from None
         except (*Failed, UnicodeEncodeError) as error:
             raise InputError(
                 f"{self.path}: this picture is damaged or truncated: {reason(error)}"
@@ -134,7 +147,7 @@ def _told(path: Path, dataset: Any) -> Place:
         tags=_words(dataset, 0),
         nodata=dataset.nodata,
         masked=masked,
-        overviews=tuple(dataset.overviews(1)),
+        overviews=tuple(sorted({f for f in dataset.overviews(1) if 1 < f <= MOST_REDUCED})),
         storage=storage,
     )
 
@@ -159,12 +172,24 @@ def _band(dataset: Any, number: int) -> BandWords:
 def _words(dataset: Any, number: int) -> dict[str, dict[str, str]]:
     """By domain, of the file (0) or of a band, those that are true of other samples, too."""
     domains = [None, *dataset.tag_namespaces(number)]
-    found = {
-        domain or "": lasting(dataset.tags(number, ns=domain))
-        for domain in domains
-        if domain not in (*_NOT_COPIED, *_ELSEWHERE)
-    }
+    found = {}
+    for domain in domains:
+        if domain not in (*_NOT_COPIED, *_ELSEWHERE):
+            found[domain or ""] = lasting(dataset.tags(number, ns=domain))
     return {domain: words for domain, words in found.items() if words}
+
+
+def _has_other_text(path: Path) -> bool:
+    """Whether some words are not in UTF-8, which rasterio takes all text for, and passes over."""
+    with suppress(OSError, struct.error), path.open("rb") as file:
+        endian, big, start = read_header(file)
+        for _, kind, _, values in read_entries(file, endian, big, start, depth=0, largest=2**24):
+            if kind == _ASCII and isinstance(values, bytes):
+                try:
+                    values.decode()
+                except UnicodeDecodeError:
+                    return True
+    return False
 
 
 def _left_out(path: Path, dataset: Any) -> list[str]:
@@ -172,6 +197,8 @@ def _left_out(path: Path, dataset: Any) -> list[str]:
     domains = dataset.tag_namespaces()
     beside = auxiliary(path)
     found = [name for domain, name in _ELSEWHERE.items() if domain in domains]
+    if _has_other_text(path):
+        found.append("text that is no UTF-8")
     return found + [name for part, name in _BESIDE.items() if name and part in beside]
 
 

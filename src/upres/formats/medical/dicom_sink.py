@@ -17,7 +17,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from upres import __version__
-from upres.errors import OutputError
+from upres.errors import OutputError, Remedy
 from upres.files import publish, publish_folder, temporary, temporary_folder, temporary_name
 from upres.formats.medical import dicom_header, dicom_read, series
 from upres.formats.medical.dicom_read import DicomPicture
@@ -71,6 +71,12 @@ class DicomSink:
         ):
             raise OutputError(f"{self._target}: the slices of a series go into a folder")
         first = self._pictures[0]
+        factor = max(1, info.height // first.rows)
+        if (info.height, info.width) != (first.rows * factor, first.columns * factor):
+            raise OutputError(
+                f"{self._target}: a DICOM picture is enlarged by whole factors only",
+                Remedy("scale", "gives such a factor"),
+            )
         self._stored = np.dtype(
             f"<{'i' if first.signed and not first.colours else 'u'}"
             f"{1 if first.dtype == np.uint8 or first.allocated == 8 else 2}"
