@@ -71,11 +71,16 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from None
 
 
-def check_name(target: Path) -> None:
-    """Raise ``OutputError`` if a file cannot have that name: a folder has it, or it is too long."""
+def check_name(target: Path, *, folder: bool = False) -> None:
+    """Raise ``OutputError`` if a file cannot have that name: a folder has it, or it is too long.
+
+    The name of a ``folder`` must not be that of a file.
+    """
     if len(os.fsencode(target.name)) > LONGEST_NAME:
         raise OutputError(f"{target}: this name is too long: give another")
-    if target.is_dir():
+    if folder and os.path.lexists(target) and not target.is_dir():
+        raise OutputError(f"{target}: is a file, where a folder is to be: give another name")
+    if target.is_dir() and not folder:
         raise OutputError(f"{target}: is a folder, where a file is to be: give another name")
 
 

@@ -87,7 +87,17 @@ def test_the_result_has_gaps_where_the_input_has_them(dtype: str, asked: dict[st
         assert result[:, :, band][~expected].min() > 50
 
 
-@pytest.mark.parametrize("options", [{}, {"consistent": False}, {"scale": 3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"consistent": False},
+        {"scale": 3},
+        {"wrap": True},
+        {"palette": "keep"},
+        {"scale": None, "width": 12, "larger": "reduce"},
+    ],
+)
 def test_nothing_of_what_stands_in_the_gaps_reaches_the_rest(options: dict[str, Any]) -> None:
     mask, values = holes(), np.round(heights())[:, :, None]
     results = []

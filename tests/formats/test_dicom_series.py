@@ -241,6 +241,11 @@ def test_the_command_takes_a_folder_and_goes_on(tmp_path: Path) -> None:
     assert run(tmp_path / "head", "-o", tmp_path / "out", "-s", 2).returncode == 1
     assert run(tmp_path / "head", "-o", tmp_path / "out", "-s", 2, "--force").returncode == 0
     assert len(os.listdir(tmp_path / "out" / "head_x2")) == 3
+    (tmp_path / "out" / "head_x2" / "notes.txt").write_text("mine")
+    refused = run(tmp_path / "head", "-o", tmp_path / "out", "-s", 2, "--force")
+    assert refused.returncode == 1
+    assert "notes.txt" in refused.stderr
+    assert len(os.listdir(tmp_path / "out" / "head_x2")) == 4
 
 
 @pytest.mark.parametrize("last", ["in.dcm", "out/x.png"])

@@ -11,7 +11,7 @@ import pyproj
 import pytest
 import rasterio
 import tifffile
-from geotiffs import UTM, changed, enlarged, info, needs, places, read, waves, write
+from geotiffs import UTM, changed, enlarged, info, places, read, waves, write
 from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
@@ -517,7 +517,6 @@ def test_a_large_result_is_a_bigtiff(tmp_path: Path) -> None:
     """The sink is asked, as the result would take minutes."""
     from upres.formats.geo import sink as module
 
-    needs("tiffinfo")
     path = write(tmp_path / "in.tif", waves(1).astype(np.uint8))
     (source,) = open_pages(path)
     for size, big in (((40, 60), False), ((60_000, 75_000), True)):

@@ -50,14 +50,15 @@ def enlarge(
     or ``__array__``, such as a PIL image or a tensor on the CPU: height x width (grey), or height x
     width x bands. One band is grey, two are grey and alpha, three RGB, four RGB and alpha (not
     premultiplied); ``bands`` says otherwise, and must for more, band by band: ``red``, ``green``,
-    ``blue``, ``grey``, ``alpha``, ``ink``, ``index`` (classes, which have nothing in between) or
-    ``other``. Red, green and blue go through the network together, each other band by itself.
+    ``blue``, ``grey``, ``alpha``, ``ink``, ``index`` (classes, which have nothing in between),
+    ``mask`` (0 where the others count for nothing) or ``other``. Red, green and blue go through the
+    network together, each other band by itself.
 
     Samples are uint8, uint16, uint32, int16, int32, float16, float32 or float64, and gamma-encoded
-    as in photographs. Those of floats range over [0, 1]. A network is given uint8 samples by all
-    values of the type, and others by the least and the largest that there are, beyond which no
-    sample of the result lies. ``value_range`` says otherwise, for all bands but alpha; a sample
-    beyond it is clipped.
+    as in photographs. Those of floats range over [0, 1], and NaN is a sample that is missing: it
+    stays, and nothing bleeds out of it. A network is given uint8 samples by all values of the type,
+    and others by the least and the largest that there are, beyond which no sample of the result
+    lies. ``value_range`` says otherwise, for all bands but alpha; a sample beyond it is clipped.
 
     The result is a NumPy array of the same axes, bands and type, byte order included. Its size is
     ``scale`` times as large, any number of at least 1 (default: the model's largest), or follows

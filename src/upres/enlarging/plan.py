@@ -143,6 +143,8 @@ def plan(
         _check_consistent(info, models[0])
     why = "; ".join(filter(None, (why, reason)))
     compares = preserves != "nothing" or options.check
+    # A copy whose blocks are not ordered yet, with smaller ones.
+    unordered = options.cog * height * width * len(info.bands) * info.dtype.itemsize * 4 // 3
     return Plan(
         info=info,
         models=models,
@@ -151,7 +153,8 @@ def plan(
         width=width,
         memory=costs.memory_needed(info, models, backend, compares=compares, wraps=options.wrap),
         disk=costs.disk_needed(info, models, height, width, between)
-        + compares * scratch_bytes(info, height, width),
+        + compares * scratch_bytes(info, height, width)
+        + unordered,
         seconds=costs.seconds_needed(info, models, height * width, between, compares=compares),
         wrap=options.wrap,
         keeps_palette=options.palette == "keep",

@@ -206,7 +206,7 @@ class _Shared:
 
     def _enlarge(self, job: Job) -> Done | None:
         try:
-            check_name(job.target)
+            check_name(job.target, folder=bool(job.members))
             stamp = SourceStamp.of(*job.files) if job.source.exists() else SourceStamp(0, 0)
             if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None

@@ -19,6 +19,7 @@ from upres.files import full_disk, temporary
 from upres.formats.geo.opening import Failed, data_set, gdal, reason
 from upres.formats.geo.place import Place
 from upres.formats.image.rows_sink import RowsSink
+from upres.formats.image.tiff_pages import needs_bigtiff
 from upres.formats.metadata.carried import Carried
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array, from_bands
@@ -36,9 +37,6 @@ COG_COMPRESSIONS = ("none", "deflate", "lzw", "zstd", "lzma")
 """The same of Cloud Optimized GeoTIFFs."""
 
 _PREDICTED = ("deflate", "lzw", "zstd")
-
-_CLASSIC_BYTES = 2**32 - 2**24
-"""TIFF's addresses end at 4 GiB; some room is left for all but pixels."""
 
 TILE = 512
 
@@ -65,12 +63,12 @@ class _Encoder:
             if self._cog:
                 with temporary(self._target, ".tif") as plain, gdal(GDAL_PAM_ENABLED=False):
                     self._write(plain, spool, for_copying=True)
+                    self._build_overviews(plain, self._cog_factors())
                     self._copy(plain, path)
             else:
                 with gdal(GDAL_PAM_ENABLED=False):
                     self._write(path, spool)
-                    if self._place.overviews:
-                        self._build_overviews(path)
+                    self._build_overviews(path, list(self._place.overviews))
         except (*Failed, UnicodeError) as error:
             cause = full_disk(self._target.parent)
             if cause is not None:
@@ -107,7 +105,7 @@ class _Encoder:
             "count": len(place.bands),
             "dtype": self.dtype.name,
             "nodata": place.nodata,
-            "BIGTIFF": "YES" if self._bytes() > _CLASSIC_BYTES else "NO",
+            "BIGTIFF": "YES" if needs_bigtiff(self._bytes()) else "NO",
             "interleave": storage["interleave"],
             "photometric": self._photometric(),
         }
@@ -170,9 +168,19 @@ class _Encoder:
     def _resampling(self) -> Resampling:
         return Resampling.average if self._info.find("other") else Resampling.nearest
 
-    def _build_overviews(self, path: Path) -> None:
-        with data_set(path, "r+") as dataset:
-            dataset.build_overviews(list(self._place.overviews), self._resampling)
+    def _build_overviews(self, path: Path, factors: list[int]) -> None:
+        if factors:
+            with data_set(path, "r+") as dataset:
+                dataset.build_overviews(factors, self._resampling)
+
+    def _cog_factors(self) -> list[int]:
+        """Of smaller copies, down to one that is a tile. GDAL would make them in a file of its own,
+        whose name no clearing up would know.
+        """
+        factors = [2]
+        while max(self._info.height, self._info.width) > TILE * factors[-1]:
+            factors.append(2 * factors[-1])
+        return factors if max(self._info.height, self._info.width) > TILE else []
 
     def _copy(self, plain: Path, path: Path) -> None:
         """Have GDAL order a file's blocks for reading over a network, smaller copies first."""
@@ -184,8 +192,8 @@ class _Encoder:
             COMPRESS=kind.upper(),
             PREDICTOR="YES" if kind in _PREDICTED and self._info.find("other") else "NO",
             BLOCKSIZE=TILE,
-            BIGTIFF="YES" if self._bytes() > _CLASSIC_BYTES else "NO",
-            OVERVIEW_RESAMPLING=self._resampling.name.upper(),
+            BIGTIFF="YES" if needs_bigtiff(self._bytes()) else "NO",
+            OVERVIEWS="FORCE_USE_EXISTING",
             NUM_THREADS=1,
         )
 

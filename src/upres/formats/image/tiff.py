@@ -34,8 +34,6 @@ from upres.raster.pixels import Float32Array
 from upres.raster.source import Sink, Source
 
 _ORIENTATION = 274
-_BIGTIFF_BYTES = 2**32 - 2**24
-"""TIFF's addresses end at 4 GiB; some room is left for all but pixels."""
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
@@ -118,7 +116,7 @@ def create_sink(
     path: Path, *, quality: int | None, pages: int, content_bytes: int, cog: bool = False
 ) -> Sink:
     """A sink of a TIFF file, or of a GeoTIFF; see ``upres.formats.registry``."""
-    bigtiff = needs_bigtiff(content_bytes)
+    bigtiff = tiff_pages.needs_bigtiff(content_bytes)
 
     def chosen(info: RasterInfo, carried: object) -> Sink:
         if isinstance(carried, Carried) and carried.place is not None:
@@ -139,11 +137,6 @@ def geo_sink(path: Path, *, cog: bool) -> Sink:
     with needs_extra("writing GEOTIFF files", "geo"):
         from upres.formats.geo.sink import create_sink
     return create_sink(path, cog=cog)
-
-
-def needs_bigtiff(content: int) -> bool:
-    """Whether a TIFF file with so many bytes of samples, not compressed, has to be a BigTIFF."""
-    return content > _BIGTIFF_BYTES
 
 
 class _PagesSink:

@@ -44,11 +44,19 @@ _PLANAR, _PLANES = 284, 2
 _ASSOCIATED, _ALPHA = 1, 2
 """Kinds of extra samples; 0 is one that nothing is known of."""
 
+_CLASSIC_BYTES = 2**32 - 2**24
+"""TIFF's addresses end at 4 GiB; some room is left for all but pixels."""
+
 _STRIPS, _TILES = (273, 279), (324, 325)
 """Tags that say where a page's pixels are, and how many bytes."""
 
 _FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _BLOCK = 2**20
+
+
+def needs_bigtiff(content: int) -> bool:
+    """Whether a TIFF file with so many bytes of samples, not compressed, has to be a BigTIFF."""
+    return content > _CLASSIC_BYTES
 
 
 def full_pages(path: Path, file: BinaryIO) -> dict[int, int]:

@@ -21,6 +21,7 @@ from upres.errors import OutputError, Remedy
 from upres.files import publish, publish_folder, temporary, temporary_folder, temporary_name
 from upres.formats.medical import dicom_header, dicom_read, series
 from upres.formats.medical.dicom_read import DicomPicture
+from upres.formats.medical.recognising import is_dicom
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array, from_bands
 from upres.raster.source import Rows
@@ -40,6 +41,13 @@ class DicomCarried:
     """The files that a raster comes from: one, or a file for each slice."""
 
     pictures: tuple[DicomPicture, ...]
+
+
+def _check_only_slices(folder: Path) -> None:
+    """Raise ``OutputError`` for a folder with other files, which replacing it would remove."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not (path.is_file() and is_dicom(path)):
+            raise OutputError(f"{path}: is no DICOM file, and would be removed with its folder")
 
 
 class DicomSink:
@@ -111,6 +119,7 @@ class DicomSink:
     def commit(self, *, replace: bool) -> None:
         assert self._path is not None
         if self._in_folder:
+            _check_only_slices(self._target)
             publish_folder(self._path, self._target, replace=replace)
         else:
             publish(self._path, self._target, replace=replace)
