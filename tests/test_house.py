@@ -21,6 +21,7 @@ TESTS = Path(__file__).parent
 ROOMS = [
     {"errors"},
     {"signals", "files", "card"},
+    {"folders"},
     {"raster"},
     {"engine"},
     {"formats"},

@@ -59,7 +59,7 @@ def test_both_planes_are_averaged_and_means_are_kept(
 ) -> None:
     volumes = RNG.uniform(0.2, 0.8, (2, 5, 7, 9, bands)).astype(np.float32)
     frames = [iter([f[:3], f[3:]]) for f in volumes.reshape(10, 7, 9, bands)]
-    told: list[float] = []
+    told: list[tuple[int, float]] = []
     made = [
         np.concatenate(list(frame))
         for frame in with_slices_between(
@@ -68,12 +68,13 @@ def test_both_planes_are_averaged_and_means_are_kept(
             factor,
             enlarge,
             beside=tmp_path / "x",
-            progress=told.append,
+            progress=lambda volume, part: told.append((volume, part)),
         )
     ]
     expected = np.concatenate([by_hand(volume, factor) for volume in volumes])
     np.testing.assert_allclose(np.stack(made), expected, rtol=0, atol=2e-6)
-    assert told[15] == told[-1] == 1
+    assert (told[15], told[-1]) == ((0, 1), (1, 1))
+    assert told == sorted(told)
     assert not list(tmp_path.iterdir())
 
 

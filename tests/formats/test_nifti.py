@@ -221,6 +221,18 @@ def test_between_slices_each_voxel_keeps_its_mean(tmp_path: Path, scale: int) ->
     assert np.abs(raw(tmp_path / "one2.nii") - made[..., 1].astype(int)).max() <= 5
 
 
+@pytest.mark.parametrize("through_plane", [False, True])
+def test_progress_goes_from_nothing_to_all(tmp_path: Path, through_plane: bool) -> None:
+    source = stored(tmp_path / "a.nii", volume(14, 10, 6, 2))
+    told: list[float] = []
+    opened = fakes.open_file(source, through_plane=through_plane)
+    opened.write(tmp_path / "b.nii", progress=told.append)
+    assert told == sorted(told)
+    assert told[0] < 0.1
+    assert told[-1] == pytest.approx(1)
+    assert np.diff(told).max() < 0.2
+
+
 def test_nan_stays_where_it_was_and_bleeds_nowhere(tmp_path: Path) -> None:
     samples = volume(20, 16, 3, dtype=np.float32)
     missing = np.zeros(samples.shape, bool)

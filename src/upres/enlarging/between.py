@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -59,18 +60,19 @@ def with_slices_between(
     enlarge: EnlargePlane,
     *,
     beside: Path,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[int, float], None] | None = None,
 ) -> Iterator[Iterator[Float32Array]]:
     """Frames that are slices of volumes, ``factor`` times as many, in blocks of rows.
 
     All samples are as a network sees them. A volume is kept on disk beside ``beside``, once as it
-    is and once with the slices between. ``progress`` is told the part of a volume that is done.
+    is and once with the slices between. ``progress`` is told each volume's number, from 0, and the
+    part of its planes that is done.
     """
     frames = iter(frames)
     height, bands = info.height, len(info.varying)
     size = (info.slices * height, info.width, bands)
     result_size = (size[0] * factor, *size[1:])
-    while True:
+    for volume in count():
         first = next(frames, None)
         if first is None:
             return
@@ -87,7 +89,8 @@ def with_slices_between(
                 for block in frame:
                     given.write(top, 0, block)
                     top += len(block)
-            _across(given, result, info, factor, enlarge, progress)
+            told = partial(progress, volume) if progress else None
+            _across(given, result, info, factor, enlarge, told)
             for number in range(info.slices * factor):
                 yield iter([result.part(number * height, height, 0, info.width).copy()])
 

@@ -65,15 +65,16 @@ def enlarge_into(
     frames: Iterator[Iterator[Float32Array]] = (
         _seen(blocks, info, kept) for blocks in source.frames(beside)
     )
-    start = 0.0
     if plan.between > 1:
-        start = 0.5
         frames = _with_slices_between(frames, info, plan, backend, beside, progress)
     for frame, rows in enumerate(frames):
         part = None
         if progress and info.frames:
-            each = (1 - start) / plan.frames
-            part = partial(share, progress, start + frame * each, each)
+            done, each = frame / plan.frames, 1 / plan.frames
+            if plan.between > 1:  # the planes across the slices of its volume were the first half
+                volume = frame // (info.slices * plan.between) + 1
+                done, each = (done + volume * info.slices / info.frames) / 2, each / 2
+            part = partial(share, progress, done, each)
         for top, left, block in _planned_frame(
             rows,
             info,
@@ -174,9 +175,12 @@ def _with_slices_between(
             made[top : top + len(block), left : left + block.shape[1]] = block
         return made
 
-    part = partial(share, progress, 0.0, 0.5) if progress else None
+    def tell(volume: int, part: float) -> None:
+        if progress and info.frames:
+            progress((volume + part / 2) * info.slices / info.frames)
+
     yield from with_slices_between(
-        frames, info, plan.between, enlarge, beside=beside, progress=part
+        frames, info, plan.between, enlarge, beside=beside, progress=tell
     )
 
 

@@ -18,7 +18,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from upres import __version__
 from upres.errors import OutputError, Remedy
-from upres.files import publish, publish_folder, temporary, temporary_folder, temporary_name
+from upres.files import publish, temporary, temporary_name
+from upres.folders import publish_folder, temporary_folder
 from upres.formats.medical import dicom_header, dicom_read, series
 from upres.formats.medical.dicom_read import DicomPicture
 from upres.formats.medical.recognising import is_dicom
