@@ -34,7 +34,16 @@ ROOMS = [
     {"service"},
 ]
 HEAVY = {"evaluation", "training", "web"}
-EXTRAS = {"torch", "onnx", "onnxscript", "skimage", "matplotlib", "onnxruntime"}
+EXTRAS = {
+    "torch",
+    "onnx",
+    "onnxscript",
+    "skimage",
+    "matplotlib",
+    "onnxruntime",
+    "pydicom",
+    "nibabel",
+}
 
 
 def modules() -> list[Path]:
