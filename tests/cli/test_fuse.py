@@ -119,3 +119,40 @@ def test_mistakes_are_told_in_one_line(
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_revisits_keep_their_place_and_their_gaps(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    place = rasterio.transform.from_origin(500000, 5000000, 10, 10)
+    for number, frame in enumerate(frames_of(scene(), SHIFTS[:4])):
+        samples = np.rint(np.clip(frame, 0, 255) * 20 + 1).astype(np.uint16)
+        samples[:6, :8] = 0
+        down, across = SHIFTS[number]
+        own = rasterio.transform.Affine.translation(5 * across, -5 * down) @ place
+        shape = {"height": 64, "width": 72, "count": 3, "dtype": "uint16"}
+        with rasterio.open(
+            *(tmp_path / f"{number}.tif", "w"),
+            driver="GTiff",
+            nodata=0,
+            crs="EPSG:32633",
+            transform=own,
+            **shape,
+        ) as file:
+            file.write(np.moveaxis(samples, 2, 0))
+    done = upres("fuse", *[f"{n}.tif" for n in range(4)], "-s", 2, cwd=tmp_path)
+    assert done.stderr == "wrote 0_fused_x2.tif (4 frames)\n"
+    with rasterio.open(tmp_path / "0_fused_x2.tif") as made:
+        assert made.transform == place @ rasterio.transform.Affine.scale(0.5)
+        assert made.nodata == 0
+        assert made.crs.to_epsg() == 32633
+        samples = np.moveaxis(made.read(), 0, 2)
+    assert (samples[:12, :16] == 0).all()
+    assert (samples[12:] > 0).all()
+    wanted = truth(scene())
+    upres("enlarge", "0.tif", "-s", 2, "-o", "one.tif", cwd=tmp_path)
+    with rasterio.open(tmp_path / "one.tif") as made:
+        single = np.moveaxis(made.read(), 0, 2)
+    # Far from the gap, in levels of the scene.
+    far = np.s_[40:]
+    levels = [(each[far] - 1.0) / 20 for each in (samples, single)]
+    assert psnr(levels[0], wanted[far]) > psnr(levels[1], wanted[far]) + 0.5

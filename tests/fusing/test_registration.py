@@ -5,7 +5,7 @@ import pytest
 
 from scenes import frames_of, scene
 from upres.fusing import motion
-from upres.fusing.motion import Matrix
+from upres.fusing.motion import Homography
 from upres.fusing.registration import Fit
 from upres.fusing.start import pyramid, rough_fit
 from upres.raster.resize import bicubic
@@ -20,7 +20,7 @@ def found(reference: np.ndarray, frame: np.ndarray) -> Fit:
     return fit
 
 
-def off(fit: Fit, known: Matrix, height: int, width: int) -> float:
+def off(fit: Fit, known: Homography, height: int, width: int) -> float:
     """The root mean square of the corners' distances from where they belong."""
     x, y = motion.corners(height, width)
     wanted, got = motion.moved(known, x, y), motion.moved(fit.matrix, x, y)
@@ -47,7 +47,7 @@ def test_a_large_shift_is_found() -> None:
     assert off(fit, motion.shift(26, -30), 128, 128) < 0.05
 
 
-def turned(picture: np.ndarray, place: Matrix, size: tuple[int, int]) -> np.ndarray:
+def turned(picture: np.ndarray, place: Homography, size: tuple[int, int]) -> np.ndarray:
     """A frame of a scene by a homography, its samples of half the scene's."""
     ndimage = pytest.importorskip("scipy.ndimage")
     y, x = np.mgrid[: 2 * size[0], : 2 * size[1]].astype(float)
@@ -59,7 +59,7 @@ def turned(picture: np.ndarray, place: Matrix, size: tuple[int, int]) -> np.ndar
     return bicubic(np.stack(planes, 2), scale=0.5)
 
 
-def about_the_centre(degrees: float, zoom: float, tilt: float, size: tuple[int, int]) -> Matrix:
+def about_the_centre(degrees: float, zoom: float, tilt: float, size: tuple[int, int]) -> Homography:
     c, s = zoom * np.cos(np.deg2rad(degrees)), zoom * np.sin(np.deg2rad(degrees))
     to = motion.shift((size[1] - 1) / 2, (size[0] - 1) / 2)
     return motion.with_last_one(

@@ -45,10 +45,10 @@ def choose(
     that can be fused, those that cannot, and the deviation of noise in each band.
     """
     size = reference.size
+    shown = reference.shown(0, size[0], 0, size[1])
     reference.weights = np.full(size, 255, np.uint8)
-    if reference.info.alpha is not None:
-        rows = [block[:, :, reference.info.alpha] for block in reference.spool.blocks()]
-        reference.weights = np.where(np.concatenate(rows) >= 1, np.uint8(255), np.uint8(0))
+    if shown is not None:
+        reference.weights[~shown] = 0
     reference.gains, reference.offsets = np.ones(len(bands)), np.zeros(len(bands))
     levels = pyramid(reference.grey(bands))
     left_out: list[LeftFrame] = []

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.enlarging import light
+from upres.enlarging import gaps, light
 from upres.enlarging.measuring import measured
 from upres.errors import InputError
 from upres.files import temporary_name
-from upres.fusing.motion import Matrix, inverse, shift, with_last_one
+from upres.fusing.motion import Homography, inverse, shift, with_last_one
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array, luma
 from upres.raster.source import Rows, Source
@@ -35,17 +35,31 @@ class BurstFrame:
     """Rows x columns x bands, from 0 to 1 by the range that all frames share."""
     digest: bytes
     """Of its samples: the order of frames is by this, and so does not depend on the user's."""
-    place: Matrix = field(default_factory=lambda: np.eye(3))
+    place: Homography = field(default_factory=lambda: np.eye(3))
     """From its coordinates to the reference's."""
-    told_place: Matrix | None = None
+    told_place: Homography | None = None
     """The same as their files tell it, roughly, if both tell where they lie on the ground."""
     gains: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     """By which the reference's values become its own, band by band, with ``offsets``."""
     offsets: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     bands: tuple[int, ...] = ()
     """Which bands are fused: all but alpha and numbers of classes."""
+    missing: NDArray[np.bool_] | None = None
+    """Rows x columns: whether a sample of some band is missing; they are filled in ``spool``."""
+    before: Float32Array | None = None
+    """All samples as they were before that, if some are missing."""
     weights: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0), np.uint8))
     """How much each of its samples counts, from 0 to 255."""
+
+    def shown(self, top: int, rows: int, left: int, columns: int) -> NDArray[np.bool_] | None:
+        """Where nothing is transparent or missing; ``None`` if that is everywhere."""
+        shown = None
+        if self.info.alpha is not None:
+            shown = self.part(top, rows, left, columns)[:, :, self.info.alpha] >= 1
+        if self.missing is not None:
+            there = ~self.missing[top : top + rows, left : left + columns]
+            shown = there if shown is None else shown & there
+        return shown
 
     @property
     def size(self) -> tuple[int, int]:
@@ -140,10 +154,11 @@ def shared_info(
                     high=_most(band.high, other.high),
                     least=_least(band.least, other.least),
                     most=_most(band.most, other.most),
+                    gaps=band.gaps or other.gaps,
                 )
                 for band, other in zip(bands, info.bands, strict=True)
             )
-    return dataclasses.replace(own, bands=bands, frames=1), reasons
+    return dataclasses.replace(own, bands=bands, frames=1, slices=1), reasons
 
 
 def _least(one: float | None, other: float | None) -> float | None:
@@ -204,18 +219,41 @@ def _read(
     name = temporary_name(beside, ".raw")
     spool = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
     digest = hashlib.sha256(f"{height}x{width}".encode())
+    broken = gaps.with_gaps(info)
+    whole = []
     top = 0
     for block in blocks:
         values = light.to_network(block if len(kept) == block.shape[2] else block[:, :, kept], info)
         digest.update(np.ascontiguousarray(values).tobytes())
-        spool.write(top, 0, values)
+        if broken:
+            whole.append(values)
+        else:
+            spool.write(top, 0, values)
         top += len(block)
+    missing = before = None
+    if broken:  # neighbours are to fill them, from all rows
+        before = np.concatenate(whole)
+        missing = np.zeros((height, width), bool)
+        for band in broken:
+            missing |= gaps.gone(before, band, info.mask)
+        spool.write(0, 0, gaps.filled(before, broken, info.mask))
+        # Nothing is missing any more.
+        bands = tuple(dataclasses.replace(band, gaps=False) for band in info.bands)
+        info = dataclasses.replace(info, bands=bands)
     own = dataclasses.replace(info, height=height, width=width, name=each.name, page=None)
     told = _told_place(each.source.info, info)
-    return BurstFrame(each.name, own, spool, digest.digest(), told_place=told)
+    return BurstFrame(
+        each.name,
+        own,
+        spool,
+        digest.digest(),
+        told_place=told,
+        missing=missing,
+        before=before,
+    )
 
 
-def _told_place(own: RasterInfo, reference: RasterInfo) -> Matrix | None:
+def _told_place(own: RasterInfo, reference: RasterInfo) -> Homography | None:
     """From a raster's coordinates to the reference's, by their places on the ground."""
     if own.transform is None or reference.transform is None:
         return None

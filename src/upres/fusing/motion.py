@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.floating[Any]]
+Homography = NDArray[np.floating[Any]]
 
 Coordinates = NDArray[Any]
 """Columns or rows, in any shape."""
@@ -20,7 +20,7 @@ Kind = Literal["shift", "affine", "homography"]
 PARAMETERS: dict[Kind, int] = {"shift": 2, "affine": 6, "homography": 8}
 
 
-def moved(matrix: Matrix, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+def moved(matrix: Homography, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
     """Take columns ``x`` and rows ``y`` through a homography."""
     below = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
     across = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
@@ -28,23 +28,23 @@ def moved(matrix: Matrix, x: Coordinates, y: Coordinates) -> tuple[Coordinates, 
     return across / below, down / below
 
 
-def inverse(matrix: Matrix) -> Matrix:
+def inverse(matrix: Homography) -> Homography:
     """The homography back."""
     return with_last_one(np.linalg.inv(matrix))
 
 
-def with_last_one(matrix: Matrix) -> Matrix:
+def with_last_one(matrix: Homography) -> Homography:
     """The same homography, its last number 1."""
-    result: Matrix = matrix / matrix[2, 2]
+    result: Homography = matrix / matrix[2, 2]
     return result
 
 
-def shift(x: float, y: float) -> Matrix:
+def shift(x: float, y: float) -> Homography:
     """A translation by columns and rows."""
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
 
 
-def at_scale(matrix: Matrix, factor: float) -> Matrix:
+def at_scale(matrix: Homography, factor: float) -> Homography:
     """The same homography of frames that have ``factor`` times as many samples a side."""
     to = _grid(factor)
     return with_last_one(to @ matrix @ np.linalg.inv(to))
@@ -57,14 +57,14 @@ def corners(height: int, width: int) -> tuple[Coordinates, Coordinates]:
     return x, y
 
 
-def largest_move(matrix: Matrix, height: int, width: int) -> float:
+def largest_move(matrix: Homography, height: int, width: int) -> float:
     """How far a homography moves a corner of a frame, at most, in samples."""
     x, y = corners(height, width)
     to_x, to_y = moved(matrix, x, y)
     return float(np.hypot(to_x - x, to_y - y).max())
 
 
-def is_plausible(matrix: Matrix, height: int, width: int) -> bool:
+def is_plausible(matrix: Homography, height: int, width: int) -> bool:
     """Whether a frame keeps its orientation, and about half to twice its size, everywhere."""
     x, y = corners(height, width)
     below = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
@@ -74,7 +74,7 @@ def is_plausible(matrix: Matrix, height: int, width: int) -> bool:
     return bool(area.min() > 0.25 and area.max() < 4)
 
 
-def _grid(factor: float) -> Matrix:
+def _grid(factor: float) -> Homography:
     """From a frame's coordinates to those of one with ``factor`` times as many samples a side."""
     offset = (factor - 1) / 2
     return np.array([[factor, 0, offset], [0, factor, offset], [0, 0, 1]], np.float64)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from upres.engine.machine import usable_processors
 from upres.engine.protocol import Backend
-from upres.enlarging import light
+from upres.enlarging import gaps, light
 from upres.enlarging.pipeline import enlarge_frame, enlarge_into, share
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress
@@ -32,7 +32,7 @@ from upres.raster.pixels import Float32Array
 from upres.raster.source import Rows, Sink, Source
 from upres.raster.spool import Spool
 
-TILE = 512
+TILE_SIDE = 512
 """Samples of the result a side of a tile."""
 
 MERGED_ROLES: tuple[Role, ...] = ("red", "green", "blue", "grey", "ink", "other")
@@ -59,7 +59,7 @@ class OneFrame:
 
     def __init__(self, source: Source, number: int) -> None:
         self._source, self._number = source, number
-        self.info = dataclasses.replace(source.info, frames=1)
+        self.info = dataclasses.replace(source.info, frames=1, slices=1)
         self.carried = source.carried
 
     def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
@@ -164,7 +164,7 @@ class _Work:
         self.plan, self.info, self.bands = plan, info, bands
         self.scale = plan.height // info.height
         self._beside, self._backend, self._stack = beside, backend, stack
-        self._side = max(16, TILE // self.scale)
+        self._side = max(16, TILE_SIDE // self.scale)
 
     def _spool(self, shape: tuple[int, int, int], stack: ExitStack) -> Spool:
         name = temporary_name(self._beside, ".raw")
@@ -232,12 +232,15 @@ class _Work:
                 noise,
             )
         result = self.info.resized(self.plan.height, self.plan.width)
-        sink.begin(result, carried)
+        how = dataclasses.replace(self.plan, preserves="nothing").summary
+        made_by = f"{len(used) + 1} frames fused, {how}"
+        sink.begin(dataclasses.replace(result, made_by=made_by), carried)
         everything = [first, *sorted(used, key=lambda frame: frame.digest)]
         for number, (tile, block) in enumerate(
             self._merged(tiles, everything, large, sums, noise), start=1
         ):
             top, left = tile.top * self.scale, tile.left * self.scale
+            self._put_gaps_back(block, tile, first)
             sink.write(0, top, left, light.from_network(block, self.info))
             if part.progress:
                 share(part.progress, _ENLARGED, 1 - _ENLARGED, number / len(tiles))
@@ -257,6 +260,15 @@ class _Work:
             if not begin:
                 block = block + tile.of(sums)
             sums.write(tile.top * self.scale, tile.left * self.scale, np.ascontiguousarray(block))
+
+    def _put_gaps_back(self, block: Float32Array, tile: Region, first: BurstFrame) -> None:
+        """Change a tile's samples: those that the reference lacks are as it has them."""
+        if first.before is None:
+            return
+        part = first.before[tile.top : tile.bottom, tile.left : tile.right]
+        before = part.repeat(self.scale, 0).repeat(self.scale, 1)
+        broken = gaps.with_gaps(self.info)
+        gaps.put_back(np.moveaxis(block, 2, 0), before, broken, self.info.mask)
 
     def _seen(self, tile: Region, frames: Sequence[BurstFrame]) -> list[Seen]:
         return [seen for frame in frames if (seen := seen_in(tile, frame)) is not None]

@@ -27,11 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.fusing import motion
-from upres.fusing.motion import PARAMETERS, Kind, Matrix
+from upres.fusing.motion import PARAMETERS, Homography, Kind
 from upres.fusing.observing import Blur, Samples, Stretch
 from upres.raster.pixels import Float32Array
 
-LOOKED_AT = 2**17
+SAMPLES_LOOKED_AT = 2**17
 """Samples of a frame that are looked at, about: more would tell nothing more."""
 
 PATCH = 96
@@ -88,7 +88,7 @@ class Observed:
 class Fit:
     """A homography that explains a frame."""
 
-    matrix: Matrix
+    matrix: Homography
     """From the frame's coordinates to the reference's."""
     kind: Kind
     gain: float
@@ -117,10 +117,10 @@ def patches_of(part: PartOf, height: int, width: int, scale: int) -> list[Patch]
 
 def _spread(length: int, other: int) -> list[tuple[int, int]]:
     """Starts and lengths of patches along one axis."""
-    if length * other <= LOOKED_AT or length <= PATCH:
+    if length * other <= SAMPLES_LOOKED_AT or length <= PATCH:
         return [(0, length)]
     # As many patches on each axis as give the samples that are looked at, by the sides' ratio.
-    count = math.sqrt(LOOKED_AT / PATCH**2 * length / max(other, PATCH))
+    count = math.sqrt(SAMPLES_LOOKED_AT / PATCH**2 * length / max(other, PATCH))
     count = max(1, min(round(count), length // PATCH))
     places = (
         np.linspace(0, length - PATCH, count + 2)[1:-1] if count > 1 else [(length - PATCH) / 2]
@@ -129,7 +129,13 @@ def _spread(length: int, other: int) -> list[tuple[int, int]]:
 
 
 def observed(
-    patches: Sequence[Patch], part: PartOf, height: int, width: int, matrix: Matrix, *, margin: int
+    patches: Sequence[Patch],
+    part: PartOf,
+    height: int,
+    width: int,
+    matrix: Homography,
+    *,
+    margin: int,
 ) -> list[Observed]:
     """The samples of a frame of ``height`` x ``width`` that fall into patches, by a homography.
 
@@ -159,7 +165,7 @@ def _inner(places: NDArray[np.float64], margin: int, length: int) -> tuple[int, 
 
 
 def fit(
-    samples: Sequence[Observed], start: Matrix, kind: Kind, size: tuple[int, int], least: float
+    samples: Sequence[Observed], start: Homography, kind: Kind, size: tuple[int, int], least: float
 ) -> Fit | None:
     """Find the homography of a ``kind`` that explains a frame's samples best.
 
@@ -214,7 +220,7 @@ def fit(
     return Fit(matrix, kind, gain, offset, deviation, correlation)
 
 
-def _seen(each: Observed, matrix: Matrix, size: tuple[int, int]) -> _Seen:
+def _seen(each: Observed, matrix: Homography, size: tuple[int, int]) -> _Seen:
     x, y = motion.moved(matrix, each.x, each.y)
     seen = each.patch.seen(x, y)
     edge = EDGE_SAMPLES if min(size) > 8 * EDGE_SAMPLES else 0
@@ -233,7 +239,7 @@ def _plain(parts: list[_Seen]) -> Iterator[_Seen]:
 
 
 def _directions(
-    kind: Kind, slopes: _Pair, places: _Pair, to_unit: Matrix, half: float
+    kind: Kind, slopes: _Pair, places: _Pair, to_unit: Homography, half: float
 ) -> list[NDArray[np.float32]]:
     """How fast the explanation changes with each parameter."""
     across, down = (slope * half for slope in slopes)
@@ -248,7 +254,7 @@ def _directions(
     return found
 
 
-def _small(kind: Kind, values: NDArray[np.floating[Any]]) -> Matrix:
+def _small(kind: Kind, values: NDArray[np.floating[Any]]) -> Homography:
     """The homography of a kind's parameters, in a frame from -1 to 1."""
     if kind == "shift":
         return motion.shift(*values)
@@ -280,7 +286,7 @@ def _correlation(sums: NDArray[np.float64]) -> float:
 
 def best_fit(
     samples: Sequence[Observed],
-    start: Matrix,
+    start: Homography,
     size: tuple[int, int],
     least: float,
     kinds: Sequence[Kind] = ("shift", "affine", "homography"),

@@ -41,7 +41,7 @@ def fusing_plan(given: Sequence[Given], reference: int, options: Options, backen
             f"{given[0].name}: {len(given)} frames, more than the {MOST_FRAMES} that are fused: "
             "give fewer"
         )
-    info = dataclasses.replace(given[reference].source.info, frames=1)
+    info = dataclasses.replace(given[reference].source.info, frames=1, slices=1)
     made = plan(info, options, backend)
     scale = made.height // info.height
     for each in given:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from upres.fusing import motion
 from upres.fusing.filters import halved, smoothed
-from upres.fusing.motion import Kind, Matrix
+from upres.fusing.motion import Homography, Kind
 from upres.fusing.registration import Fit, PartOf, best_fit, observed, patches_of
 from upres.raster.pixels import Float32Array
 
@@ -39,7 +39,7 @@ def pyramid(plane: Float32Array) -> list[Float32Array]:
 
 
 def rough_fit(
-    reference: list[Float32Array], frame: list[Float32Array], known: Matrix | None = None
+    reference: list[Float32Array], frame: list[Float32Array], known: Homography | None = None
 ) -> Fit | None:
     """Where a frame lies, by the ``pyramid``s of both; ``known`` is a start that is known.
 

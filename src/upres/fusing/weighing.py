@@ -124,9 +124,8 @@ def weigh(
                 slice(left - columns[0], right - columns[0]),
             )
             weights, inside = weights[kept], part.inside[kept]
-            alpha = frame.info.alpha
-            if alpha is not None:
-                shown = frame.part(top, bottom - top, left, right - left)[:, :, alpha] >= 1
+            shown = frame.shown(top, bottom - top, left, right - left)
+            if shown is not None:
                 weights = weights * shown
             frame.weights[top:bottom, left:right] = np.rint(weights * 255)
             total += float(weights[inside].sum())
