@@ -123,12 +123,11 @@ def test_mistakes_are_told_in_one_line(
 
 def test_revisits_keep_their_place_and_their_gaps(tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
-    place = rasterio.transform.from_origin(500000, 5000000, 10, 10)
     for number, frame in enumerate(frames_of(scene(), SHIFTS[:4])):
         samples = np.rint(np.clip(frame, 0, 255) * 20 + 1).astype(np.uint16)
         samples[:6, :8] = 0
         down, across = SHIFTS[number]
-        own = rasterio.transform.Affine.translation(5 * across, -5 * down) @ place
+        own = rasterio.Affine(10, 0, 500000 + 5 * across, 0, -10, 5000000 - 5 * down)
         shape = {"height": 64, "width": 72, "count": 3, "dtype": "uint16"}
         with rasterio.open(
             *(tmp_path / f"{number}.tif", "w"),
@@ -142,7 +141,7 @@ def test_revisits_keep_their_place_and_their_gaps(tmp_path: Path) -> None:
     done = upres("fuse", *[f"{n}.tif" for n in range(4)], "-s", 2, cwd=tmp_path)
     assert done.stderr == "wrote 0_fused_x2.tif (4 frames)\n"
     with rasterio.open(tmp_path / "0_fused_x2.tif") as made:
-        assert made.transform == place @ rasterio.transform.Affine.scale(0.5)
+        assert tuple(made.transform)[:6] == (5, 0, 500000, 0, -5, 5000000)
         assert made.nodata == 0
         assert made.crs.to_epsg() == 32633
         samples = np.moveaxis(made.read(), 0, 2)

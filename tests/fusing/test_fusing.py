@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,13 @@ from numpy.typing import NDArray
 
 import upres
 from scenes import SHIFTS, as_bytes, frames_of, scene, truth
+from upres.engine.backends import default_backend
 from upres.enlarging.options import Options
 from upres.fusing.api import fuse_arrays
-from upres.fusing.pipeline import Fusion
-from upres.raster.arrays import ArraySource
+from upres.fusing.frames import Given
+from upres.fusing.pipeline import Fusion, fuse_into
+from upres.fusing.request import fusing_plan
+from upres.raster.arrays import ArraySink, ArraySource
 from upres.raster.metrics import psnr
 
 Picture = NDArray[Any]
@@ -233,6 +237,23 @@ def test_the_result_reduced_again_gives_the_frames(eight: tuple[Picture, Fusion]
     inner = np.s_[4:-4, 4:-4]
     # Nearer to the frame without noise than the frame itself is, which has two levels.
     assert np.sqrt(np.mean((reduced - clean[0])[inner] ** 2)) < 1.5
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_tiles_equal_the_whole(scale: int, tmp_path: Path) -> None:
+    frames = frames_of(scene(400, 420), SHIFTS[:5], scale, size=(80, 88))
+    sources = [ArraySource(np.clip(f / 255, 0, 1).astype(np.float32)) for f in frames]
+    given = [Given(f"picture {n}", source, 0) for n, source in enumerate(sources)]
+    backend = default_backend()
+    made = []
+    for side in (48 * scale, 1000):
+        with ArraySink() as sink:
+            plan = fusing_plan(given, 0, Options(scale=scale), backend)
+            beside = tmp_path / "x"
+            fuse_into(given, 0, plan, sink, beside=beside, backend=backend, tile_side=side)
+            sink.commit()
+            made.append(sink.result)
+    assert np.abs(made[0] - made[1]).max() * 255 < 0.1
 
 
 def test_progress_goes_from_nothing_to_all(burst: list[Picture]) -> None:

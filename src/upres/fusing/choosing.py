@@ -15,7 +15,7 @@ from upres.fusing.start import pyramid, rough_fit
 from upres.fusing.weighing import DETAIL_ALLOWED, weigh
 from upres.raster.spool import Spool
 
-MOST_DETAIL = 0.6
+MOST_DETAIL = 1.0
 """The part of local slopes by which a frame may differ from its explanation, at most: beyond that,
 objects that move would count as aliases."""
 

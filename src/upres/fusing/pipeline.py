@@ -81,11 +81,14 @@ def fuse_into(
     beside: Path,
     backend: Backend,
     progress: Progress | None = None,
+    tile_side: int = TILE_SIDE,
 ) -> Fusion:
     """Fuse frames into ``sink``; committing is left to the caller.
 
     ``reference`` is the number of the frame whose place, exposure and metadata the result has, and
-    ``plan`` the plan for it. ``beside`` is a file beside which temporary ones may be.
+    ``plan`` the plan for it. ``beside`` is a file beside which temporary ones may be. The result is
+    made in tiles of ``tile_side`` of its samples, and equals that of one tile to a tenth of a level
+    of 255.
 
     Raises ``InputError`` if a raster turns out to be damaged, ``OutputError`` if the sink cannot
     hold the result or store it.
@@ -105,7 +108,7 @@ def fuse_into(
         bands = info.find(*MERGED_ROLES)
         for frame in (first, *others):
             frame.bands = bands
-        work = _Work(plan, info, bands, beside, backend, stack)
+        work = _Work(plan, info, bands, beside, backend, stack, tile_side)
         part = _Parts(progress, len(others) + 1)
         large = work.enlarged(first, part.next())
         used, unused, noise = choose(first, others, large, work.scale, bands)
@@ -160,11 +163,12 @@ class _Work:
         beside: Path,
         backend: Backend,
         stack: ExitStack,
+        tile_side: int,
     ) -> None:
         self.plan, self.info, self.bands = plan, info, bands
         self.scale = plan.height // info.height
         self._beside, self._backend, self._stack = beside, backend, stack
-        self._side = max(16, TILE_SIDE // self.scale)
+        self._side = max(16, tile_side // self.scale)
 
     def _spool(self, shape: tuple[int, int, int], stack: ExitStack) -> Spool:
         name = temporary_name(self._beside, ".raw")
