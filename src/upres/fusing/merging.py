@@ -117,9 +117,7 @@ def merged(
         for frame in frames:
             given += frame.samples.back(frame.weights * frame.values[number])
         given -= normal.times(blur.coefficients(mean))
-        change = solved(
-            blur, normal, given, wrong, deviation, bound * float(np.square(wrong).max())
-        )
+        change = solved(blur, normal, given, wrong, deviation)
         change *= wrong
         change += off
         change *= share
@@ -129,15 +127,16 @@ def merged(
 
 
 def solved(
-    blur: Blur, normal: Normal, given: Float32Array, wrong: Float32Array, noise: float, bound: float
+    blur: Blur, normal: Normal, given: Float32Array, wrong: Float32Array, noise: float
 ) -> Float32Array:
     """By how many times ``wrong`` the picture differs from the mean, by Chebyshev's iteration.
 
-    ``given`` is what the mean leaves to explain, as coefficients; ``bound`` is the most curvature
-    of that which ``wrong`` allows.
+    ``given`` is the part that the mean leaves to explain, as coefficients. The steps are those for
+    curvatures from the noise's to ``CONDITION`` times as much, whatever a tile has of it, so that
+    they are the same in all tiles.
     """
     least = noise**2
-    most = least + CONDITION * least if bound > CONDITION * least else least + bound
+    most = CONDITION * least
     middle, half = (most + least) / 2, (most - least) / 2
     sigma = middle / half
     rho = 1 / sigma
