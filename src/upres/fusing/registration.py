@@ -7,10 +7,6 @@ and T. Kanade, "An iterative image registration technique with an application to
 IJCAI 1981; S. Baker and I. Matthews, "Lucas-Kanade 20 years on", IJCV 56 (2004); A. Beaton and J.
 Tukey, "The fitting of power series", Technometrics 16 (1974).
 
-A translation, an affine map and a homography are tried in turn, and one with more parameters is
-taken only if it explains more than by chance (G. Schwarz, "Estimating the dimension of a model",
-Annals of Statistics 6 (1978)).
-
 At first z is the reference itself, made smooth: parts of it that are finer than its samples appear
 elsewhere in each frame, and would mislead. Then z is the reference as the network enlarges it and
 as frames see it (``upres.fusing.observing``), which has those parts in their places.
@@ -19,7 +15,7 @@ as frames see it (``upres.fusing.observing``), which has those parts in their pl
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +44,6 @@ _AT_ONCE = 2048
 
 _TUKEY = 4.685
 _FROM_MEDIAN = 1.4826
-
-_CAUTION = 16.0
-"""By how much a parameter has to explain more than by Schwarz's rule, which is for errors that have
-nothing to do with each other: planes that are smoothed have so many times fewer of those."""
 
 PartOf = Callable[[int, int, int, int], Float32Array]
 """Gives a part of a plane: first row, rows, first column, columns."""
@@ -179,8 +171,8 @@ def fit(
     matrix, gain, offset, deviation, correlation = start, 1.0, 0.0, math.inf, 0.0
     count = PARAMETERS[kind] + 2
     for step in range(_STEPS):
-        parts = [_seen(each, matrix, size) for each in samples]
-        errors = [y[inside] - gain * z[inside] - offset for y, z, _, _, inside in _plain(parts)]
+        parts = [seen_at(each, matrix, size) for each in samples]
+        errors = [y[inside] - gain * z[inside] - offset for y, z, _, _, inside in parts]
         together = np.concatenate(errors) if errors else np.empty(0)
         if together.size < 8 * count:
             return None
@@ -220,7 +212,10 @@ def fit(
     return Fit(matrix, kind, gain, offset, deviation, correlation)
 
 
-def _seen(each: Observed, matrix: Homography, size: tuple[int, int]) -> _Seen:
+def seen_at(each: Observed, matrix: Homography, size: tuple[int, int]) -> _Seen:
+    """Samples, their explanations by a homography, the slopes and places of these, and whether
+    they lie in the reference.
+    """
     x, y = motion.moved(matrix, each.x, each.y)
     seen = each.patch.seen(x, y)
     edge = EDGE_SAMPLES if min(size) > 8 * EDGE_SAMPLES else 0
@@ -232,10 +227,6 @@ def _seen(each: Observed, matrix: Homography, size: tuple[int, int]) -> _Seen:
 
 _Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 _Seen = tuple[NDArray[np.float32], NDArray[np.float32], _Pair, _Pair, NDArray[np.bool_]]
-
-
-def _plain(parts: list[_Seen]) -> Iterator[_Seen]:
-    yield from parts
 
 
 def _directions(
@@ -282,44 +273,3 @@ def _correlation(sums: NDArray[np.float64]) -> float:
     count, y, z, yy, zz, yz = sums
     spread = (yy - y * y / count) * (zz - z * z / count) if count > 0 else 0.0
     return float((yz - y * z / count) / math.sqrt(spread)) if spread > 0 else 0.0
-
-
-def best_fit(
-    samples: Sequence[Observed],
-    start: Homography,
-    size: tuple[int, int],
-    least: float,
-    kinds: Sequence[Kind] = ("shift", "affine", "homography"),
-) -> Fit | None:
-    """The fit of the kind that explains most for its number of parameters.
-
-    ``kinds`` go from the one with fewest on; each starts at the fit of the one before, and the
-    first at the translation of the reference's centre.
-    """
-    centre = (np.array((size[1] - 1) / 2), np.array((size[0] - 1) / 2))
-    found: list[Fit] = []
-    matrix = start
-    if kinds[0] == "shift":
-        back = motion.moved(motion.inverse(start), *centre)
-        matrix = motion.shift(float(centre[0] - back[0]), float(centre[1] - back[1]))
-    for kind in kinds:
-        # What is known of a turn already is a better start than none.
-        each = fit(samples, start if kind == "affine" else matrix, kind, size, least)
-        if each is not None:
-            found.append(each)
-            matrix = each.matrix
-    if not found:
-        return None
-    deviation = min(each.deviation for each in found)
-    return min(found, key=lambda each: _cost(samples, each, size, deviation))
-
-
-def _cost(samples: Sequence[Observed], each: Fit, size: tuple[int, int], deviation: float) -> float:
-    total, count = 0.0, 0
-    for y, z, _, _, inside in (_seen(one, each.matrix, size) for one in samples):
-        error = (y - each.gain * z - each.offset)[inside] / deviation
-        total += float(np.minimum(error * error, 9).sum())
-        count += error.size
-    # By the mean, as a fit may have more samples inside than another.
-    penalty = _CAUTION * PARAMETERS[each.kind] * math.log(max(count, 2))
-    return total / max(count, 1) * sum(one.values.size for one in samples) + penalty

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from upres.fusing import motion
 from upres.fusing.filters import halved, smoothed
 from upres.fusing.motion import Homography, Kind
-from upres.fusing.registration import Fit, PartOf, best_fit, observed, patches_of
+from upres.fusing.registration import Fit, PartOf, observed, patches_of
+from upres.fusing.selecting import best_fit
 from upres.raster.pixels import Float32Array
 
 COARSE = 64
