@@ -47,6 +47,8 @@ class Format:
     """Whether its samples are proportional to light."""
     frames: bool = False
     pages: bool = False
+    endless: bool = False
+    """Whether it holds frames whose number is known at the end only."""
     keeps: frozenset[str] = frozenset()
     """Which parts of what a picture's file says of itself it has a place for: see
     ``upres.formats.metadata.names``. A profile that is applied to the pixels is kept, too."""
@@ -239,6 +241,28 @@ FORMATS = (
         any_range=True,
         linear=True,
         keeps=frozenset({names.PROFILE}),
+    ),
+    Format(
+        "video",
+        (".mp4", ".mkv", ".mov", ".webm", ".m4v"),
+        rb".{4}(?:ftyp|moov|mdat|free|skip|wide|pnot)|\x1a\x45\xdf\xa3",
+        "video.files",
+        extra="video",
+        types=("float32",),
+        frames=True,
+        endless=True,
+    ),
+    Format(
+        "other video",
+        (
+            *(".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".flv", ".wmv", ".asf"),
+            *(".ogv", ".3gp", ".y4m"),
+        ),
+        rb"RIFF.{4}AVI |G.{187}G|.{4}G.{191}G|\0\0\x01\xba|FLV\x01|OggS|YUV4MPEG2 "
+        rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+        "video.files",
+        becomes=".mkv",
+        extra="video",
     ),
 )
 
