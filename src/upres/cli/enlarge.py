@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
-import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from upres.cli.console import Reporter, end, lacking, progress_bar, say
+from upres.cli.console import Reporter, end, progress_bar
 from upres.cli.help import OTHER, argument, option
 from upres.cli.process import set_up_libvips, share_python_s_lock
+from upres.cli.streaming import STREAM, through_streams
+from upres.cli.video import Codec, Crf, From, KeepDamaged, Lossless, To, video_settings
 from upres.errors import UsageError
 from upres.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from upres.enlarging.options import Existing
     from upres.runs.batch import Summary
-    from upres.runs.jobs import Job
     from upres.runs.request import Request
-
-STREAM = Path("-")
-"""Standard input or output."""
 
 SIZE = "How large"
 MODEL = "Which model, and where it runs"
@@ -165,6 +162,12 @@ def enlarge(
     force: Annotated[
         bool, option("--force", "-f", help="Replace existing files.", panel=RESULTS)
     ] = False,
+    codec: Codec = None,
+    crf: Crf = None,
+    lossless: Lossless = False,
+    start: From = None,
+    stop: To = None,
+    keep_damaged: KeepDamaged = False,
     recursive: Annotated[
         bool,
         option("--recursive", "-r", help="Look into the folders inside folders, too.", panel=MANY),
@@ -186,7 +189,7 @@ def enlarge(
     set_up_libvips(threads)
     share_python_s_lock()
     from upres.enlarging.options import MAX_PIXELS, Options
-    from upres.runs.jobs import is_folder, suffix_called
+    from upres.runs.jobs import is_folder, is_video, suffix_called
     from upres.runs.request import Request
 
     if "" in pictures:
@@ -218,15 +221,19 @@ def enlarge(
         recursive=recursive,
         existing=_existing(force, skip_existing),
         resume=resume,
+        video=video_settings(codec, crf, lossless, start, stop, keep_damaged),
     )
-    if resume and not to_folder:
+    if lossless and format is None and (target is None or to_folder):
+        request = dataclasses.replace(request, suffix=".mkv")
+    if resume and not (to_folder or all(map(is_video, request.inputs))):
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
     if STREAM in (*request.inputs, target):
-        end(_through_streams(request, quiet=quiet), quiet=True)
+        end(through_streams(request, quiet=quiet), quiet=True)
         return
     if target is None and any(map(os.path.isdir, request.inputs)):
         raise UsageError("a folder of pictures needs an --output folder for the results")
-    hint = "the same command with --resume goes on" if to_folder else "--skip-existing goes on"
+    goes_on = to_folder or all(map(is_video, request.inputs))
+    hint = "the same command with --resume goes on" if goes_on else "--skip-existing goes on"
     end(_run(request, quiet=quiet), hint, quiet=quiet)
 
 
@@ -266,43 +273,3 @@ def _run(request: Request, *, quiet: bool) -> Summary:
             finished=reporter.finished,
             not_kept=reporter.not_kept,
         )
-
-
-def _through_streams(request: Request, *, quiet: bool) -> Summary:
-    """Enlarge one picture from standard input, or to standard output."""
-    from upres.enlarging.files import open_file
-    from upres.enlarging.plan import default_scale
-    from upres.runs.batch import enlarge_files
-    from upres.runs.streams import enlarge_stream
-
-    if request.folder:
-        raise UsageError(f"--output {request.folder}: standard input and output need a file's name")
-    if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
-        raise UsageError("standard input and output (-) are for one picture at a time")
-    backend = request.backend
-    default_scale(request.options, backend)  # that there is such a model, before anything is read
-    source = None if request.inputs[0] == STREAM else request.inputs[0]
-    target = None if request.target == STREAM else request.target
-    for stream, used in ((sys.stdin, source is None), (sys.stdout, target is None)):
-        if used and stream is None:
-            raise UsageError("standard input or output (-) is closed: redirect it")
-    if target is None and sys.stdout.isatty():
-        raise UsageError("standard output is a terminal: redirect it, or name a file by --output")
-
-    def not_kept(made: Path, names: Sequence[str]) -> None:
-        if not quiet:
-            say(lacking("standard output" if target is None else str(made), names))
-
-    def enlarge(job: Job) -> Summary:
-        with stop_on_signals() as stop:
-            return enlarge_files(
-                [job],
-                request.options,
-                open_picture=partial(open_file, backend=backend),
-                existing=request.existing,
-                stop=stop,
-                not_kept=not_kept,
-                finished=lambda _, told: say(f"upres: {told}") if request.options.check else None,
-            )
-
-    return enlarge_stream(source, target, request.suffix, enlarge)

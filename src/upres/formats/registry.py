@@ -151,7 +151,7 @@ def check_output(
             f"{path}: {suffix} cannot hold the picture's transparency: choose {others}"
         )
     if info.frames is None and not row.endless:
-        others = _that(info, lambda row: row.endless)
+        others = _that(info, lambda row: row.endless and row.writes)
         raise OutputError(f"{path}: {suffix} cannot hold a video: choose {others}")
     if (info.frames or 2) > 1 and not row.frames:
         count = f"{info.frames} frames" if info.frames else "frames"

@@ -48,7 +48,7 @@ class Format:
     frames: bool = False
     pages: bool = False
     endless: bool = False
-    """Whether it holds frames whose number is known at the end only."""
+    """Whether it is for videos: frames whose number is known at the end only."""
     keeps: frozenset[str] = frozenset()
     """Which parts of what a picture's file says of itself it has a place for: see
     ``upres.formats.metadata.names``. A profile that is applied to the pixels is kept, too."""
@@ -263,6 +263,7 @@ FORMATS = (
         "video.files",
         becomes=".mkv",
         extra="video",
+        endless=True,
     ),
 )
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, Remedy, UpresError, UsageError
 from upres.formats.registry import (
@@ -21,9 +20,11 @@ from upres.formats.registry import (
     called,
     recognised,
 )
+from upres.runs.video import VideoRun, open_any
 
 BYTES_PER_PIXEL = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), 0.5)
 BYTES_PER_PIXEL |= {".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
+BYTES_PER_PIXEL |= dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".webm"), 0.05)
 BYTES_PER_PIXEL |= {".jxl": 0.6, ".heic": 0.6, ".heif": 0.6}
 """Of compressed photographs, roughly; other formats take 2."""
 
@@ -155,6 +156,12 @@ def is_folder(output: str) -> bool:
     return output.endswith(separators) or os.path.isdir(output) or Path(output).suffix == ""
 
 
+def is_video(path: Path) -> bool:
+    """Whether a file is a video, by its suffix."""
+    row = called(path.suffix)
+    return row is not None and row.endless
+
+
 def check_suffix(output: Path, suffix: str | None) -> None:
     """Raise ``UsageError`` if a result's file is not called by the suffix that is asked for."""
     if suffix and output.suffix.lower() != suffix:
@@ -171,9 +178,11 @@ def suffix_called(name: str) -> str:
 
 
 def suffix_of(head: bytes) -> str:
-    """The suffix of the format that a file begins as; ``.tif`` of one that is not written."""
+    """The suffix of results of a file that begins so: its own, if its format is written."""
     row = recognised(head)
-    return row.suffixes[0] if row is not None and row.writes else ".tif"
+    if row is None:
+        return ".tif"
+    return row.suffixes[0] if row.writes else row.becomes
 
 
 def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
@@ -186,7 +195,7 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
     needed = 0.0
     for job in sample:
         with suppress(Exception):  # it fails when its turn comes
-            pixels = open_file(job.source, options).pixels
+            pixels = open_any(job.source, options, VideoRun()).pixels
             needed += pixels * BYTES_PER_PIXEL.get(job.target.suffix.lower(), 2)
     needed *= len(jobs) / max(1, len(sample))
     for folder in jobs[0].target.absolute().parents if jobs else ():

@@ -18,7 +18,8 @@ from av.video.format import VideoFormat
 
 from upres.errors import OutputError, Remedy
 from upres.formats.video.colours import RGB, Tags
-from upres.formats.video.container import Clip, Light, subsampling
+from upres.formats.video.container import Clip, subsampling
+from upres.formats.video.light import Light, light_params
 from upres.formats.video.planes import Coding
 from upres.formats.video.settings import VideoCodec, VideoSettings
 
@@ -99,13 +100,13 @@ class Encoding:
         if self.codec == "x265":
             private += ["log-level=none", f"pools={_THREADS}", "frame-threads=2"]
             private += ["hdr10=1", "hdr10-opt=1", "repeat-headers=1"] if self.light else []
-            private += _light_params(self.light, "master-display", "max-cll", scaled=True)
+            private += light_params(self.light, "master-display", "max-cll", scaled=True)
             options["x265-params"] = ":".join(private)
         elif self.codec == "av1":
-            private += ["lp=2", *_light_params(self.light, "mastering-display", "content-light")]
+            private += ["lp=2", *light_params(self.light, "mastering-display", "content-light")]
             options["svtav1-params"] = ":".join(private)
         elif self.codec == "x264":
-            private += _light_params(self.light, "mastering-display", "cll", scaled=True)
+            private += light_params(self.light, "mastering-display", "cll", scaled=True)
             if private:
                 options["x264-params"] = ":".join(private)
         elif self.codec == "prores":
@@ -240,29 +241,6 @@ def _layout(codec: VideoCodec, coding: Coding) -> str | None:
         if across <= coding.across and down <= coding.down:
             found.append((bits, -across * down, pixel.name))
     return min(found)[2] if found else None
-
-
-def _light_params(
-    light: Light | None, display: str, content: str, *, scaled: bool = False
-) -> list[str]:
-    """HDR10's metadata as encoders are told it; x264 and x265 count in units of the standard."""
-    params = []
-    if light and light.primaries and light.luminance:
-        red, green, blue, white = (light.primaries[i : i + 2] for i in range(0, 8, 2))
-        place, level = (50000, 10000) if scaled else (1, 1)
-
-        def pair(values: tuple[Fraction, ...], unit: int) -> str:
-            shown = (f"{round(v * unit)}" if scaled else f"{float(v):.6g}" for v in values)
-            return "({})".format(",".join(shown))
-
-        darkest, brightest = light.luminance
-        params.append(
-            f"{display}=G{pair(green, place)}B{pair(blue, place)}R{pair(red, place)}"
-            f"WP{pair(white, place)}L{pair((brightest, darkest), level)}"
-        )
-    if light and light.content:
-        params.append(f"{content}={light.content[0]},{light.content[1]}")
-    return params
 
 
 def not_told(encoding: Encoding) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from upres.formats.video.colours import (
     matrix_of,
     unreadable,
 )
+from upres.formats.video.light import Light, light_of
 from upres.formats.video.planes import YCGCO, Coding
 
 DEMUXERS = (
@@ -54,18 +55,6 @@ MOST_RATE = 1000
 """Frames a second; more is a unit of time that was taken for a rate."""
 
 _logging = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Light:
-    """HDR10's static metadata (SMPTE ST 2086, CTA-861.3)."""
-
-    primaries: tuple[Fraction, ...] = ()
-    """x and y of red, green, blue and white; empty where they are not told."""
-    luminance: tuple[Fraction, Fraction] | None = None
-    """The darkest and the brightest of the display, in cd/m2."""
-    content: tuple[int, int] | None = None
-    """MaxCLL and MaxFALL, in cd/m2."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +199,7 @@ def clip_of(path: Path) -> Clip:
             tags=tags,
             coding=coding,
             matrix=struct.unpack("<9i", side["DISPLAYMATRIX"]) if "DISPLAYMATRIX" in side else (),
-            light=_light(side),
+            light=light_of(side),
             lost=tuple(name for key, name in _LOST.items() if key in side),
             interlaced=frame.interlaced_frame or context.field_order in _FIELDS,
         )
@@ -308,19 +297,3 @@ def _siting(stream: VideoStream, frame: VideoFrame) -> str | None:
             av.logging.set_level(before)
     found = re.search(r" cl:(\w+) ", "".join(str(line[2]) for line in lines))
     return found[1] if found and found[1] in SITINGS else None
-
-
-def _light(side: dict[str, bytes]) -> Light | None:
-    primaries: tuple[Fraction, ...] = ()
-    luminance = content = None
-    if (block := side.get("MASTERING_DISPLAY_METADATA")) and len(block) >= 88:
-        *numbers, has_primaries, has_luminance = struct.unpack("<22i", block[:88])
-        parts = [Fraction(n, d or 1) for n, d in zip(numbers[::2], numbers[1::2], strict=True)]
-        primaries = tuple(parts[:8]) if has_primaries else ()
-        luminance = (parts[8], parts[9]) if has_luminance else None
-    if (block := side.get("CONTENT_LIGHT_LEVEL")) and len(block) >= 8:
-        most, mean = struct.unpack("<2I", block[:8])
-        content = (most, mean) if most or mean else None
-    if primaries or luminance or content:
-        return Light(primaries, luminance, content)
-    return None

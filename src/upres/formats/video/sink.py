@@ -77,8 +77,7 @@ class _OnePart(Parts):
 class VideoSink:
     """A sink of a video; see ``upres.raster.source.Sink``.
 
-    Without ``parts``, the frames are one part beside ``target``. ``told`` is the number of frames
-    that are encoded, in a thread of its own.
+    Without ``parts``, the frames are one part beside ``target``.
     """
 
     def __init__(
@@ -87,11 +86,10 @@ class VideoSink:
         settings: VideoSettings | None = None,
         *,
         parts: Parts | None = None,
-        told: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.target = target
         self._settings = settings or VideoSettings()
-        self._parts, self._told = parts, told
+        self._parts = parts
         self._stack = ExitStack()
         self._not_kept: list[str] = []
         self._error: BaseException | None = None
@@ -219,7 +217,6 @@ class VideoSink:
                     header = global_header(self.target)
                     part = _Part(self._parts, number, self._encoding, global_header=header)
                 part.encode(item[1], *self._clip.times.pop(item[0]))
-                self._told(item[0] + 1)
                 del item  # its memory is for the next one
         except BaseException as error:
             self._error = error
