@@ -150,6 +150,8 @@ def check_output(
         raise OutputError(
             f"{path}: {suffix} cannot hold the picture's transparency: choose {others}"
         )
+    if info.frames is not None and row.endless:
+        raise OutputError(f"{path}: {suffix} is for videos, and this is a picture: choose .png")
     if info.frames is None and not row.endless:
         others = _that(info, lambda row: row.endless and row.writes)
         raise OutputError(f"{path}: {suffix} cannot hold a video: choose {others}")

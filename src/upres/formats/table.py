@@ -247,6 +247,7 @@ FORMATS = (
         (".mp4", ".mkv", ".mov", ".webm", ".m4v"),
         rb".{4}(?:ftyp|moov|mdat|free|skip|wide|pnot)|\x1a\x45\xdf\xa3",
         "video.files",
+        telling=False,  # sound alone begins so, too
         extra="video",
         types=("float32",),
         frames=True,
@@ -261,6 +262,7 @@ FORMATS = (
         rb"RIFF.{4}AVI |G.{187}G|.{4}G.{191}G|\0\0\x01\xba|FLV\x01|OggS|YUV4MPEG2 "
         rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11",
         "video.files",
+        telling=False,  # sound alone begins so, too
         becomes=".mkv",
         extra="video",
         endless=True,

@@ -22,7 +22,7 @@ LUMA_WEIGHTS = {
     7: (0.212, 0.087),  # SMPTE 240M
     9: (0.2627, 0.0593),  # BT.2020
 }
-"""What red and blue count in luma, by the matrix's number (H.273, table 4)."""
+"""The weights of red and blue in luma, by the matrix's number (H.273, table 4)."""
 
 PQ, HLG = 16, 18
 

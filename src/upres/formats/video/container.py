@@ -83,7 +83,7 @@ class Clip:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
+def open_container(path: Path) -> Iterator[InputContainer]:
     """Open a video; raises ``InputError`` where it cannot be read."""
     head = read_head(path)
     demuxer = next((name for start, name in DEMUXERS if re.match(start, head, re.DOTALL)), None)
@@ -164,7 +164,7 @@ def header(container: InputContainer, path: Path) -> tuple[int, int, str]:
 
 def clip_of(path: Path) -> Clip:
     """The facts of a video, for which its first frame is decoded; raises ``InputError``."""
-    with opened(path) as container:
+    with open_container(path) as container:
         stream = enlarged_stream(container, path)
         context = stream.codec_context
         height, width, layout = header(container, path)
@@ -258,7 +258,7 @@ def plane_arrays(frame: VideoFrame, layout: str) -> list[NDArray[Any]]:
 
 
 def _side_data(frame: VideoFrame) -> dict[str, bytes]:
-    """The things that a frame tells beside its samples, by FFmpeg's names."""
+    """The data that a frame has beside its samples, by FFmpeg's names."""
     data: Any = frame.side_data  # which PyAV's annotations have otherwise
     return {item.type.name: bytes(item) for item in data}
 

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 
 from upres.errors import InputError, OutputError, Remedy
 from upres.formats.video.coding import Encoding, container_of, flags_of
-from upres.formats.video.container import Clip, opened, said
+from upres.formats.video.container import Clip, open_container, said
 from upres.formats.video.segment import read_times, timed
 from upres.formats.video.settings import VideoSettings
 
@@ -50,7 +50,7 @@ def streams_kept(clip: Clip, target: Path, encoding: Encoding) -> tuple[list[int
     where the container cannot hold the frames themselves.
     """
     kept, lost = [], []
-    with opened(clip.path) as source:
+    with open_container(clip.path) as source:
         try:
             _trial(source, target, encoding, None)
         except (av.FFmpegError, ValueError) as error:
@@ -99,7 +99,7 @@ def join(
         # The unit of time is the source's.
         options["video_track_timescale"] = str(encoding.time_base.denominator)
     with (
-        opened(clip.path) as source,
+        open_container(clip.path) as source,
         av.open(f"file:{path}", "w", format=kind, container_options=options) as container,
     ):
         tags = {k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_FILE}
@@ -128,7 +128,7 @@ def join(
 
 def lost_in(clip: Clip, path: Path, kept: Sequence[int], settings: VideoSettings) -> Iterator[str]:
     """Names of what a result at ``path`` turns out not to tell, although its source does."""
-    with opened(clip.path) as source, opened(path) as result:
+    with open_container(clip.path) as source, open_container(path) as result:
         ours = {name.lower() for name in result.metadata}
         for name in source.metadata:
             if name.lower() not in ours | _OF_THE_FILE:

@@ -102,10 +102,7 @@ class VideoSink:
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         if not isinstance(carried, Clip):
-            raise OutputError(
-                f"{self.target}: {self.target.suffix} is for videos, and {info.name} is none: "
-                "choose a format of pictures"
-            )
+            raise OutputError(f"{self.target}: {info.name} is no video, and has no times of frames")
         check_output(self.target, info)
         self._info, self._clip = info, carried
         self._encoding = encoding_for(

@@ -21,7 +21,7 @@ from upres.formats.video.container import (
     clip_of,
     enlarged_stream,
     header,
-    opened,
+    open_container,
     plane_arrays,
     rate_of,
     said,
@@ -50,7 +50,7 @@ class VideoSource:
         self.path = path
         self.settings = settings or VideoSettings()
         self._first = first
-        with opened(path) as container:
+        with open_container(path) as container:
             height, width, self._layout = header(container, path)
             self.length = _length(container, enlarged_stream(container, path), self.settings)
         roles: tuple[Role, ...] = ("grey",) if self._layout.startswith("gray") else _RGB
@@ -109,7 +109,7 @@ class VideoSource:
         """
         clip, count, end_of_last = self.carried, 0, 0
         last: int | None = None
-        with opened(self.path) as container:
+        with open_container(self.path) as container:
             stream = enlarged_stream(container, self.path)
             begin, end = excerpt(container, stream, self.settings)
             if begin is not None:
