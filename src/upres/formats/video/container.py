@@ -169,7 +169,7 @@ def clip_of(path: Path) -> Clip:
         context = stream.codec_context
         height, width, layout = header(container, path)
         frame = first_frame(container, stream, path)
-        side = _side_data(frame)
+        side = side_data(frame)
         tags = _tags(stream, frame)
         pixel = VideoFormat(layout)
         grey, rgb = len(pixel.components) == 1, pixel.is_rgb
@@ -257,7 +257,7 @@ def plane_arrays(frame: VideoFrame, layout: str) -> list[NDArray[Any]]:
     return arrays
 
 
-def _side_data(frame: VideoFrame) -> dict[str, bytes]:
+def side_data(frame: VideoFrame) -> dict[str, bytes]:
     """The data that a frame has beside its samples, by FFmpeg's names."""
     data: Any = frame.side_data  # which PyAV's annotations have otherwise
     return {item.type.name: bytes(item) for item in data}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import io
+import struct
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,14 @@ from av.video.stream import VideoStream
 
 from upres.errors import InputError, OutputError, Remedy
 from upres.formats.video.coding import Encoding, container_of, flags_of
-from upres.formats.video.container import Clip, open_container, said
+from upres.formats.video.container import (
+    Clip,
+    enlarged_stream,
+    first_frame,
+    open_container,
+    said,
+    side_data,
+)
 from upres.formats.video.segment import read_times, timed
 from upres.formats.video.settings import VideoSettings
 
@@ -88,8 +96,10 @@ def join(
     settings: VideoSettings,
     *,
     called: Path,
-) -> None:
+) -> list[str]:
     """Write the result that is to be ``called`` so to the file ``path``, which is there.
+
+    Gives names of what its container cannot tell of the frames.
 
     Raises ``InputError`` where the source is damaged, ``OSError`` where disk is lacking.
     """
@@ -120,10 +130,12 @@ def join(
                 copies[stream.index] = _copy_stream(container, stream)
         container.start_encoding()
         _check_header(frames, segments[0])
-        own = _own_packets(frames, encoding, segments, shift)
+        fine = _Fine(kind)
+        own = fine.seen(_own_packets(frames, encoding, segments, shift))
         others = _copied_packets(source, copies, shift, settings, clip)
         for packet in heapq.merge(own, others, key=_moment):
             container.mux(packet)
+    return [fine.name] if fine.found else []
 
 
 def lost_in(clip: Clip, path: Path, kept: Sequence[int], settings: VideoSettings) -> Iterator[str]:
@@ -136,9 +148,19 @@ def lost_in(clip: Clip, path: Path, kept: Sequence[int], settings: VideoSettings
         if len(result.chapters()) < len(source.chapters()) and not settings.is_excerpt:
             yield "chapters"
         # As their order is the source's.
-        numbers = [n for n in range(len(source.streams)) if n in kept or n == clip.stream]
-        for number, made in zip(numbers, result.streams, strict=False):
-            stream = source.streams[number]
+        if clip.matrix:
+            frame = first_frame(result, enlarged_stream(result, path), path)
+            turned = struct.pack("<9i", *clip.matrix)
+            if side_data(frame).get("DISPLAYMATRIX") != turned:
+                yield "rotation"
+        results = list(result.streams)
+        for stream in source.streams:
+            if stream.index not in (clip.stream, *kept):
+                continue
+            if not results or results[0].type != stream.type:
+                yield _named(stream)
+                continue
+            made = results.pop(0)
             if stream.language and made.language != stream.language and stream.language != "und":
                 yield f"language of {_named(stream)}"
             title = stream.metadata.get("title")
@@ -146,6 +168,22 @@ def lost_in(clip: Clip, path: Path, kept: Sequence[int], settings: VideoSettings
                 yield f"title of {_named(stream)}"
             if stream.disposition & ~made.disposition & ~av.stream.Disposition.default:
                 yield f"disposition of {_named(stream)}"
+
+
+class _Fine:
+    """Looks for times that are no whole milliseconds, in which alone Matroska counts."""
+
+    name = "frames' times to less than a millisecond"
+
+    def __init__(self, kind: str) -> None:
+        self.found = False
+        self._looks = kind in ("matroska", "webm")
+
+    def seen(self, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+        for packet in packets:
+            if self._looks and (packet.pts or 0) * packet.time_base * 1000 % 1:
+                self.found, self._looks = True, False
+            yield packet
 
 
 class _Shift:
@@ -226,9 +264,11 @@ def _copied_packets(
                 f"{clip.path}: this video is damaged: {said(error)}",
                 Remedy("keep_damaged", "keeps what can be decoded", True),
             ) from None
+        cover = packet.stream.disposition & av.stream.Disposition.attached_pic
+        if cover and packet.pts is None:
+            packet.pts = packet.dts = 0
         if packet.size == 0 or (packet.dts is None and packet.pts is None):
             continue  # at the end, demuxing gives one that flushes decoders
-        cover = packet.stream.disposition & av.stream.Disposition.attached_pic
         if settings.is_excerpt and not cover:
             time = packet.pts if packet.pts is not None else packet.dts
             if not shift.holds((time or 0) * packet.time_base):

@@ -66,19 +66,19 @@ def to_colours(planes: Planes, coding: Coding) -> Float32Array:
     The bands are planes in memory.
     """
     low, high = coding.luma_range
-    luma = _scaled(planes[0], low, 1 / (high - low))
+    luma = _scaled(planes[0], low, high - low)
     if coding.grey:
         return np.clip(luma, 0, 1, out=luma)[:, :, None]
     result = np.empty((3, *luma.shape), np.float32)
     red, green, blue = result
     if coding.matrix == RGB:
         green[:] = luma
-        blue[:] = _scaled(planes[1], low, 1 / (high - low))
-        red[:] = _scaled(planes[2], low, 1 / (high - low))
+        blue[:] = _scaled(planes[1], low, high - low)
+        red[:] = _scaled(planes[2], low, high - low)
         return np.moveaxis(np.clip(result, 0, 1, out=result), 0, 2)
     middle, span = coding.chroma_range
     first, second = (
-        _spread(_scaled(plane, middle, 1 / span), luma.shape, coding) for plane in planes[1:3]
+        _spread(_scaled(plane, middle, span), luma.shape, coding) for plane in planes[1:3]
     )
     if coding.matrix == YCGCO:  # first is green, second is orange
         np.add(luma, first, out=green)
@@ -118,9 +118,9 @@ def to_planes(colours: Float32Array, coding: Coding) -> list[NDArray[Any]]:
         part = green * np.float32(1 - of_red - of_blue)
         luma += part
         luma += np.multiply(blue, np.float32(of_blue), out=part)
-        first = _gathered(np.subtract(blue, luma, out=part), coding)
+        first = _gathered(blue - luma, coding)
         first *= np.float32(0.5 / (1 - of_blue))
-        second = _gathered(np.subtract(red, luma, out=part), coding)
+        second = _gathered(red - luma, coding)
         second *= np.float32(0.5 / (1 - of_red))
     return [
         _rounded(luma, low, high - low, coding),
@@ -129,10 +129,10 @@ def to_planes(colours: Float32Array, coding: Coding) -> list[NDArray[Any]]:
     ]
 
 
-def _scaled(plane: NDArray[Any], zero: float, factor: float) -> Float32Array:
+def _scaled(plane: NDArray[Any], zero: float, span: float) -> Float32Array:
     values = plane.astype(np.float32)
     values -= np.float32(zero)
-    values *= np.float32(factor)
+    values /= np.float32(span)
     return values
 
 

@@ -117,6 +117,8 @@ def timed(paths: Iterable[Path]) -> Iterator[Timed]:
         shown.extend(sorted(times))
     count = len(shown)
     most = min(most, max(0, count - 1))
+    # Before the first frame is shown, those that wait are decoded in steps that are as short as any.
+    step = min((shown[i + 1] - shown[i] for i in range(most)), default=1)
     number = 0
     for path in paths:
         first = number
@@ -126,7 +128,7 @@ def timed(paths: Iterable[Path]) -> Iterator[Timed]:
             if number >= most:
                 decoded = shown[number - most]
             else:
-                decoded = shown[number] + shown[0] - shown[most]
+                decoded = shown[0] - (most - number) * step
             place = rank[stored.time]
             duration = shown[place + 1] - shown[place] if place + 1 < count else last
             yield Timed(stored, decoded, duration)

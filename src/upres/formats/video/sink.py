@@ -148,7 +148,7 @@ class VideoSink:
             raise OutputError(f"{self.target}: there are no frames in this part of the video")
         try:
             with temporary(self.target, self.target.suffix) as name:
-                join(
+                self._not_kept += join(
                     self._clip,
                     self._encoding,
                     self._paths,

@@ -7,10 +7,12 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -108,13 +110,14 @@ class VideoSource:
         Raises ``InputError`` where it is damaged, unless the settings keep what can be decoded.
         """
         clip, count, end_of_last = self.carried, 0, 0
+        ends = _Ends()
         last: int | None = None
         with open_container(self.path) as container:
             stream = enlarged_stream(container, self.path)
             begin, end = excerpt(container, stream, self.settings)
             if begin is not None:
                 _seek(container, stream, begin)
-            frames = _frames(container, stream, partial(self._damage, clip))
+            frames = _frames(container, stream, ends, partial(self._damage, clip))
             for frame in deinterlaced(frames, stream, at_once=clip.interlaced):
                 count += 1
                 if frame.pts is None:
@@ -128,26 +131,35 @@ class VideoSource:
                 if begin is None or last >= begin:
                     yield frame
             if not self.settings.is_excerpt:
-                self._check_end(clip, container, stream, count, end_of_last)
+                self._check_end(clip, container, stream, count, end_of_last, ends.last)
 
     def _check_end(
-        self, clip: Clip, container: InputContainer, stream: VideoStream, count: int, end: int
+        self,
+        clip: Clip,
+        container: InputContainer,
+        stream: VideoStream,
+        count: int,
+        end: int,
+        end_of_all: Fraction,
     ) -> None:
-        """Raise ``InputError`` if the frames end before the header says that they do."""
+        """Raise ``InputError`` if the frames end before the header says that they do.
+
+        Of some containers, it says only when the last of all streams ends.
+        """
+        reached = end * clip.time_base
         if stream.duration:
             # Two frames for what writers count otherwise.
             slack = 2 / clip.rate
             told = ((stream.start_time or 0) + stream.duration) * clip.time_base
         elif container.duration:
-            # Sound may be longer than the pictures are.
-            slack = Fraction(2 if len(container.streams) == 1 else 10)
+            slack, reached = Fraction(1), max(reached, end_of_all)
             told = Fraction((container.start_time or 0) + container.duration, av.time_base)
         else:
             return
-        if end * clip.time_base + slack < told and not self.settings.keep_damaged:
+        if reached + slack < told and not self.settings.keep_damaged:
             raise InputError(
                 f"{self.path}: this video ends early, after {count} frames, at "
-                f"{_clock(end * clip.time_base)} of {_clock(told)}",
+                f"{_clock(reached)} of {_clock(told)}",
                 Remedy("keep_damaged", "keeps what can be decoded", True),
             )
 
@@ -161,12 +173,23 @@ class VideoSource:
             )
 
 
+class _Ends:
+    """When the last packet of other streams ends that has passed, in seconds."""
+
+    last = Fraction(0)
+
+    def see(self, packet: Packet[Any]) -> None:
+        if packet.pts is not None:
+            end = (packet.pts + (packet.duration or 0)) * packet.time_base
+            self.last = max(self.last, end)
+
+
 def _frames(
-    container: InputContainer, stream: VideoStream, damaged: partial[None]
+    container: InputContainer, stream: VideoStream, ends: _Ends, damaged: partial[None]
 ) -> Iterator[VideoFrame]:
     """All frames that can be decoded; ``damaged`` is told of each that cannot."""
     stream.thread_type = "AUTO"
-    packets = container.demux(stream)
+    packets = container.demux()
     time: int | None = None
     while True:
         try:
@@ -176,12 +199,15 @@ def _frames(
         except av.FFmpegError as error:
             damaged(time, said(error))
             return
+        if packet.stream_index != stream.index:
+            ends.see(packet)
+            continue
         if packet.pts is not None:
             time = packet.pts
         if packet.is_corrupt:
             damaged(time, "a packet is broken")
         try:
-            frames = packet.decode()
+            frames = stream.decode(packet)
         except av.EOFError:
             return
         except av.FFmpegError as error:
