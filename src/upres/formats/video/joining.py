@@ -153,6 +153,10 @@ def lost_in(clip: Clip, path: Path, kept: Sequence[int], settings: VideoSettings
             turned = struct.pack("<9i", *clip.matrix)
             if side_data(frame).get("DISPLAYMATRIX") != turned:
                 yield "rotation"
+        start, started = (_start(s, path) for s in (source, result))
+        if not settings.is_excerpt and abs(started - start) > Fraction(1, 500):
+            # As in Matroska, which has no times before zero, where sound often begins.
+            yield f"start (all streams are {float(started - start):.3f} s later)"
         results = list(result.streams)
         for stream in source.streams:
             if stream.index not in (clip.stream, *kept):
@@ -168,6 +172,11 @@ def lost_in(clip: Clip, path: Path, kept: Sequence[int], settings: VideoSettings
                 yield f"title of {_named(stream)}"
             if stream.disposition & ~made.disposition & ~av.stream.Disposition.default:
                 yield f"disposition of {_named(stream)}"
+
+
+def _start(container: InputContainer, path: Path) -> Fraction:
+    stream = enlarged_stream(container, path)
+    return (stream.start_time or 0) * (stream.time_base or Fraction(1))
 
 
 class _Fine:

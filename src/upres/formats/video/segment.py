@@ -117,7 +117,7 @@ def timed(paths: Iterable[Path]) -> Iterator[Timed]:
         shown.extend(sorted(times))
     count = len(shown)
     most = min(most, max(0, count - 1))
-    # Before the first frame is shown, those that wait are decoded in steps that are as short as any.
+    # Those that wait before the first is shown are decoded in steps as short as any.
     step = min((shown[i + 1] - shown[i] for i in range(most)), default=1)
     number = 0
     for path in paths:
@@ -125,10 +125,8 @@ def timed(paths: Iterable[Path]) -> Iterator[Timed]:
         own = sorted(read_times(path)[0])
         rank = {time: first + place for place, time in enumerate(own)}
         for stored in read_packets(path):
-            if number >= most:
-                decoded = shown[number - most]
-            else:
-                decoded = shown[0] - (most - number) * step
+            waits = most - number
+            decoded = shown[-waits] if waits <= 0 else shown[0] - waits * step
             place = rank[stored.time]
             duration = shown[place + 1] - shown[place] if place + 1 < count else last
             yield Timed(stored, decoded, duration)
