@@ -44,7 +44,7 @@ def opened(path: Path, *, resume: bool = False, **settings: object) -> VideoEnla
     return found
 
 
-class Killed(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -53,9 +53,9 @@ def stopped_after(path: Path, target: Path, part: float, *, resume: bool = False
 
     def progress(done: float) -> None:
         if done > part:
-            raise Killed
+            raise StoppedError
 
-    with pytest.raises(Killed):
+    with pytest.raises(StoppedError):
         opened(path, resume=resume).write(target, progress=progress, replace=False)
 
 
@@ -215,7 +215,7 @@ def test_a_video_that_ends_early(tmp_path: Path, suffix: str) -> None:
     cut = tmp_path / f"cut{suffix}"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
     target = tmp_path / f"out{suffix}"
-    with pytest.raises(InputError, match="ends early|damaged") as caught:
+    with pytest.raises(InputError, match=r"ends early|damaged") as caught:
         opened(cut).write(target)
     assert [r.option for r in caught.value.remedies] == ["keep_damaged"]
     assert not target.exists()

@@ -19,6 +19,7 @@ from upres.enlarging.agreement import Agreement, compared
 from upres.enlarging.consistency import agreeing
 from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.plan import Plan
+from upres.enlarging.repeats import Repeats
 from upres.enlarging.windows import Progress, enlarge_windows
 from upres.files import temporary_name
 from upres.raster.info import RasterInfo
@@ -54,6 +55,7 @@ def enlarge_into(
     sink.begin(result, source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     agreement = Agreement() if plan.check else None
+    repeats = Repeats() if info.frames is None else None
     for frame, blocks in enumerate(source.frames(beside)):
         rows: Iterator[Float32Array] = (
             light.to_network(block if len(kept) == len(info.bands) else block[:, :, kept], info)
@@ -80,6 +82,7 @@ def enlarge_into(
                 progress=part,
                 # They are none of the input that a result can agree with.
                 keep_hidden=not plan.consistent,
+                repeats=repeats,
             )
             if given and plan.consistent:
                 scale = plan.height // info.height
@@ -112,10 +115,12 @@ def enlarge_frame(
     beside: Path,
     progress: Progress | None = None,
     keep_hidden: bool = True,
+    repeats: Repeats | None = None,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model after another, and give the windows that the last one makes.
 
-    All others go to the next one by way of a spool.
+    All others go to the next one by way of a spool. Of a video, ``repeats`` are the windows of the
+    frame before.
     """
     with ExitStack() as stack:
         # A model's cost goes by the pixels that it is given.
@@ -133,6 +138,8 @@ def enlarge_frame(
                 size=size if last else None,
                 keep_hidden=keep_hidden,
                 progress=partial(share, progress, done, part) if progress else None,
+                repeats=repeats,
+                stage=number,
             )
             if last:
                 yield from windows

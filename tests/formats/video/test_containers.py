@@ -172,9 +172,8 @@ def test_containers_and_codecs(
     # Some containers tell times of decoding alone.
     told = [(a, b) for (a, _), (b, _) in zip(new, old, strict=True) if b == b]
     assert [a for a, _ in told] == pytest.approx([b for _, b in told], abs=6e-4)
-    assert [b - a for (a, _), (b, _) in itertools.pairwise(new)] == pytest.approx(
-        [0.04] * 24, abs=1e-3
-    )
+    steps = [b - a for (a, _), (b, _) in itertools.pairwise(new)]
+    assert steps == pytest.approx([0.04] * 24, abs=1e-3)
     facts = stream(result)
     assert (facts["width"], facts["height"]) == (128, 96)
 

@@ -3,88 +3,30 @@
 from __future__ import annotations
 
 import heapq
-import io
-import struct
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, Stream
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from upres.errors import InputError, OutputError, Remedy
-from upres.formats.video.coding import Encoding, container_of, flags_of
+from upres.formats.video.coding import Encoding, container_of
 from upres.formats.video.container import (
     Clip,
-    enlarged_stream,
-    first_frame,
     open_container,
     said,
-    side_data,
 )
 from upres.formats.video.segment import read_times, timed
 from upres.formats.video.settings import VideoSettings
+from upres.formats.video.streams import OF_THE_FILE, copy_stream, describe, frames_stream
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
-
-_OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-"""Tags that tell how the source was stored."""
-
-_OF_THE_FRAMES = (
-    "BPS",
-    "DURATION",
-    "NUMBER_OF_",
-    "_STATISTICS_",
-    "encoder",
-    "ENCODER",
-)
-"""Beginnings of a stream's tags that would not be true of other frames."""
-
-
-def global_header(target: Path) -> bool:
-    """Whether a container wants a codec's header apart from its packets."""
-    return container_of(target) != "avi"
-
-
-def streams_kept(clip: Clip, target: Path, encoding: Encoding) -> tuple[list[int], list[str]]:
-    """The numbers of the source's streams that the result copies; and names of all others.
-
-    Each is tried, in a container in memory, before any frame is enlarged. Raises ``OutputError``
-    where the container cannot hold the frames themselves.
-    """
-    kept, lost = [], []
-    with open_container(clip.path) as source:
-        try:
-            _trial(source, target, encoding, None)
-        except (av.FFmpegError, ValueError) as error:
-            words = said(error) if isinstance(error, av.FFmpegError) else str(error)
-            raise OutputError(
-                f"{target}: cannot hold these frames: {words}", Remedy("codec", "names another")
-            ) from None
-        for stream in source.streams:
-            if stream.index == clip.stream or _is_chapters(source, stream):
-                continue
-            try:
-                _trial(source, target, encoding, stream)
-            except (av.FFmpegError, ValueError):
-                lost.append(_named(stream))
-            else:
-                kept.append(stream.index)
-    return kept, lost
-
-
-def _trial(source: InputContainer, target: Path, encoding: Encoding, stream: Stream | None) -> None:
-    """Begin a file of the result's kind, with the frames' stream and one more."""
-    with av.open(io.BytesIO(), "w", format=container_of(target)) as container:
-        _frames_stream(container, encoding, target)
-        if stream is not None:
-            _copy_stream(container, stream)
-        container.start_encoding()
 
 
 def join(
@@ -112,7 +54,7 @@ def join(
         open_container(clip.path) as source,
         av.open(f"file:{path}", "w", format=kind, container_options=options) as container,
     ):
-        tags = {k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_FILE}
+        tags = {k: v for k, v in source.metadata.items() if k.lower() not in OF_THE_FILE}
         if kind in ("mp4", "mov") and any("." in name for name in tags):
             container.container_options["movflags"] = "+use_metadata_tags"
         container.metadata.update(tags)
@@ -122,12 +64,12 @@ def join(
         copies: dict[int, Stream] = {}
         for stream in source.streams:
             if stream.index == clip.stream:
-                frames = _frames_stream(container, encoding, called)
-                _describe(frames, stream, of_frames=True)
+                frames = frames_stream(container, encoding, called)
+                describe(frames, stream, of_frames=True)
                 if clip.matrix:
                     frames.set_display_matrix(clip.matrix)
             elif stream.index in kept:
-                copies[stream.index] = _copy_stream(container, stream)
+                copies[stream.index] = copy_stream(container, stream)
         container.start_encoding()
         _check_header(frames, segments[0])
         fine = _Fine(kind)
@@ -136,47 +78,6 @@ def join(
         for packet in heapq.merge(own, others, key=_moment):
             container.mux(packet)
     return [fine.name] if fine.found else []
-
-
-def lost_in(clip: Clip, path: Path, kept: Sequence[int], settings: VideoSettings) -> Iterator[str]:
-    """Names of what a result at ``path`` turns out not to tell, although its source does."""
-    with open_container(clip.path) as source, open_container(path) as result:
-        ours = {name.lower() for name in result.metadata}
-        for name in source.metadata:
-            if name.lower() not in ours | _OF_THE_FILE:
-                yield f"tag {name}"
-        if len(result.chapters()) < len(source.chapters()) and not settings.is_excerpt:
-            yield "chapters"
-        # As their order is the source's.
-        if clip.matrix:
-            frame = first_frame(result, enlarged_stream(result, path), path)
-            turned = struct.pack("<9i", *clip.matrix)
-            if side_data(frame).get("DISPLAYMATRIX") != turned:
-                yield "rotation"
-        start, started = (_start(s, path) for s in (source, result))
-        if not settings.is_excerpt and abs(started - start) > Fraction(1, 500):
-            # As in Matroska, which has no times before zero, where sound often begins.
-            yield f"start (all streams are {float(started - start):.3f} s later)"
-        results = list(result.streams)
-        for stream in source.streams:
-            if stream.index not in (clip.stream, *kept):
-                continue
-            if not results or results[0].type != stream.type:
-                yield _named(stream)
-                continue
-            made = results.pop(0)
-            if stream.language and made.language != stream.language and stream.language != "und":
-                yield f"language of {_named(stream)}"
-            title = stream.metadata.get("title")
-            if title and title not in made.metadata.values():
-                yield f"title of {_named(stream)}"
-            if stream.disposition & ~made.disposition & ~av.stream.Disposition.default:
-                yield f"disposition of {_named(stream)}"
-
-
-def _start(container: InputContainer, path: Path) -> Fraction:
-    stream = enlarged_stream(container, path)
-    return (stream.start_time or 0) * (stream.time_base or Fraction(1))
 
 
 class _Fine:
@@ -289,38 +190,6 @@ def _copied_packets(
         yield packet
 
 
-def _frames_stream(container: OutputContainer, encoding: Encoding, target: Path) -> VideoStream:
-    stream = container.add_stream(encoding.library, rate=encoding.rate)
-    assert isinstance(stream, VideoStream)
-    encoding.set_up(stream.codec_context)
-    stream.codec_context.flags |= flags_of(global_header=global_header(target))
-    stream.time_base = encoding.time_base
-    if encoding.codec == "x265" and container_of(target) in ("mp4", "mov"):
-        stream.codec_context.codec_tag = "hvc1"  # the one that all players take
-    return stream
-
-
-def _copy_stream(container: OutputContainer, stream: Stream) -> Stream:
-    if isinstance(stream, AttachmentStream):
-        copy: Stream = container.add_attachment(
-            stream.name or "attachment", stream.mimetype or "application/octet-stream", stream.data
-        )
-        copy.metadata.update(stream.metadata)
-        return copy
-    copy = container.add_stream_from_template(stream, opaque=True)
-    _describe(copy, stream)
-    return copy
-
-
-def _describe(copy: Stream, stream: Stream, *, of_frames: bool = False) -> None:
-    copy.metadata.update(
-        (name, text)
-        for name, text in stream.metadata.items()
-        if not (of_frames and name.startswith(_OF_THE_FRAMES))
-    )
-    copy.disposition = stream.disposition
-
-
 def _check_header(stream: VideoStream, segment: Path) -> None:
     """Raise ``OutputError`` where the encoder is not the one that made a part before."""
     _, _, header = read_times(segment)
@@ -329,21 +198,3 @@ def _check_header(stream: VideoStream, segment: Path) -> None:
             f"{segment}: this part was made by another version of the encoder: start anew",
             Remedy("existing", "does", "replace"),
         )
-
-
-def _is_chapters(source: InputContainer, stream: Stream) -> bool:
-    """Whether a stream holds the chapters of an MP4 file, which are copied as such."""
-    return (
-        stream.type == "data"
-        and "mov" in source.format.name
-        and bool(source.chapters())
-        and stream.codec_context is None
-    )
-
-
-def _named(stream: Stream) -> str:
-    """A stream's name for people: ``subtitles (subrip, eng)``."""
-    kind = {"subtitle": "subtitles", "video": "cover picture"}.get(stream.type, stream.type)
-    codec = stream.codec_context.name if stream.codec_context else stream.name or "unknown"
-    told = [codec, *([stream.language] if stream.language not in (None, "und") else [])]
-    return f"{kind} ({', '.join(told)})"

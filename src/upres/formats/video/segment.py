@@ -125,8 +125,8 @@ def timed(paths: Iterable[Path]) -> Iterator[Timed]:
         own = sorted(read_times(path)[0])
         rank = {time: first + place for place, time in enumerate(own)}
         for stored in read_packets(path):
-            waits = most - number
-            decoded = shown[-waits] if waits <= 0 else shown[0] - waits * step
+            early = number - most
+            decoded = shown[early] if early >= 0 else shown[0] + early * step
             place = rank[stored.time]
             duration = shown[place + 1] - shown[place] if place + 1 < count else last
             yield Timed(stored, decoded, duration)

@@ -20,10 +20,12 @@ from upres.formats.registry import check_output
 from upres.formats.video.coding import Encoding, encoding_for, not_told
 from upres.formats.video.colours import tags_written
 from upres.formats.video.container import Clip, plane_arrays, said
-from upres.formats.video.joining import global_header, join, lost_in, streams_kept
+from upres.formats.video.joining import join
+from upres.formats.video.keeping import lost_in, streams_kept
 from upres.formats.video.planes import to_planes
 from upres.formats.video.segment import SegmentWriter
 from upres.formats.video.settings import VideoSettings
+from upres.formats.video.streams import global_header
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array, copy_planes
 
