@@ -324,3 +324,62 @@ def test_wishes_that_cannot_be_met(tmp_path: Path, options: list[str], message: 
     assert said.returncode in (1, 2)
     assert message in said.stderr
     assert os.listdir(tmp_path) == ["in.mp4"]
+
+
+def test_frames_become_pictures_and_a_video_again(clip: Path, tmp_path: Path) -> None:
+    run("ffmpeg", "-v", "error", "-i", clip, "-t", "1", "-c", "copy", tmp_path / "in.mp4")
+    count = len(frames(tmp_path / "in.mp4"))
+    command = ["enlarge", "in.mp4", "-s", "2", "-o", "frames/%03d.png"]
+    said = upres(*command, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    names = sorted(os.listdir(tmp_path / "frames"))
+    assert names == [f"{number:03}.png" for number in range(1, count + 1)]
+    assert "not kept: sound and times" in said.stderr
+    # Going on makes those that are missing.
+    whole = [(tmp_path / "frames" / name).read_bytes() for name in names]
+    for name in names[count // 2 :]:
+        (tmp_path / "frames" / name).unlink()
+    assert upres(*command, cwd=tmp_path).returncode == 1
+    assert upres(*command, "--resume", cwd=tmp_path).returncode == 0
+    assert [(tmp_path / "frames" / name).read_bytes() for name in names] == whole
+    back = ["enlarge", "frames/%03d.png", "--like", "in.mp4", "-s", "1", "-o"]
+    said = upres(*back, "out.mkv", "--lossless", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert len(times(tmp_path / "out.mkv")) == count
+    upres("enlarge", "in.mp4", "-s", "2", "-o", "direct.mkv", "--lossless", cwd=tmp_path)
+    psnr = run(
+        *("ffmpeg", "-v", "error", "-i", tmp_path / "out.mkv", "-i", tmp_path / "direct.mkv"),
+        *("-lavfi", "psnr=stats_file=-", "-f", "null", "-"),
+    )
+    # Pictures hold red, green and blue in 8 bits.
+    worst = min(float(line.split("psnr_y:")[1].split()[0]) for line in psnr.splitlines())
+    assert worst > 50
+    (tmp_path / "frames" / f"{count + 1:03}.png").write_bytes(whole[0])
+    said = upres(*back, "more.mkv", cwd=tmp_path)
+    assert said.returncode == 1
+    assert "more pictures than frames" in said.stderr
+    (tmp_path / "frames" / f"{count:03}.png").unlink()
+    said = upres(*back, "fewer.mkv", cwd=tmp_path)
+    assert said.returncode == 1
+    assert f"{count:03}.png" in said.stderr
+    assert not (tmp_path / "fewer.mkv").exists()
+
+
+def test_a_preview_is_one_frame_before_and_after(tmp_path: Path) -> None:
+    made(tmp_path / "in.mp4", pictures="testsrc2=s=64x48:r=25:d=1")
+    said = upres("enlarge", "in.mp4", "-s", "2", "--preview", "0.4", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    facts = stream(tmp_path / "in_x2.png")
+    assert (facts["width"], facts["height"]) == (256, 96)
+    # The left half is that frame, enlarged by another bicubic.
+    psnr = run(
+        *("ffmpeg", "-v", "error", "-i", tmp_path / "in_x2.png", "-ss", "0.4"),
+        *("-i", tmp_path / "in.mp4", "-frames:v", 1, "-lavfi"),
+        "[0]crop=128:96:0:0,format=gray[a];[1]scale=128:96:flags=bicubic:in_color_matrix=bt601,"
+        "format=gbrp,format=gray[b];[a][b]psnr=stats_file=-",
+        *("-f", "null", "-"),
+    )
+    assert float(psnr.split("psnr_avg:")[1].split()[0]) > 30
+    late = upres("enlarge", "in.mp4", "-s", "2", "--preview", "9", "-f", cwd=tmp_path)
+    assert late.returncode == 1
+    assert "has no frame at 9 s" in late.stderr

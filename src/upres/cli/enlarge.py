@@ -13,7 +13,17 @@ from upres.cli.console import Reporter, end, progress_bar
 from upres.cli.help import OTHER, argument, option
 from upres.cli.process import set_up_libvips, share_python_s_lock
 from upres.cli.streaming import STREAM, through_streams
-from upres.cli.video import Codec, Crf, From, KeepDamaged, Lossless, To, video_settings
+from upres.cli.video import (
+    Codec,
+    Crf,
+    From,
+    KeepDamaged,
+    Like,
+    Lossless,
+    Preview,
+    To,
+    video_settings,
+)
 from upres.errors import UsageError
 from upres.signals import stop_on_signals
 
@@ -167,6 +177,8 @@ def enlarge(
     lossless: Lossless = False,
     start: From = None,
     stop: To = None,
+    preview: Preview = None,
+    like: Like = None,
     keep_damaged: KeepDamaged = False,
     recursive: Annotated[
         bool,
@@ -221,10 +233,10 @@ def enlarge(
         recursive=recursive,
         existing=_existing(force, skip_existing),
         resume=resume,
-        video=video_settings(codec, crf, lossless, start, stop, keep_damaged),
+        video=video_settings(codec, crf, lossless, start, stop, like, preview, keep_damaged),
     )
-    if lossless and format is None and (target is None or to_folder):
-        request = dataclasses.replace(request, suffix=".mkv")
+    if format is None and (target is None or to_folder) and (lossless or preview):
+        request = dataclasses.replace(request, suffix=".png" if preview else ".mkv")
     if resume and not (to_folder or all(map(is_video, request.inputs))):
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
     if STREAM in (*request.inputs, target):

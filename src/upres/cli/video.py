@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from upres.cli.help import option
@@ -40,12 +41,22 @@ From = Annotated[
     option("--from", takes="TIME", help="Begin an excerpt here, such as 1:20.", panel=VIDEO),
 ]
 To = Annotated[str | None, option("--to", takes="TIME", help="End it here.", panel=VIDEO)]
+Like = Annotated[
+    str | None,
+    option(
+        "--like",
+        takes="VIDEO",
+        help="Make a video of pictures, such as 'frames/%06d.png': times, sound and all else are "
+        "those of this one.",
+        panel=VIDEO,
+    ),
+]
 Preview = Annotated[
     str | None,
     option(
         "--preview",
         takes="TIME",
-        help="Write one frame as a PNG: bicubic and enlarged, side by side.",
+        help="Write the frame at this time as a picture: by bicubic, and beside it enlarged.",
         panel=VIDEO,
     ),
 ]
@@ -61,6 +72,8 @@ def video_settings(
     lossless: bool,
     start: str | None,
     stop: str | None,
+    like: str | None,
+    preview: str | None,
     keep_damaged: bool,
 ) -> VideoSettings:
     """The wishes that the options tell; raises ``UsageError``."""
@@ -72,6 +85,8 @@ def video_settings(
         lossless=lossless,
         start=None if start is None else seconds("--from", start),
         stop=None if stop is None else seconds("--to", stop),
+        like=None if like is None else Path(like),
+        preview=None if preview is None else seconds("--preview", preview),
         keep_damaged=keep_damaged,
     )
 

@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from upres import __version__
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
@@ -31,9 +33,10 @@ from upres.files import make_folder
 from upres.formats.registry import check_output, read_head, recognised
 from upres.formats.video.settings import VideoSettings
 from upres.raster.info import RasterInfo
-from upres.raster.source import Rows, Source
+from upres.raster.source import Rows, Sink, Source
 from upres.runs import journal
 from upres.runs.journal import Journal, SourceStamp
+from upres.runs.preview import write_preview
 
 if TYPE_CHECKING:
     from upres.formats.video.source import VideoSource
@@ -58,8 +61,9 @@ def open_any(
 
     Raises the errors of ``open_file``.
     """
-    row = recognised(read_head(path), path)
-    if row is None or not row.endless:
+    pictures = video.settings.like is not None
+    row = None if pictures else recognised(read_head(path), path)
+    if not pictures and (row is None or not row.endless):
         return open_file(path, options, backend=backend)
     backend = backend or default_backend()
     if options.consistent or options.check:
@@ -68,9 +72,17 @@ def open_any(
             "its size, and loses some of each frame"
         )
     with needs_extra("reading videos", "video"):
+        from upres.formats.video.pictures import PicturesSource
         from upres.formats.video.source import VideoSource
-    source = VideoSource(path, video.settings)
-    return VideoEnlargement(source, _even(plan(source.info, options, backend)), video, backend)
+    source = (
+        VideoSource(path, video.settings)
+        if video.settings.like is None
+        else PicturesSource(path, video.settings.like, video.settings)
+    )
+    planned = _even(plan(source.info, options, backend))
+    if video.settings.like is not None and options.scale == 1:
+        planned = dataclasses.replace(planned, models=())  # they are large enough
+    return VideoEnlargement(source, planned, options.quality, video, backend)
 
 
 def _even(plan: Plan) -> Plan:
@@ -88,6 +100,8 @@ class VideoEnlargement:
 
     source: VideoSource
     plan: Plan
+    quality: int | None
+    """Of frames that become pictures in a lossy format."""
     video: VideoRun
     backend: Backend
 
@@ -113,8 +127,14 @@ class VideoEnlargement:
         Parts of a run that was interrupted are taken over if the run is to ``resume``. The errors
         are those of ``FileEnlargement.write`` and ``upres.runs.journal.opened``.
         """
+        from upres.formats.video.pictures import is_pattern
         from upres.formats.video.sink import Parts, VideoSink
 
+        if (time := self.video.settings.preview) is not None:
+            write_preview(self.source, self.plan, time, target, self.backend, replace=replace)
+            return Written()
+        if is_pattern(target):
+            return self._write_pictures(target, replace=replace, progress=progress)
         source = self.source
         check_output(target, self.plan.info.resized(self.plan.height, self.plan.width))
         stamp = SourceStamp.of(source.path)
@@ -125,14 +145,37 @@ class VideoEnlargement:
                 parts.done += 1
             parts.finished = partial(_note, lines, source.path, stamp)
             first = parts.done * parts.frames
-            rest: Source = source.starting_at(first)
-            if progress:
-                rest = _Watched(rest, progress, first, source.length)
             with VideoSink(target, source.settings, parts=parts) as sink:
-                enlarge_into(rest, self.plan, sink, beside=target, backend=self.backend)
+                self._enlarge(first, sink, target, progress)
                 sink.commit(replace=replace)
         shutil.rmtree(folder, ignore_errors=True)
         return Written(tuple(sink.not_kept))
+
+    def _write_pictures(
+        self, pattern: Path, *, replace: bool, progress: Callable[[float], None] | None
+    ) -> Written:
+        """Write each frame to a file of its own; those that are there are taken over to resume."""
+        from upres.formats.video.pictures import PicturesSink, count_made
+
+        first = count_made(pattern) if self.video.resume else 0
+        with PicturesSink(pattern, first=first, replace=replace, quality=self.quality) as sink:
+            self._enlarge(first, sink, pattern, progress)
+            sink.commit(replace=replace)
+        return Written(tuple(sink.not_kept))
+
+    def _enlarge(
+        self, first: int, sink: Sink, beside: Path, progress: Callable[[float], None] | None
+    ) -> None:
+        """Enlarge the frames from ``first`` on."""
+        rest: Source = self.source.starting_at(first)
+        if progress:
+            rest = _Watched(rest, progress, first, self.source.length)
+        if self.plan.models:
+            enlarge_into(rest, self.plan, sink, beside=beside, backend=self.backend)
+            return
+        sink.begin(rest.info, rest.carried)
+        for number, frame in enumerate(rest.frames(beside)):
+            sink.write(number, 0, 0, np.concatenate(list(frame)))
 
     def _asked(self, stamp: SourceStamp) -> dict[str, object]:
         """All that decides the bytes of the result."""

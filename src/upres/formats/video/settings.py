@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal, get_args
 
 from upres.errors import UsageError
@@ -31,6 +32,11 @@ class VideoSettings:
     """Seconds from the video's beginning at which an excerpt begins."""
     stop: Fraction | None = None
     """Seconds at which it ends."""
+    like: Path | None = None
+    """The video that pictures take the place of the frames of: times, sound and all else are its
+    own."""
+    preview: Fraction | None = None
+    """Make of the frame at this time, in seconds, a picture before and after."""
     keep_damaged: bool = False
     """Keep the frames that can be decoded of a damaged video, instead of refusing it."""
 
@@ -49,6 +55,8 @@ class VideoSettings:
         begin = self.start or 0
         if begin < 0:
             raise UsageError(f"an excerpt cannot begin at {float(begin):g} s")
+        if self.preview is not None and (self.is_excerpt or self.like):
+            raise UsageError("a preview is of one frame of a video: leave the excerpt out")
         if self.stop is not None and self.stop <= begin:
             raise UsageError(
                 f"an excerpt from {float(begin):g} s cannot end at {float(self.stop):g} s"

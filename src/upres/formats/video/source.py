@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from functools import cached_property, partial
@@ -74,13 +75,18 @@ class VideoSource:
         """The facts that a video's sink wants; to tell them, the first frame is decoded."""
         return clip_of(self.path)
 
+    def between(self, start: Fraction | None, stop: Fraction | None) -> VideoSource:
+        """The excerpt between two times, in seconds."""
+        settings = dataclasses.replace(self.settings, preview=None, start=start, stop=stop)
+        return VideoSource(self.path, settings)
+
     def starting_at(self, first: int) -> VideoSource:
         """The same without the first frames."""
         source = VideoSource(self.path, self.settings, first=first)
         source.__dict__["carried"] = self.carried
         return source
 
-    def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
+    def frames(self, beside: Path) -> Generator[Iterator[Rows], None, None]:
         """See ``upres.raster.source.Source``; frames are decoded in a thread, a few ahead."""
         frame_bytes = self.info.pixels * len(self.info.bands) * 4
         ahead = max(1, min(4, AHEAD_BYTES // frame_bytes))
