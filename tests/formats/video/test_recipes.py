@@ -24,7 +24,7 @@ def clips(tmp_path: Path) -> Path:
     made(
         tmp_path / "title.mpg",
         *tone,
-        *("-c:a", "mp2", "-vf", "interlace,setsar=16/15", "-c:v", "mpeg2video"),
+        *("-c:a", "mp2", "-vf", "interlace,setdar=16/9", "-c:v", "mpeg2video"),
         *("-flags", "+ildct+ilme"),
         pictures="testsrc2=s=64x48:r=50:d=1",
     )
@@ -55,7 +55,7 @@ def test_each_recipe_runs(clips: Path) -> None:
         assert said.returncode == 0, (command, said.stderr)
     dvd = stream(clips / "title_1920x1080.mkv")
     assert (dvd["width"], dvd["height"]) == (1440, 1080)
-    assert dvd["sample_aspect_ratio"] == "16:15"
+    assert dvd["sample_aspect_ratio"] == "4:3"
     assert len(frames(clips / "trial.mp4")) == 25
     assert stream(clips / "phone_x2.mp4")["side_data_list"][0]["rotation"] == -90
     assert stream(clips / "episode_x2.mkv")["codec_name"] == "hevc"
