@@ -89,10 +89,10 @@ Written by `benchmarks/video.py`.
 {about}
 
 {arguments.frames} frames of {WIDTH}x{HEIGHT}, 8 bit, to {SCALE * WIDTH}x{SCALE * HEIGHT} with \
-{DEFAULT_MODEL} in int8; {arguments.rounds} rounds take each item once, in shuffled order. The engine \
-alone: the compiled engine, called with as many frames as float32 arrays. The others are whole \
-processes from start to end, and decode and encode by x264. The share is taken within each round, and \
-given as median (least to most).
+{DEFAULT_MODEL} in int8; {arguments.rounds} rounds take each item once, in shuffled order. The \
+engine alone: the compiled engine, called with as many frames as float32 arrays. The others are \
+whole processes from start to end, and decode and encode by x264. The share is taken within each \
+round, and given as median (least to most).
 
 {table(["run", "frames a second", "/ the engine's rate"], rows)}
 

@@ -37,6 +37,8 @@ def through_streams(request: Request, *, quiet: bool) -> Summary:
     default_scale(request.options, backend)  # that there is such a model, before anything is read
     source = None if request.inputs[0] == STREAM else request.inputs[0]
     target = None if request.target == STREAM else request.target
+    if target is None and request.options.larger == "skip":
+        raise UsageError("--larger skip leaves nothing for standard output: give copy or reduce")
     for stream, used in ((sys.stdin, source is None), (sys.stdout, target is None)):
         if used and stream is None:
             raise UsageError("standard input or output (-) is closed: redirect it")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 VIDEO = "Videos"
 
-Codec = Annotated[
+CodecOption = Annotated[
     Literal["x264", "x265", "av1", "vp9", "ffv1", "prores"] | None,
     option(
         "--codec",
@@ -24,7 +24,7 @@ Codec = Annotated[
         panel=VIDEO,
     ),
 ]
-Crf = Annotated[
+CrfOption = Annotated[
     float | None,
     option(
         "--crf",
@@ -33,15 +33,15 @@ Crf = Annotated[
         panel=VIDEO,
     ),
 ]
-Lossless = Annotated[
+LosslessOption = Annotated[
     bool, option("--lossless", help="Lose nothing by encoding: FFV1, in .mkv.", panel=VIDEO)
 ]
-From = Annotated[
+FromOption = Annotated[
     str | None,
     option("--from", takes="TIME", help="Begin an excerpt here, such as 1:20.", panel=VIDEO),
 ]
-To = Annotated[str | None, option("--to", takes="TIME", help="End it here.", panel=VIDEO)]
-Like = Annotated[
+ToOption = Annotated[str | None, option("--to", takes="TIME", help="End it here.", panel=VIDEO)]
+LikeOption = Annotated[
     str | None,
     option(
         "--like",
@@ -51,7 +51,7 @@ Like = Annotated[
         panel=VIDEO,
     ),
 ]
-Preview = Annotated[
+PreviewOption = Annotated[
     str | None,
     option(
         "--preview",
@@ -60,7 +60,7 @@ Preview = Annotated[
         panel=VIDEO,
     ),
 ]
-KeepDamaged = Annotated[
+KeepDamagedOption = Annotated[
     bool,
     option("--keep-damaged", help="Keep what can be decoded of damaged videos.", panel=VIDEO),
 ]

@@ -9,7 +9,6 @@ from pathlib import Path
 from upres.formats.metadata import names
 from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
-from upres.raster.info import SAMPLE_TYPES
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Format:
     pages: bool = False
     endless: bool = False
     """Whether it is for videos: frames whose number is known at the end only."""
+    loses_colours: bool = False
+    """Whether samples may become others when it is written."""
     keeps: frozenset[str] = frozenset()
     """Which parts of what a picture's file says of itself it has a place for: see
     ``upres.formats.metadata.names``. A profile that is applied to the pixels is kept, too."""
@@ -90,6 +91,7 @@ FORMATS = (
         rb"\xff\xd8",
         "image.jpeg",
         types=("uint8",),
+        loses_colours=True,
         cmyk=True,
         longest_side=65535,
         keeps=PHOTOGRAPH
@@ -103,6 +105,7 @@ FORMATS = (
         rb"RIFF.{4}WEBP",
         "image.webp",
         types=("uint8",),
+        loses_colours=True,
         alpha=True,
         frames=True,
         longest_side=16383,
@@ -122,7 +125,7 @@ FORMATS = (
         (".tif", ".tiff"),
         rb"II[*+]\0|MM\0[*+]",
         "image.tiff",
-        types=SAMPLE_TYPES,
+        types=("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64"),
         alpha=True,
         cmyk=True,
         others=True,
@@ -136,6 +139,7 @@ FORMATS = (
         rb".{4}ftyp(?:.{4})*?avi[fs]",
         "image.avif",
         types=("uint8", "uint16"),
+        loses_colours=True,
         alpha=True,
         frames=True,
         longest_side=16384,
@@ -161,6 +165,7 @@ FORMATS = (
         "image.jxl",
         extra="formats",
         types=("uint8", "uint16", "float32"),
+        loses_colours=True,
         alpha=True,
         encoder_bytes=90,
         keeps=PHOTOGRAPH,
@@ -172,6 +177,7 @@ FORMATS = (
         "image.heic",
         extra="formats",
         types=("uint8", "uint16"),
+        loses_colours=True,
         alpha=True,
         longest_side=16384,
         encoder_bytes=90,
@@ -184,6 +190,7 @@ FORMATS = (
         "image.jp2",
         extra="formats",
         types=("uint8", "uint16"),
+        loses_colours=True,
         alpha=True,
         keeps=PHOTOGRAPH,
     ),

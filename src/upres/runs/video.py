@@ -24,11 +24,11 @@ import numpy as np
 from upres import __version__
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
-from upres.enlarging.files import FileEnlargement, Written, open_file
+from upres.enlarging.files import FileCopy, FileEnlargement, Written, open_file
 from upres.enlarging.options import Options
 from upres.enlarging.pipeline import enlarge_into
 from upres.enlarging.plan import Plan, plan
-from upres.errors import InputError, OutputError, needs_extra
+from upres.errors import InputError, LargeEnoughError, OutputError, Remedy, needs_extra
 from upres.files import make_folder
 from upres.formats.registry import check_output, read_head, recognised
 from upres.formats.video.settings import VideoSettings
@@ -56,7 +56,7 @@ class VideoRun:
 
 def open_any(
     path: Path, options: Options, video: VideoRun, *, backend: Backend | None = None
-) -> FileEnlargement | VideoEnlargement:
+) -> FileEnlargement | FileCopy | VideoEnlargement:
     """Open a picture or a video to be enlarged; no pixels are decoded.
 
     Raises the errors of ``open_file``.
@@ -71,6 +71,8 @@ def open_any(
             f"{path}: agreement with the input is for pictures: a video stores colours at half of "
             "its size, and loses some of each frame"
         )
+    if options.palette == "keep":
+        raise InputError(f"{path}: a video cannot keep a palette: it loses some of each frame")
     with needs_extra("reading videos", "video"):
         from upres.formats.video.pictures import PicturesSource
         from upres.formats.video.source import VideoSource
@@ -79,7 +81,14 @@ def open_any(
         if video.settings.like is None
         else PicturesSource(path, video.settings.like, video.settings)
     )
-    planned = _even(plan(source.info, options, backend))
+    try:
+        planned = _even(plan(source.info, options, backend))
+    except LargeEnoughError as error:
+        raise LargeEnoughError(
+            error.problem,
+            Remedy("larger", "passes it over", "skip"),
+            Remedy("larger", "reduces it", "reduce"),
+        ) from None
     if video.settings.like is not None and options.scale == 1:
         planned = dataclasses.replace(planned, models=())  # they are large enough
     return VideoEnlargement(source, planned, options.quality, video, backend)
