@@ -185,7 +185,9 @@ class FileCopy:
         progress: Callable[[float], None] | None = None,
     ) -> Written:
         """Copy it to ``target``, at once and whole; raises what ``FileEnlargement.write`` does."""
-        if output_format(target) is not recognised(read_head(self.path), self.path):
+        row = output_format(target)
+        other = row.endless and target.suffix.lower() != self.path.suffix.lower()
+        if other or row is not recognised(read_head(self.path), self.path):
             raise OutputError(
                 f"{target}: {self.path.name} is large enough, and a copy of it has no such suffix",
                 Remedy("larger", "makes it anew", "reduce"),

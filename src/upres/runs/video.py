@@ -84,9 +84,12 @@ def open_any(
     try:
         planned = _even(plan(source.info, options, backend))
     except LargeEnoughError as error:
+        if options.larger == "copy":
+            return FileCopy(path, [source])
         raise LargeEnoughError(
             error.problem,
             Remedy("larger", "passes it over", "skip"),
+            Remedy("larger", "copies it", "copy"),
             Remedy("larger", "reduces it", "reduce"),
         ) from None
     if video.settings.like is not None and options.scale == 1:
