@@ -33,7 +33,7 @@ ROOMS = [
     {"service"},
 ]
 HEAVY = {"evaluation", "training", "web"}
-EXTRAS = {"torch", "onnx", "onnxscript", "skimage", "matplotlib", "onnxruntime"}
+EXTRAS = {"av", "torch", "onnx", "onnxscript", "skimage", "matplotlib", "onnxruntime"}
 
 
 def modules() -> list[Path]:

@@ -33,7 +33,7 @@ from upres.files import replacing
 from upres.raster.metrics import psnr, ssim, studio_luma
 from upres.raster.resize import bicubic
 
-BORDER = 8
+VIDEO_BORDER = 8
 """Pixels that are left out on each side."""
 
 LEFT_OUT = 2
@@ -141,7 +141,7 @@ def _frames(path: Path, scale: int) -> Iterator[Rgb8]:
         from upres.formats.video.source import VideoSource
     source = VideoSource(path)
     height, width = (side - side % scale for side in (source.info.height, source.info.width))
-    if min(height, width) < 2 * BORDER + 11:
+    if min(height, width) < 2 * VIDEO_BORDER + 11:
         raise InputError(f"{path}: its frames, {width}x{height}, are too small to be measured")
     for frame in source.frames(path):
         rows = np.concatenate(list(frame))[:height, :width]
@@ -150,7 +150,7 @@ def _frames(path: Path, scale: int) -> Iterator[Rgb8]:
 
 
 def _inner(frame: Rgb8) -> Luma:
-    inner = frame[BORDER:-BORDER, BORDER:-BORDER]
+    inner = frame[VIDEO_BORDER:-VIDEO_BORDER, VIDEO_BORDER:-VIDEO_BORDER]
     return np.round(studio_luma(np.ascontiguousarray(inner)))
 
 

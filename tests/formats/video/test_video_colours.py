@@ -183,3 +183,52 @@ def test_interlaced_frames_are_made_whole_and_none_is_lost(tmp_path: Path) -> No
         *("-f", "framemd5", "-"),
     )
     assert len([line for line in count.splitlines() if not line.startswith("#")]) == 25
+
+
+def test_what_is_brighter_than_white_is_told(tmp_path: Path) -> None:
+    for name, level, expected in (
+        ("bright.mkv", 250, ["samples brighter than white"]),
+        ("dark.mkv", 2, ["samples darker than black"]),
+        ("white.mkv", 235, []),
+    ):
+        source = made(
+            tmp_path / name,
+            *("-vf", f"geq=lum={level}:cb=128:cr=128", "-pix_fmt", "yuv420p", "-c:v", "ffv1"),
+            pictures="color=gray:s=64x48:r=25:d=0.1",
+        )
+        assert list(fakes.enlarge_file(source, tmp_path / f"out-{name}")) == expected
+
+
+def hdr10_plus() -> bytes:
+    """An SEI message of H.265 with dynamic metadata (SMPTE ST 2094-40), as a unit of a stream."""
+    fields = [(1, 2), (400, 27), (0, 1)]  # one window, the display's luminance, no peaks
+    fields += [(17830, 17), (16895, 17), (14252, 17), (1037, 17), (0, 4), (0, 10)]
+    fields += [(0, 1), (0, 1), (0, 1)]
+    bits = "".join(format(value, f"0{width}b") for value, width in fields)
+    bits += "0" * (-len(bits) % 8)
+    body = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+    message = bytes([0xB5, 0, 0x3C, 0, 1, 4, 1]) + body
+    unit = bytearray(b"\x4e\x01" + bytes([4, len(message)]) + message + b"\x80")
+    for at in range(len(unit) - 3, -1, -1):  # no three bytes may look like a unit's beginning
+        if unit[at : at + 2] == b"\0\0" and unit[at + 2] <= 3:
+            unit[at + 2 : at + 2] = b"\x03"
+    return b"\0\0\0\1" + bytes(unit)
+
+
+def test_light_that_changes_from_frame_to_frame_is_told(tmp_path: Path) -> None:
+    plain = tagged(tmp_path, "plain.mp4", pix_fmt="yuv420p10le", params=PQ)
+    raw = tmp_path / "raw.hevc"
+    run("ffmpeg", "-v", "error", "-i", plain, "-c", "copy", "-f", "hevc", raw)
+    content = raw.read_bytes()
+    # Before the first slice, which is of a frame that stands alone (types 16 to 21).
+    at = next(
+        i
+        for i in range(len(content))
+        if content[i : i + 3] == b"\0\0\1" and 16 <= content[i + 3] >> 1 <= 21
+    )
+    raw.write_bytes(content[:at] + hdr10_plus()[1:] + content[at:])
+    source = tmp_path / "in.mkv"
+    run("mkvmerge", "-o", source, "--default-duration", "0:25fps", raw)
+    kinds = [side["side_data_type"] for side in frames(source)[0]["side_data_list"]]
+    assert any("HDR Dynamic Metadata" in kind for kind in kinds)
+    assert list(fakes.enlarge_file(source, tmp_path / "out.mkv")) == ["HDR10+"]

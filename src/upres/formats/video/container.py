@@ -80,6 +80,8 @@ class Clip:
     interlaced: bool = False
     times: dict[int, tuple[int, int]] = field(default_factory=dict, compare=False)
     """Time and duration of frames that are decoded and not yet encoded, by their number."""
+    clipped: set[str] = field(default_factory=set, compare=False)
+    """Names of what frames that are decoded have beyond the range of colours."""
 
 
 @contextmanager

@@ -20,6 +20,9 @@ Planes = Sequence[NDArray[Any]]
 
 YCGCO = 8
 
+BEYOND = 0.001
+"""The part of a frame's samples that may be clipped without a word."""
+
 
 @dataclass(frozen=True)
 class Coding:
@@ -97,6 +100,23 @@ def to_colours(planes: Planes, coding: Coding) -> Float32Array:
         np.subtract(luma, first, out=green)
         green -= second
     return np.moveaxis(np.clip(result, 0, 1, out=result), 0, 2)
+
+
+def beyond(planes: Planes, coding: Coding) -> tuple[str, ...]:
+    """Names of what ``to_colours`` clips of a frame's luma, if it is more than a codec's noise.
+
+    That is a thousandth of the samples by more than 4 levels of 256. Each fourth row is looked at.
+    """
+    if coding.full or coding.matrix == RGB:
+        return ()
+    low, high = coding.luma_range
+    slack, luma = 4 * 2.0 ** (coding.bits - 8), planes[0][::4]
+    found = []
+    if (luma > high + slack).mean() > BEYOND:
+        found.append("samples brighter than white")
+    if (luma < low - slack).mean() > BEYOND:
+        found.append("samples darker than black")
+    return tuple(found)
 
 
 def to_planes(colours: Float32Array, coding: Coding) -> list[NDArray[Any]]:

@@ -159,6 +159,7 @@ class VideoSink:
                     self._settings,
                     called=self.target,
                 )
+                self._not_kept += sorted(self._clip.clipped)
                 self._not_kept += lost_in(self._clip, name, self._kept, self._settings)
                 publish(name, self.target, replace=replace)
         except OSError as error:

@@ -30,7 +30,7 @@ from upres.formats.video.container import (
     said,
 )
 from upres.formats.video.deinterlacing import deinterlaced
-from upres.formats.video.planes import to_colours
+from upres.formats.video.planes import beyond, to_colours
 from upres.formats.video.settings import VideoSettings
 from upres.raster.info import Band, RasterInfo, Role
 from upres.raster.source import Rows
@@ -108,7 +108,9 @@ class VideoSource:
             if frame.format.name != self._layout:
                 # All samples stay as they are, in planes of their own.
                 frame = frame.reformat(format=self._layout)
-            yield to_colours(plane_arrays(frame, self._layout), clip.coding)
+            planes = plane_arrays(frame, self._layout)
+            clip.clipped.update(beyond(planes, clip.coding))
+            yield to_colours(planes, clip.coding)
 
     def decoded(self) -> Iterator[VideoFrame]:
         """Each frame of the video, or of the excerpt, in order, with a time of its own.
