@@ -8,6 +8,7 @@ from pathlib import Path
 import pyvips
 
 from upres.errors import InputError
+from upres.formats.image import avif_chroma
 from upres.formats.image.avif_sequence import AvifSequenceSource
 from upres.formats.image.avif_sequence_sink import AvifSequenceSink
 from upres.formats.image.either import EitherSink
@@ -31,7 +32,17 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     if len(items.pictures) > 1:
         raise InputError(f"{path}: has {len(items.pictures)} pictures; upres takes files of one")
     facts = Carried(nothing_carried().image, extras=tuple(items.extras))
-    return [VipsSource(path, LOADERS["avif"], facts=facts, colour_numbers=items.colour_numbers)]
+    chroma = avif_chroma.of_properties(items.coded)
+    return [
+        VipsSource(
+            path,
+            LOADERS["avif"],
+            source=(lambda: chroma.as_planes(path.read_bytes())) if chroma else None,
+            facts=facts,
+            colour_numbers=items.colour_numbers,
+            to_rgb=chroma.to_rgb if chroma else None,
+        )
+    ]
 
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
