@@ -18,7 +18,7 @@ from upres.enlarging.agreement import Agreement
 from upres.enlarging.measuring import looks_like_pixel_art
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
-from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
+from upres.errors import InputError, LargeEnoughError, OutputError, Remedy, UpresError
 from upres.files import full_disk, publish, temporary
 from upres.formats.registry import (
     check_output,
@@ -224,9 +224,21 @@ def open_file(
         ) from None
 
 
+def refuse_agreement(info: RasterInfo, options: Options) -> None:
+    """Raise ``InputError`` if a video is asked to agree with its input, or to keep a palette."""
+    if info.frames is None and (options.consistent or options.check):
+        raise InputError(
+            f"{info.name}: agreement with the input is for pictures: a video stores colours at "
+            "half of its size, and loses some of each frame"
+        )
+    if info.frames is None and options.palette == "keep":
+        raise InputError(f"{info.name}: a video cannot keep a palette: it loses some of each frame")
+
+
 def _planned(
     source: Path, pages: Sequence[Source], options: Options, backend: Backend
 ) -> FileEnlargement:
+    refuse_agreement(pages[0].info, options)
     plans = tuple(plan(page.info, options, backend) for page in pages)
     opened = FileEnlargement(source, pages, plans, options, backend)
     if len(plans) > 1:

@@ -259,6 +259,7 @@ FORMATS = (
         types=("float32",),
         frames=True,
         endless=True,
+        loses_colours=True,
     ),
     Format(
         "other video",

@@ -24,11 +24,17 @@ import numpy as np
 from upres import __version__
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
-from upres.enlarging.files import FileCopy, FileEnlargement, Written, open_file
+from upres.enlarging.files import (
+    FileCopy,
+    FileEnlargement,
+    Written,
+    open_file,
+    refuse_agreement,
+)
 from upres.enlarging.options import Options
 from upres.enlarging.pipeline import enlarge_into
 from upres.enlarging.plan import Plan, plan
-from upres.errors import InputError, LargeEnoughError, OutputError, Remedy, needs_extra
+from upres.errors import LargeEnoughError, OutputError, Remedy, needs_extra
 from upres.files import make_folder
 from upres.formats.registry import check_output, read_head, recognised
 from upres.formats.video.settings import VideoSettings
@@ -66,13 +72,6 @@ def open_any(
     if not pictures and (row is None or not row.endless):
         return open_file(path, options, backend=backend)
     backend = backend or default_backend()
-    if options.consistent or options.check:
-        raise InputError(
-            f"{path}: agreement with the input is for pictures: a video stores colours at half of "
-            "its size, and loses some of each frame"
-        )
-    if options.palette == "keep":
-        raise InputError(f"{path}: a video cannot keep a palette: it loses some of each frame")
     with needs_extra("reading videos", "video"):
         from upres.formats.video.pictures import PicturesSource
         from upres.formats.video.source import VideoSource
@@ -81,6 +80,7 @@ def open_any(
         if video.settings.like is None
         else PicturesSource(path, video.settings.like, video.settings)
     )
+    refuse_agreement(source.info, options)
     try:
         planned = _even(plan(source.info, options, backend))
     except LargeEnoughError as error:

@@ -74,10 +74,18 @@ def join(
         _check_header(frames, segments[0])
         fine = _Fine(kind)
         own = fine.seen(_own_packets(frames, encoding, segments, shift))
-        others = _copied_packets(source, copies, shift, settings, clip)
+        rising = _Rising(strict=kind in ("mp4", "mov"))
+        others = rising.made(_copied_packets(source, copies, shift, settings, clip))
         for packet in heapq.merge(own, others, key=_moment):
-            container.mux(packet)
-    return [fine.name] if fine.found else []
+            try:
+                container.mux(packet)
+            except (av.InvalidDataError, av.ArgumentError) as error:
+                _damaged(clip, settings, error)
+        try:
+            container.close()  # which writes packets that have waited for others
+        except (av.InvalidDataError, av.ArgumentError) as error:
+            _damaged(clip, settings, error)
+    return [each.name for each in (fine, rising) if each.found]
 
 
 class _Fine:
@@ -93,6 +101,28 @@ class _Fine:
         for packet in packets:
             if self._looks and (packet.pts or 0) * packet.time_base * 1000 % 1:
                 self.found, self._looks = True, False
+            yield packet
+
+
+class _Rising:
+    """Makes times of decoding rise, as they do but in damaged files: containers refuse others."""
+
+    name = "times of packets that go back"
+
+    def __init__(self, *, strict: bool) -> None:
+        self.found = False
+        self._step = 1 if strict else 0
+        self._last: dict[int, int] = {}
+
+    def made(self, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+        for packet in packets:
+            last, number = self._last.get(packet.stream_index), packet.stream_index
+            if packet.dts is not None:
+                if last is not None and packet.dts < last + self._step:
+                    self.found = True
+                    packet.dts = last + self._step
+                    packet.pts = max(packet.pts or packet.dts, packet.dts)
+                self._last[number] = packet.dts
             yield packet
 
 
@@ -168,12 +198,8 @@ def _copied_packets(
         except StopIteration:
             return
         except av.FFmpegError as error:
-            if settings.keep_damaged:
-                return
-            raise InputError(
-                f"{clip.path}: this video is damaged: {said(error)}",
-                Remedy("keep_damaged", "keeps what can be decoded", True),
-            ) from None
+            _damaged(clip, settings, error)
+            return
         cover = packet.stream.disposition & av.stream.Disposition.attached_pic
         if cover and packet.pts is None:
             packet.pts = packet.dts = 0
@@ -188,6 +214,15 @@ def _copied_packets(
             packet.dts = None if packet.dts is None else packet.dts - by
         packet.stream = copies[packet.stream_index]
         yield packet
+
+
+def _damaged(clip: Clip, settings: VideoSettings, error: av.FFmpegError) -> None:
+    """Raise ``InputError`` for a packet that cannot be copied, unless such may be left out."""
+    if not settings.keep_damaged:
+        raise InputError(
+            f"{clip.path}: this video is damaged, a packet cannot be copied: {said(error)}",
+            Remedy("keep_damaged", "keeps what can be decoded", True),
+        ) from None
 
 
 def _check_header(stream: VideoStream, segment: Path) -> None:

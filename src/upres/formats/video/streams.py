@@ -77,6 +77,7 @@ def is_chapters(source: InputContainer, stream: Stream) -> bool:
 def named(stream: Stream) -> str:
     """A stream's name for people: ``subtitles (subrip, eng)``."""
     kind = {"subtitle": "subtitles", "video": "cover picture"}.get(stream.type, stream.type)
-    codec = stream.codec_context.name if stream.codec_context else stream.name or "unknown"
+    context = stream.codec_context
+    codec = context.name if context else getattr(stream, "name", None) or "unknown"
     told = [codec, *([stream.language] if stream.language not in (None, "und") else [])]
     return f"{kind} ({', '.join(told)})"
