@@ -21,6 +21,7 @@ TESTS = Path(__file__).parent
 ROOMS = [
     {"errors"},
     {"signals", "files", "card"},
+    {"folders"},
     {"raster"},
     {"engine"},
     {"formats"},
@@ -33,7 +34,17 @@ ROOMS = [
     {"service"},
 ]
 HEAVY = {"evaluation", "training", "web"}
-EXTRAS = {"av", "torch", "onnx", "onnxscript", "skimage", "matplotlib", "onnxruntime"}
+EXTRAS = {
+    "av",
+    "torch",
+    "onnx",
+    "onnxscript",
+    "skimage",
+    "matplotlib",
+    "onnxruntime",
+    "pydicom",
+    "nibabel",
+}
 
 
 def modules() -> list[Path]:

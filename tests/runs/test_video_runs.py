@@ -276,6 +276,19 @@ def test_a_stop_ends_a_run_soon(clip: Path, tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_ctrl_c_says_how_to_go_on(clip: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "upres", "enlarge", str(clip), "-s", "4", "-o", "out.mp4"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob(".out*/*.part")) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "upres: interrupted; the same command with --resume goes on\n"
+    assert not (tmp_path / "out.mp4").exists()
+
+
 def test_a_folder_of_videos_and_pictures(clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

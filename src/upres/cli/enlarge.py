@@ -20,6 +20,7 @@ from upres.cli.enlarge_options import (
     FormatOption,
     HeightOption,
     KeepCmykOption,
+    LabelsOption,
     LargerOption,
     MaxPixelsOption,
     ModelOption,
@@ -34,6 +35,7 @@ from upres.cli.enlarge_options import (
     ScaleOption,
     SkipExistingOption,
     ThreadsOption,
+    ThroughPlaneOption,
     WidthOption,
     WrapOption,
 )
@@ -86,9 +88,11 @@ def enlarge(
     wrap: WrapOption = False,
     palette: PaletteOption = "free",
     keep_cmyk: KeepCmykOption = False,
-    consistent: ConsistentOption = False,
+    consistent: ConsistentOption = None,
     force_consistent: ForceConsistentOption = False,
     check: CheckOption = False,
+    labels: LabelsOption = False,
+    through_plane: ThroughPlaneOption = False,
     force: ForceOption = False,
     codec: CodecOption = None,
     crf: CrfOption = None,
@@ -111,8 +115,9 @@ def enlarge(
     keep_libraries_quiet()
     share_python_s_lock()
     from upres.enlarging.options import MAX_PIXELS, Options
-    from upres.runs.jobs import is_folder, is_video, suffix_called
+    from upres.runs.jobs import is_cog, is_folder, suffix_called
     from upres.runs.request import Request
+    from upres.runs.video import is_video
 
     if "" in pictures:
         raise UsageError("a picture's name is empty: name a file, a folder or a pattern")
@@ -136,6 +141,9 @@ def enlarge(
             larger=larger,
             consistent="force" if force_consistent else consistent,
             check=check,
+            labels=labels,
+            through_plane=through_plane,
+            cog=is_cog(format),
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         target=None if to_folder else target,
@@ -157,9 +165,10 @@ def enlarge(
         return
     if target is None and any(map(os.path.isdir, request.inputs)):
         raise UsageError("a folder of pictures needs an --output folder for the results")
-    goes_on = to_folder or all(map(is_video, request.inputs))
+    videos = all(map(is_video, request.inputs))
+    goes_on = to_folder or videos
     hint = "the same command with --resume goes on" if goes_on else "--skip-existing goes on"
-    end(_run(request, quiet=quiet), hint, quiet=quiet)
+    end(_run(request, quiet=quiet), hint, quiet=quiet, alone=videos)
 
 
 def _refuse_empty(given: Mapping[str, str | None]) -> None:

@@ -92,7 +92,7 @@ def evaluate(
     from upres.evaluation.outputs import evaluate_into
     from upres.evaluation.record import record_scores
     from upres.evaluation.tables import table
-    from upres.runs.jobs import is_video
+    from upres.runs.video import is_video
 
     if any(map(is_video, data)):
         if not all(map(is_video, data)) or jpeg or seed is not None or show or record:

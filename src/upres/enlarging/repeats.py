@@ -9,7 +9,7 @@ from upres.raster.pixels import Float32Array
 REPEATS_BYTES = 2**28
 """Most memory of windows and results that are kept for the next frame."""
 
-Place = tuple[int, int, int]
+WindowPlace = tuple[int, int, int]
 """The number of the model among those that work one after another, and the window's row and
 column."""
 
@@ -23,11 +23,11 @@ class Repeats:
 
     def __init__(self, most_bytes: int = REPEATS_BYTES) -> None:
         self._free = most_bytes
-        self._kept: dict[Place, tuple[Float32Array, Float32Array]] = {}
+        self._kept: dict[WindowPlace, tuple[Float32Array, Float32Array]] = {}
         self.found = 0
         """How many windows were not computed."""
 
-    def find(self, place: Place, given: Float32Array) -> Float32Array | None:
+    def find(self, place: WindowPlace, given: Float32Array) -> Float32Array | None:
         """The result of the window there, if it is as it was; nobody may write to it."""
         known, result = self._kept.get(place, (None, None))
         if known is None or known.shape != given.shape:
@@ -39,7 +39,7 @@ class Repeats:
         self.found += 1
         return result
 
-    def keep(self, place: Place, given: Float32Array, result: Float32Array) -> None:
+    def keep(self, place: WindowPlace, given: Float32Array, result: Float32Array) -> None:
         """Keep a window and its result in the place of those before, if there is room."""
         known = self._kept.pop(place, None)
         self._free += sum(array.nbytes for array in known or ())

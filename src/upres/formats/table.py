@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from upres.formats.medical.recognising import is_dicom, is_nifti
 from upres.formats.metadata import names
+from upres.formats.metadata.geotags import is_geotiff
 from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
+from upres.formats.suffixes import OTHER_VIDEO_HEADS, OTHER_VIDEOS, RAW_SUFFIXES, VIDEOS
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Format:
     """Whether it holds bands that are no colours."""
     any_range: bool = False
     """Whether samples may lie outside of [0, 1], or of their type's range."""
+    gaps: bool = False
+    """Whether samples may be missing."""
     linear: bool = False
     """Whether its samples are proportional to light."""
     frames: bool = False
@@ -55,6 +60,8 @@ class Format:
     ``upres.formats.metadata.names``. A profile that is applied to the pixels is kept, too."""
     longest_side: int | None = None
     """Most pixels of a side."""
+    closed: bool = False
+    """Whether its files become files of it only, and these are made of none else."""
     encoder_bytes: int = 0
     """Memory for each pixel of an encoder that wants a whole frame at once, as measured."""
 
@@ -65,12 +72,6 @@ class Format:
 
 
 HEAD_BYTES = 256
-
-RAW_SUFFIXES = (
-    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
-    *(".3fr", ".erf", ".iiq", ".kdc", ".dcr", ".mef", ".mos", ".mrw", ".raw", ".rwl", ".sr2"),
-)
-
 _WHOLE, _FLOAT = ("uint8", "uint16"), ("float32",)
 
 FORMATS = (
@@ -112,6 +113,22 @@ FORMATS = (
         encoder_bytes=8,
         keeps=PHOTOGRAPH,
     ),
+    # Before TIFF: a file of it may begin like one (PS3.10, 7.1).
+    Format(
+        "dicom",
+        (".dcm", ".dicom"),
+        rb".{128}DICM|[\x02\x08]\0.\0",
+        "medical.dicom",
+        holds=is_dicom,
+        extra="medical",
+        types=("uint8", "uint16", "int16"),
+        others=True,
+        any_range=True,
+        frames=True,
+        pages=True,
+        gaps=True,
+        closed=True,
+    ),
     Format(
         "camera raw",
         RAW_SUFFIXES,
@@ -119,6 +136,15 @@ FORMATS = (
         "image.raw",
         holds=is_raw,
         extra="formats",
+    ),
+    # Written as TIFF is.
+    Format(
+        "geotiff",
+        (".gtif", ".gtiff"),
+        rb"II[*+]\0|MM\0[*+]",
+        "geo.source",
+        holds=is_geotiff,
+        extra="geo",
     ),
     Format(
         "tiff",
@@ -131,7 +157,8 @@ FORMATS = (
         others=True,
         any_range=True,
         pages=True,
-        keeps=PHOTOGRAPH | {names.IPTC},
+        gaps=True,
+        keeps=PHOTOGRAPH | {names.IPTC, names.PLACE},
     ),
     Format(
         "avif",
@@ -250,42 +277,41 @@ FORMATS = (
         keeps=frozenset({names.PROFILE}),
     ),
     Format(
+        "nifti",
+        (".nii", ".nii.gz"),
+        rb"(?:\x5c\x01|\x1c\x02)\0\0|\0\0(?:\x01\x5c|\x02\x1c)|\x1f\x8b",
+        "medical.nifti",
+        holds=is_nifti,
+        extra="medical",
+        types=("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64"),
+        others=True,
+        any_range=True,
+        frames=True,
+        gaps=True,
+        closed=True,
+    ),
+    Format(  # sound alone begins so, too
         "video",
-        (".mp4", ".mkv", ".mov", ".webm", ".m4v"),
+        VIDEOS,
         rb".{4}(?:ftyp|moov|mdat|free|skip|wide|pnot)|\x1a\x45\xdf\xa3",
         "video.files",
-        telling=False,  # sound alone begins so, too
+        telling=False,
         extra="video",
         types=("float32",),
         frames=True,
         endless=True,
-        loses_colours=True,
     ),
     Format(
         "other video",
-        (
-            *(".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".flv", ".wmv", ".asf"),
-            *(".ogv", ".3gp", ".y4m"),
-        ),
-        rb"RIFF.{4}AVI |G.{187}G|.{4}G.{191}G|\0\0\x01\xba|FLV\x01|OggS|YUV4MPEG2 "
-        rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+        OTHER_VIDEOS,
+        OTHER_VIDEO_HEADS,
         "video.files",
-        telling=False,  # sound alone begins so, too
+        telling=False,
         becomes=".mkv",
         extra="video",
         endless=True,
     ),
 )
-
-OTHER_SUFFIXES = (
-    *(".svg", ".svgz", ".ai", ".eps", ".wmf", ".emf", ".cdr"),
-    *(".psd", ".psb", ".xcf", ".kra", ".ora", ".clip", ".afphoto"),
-    *(".ico", ".cur", ".icns", ".tga", ".pcx", ".dds", ".ktx", ".ktx2", ".vtf", ".xbm", ".xpm"),
-    *(".jxr", ".wdp", ".hdp", ".djvu", ".djv", ".ras", ".sgi", ".rgb", ".cin", ".dpx", ".fits"),
-    *(".heics", ".heifs", ".avifs", ".avci", ".mng", ".jng", ".flif", ".bpg", ".qoi", ".wbmp"),
-    *(".fts", ".iff", ".lbm", ".pict", ".pct", ".sct", ".jbig2", ".jb2", ".x3f", ".crw"),
-)
-"""Of pictures that upres does not read: it says so of those in a folder."""
 
 SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
 """Of the files that are read, in lower case."""

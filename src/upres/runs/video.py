@@ -36,7 +36,7 @@ from upres.enlarging.pipeline import enlarge_into
 from upres.enlarging.plan import Plan, plan
 from upres.errors import LargeEnoughError, OutputError, Remedy, needs_extra
 from upres.files import make_folder
-from upres.formats.registry import check_output, read_head, recognised
+from upres.formats.registry import called, check_output, read_head, recognised
 from upres.formats.video.settings import VideoSettings
 from upres.raster.info import RasterInfo
 from upres.raster.source import Rows, Sink, Source
@@ -60,13 +60,27 @@ class VideoRun:
     """Go on with parts that an interrupted run has left."""
 
 
+def is_video(path: Path) -> bool:
+    """Whether a file is a video, by its suffix."""
+    row = called(path.suffix)
+    return row is not None and row.endless
+
+
 def open_any(
-    path: Path, options: Options, video: VideoRun, *, backend: Backend | None = None
+    path: Path,
+    options: Options,
+    video: VideoRun | None = None,
+    *,
+    backend: Backend | None = None,
+    members: tuple[Path, ...] = (),
 ) -> FileEnlargement | FileCopy | VideoEnlargement:
     """Open a picture or a video to be enlarged; no pixels are decoded.
 
     Raises the errors of ``open_file``.
     """
+    if members:
+        return open_file(path, options, backend=backend, members=members)
+    video = video or VideoRun()
     pictures = video.settings.like is not None
     row = None if pictures else recognised(read_head(path), path)
     if not pictures and (row is None or not row.endless):

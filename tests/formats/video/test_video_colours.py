@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import fakes
 from formats.video.clips import frames, made, need, run, stream
-from upres.formats.video.colours import Tags, is_sd, matrix_of, tags_written
+from upres.formats.video.colours import ColourTags, is_sd, matrix_of, tags_written
 
 pytest.importorskip("av")
 
@@ -115,12 +115,12 @@ def test_players_guess_by_size() -> None:
     assert is_sd(576, 1024)
     assert not is_sd(720, 1280)
     assert not is_sd(480, 1280)
-    assert matrix_of(Tags(), 480, 640) == 6
-    assert matrix_of(Tags(), 720, 1280) == 1
-    assert matrix_of(Tags(matrix=9), 480, 640) == 9
-    pal = tags_written(Tags(), (576, 720), (1152, 1440))
+    assert matrix_of(ColourTags(), 480, 640) == 6
+    assert matrix_of(ColourTags(), 720, 1280) == 1
+    assert matrix_of(ColourTags(matrix=9), 480, 640) == 9
+    pal = tags_written(ColourTags(), (576, 720), (1152, 1440))
     assert (pal.matrix, pal.primaries, pal.full) == (6, 5, False)
-    assert tags_written(Tags(matrix=1), (576, 720), (1152, 1440)) == Tags(matrix=1)
+    assert tags_written(ColourTags(matrix=1), (576, 720), (1152, 1440)) == ColourTags(matrix=1)
 
 
 def decoded(path: Path, pix_fmt: str, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from upres.errors import InputError
 from upres.formats.image import avif_chroma
 from upres.formats.image.avif_sequence import AvifSequenceSource
 from upres.formats.image.avif_sequence_sink import AvifSequenceSink
-from upres.formats.image.either import EitherSink
+from upres.formats.image.either import still_or_moving
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import avif_colours, avif_items, exif
@@ -47,7 +47,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
     """A sink of an AVIF file; see ``upres.formats.registry``."""
-    return EitherSink(
+    return still_or_moving(
         lambda: VipsSink(path, _encode, quality=quality, any_colours=True),
         lambda: AvifSequenceSink(path, _encode, quality=quality),
     )

@@ -18,7 +18,7 @@ from av.video.format import VideoFormat
 
 from upres.engine.machine import this_processor
 from upres.errors import OutputError, Remedy
-from upres.formats.video.colours import RGB, Tags
+from upres.formats.video.colours import RGB, ColourTags
 from upres.formats.video.container import Clip, subsampling
 from upres.formats.video.light import Light, light_params
 from upres.formats.video.planes import Coding
@@ -71,7 +71,7 @@ class Encoding:
     layout: str
     """The pixel format, a plane for each band."""
     coding: Coding
-    tags: Tags
+    tags: ColourTags
     height: int
     width: int
     time_base: Fraction
@@ -164,7 +164,7 @@ def encoding_for(
     target: Path,
     settings: VideoSettings,
     clip: Clip,
-    tags: Tags,
+    tags: ColourTags,
     *,
     height: int,
     width: int,

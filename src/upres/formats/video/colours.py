@@ -46,7 +46,7 @@ same rule."""
 
 
 @dataclass(frozen=True)
-class Tags:
+class ColourTags:
     """The numbers that a video tells of its colours; ``UNKNOWN`` where it tells none."""
 
     matrix: int = UNKNOWN
@@ -68,7 +68,7 @@ def is_sd(height: int, width: int) -> bool:
     return height <= SD_HEIGHT and width <= SD_WIDTH
 
 
-def matrix_of(tags: Tags, height: int, width: int) -> int:
+def matrix_of(tags: ColourTags, height: int, width: int) -> int:
     """The matrix by which a video's samples are to be read, told or guessed by its size."""
     if tags.matrix != UNKNOWN:
         return tags.matrix
@@ -77,7 +77,7 @@ def matrix_of(tags: Tags, height: int, width: int) -> int:
     return 6 if is_sd(height, width) else 1
 
 
-def tags_written(tags: Tags, small: tuple[int, int], large: tuple[int, int]) -> Tags:
+def tags_written(tags: ColourTags, small: tuple[int, int], large: tuple[int, int]) -> ColourTags:
     """The tags of a result: its source's, and those that players would guess otherwise.
 
     ``small`` and ``large`` are height and width of the source and of the result. An untagged SD

@@ -29,7 +29,7 @@ from upres.formats.video.colours import (
     RGB,
     SITINGS,
     UNKNOWN,
-    Tags,
+    ColourTags,
     matrix_of,
     unreadable,
 )
@@ -70,7 +70,7 @@ class Clip:
     """Of a sample, width by height."""
     size: tuple[int, int]
     """Height and width of a frame as it is stored."""
-    tags: Tags
+    tags: ColourTags
     coding: Coding
     matrix: tuple[int, ...] = ()
     """The display matrix, nine numbers as FFmpeg has them; empty where a frame is upright."""
@@ -265,14 +265,14 @@ def side_data(frame: VideoFrame) -> dict[str, bytes]:
     return {item.type.name: bytes(item) for item in data}
 
 
-def _tags(stream: VideoStream, frame: VideoFrame) -> Tags:
+def _tags(stream: VideoStream, frame: VideoFrame) -> ColourTags:
     context = stream.codec_context
 
     def told(of_frame: int, of_stream: int) -> int:
         return of_frame if of_frame != UNKNOWN else of_stream
 
     span = frame.color_range or context.color_range
-    return Tags(
+    return ColourTags(
         matrix=told(frame.colorspace, context.colorspace),
         primaries=told(frame.color_primaries, context.color_primaries),
         transfer=told(frame.color_trc, context.color_trc),

@@ -20,7 +20,7 @@ Planes = Sequence[NDArray[Any]]
 
 YCGCO = 8
 
-BEYOND = 0.001
+BEYOND_RANGE = 0.001
 """The part of a frame's samples that may be clipped without a word."""
 
 
@@ -112,9 +112,9 @@ def beyond(planes: Planes, coding: Coding) -> tuple[str, ...]:
     low, high = coding.luma_range
     slack, luma = 4 * 2.0 ** (coding.bits - 8), planes[0][::4]
     found = []
-    if (luma > high + slack).mean() > BEYOND:
+    if (luma > high + slack).mean() > BEYOND_RANGE:
         found.append("samples brighter than white")
-    if (luma < low - slack).mean() > BEYOND:
+    if (luma < low - slack).mean() > BEYOND_RANGE:
         found.append("samples darker than black")
     return tuple(found)
 

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 from upres.formats.video.coding import Encoding, container_of, flags_of
 
 OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-"""Tags that tell how the source was stored."""
+"""ColourTags that tell how the source was stored."""
 
 _OF_THE_FRAMES = (
     "BPS",
