@@ -80,6 +80,14 @@ class FileEnlargement:
         most = max(plan.disk for plan in self.plans)
         return most if len(self.plans) == 1 else most + self.content_bytes
 
+    def require_fits(self, target: Path) -> None:
+        """Raise ``OutputError`` if the format by ``target``'s suffix cannot hold the result.
+
+        Transparency counts once it is seen: it may turn out to be opaque.
+        """
+        for each in self.plans:
+            check_output(target, _without_alpha(each), pages=len(self.plans))
+
     def write(
         self,
         target: Path,
@@ -102,8 +110,7 @@ class FileEnlargement:
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
         cannot be written or cannot hold the result.
         """
-        for each in self.plans:
-            check_output(target, _without_alpha(each), pages=len(self.plans))
+        self.require_fits(target)
         _check_disk(target, self.disk)
         sink = make_sink(
             target,

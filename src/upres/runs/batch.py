@@ -295,7 +295,7 @@ def _settle(
         if not_kept and lost:
             not_kept(job.target, lost)
         return
-    if _is_full_disk(failure):
+    if is_full_disk(failure):
         summary.left += 1
         # The first: others that had begun may fail likewise before they are asked to stop.
         summary.stopped_by = summary.stopped_by or str(failure)
@@ -305,7 +305,7 @@ def _settle(
         journal.failed(job.source, job.target, str(failure))
 
 
-def _is_full_disk(error: BaseException) -> bool:
+def is_full_disk(error: BaseException) -> bool:
     """Whether an error comes from a full disk, so that the next picture would fail, too."""
     numbers = (errno.ENOSPC, errno.EDQUOT)
     cause: BaseException | None = error
