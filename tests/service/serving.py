@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -36,11 +37,8 @@ class Running:
     server: Server
     thread: threading.Thread
     listening: socket.socket
+    url: str
     clients: list[httpx.Client] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return address_of(self.listening).rstrip("/")
 
     def client(self, **options: Any) -> httpx.Client:
         """A client of this service; proxies of the environment are none of ours."""
@@ -58,7 +56,7 @@ class Running:
     def stop(self) -> None:
         for client in self.clients:
             client.close()
-        self.server.should_exit = True
+        self.server.handle_exit(signal.SIGTERM, None)
         self.thread.join(LONG)
         assert not self.thread.is_alive()
         self.listening.close()
@@ -73,7 +71,8 @@ def start(folder: Path, **settings: Any) -> Running:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     assert ready.wait(LONG)
-    return Running(made, folder, server, thread, listening)
+    url = address_of(listening).rstrip("/")
+    return Running(made, folder, server, thread, listening, url)
 
 
 Serve = Callable[..., Running]

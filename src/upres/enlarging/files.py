@@ -146,12 +146,16 @@ def open_file(source: Path, options: Options, *, backend: Backend | None = None)
     """
     backend = backend or default_backend()
     pages = open_pages(source, keep_cmyk=options.cmyk)
-    plans = tuple(plan(page.info, options, backend) for page in pages)
-    opened = FileEnlargement(source, pages, plans, options, backend)
-    if len(plans) > 1:
-        whole = dataclasses.replace(plans[0].info, page=None)
-        check_pixels(whole.problem, *opened.size, len(plans), options, pixels=opened.pixels)
-    return opened
+    plans: list[Plan] = []
+    pixels = 0
+    for page in pages:
+        plans.append(plan(page.info, options, backend))
+        pixels += plans[-1].pixels
+        if pixels > options.max_pixels:  # before the others are looked at: there may be thousands
+            width, height = max(((p.width, p.height) for p in plans), key=math.prod)
+            whole = dataclasses.replace(plans[0].info, page=None)
+            check_pixels(whole.problem, width, height, len(pages), options, pixels=pixels)
+    return FileEnlargement(source, pages, tuple(plans), options, backend)
 
 
 def enlarge_to(

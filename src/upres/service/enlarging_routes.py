@@ -15,7 +15,7 @@ from upres.enlarging.plan import BASE_BYTES, plan
 from upres.errors import UpresError
 from upres.models.catalogue import catalogue
 from upres.raster.info import RasterInfo, bands_of, usual_roles
-from upres.service.answers import ENLARGED, PICTURE, PROBLEMS
+from upres.service.answers import ALWAYS, ENLARGED, PICTURE, PLAN_EXAMPLE, PROBLEMS
 from upres.service.desk import Desk, Ticket
 from upres.service.orders import Order, Result
 from upres.service.parameters import Parameters
@@ -97,7 +97,11 @@ class Size(Parameters):
     channels: int = Field(3, ge=1, le=4, description="1 is grey, 3 RGB; 2 and 4 have alpha")
 
 
-@router.get("/plans", summary="Tell what a picture would take, by each model")
+@router.get(
+    "/plans",
+    summary="Tell what a picture would take, by each model",
+    responses={200: {"content": {"application/json": {"example": PLAN_EXAMPLE}}}, **ALWAYS},
+)
 async def plans(request: Request, size: Annotated[Size, Query()]) -> list[dict[str, Any]]:
     """For each model its purpose, the size of the result, and seconds and bytes of memory, about.
 

@@ -54,6 +54,7 @@ class Line:
         self.pace = 1.0
         """How much longer than planned work takes here, as far as is known."""
         self._usual = USUAL_SECONDS
+        self._ended = 0
         self._promised = -math.inf
 
     @property
@@ -123,10 +124,13 @@ class Line:
         self._places.remove(place)
         if done and place.started is not None:
             took = self._clock() - place.started
-            self._usual += 0.2 * (took - self._usual)
+            # The first says more than no measurement; later ones are means of some.
+            self._ended += 1
+            weight = max(0.2, 1 / self._ended)
+            self._usual += weight * (took - self._usual)
             if place.seconds > 0:
                 ratio = min(MOST_PACE, max(LEAST_PACE, took / place.seconds))
-                self.pace += 0.2 * (ratio - self.pace)
+                self.pace += weight * (ratio - self.pace)
         self._call()
 
     def wait_for(self, memory: int) -> float:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
@@ -61,8 +61,8 @@ async def _from_body(request: Request, target: Path) -> None:
 async def _from_form(request: Request, target: Path, name: str) -> str:
     try:
         form = await request.form(max_files=1, max_fields=0)
-    except MultiPartException as error:
-        raise ProblemError(422, "form", f"this form cannot be read: {error.message}") from None
+    except HTTPException as error:
+        raise ProblemError(422, "form", f"this form cannot be read: {error.detail}") from None
     try:
         pictures = [value for value in form.values() if isinstance(value, UploadFile)]
         with target.open("wb") as file:
