@@ -34,7 +34,7 @@ def noise(height: int, width: int) -> Array:
 
 def stored(path: Path, height: int, width: int) -> Spool:
     shape, dtype = (height, width, 3), np.dtype(np.uint8)
-    return Spool(path, shape, dtype, head=head_of(shape, dtype))
+    return Spool(path, shape, dtype, head=head_of)
 
 
 def handed_over(spool: Spool, samples: Array, stream: FrameStream) -> None:

@@ -19,7 +19,7 @@ def test_an_image_has_the_samples_that_were_stored(
 ) -> None:
     kind, shape = np.dtype(dtype), (31, 17, channels)
     samples = (np.random.default_rng(1).random(shape) * 30_000 - 15_000).astype(kind)
-    options = {"head": head_of(shape, kind), "memory_bytes": memory_bytes}
+    options = {"head": head_of, "memory_bytes": memory_bytes}
     with Spool(tmp_path / "a.raw", shape, kind, **options) as spool:  # type: ignore[arg-type]
         assert (spool.pixels is None) == (not memory_bytes)
         spool.fill([samples[:10], samples[10:]])
@@ -33,7 +33,6 @@ def test_strips_of_many_rows_and_rows_longer_than_a_strip(tmp_path: Path) -> Non
     random = np.random.default_rng(1)
     for shape in ((3000, 700, 1), (3, 400_000, 3)):  # of strips of one megabyte
         samples = random.integers(0, 256, shape, np.uint8)
-        head = head_of(shape, samples.dtype)
-        with Spool(tmp_path / "a.raw", shape, samples.dtype, head=head, memory_bytes=0) as spool:
+        with Spool(tmp_path / "a.raw", shape, samples.dtype, head=head_of, memory_bytes=0) as spool:
             spool.fill([samples])
             np.testing.assert_array_equal(as_image(spool).numpy().reshape(shape), samples)

@@ -23,7 +23,8 @@ def whole(spool: Spool, orientation: int = 1) -> NDArray[np.uint8]:
 
 
 def stored(path: Path, samples: NDArray[np.uint8], memory_bytes: int, head: bytes = b"") -> Spool:
-    spool = Spool(path, samples.shape, samples.dtype, head=head, memory_bytes=memory_bytes)
+    made = (lambda shape, dtype: head) if head else None
+    spool = Spool(path, samples.shape, samples.dtype, head=made, memory_bytes=memory_bytes)
     spool.fill([samples])
     return spool
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -96,7 +97,7 @@ class RasterInfo:
         """The number of the band that tells transparency, unless nothing is transparent."""
         return next((i for i, b in enumerate(self.varying) if b.role == "alpha"), None)
 
-    @property
+    @cached_property
     def varying(self) -> tuple[Band, ...]:
         """The bands that are enlarged, in the order in which blocks have them."""
         return tuple(band for band in self.bands if not band.constant)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ class Spool:
     """Samples, row by row: height x width x channels of one dtype.
 
     A picture of more than ``memory_bytes`` is in a file, which a ``with`` statement removes at its
-    end. That file begins with ``head``, and the samples follow without compression.
+    end. That file begins with the bytes that ``head`` makes of shape and dtype, and the samples
+    follow without compression.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Spool:
         shape: tuple[int, int, int],
         dtype: np.dtype[Any],
         *,
-        head: bytes = b"",
+        head: Callable[[tuple[int, int, int], np.dtype[Any]], bytes] | None = None,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         self.path = path
@@ -44,9 +45,10 @@ class Spool:
         small = shape[0] * self.row_bytes <= memory_bytes
         self._pixels = np.zeros(shape, dtype) if small else None
         if not small:
-            self._start = len(head)
+            start = head(shape, dtype) if head else b""
+            self._start = len(start)
             self._file = create_locked(path)
-            os.write(self._file, head)
+            os.write(self._file, start)
 
     def __enter__(self) -> Spool:
         return self

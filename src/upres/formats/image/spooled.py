@@ -20,7 +20,7 @@ TIFF_STRIP_BYTES = 2**20
 def as_image(spool: Spool) -> pyvips.Image:
     """The stored samples, as an image to be read once from the top.
 
-    The spool's ``head`` is that of ``head_of``: libvips reads TIFF strip by strip, and bare
+    The spool's ``head`` is ``head_of``: libvips reads TIFF strip by strip, and bare
     samples it would map into memory, all of them in the end.
     """
     if spool.pixels is not None:

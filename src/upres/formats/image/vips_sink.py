@@ -151,9 +151,8 @@ class VipsSink:
             most = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
             self._bands = tuple(dataclasses.replace(b, low=0.0, high=most) for b in self._bands)
         shape = (info.height, info.width, len(self._bands))
-        head = head_of(shape, dtype)
         name = temporary_name(self.target, ".raw")
-        self._spool = self._stack.enter_context(Spool(name, shape, dtype, head=head))
+        self._spool = self._stack.enter_context(Spool(name, shape, dtype, head=head_of))
         self._path = self._stack.enter_context(temporary(self.target, self.target.suffix))
         self._stream = None
         if (info.frames or 1) > 1:

@@ -6,6 +6,7 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from upres.formats.metadata.tiff_tags import read_resolution
 _OF_THE_FILE = ("n-pages", "page-height", "bits-per-sample", "palette", "orientation")
 """Fields that tell how the input was stored, and nothing of the picture."""
 
-_NOT_FIELDS = ("vips-", "heif-", "tile-", "exif-ifd1-", "png-comment-", "gif-comment")
+_NOT_FIELDS = ("vips-", "heif-", "tile-", "png-comment-", "gif-comment")
 """Beginnings of fields that tell the same, or that files get otherwise (``png_chunks``,
 ``comments``)."""
 
@@ -86,8 +87,9 @@ class Carried:
         return self.image.get(name) if self.image.get_typeof(name) else None
 
 
+@cache
 def nothing_carried() -> Carried:
-    """Of a raster without metadata, as an array is."""
+    """Of a raster without metadata, as an array is: always the same, whose image is not changed."""
     return Carried(pyvips.Image.black(1, 1))
 
 
@@ -142,30 +144,28 @@ def with_metadata(
     dots = (across * 25.4, down * 25.4) if carried.resolution else None
     # A copy, as metadata of an image that libvips may share must not change.
     image = image.copy(xres=across, yres=down, interpretation=interpretation)
-    basic = {*image.get_fields(), "jpeg-thumbnail-data", *_OF_THE_FILE}
-    fields = [
-        (name, source.get_typeof(name), source.get(name))
-        for name in fields_of(source)
-        if name not in basic and not name.startswith(_NOT_FIELDS)
-    ]
-    if source.get_typeof("exif-data") and not any(n.startswith("exif-ifd") for n, *_ in fields):
-        with suppress(struct.error):  # damaged
-            fields += _exif_fields(tiff_exif.for_jpeg(source.get("exif-data")))
-    whole = b""
-    for name, kind, value in fields:
-        if name == "exif-data":
-            try:
-                whole = exif.PREFIX + exif.fitting(
-                    value,
-                    height=height,
-                    width=image.width,
-                    dots_per_inch=dots,
-                    turned=carried.orientation >= 5,
-                )
-                value = tiff_exif.for_jpeg(whole)
-            except struct.error:  # damaged: libvips could read the fields of it
-                continue
-        elif name == "xmp-data":
+    left_out = {*image.get_fields(), "jpeg-thumbnail-data", "exif-data", *_OF_THE_FILE}
+    whole, parts = b"", "exif-ifd"
+    if source.get_typeof("exif-data"):
+        try:
+            whole = exif.PREFIX + exif.fitting(
+                source.get("exif-data"),
+                height=height,
+                width=image.width,
+                dots_per_inch=dots,
+                turned=carried.orientation >= 5,
+            )
+        except struct.error:
+            # Damaged: of the parts that libvips could read it makes a block.
+            parts = "exif-ifd1-"
+        else:
+            block = tiff_exif.for_jpeg(whole)
+            image.set_type(pyvips.GValue.blob_type, "exif-data", block)
+    for name in fields_of(source):
+        if name in left_out or name.startswith((parts, *_NOT_FIELDS)):
+            continue
+        value = source.get(name)
+        if name == "xmp-data":
             if suffix not in _OF_JPEG:
                 value = xmp.whole(value, carried.segments)
             value = xmp.fitting(value, height=height, width=image.width)
@@ -175,7 +175,7 @@ def with_metadata(
             value = iptc.fitting(value, tiff=suffix in (".tif", ".tiff"))
             if not value:
                 continue
-        image.set_type(kind, name, value)
+        image.set_type(source.get_typeof(name), name, value)
     if dots and not source.get_typeof("exif-data"):
         # Left to libvips, it would tell more than is known: that colours are not calibrated, say.
         whole = exif.PREFIX + exif.fitting(
@@ -205,15 +205,3 @@ def fields_of(image: pyvips.Image) -> list[str]:
         number += 1
     pyvips.glib_lib.g_free(names)
     return found
-
-
-def _exif_fields(block: bytes) -> list[tuple[str, int, object]]:
-    """A block of EXIF as fields: libvips saves only fields that it has read itself."""
-    pixel = pyvips.Image.black(1, 1).jpegsave_buffer(keep="none")
-    segment = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
-    image = pyvips.Image.new_from_buffer(pixel[:2] + segment + pixel[2:], "")
-    return [
-        (name, image.get_typeof(name), image.get(name))
-        for name in image.get_fields()
-        if name.startswith("exif-ifd") and not name.startswith("exif-ifd1-")
-    ]

@@ -30,22 +30,33 @@ def completed(
     ``told`` says whether the file tells the size of pixels other than by EXIF, and ``density`` is
     that of a header that libvips may not heed. Of a JPEG file, EXIF counts more.
     """
-    if loader in ("webpload", "heifload"):
-        # libvips does not look for it there.
-        with suppress(struct.error):
-            if resolution := read_resolution(_exif(image)):
-                image = image.copy(xres=resolution[0], yres=resolution[1])
-    for name, block in blocks.items():
-        # Of several segments, libvips sees the first.
-        if block and (name in _IN_SEGMENTS or not image.get_typeof(name)):
-            image = _with(image, name, block)
-    # libvips takes a resolution without a unit for one by the millimetre, and none for 72 dpi.
-    by_exif = has_resolution(_tags(image))
     resolution = density.per_millimetre if density else None
+    # Of several segments, libvips sees the first.
+    lacking = {
+        name: block
+        for name, block in blocks.items()
+        if block and (name in _IN_SEGMENTS or not image.get_typeof(name))
+    }
+    block = lacking.get("exif-data") or _exif(image)
+    # libvips takes a resolution without a unit for one by the millimetre, and none for 72 dpi.
+    by_exif = has_resolution(_tags(block))
     if resolution and not (by_exif and loader == "jpegload"):
-        return image.copy(xres=resolution[0], yres=resolution[1])
-    told = told or (loader != "tiffload" and by_exif)
-    return image if told else image.copy(xres=1, yres=1)
+        across, down = resolution
+    elif not (told or (loader != "tiffload" and by_exif)):
+        across, down = 1.0, 1.0
+    else:
+        across, down = image.xres, image.yres
+        if loader in ("webpload", "heifload"):
+            # libvips does not look for it there.
+            with suppress(struct.error):
+                across, down = read_resolution(_opened(block)) or (across, down)
+    if not lacking and (across, down) == (image.xres, image.yres):
+        return image
+    # One copy, as metadata of an image that libvips may share must not change, and each takes time.
+    image = image.copy(xres=across, yres=down)
+    for name, content in lacking.items():
+        image.set_type(pyvips.GValue.blob_type, name, content)
+    return image
 
 
 def orientation(image: pyvips.Image, loader: str, *, has_tag: bool) -> int:
@@ -57,7 +68,7 @@ def orientation(image: pyvips.Image, loader: str, *, has_tag: bool) -> int:
     """
     if loader == "heifload":
         return 1
-    tags = _tags(image)
+    tags = _tags(_exif(image))
     told = [tags.get(_ORIENTATION)]
     # Of TIFF without the tag, libvips says 1, too; of damaged EXIF it may read more.
     if (has_tag if loader == "tiffload" else not tags) and image.get_typeof("orientation"):
@@ -67,21 +78,17 @@ def orientation(image: pyvips.Image, loader: str, *, has_tag: bool) -> int:
     return next((number for number in told if number and 1 <= number <= 8), 1)
 
 
-def _with(image: pyvips.Image, name: str, block: bytes) -> pyvips.Image:
-    # A copy, as metadata of an image that libvips may share must not change.
-    image = image.copy()
-    image.set_type(pyvips.GValue.blob_type, name, block)
-    return image
-
-
-def _tags(image: pyvips.Image) -> dict[int, int]:
-    """Of the image's EXIF: among libvips' fields are some that the block does not have."""
+def _tags(exif: bytes) -> dict[int, int]:
+    """Of a block of EXIF: among libvips' fields are some that the block does not have."""
     with suppress(struct.error):
-        return read_numbers(_exif(image))
+        return read_numbers(_opened(exif))
     return {}
 
 
-def _exif(image: pyvips.Image) -> BytesIO:
-    """The image's block of EXIF, without ``PREFIX``; nothing if it has none."""
-    block = image.get("exif-data") if image.get_typeof("exif-data") else b""
-    return BytesIO(block.removeprefix(PREFIX))
+def _exif(image: pyvips.Image) -> bytes:
+    """The image's block of EXIF; nothing if it has none."""
+    return image.get("exif-data") if image.get_typeof("exif-data") else b""
+
+
+def _opened(exif: bytes) -> BytesIO:
+    return BytesIO(exif.removeprefix(PREFIX))
