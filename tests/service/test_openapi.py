@@ -9,7 +9,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
-from serving import Running
+from serving import Serve
 
 schemathesis: Any = pytest.importorskip("schemathesis", reason="needs schemathesis")
 
@@ -40,7 +40,8 @@ def test_each_route_has_a_summary_and_examples_of_its_problems(client: httpx.Cli
     assert {"auto", "fast", "best"} <= set(models)
 
 
-def test_no_request_makes_a_500(running: Running) -> None:
+def test_no_request_makes_a_500(serve: Serve) -> None:
+    running = serve()
     schema = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
     statuses: dict[str, set[int]] = {}
     for found in schema.get_all_operations():

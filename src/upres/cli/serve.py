@@ -43,7 +43,7 @@ def serve(
         str | None,
         option(
             "--token",
-            takes="TEXT",
+            takes="SECRET",
             help=f"Has to come with each request; {TOKEN} in the environment hides it better.",
             panel=WHERE,
         ),

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic.config import JsonDict
 
 from upres.service.problems import CONTENT_TYPE, TITLES
-from upres.service.results import HEADERS
+from upres.service.results import RESULT_HEADERS
 
 Answers = dict[int | str, dict[str, Any]]
 
@@ -103,7 +103,7 @@ ENLARGED: dict[str, Any] = {
     "content": {"image/*": {"schema": _BINARY}},
     "headers": {
         name.title(): {"description": about, "schema": {"type": "string"}}
-        for name, about in HEADERS.items()
+        for name, about in RESULT_HEADERS.items()
     },
 }
 

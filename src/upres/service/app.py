@@ -17,12 +17,14 @@ from starlette.requests import ClientDisconnect
 from upres import __version__
 from upres.errors import UpresError
 from upres.runs.batch import UNEXPECTED
-from upres.service import enlarging_routes, job_routes, page_routes
 from upres.service.desk import Desk
+from upres.service.enlarging_routes import enlarging_router
 from upres.service.guard import Guard
+from upres.service.job_routes import job_router
 from upres.service.metrics import Metrics
+from upres.service.page_routes import page_router
 from upres.service.problems import CONTENT_TYPE, ProblemError, one_line, refused
-from upres.service.results import HEADERS as RESULT_HEADERS
+from upres.service.results import RESULT_HEADERS
 from upres.service.settings import Settings
 
 ABOUT = """
@@ -68,8 +70,8 @@ def create_app(
         # It reports to nobody.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    for routes in (page_routes, enlarging_routes, job_routes):
-        app.include_router(routes.router)
+    for router in (page_router, enlarging_router, job_router):
+        app.include_router(router)
 
     def answer(problem: ProblemError) -> Response:
         metrics.refused.labels(problem.code).inc()

@@ -15,10 +15,10 @@ from typing import Literal
 
 from upres.runs.batch import UNEXPECTED
 from upres.service.line import Line, Place
-from upres.service.orders import Estimate, Order, Result, carry_out, look
+from upres.service.orders import Delivered, Estimate, Order, fulfil, look
 from upres.service.problems import ProblemError
 from upres.service.settings import LIGHT_WORKERS, Settings
-from upres.service.workers import EndedError, OverdueError, Pool, StoppedError, Work
+from upres.service.workers import EndedError, Errand, OverdueError, Pool, StoppedError
 
 State = Literal["uploading", "waiting", "working", "done", "failed"]
 
@@ -40,9 +40,9 @@ class Ticket:
     """That is done, from 0 to 1."""
     order: Order | None = None
     estimate: Estimate | None = None
-    result: Result | None = None
+    result: Delivered | None = None
     problem: ProblemError | None = None
-    task: asyncio.Task[Result] | None = None
+    task: asyncio.Task[Delivered] | None = None
     ended_at: float = math.inf
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Is set at the next change, and replaced."""
@@ -119,12 +119,12 @@ class Desk:
         ticket.change("waiting")
         return estimate
 
-    def begin(self, ticket: Ticket, *, limit: float) -> asyncio.Task[Result]:
+    def begin(self, ticket: Ticket, *, limit: float) -> asyncio.Task[Delivered]:
         """Have an admitted picture enlarged when its turn comes."""
         ticket.task = asyncio.create_task(self._work(ticket, limit))
         return ticket.task
 
-    async def do_light(self, work: Work) -> object:
+    async def do_light(self, work: Errand) -> object:
         """Have something done that is not enlarging; raises ``ProblemError``."""
         return await self._ask(self._light, work, LOOK_SECONDS)
 
@@ -182,7 +182,7 @@ class Desk:
         self._open.discard(ticket)
         shutil.rmtree(ticket.folder, ignore_errors=True)
 
-    async def _work(self, ticket: Ticket, limit: float) -> Result:
+    async def _work(self, ticket: Ticket, limit: float) -> Delivered:
         try:
             ticket.result = await self._enlarge(ticket, limit)
         except asyncio.CancelledError:
@@ -201,7 +201,7 @@ class Desk:
             self._ended(ticket)
         return ticket.result
 
-    async def _enlarge(self, ticket: Ticket, limit: float) -> Result:
+    async def _enlarge(self, ticket: Ticket, limit: float) -> Delivered:
         assert ticket.order
         assert ticket.estimate
         start = time.monotonic()
@@ -217,17 +217,17 @@ class Desk:
             loop.call_soon_threadsafe(ticket.change, None, part)
 
         estimate = ticket.estimate
-        work = partial(carry_out, ticket.order, estimate.suffix, estimate.result_name)
+        work = partial(fulfil, ticket.order, estimate.suffix, estimate.result_name)
         rest = max(1.0, limit - (time.monotonic() - start))
         try:
-            result: Result = await self._heavy.do(work, limit=rest, tell=tell)
+            result: Delivered = await self._heavy.do(work, limit=rest, tell=tell)
         except OverdueError:
             raise _late(limit) from None
         except (EndedError, StoppedError) as error:
             raise _unexpected(error) from None
         return result
 
-    async def _ask(self, pool: Pool, work: Work, limit: float) -> object:
+    async def _ask(self, pool: Pool, work: Errand, limit: float) -> object:
         try:
             return await pool.do(work, limit=limit)
         except OverdueError:

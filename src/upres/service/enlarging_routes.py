@@ -17,12 +17,12 @@ from upres.models.catalogue import catalogue
 from upres.raster.info import RasterInfo, bands_of, usual_roles
 from upres.service.answers import ALWAYS, ENLARGED, PICTURE, PLAN_EXAMPLE, PROBLEMS
 from upres.service.desk import Desk, Ticket
-from upres.service.orders import Order, Result
+from upres.service.orders import Delivered, Order
 from upres.service.parameters import Parameters
 from upres.service.results import Delivery
 from upres.service.uploads import receive_picture
 
-router = APIRouter()
+enlarging_router = APIRouter()
 
 PURPOSES_BY_NAME = {
     "auto": "the picture decides",
@@ -30,14 +30,14 @@ PURPOSES_BY_NAME = {
 }
 
 
-@router.post(
+@enlarging_router.post(
     "/enlarge",
     summary="Enlarge a picture",
     response_class=Response,
     responses={200: ENLARGED, **PROBLEMS},
     openapi_extra=PICTURE,
 )
-async def enlarge(request: Request, parameters: Annotated[Parameters, Query()]) -> Response:
+async def enlarge_picture(request: Request, parameters: Annotated[Parameters, Query()]) -> Response:
     """The answer is the file that ``upres enlarge`` writes, byte for byte.
 
     A client that leaves stops the work.
@@ -70,7 +70,7 @@ async def take(
     await desk.admit(ticket, Order(ticket.folder, name, options, parameters.suffix), limit=limit)
 
 
-async def _while_connected(request: Request, work: asyncio.Task[Result]) -> Result:
+async def _while_connected(request: Request, work: asyncio.Task[Delivered]) -> Delivered:
     """Wait for work, and stop it if the client leaves; raises as it does."""
 
     async def gone() -> None:
@@ -97,7 +97,7 @@ class Size(Parameters):
     channels: int = Field(3, ge=1, le=4, description="1 is grey, 3 RGB; 2 and 4 have alpha")
 
 
-@router.get(
+@enlarging_router.get(
     "/plans",
     summary="Tell what a picture would take, by each model",
     responses={200: {"content": {"application/json": {"example": PLAN_EXAMPLE}}}, **ALWAYS},

@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from upres.service.answers import ALWAYS, ENLARGED, JOB_EXAMPLE, PICTURE, PROBLEMS, problems
 from upres.service.desk import Desk, Ticket
 from upres.service.enlarging_routes import take
-from upres.service.orders import Result
+from upres.service.orders import Delivered
 from upres.service.parameters import Parameters
 from upres.service.problems import ProblemError
 from upres.service.results import Delivery, facts
-from upres.service.views import MOST_SIDE, Box, Of, Shown, view
+from upres.service.views import MOST_SIDE, Cut, Of, Seen, view
 
-router = APIRouter(prefix="/jobs")
+job_router = APIRouter(prefix="/jobs")
 
 OF_JOB = ALWAYS | problems(404)
 
@@ -80,7 +80,7 @@ def job_of(
 JobOfPath = Annotated[Ticket, Depends(job_of)]
 
 
-@router.post(
+@job_router.post(
     "", status_code=202, summary="Begin a job", responses={**PROBLEMS}, openapi_extra=PICTURE
 )
 async def begin(
@@ -104,13 +104,13 @@ async def begin(
     return describe(ticket)
 
 
-@router.get("/{job}", summary="Tell of a job", responses=OF_JOB)
+@job_router.get("/{job}", summary="Tell of a job", responses=OF_JOB)
 async def tell(ticket: JobOfPath) -> JobBody:
     """Its state, its plan, its result's facts or its error."""
     return describe(ticket)
 
 
-@router.get(
+@job_router.get(
     "/{job}/events", summary="Follow a job", response_class=EventSourceResponse, responses=OF_JOB
 )
 async def events(ticket: JobOfPath) -> AsyncIterator[ServerSentEvent]:
@@ -124,7 +124,7 @@ async def events(ticket: JobOfPath) -> AsyncIterator[ServerSentEvent]:
         await changed.wait()
 
 
-@router.get(
+@job_router.get(
     "/{job}/result",
     summary="Fetch a job's result",
     response_class=Response,
@@ -139,7 +139,7 @@ async def result(ticket: JobOfPath) -> Response:
     return Delivery(_result_of(ticket), stay)
 
 
-@router.get(
+@job_router.get(
     "/{job}/view",
     summary="See a part of a picture or its result",
     response_class=Response,
@@ -166,21 +166,21 @@ async def see(
         problem = f"this part is not within the result, {columns}x{rows}"
         raise ProblemError(422, "parameters", problem)
     assert ticket.order
-    box = Box(left, top, width, height)
-    work = partial(view, ticket.order, Shown(of, made.path, (rows, columns)), box)
+    box = Cut(left, top, width, height)
+    work = partial(view, ticket.order, Seen(of, made.path, (rows, columns)), box)
     content = await desk.do_light(work)
     assert isinstance(content, bytes)
     return Response(content, media_type="image/png", headers={"cache-control": "no-store"})
 
 
-@router.delete("/{job}", status_code=204, summary="Delete a job", responses=OF_JOB)
+@job_router.delete("/{job}", status_code=204, summary="Delete a job", responses=OF_JOB)
 async def delete(request: Request, ticket: JobOfPath) -> None:
     """Its work is stopped within a window, and its picture and result are removed."""
     desk: Desk = request.app.state.desk
     await desk.close(ticket)
 
 
-def _result_of(ticket: Ticket) -> Result:
+def _result_of(ticket: Ticket) -> Delivered:
     """Of a job that is done; raises the ``ProblemError`` of one that failed, 409 before its end."""
     if ticket.problem:
         raise ticket.problem

@@ -70,7 +70,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Result:
+class Delivered:
     """An order that is carried out."""
 
     path: Path
@@ -99,9 +99,9 @@ def look(order: Order, *, backend: Backend, tell: Tell) -> Estimate:
     return _estimate(order, opened, suffix, backend)
 
 
-def carry_out(
+def fulfil(
     order: Order, suffix: str, result_name: str, *, backend: Backend, tell: Tell
-) -> Result:
+) -> Delivered:
     """Enlarge a picture to a file whose bytes are those that ``upres enlarge`` writes.
 
     Raises ``ProblemError`` if that fails.
@@ -118,7 +118,7 @@ def carry_out(
         short = InputError(f"{order.source}: there is not enough memory for this picture")
         raise order.problem(short) from None
     width, height = opened.size
-    return Result(
+    return Delivered(
         path=order.target(suffix),
         name=result_name,
         width=width,

@@ -14,13 +14,13 @@ from upres.models import Precision
 from upres.models.catalogue import catalogue
 from upres.service.problems import one_line
 
-LONGEST_NAME = 120
+LONGEST_SHOWN_NAME = 120
 """Letters of a file's name that are kept."""
 
-MODELS = ("auto", *(listed.name for listed in catalogue()))
+MODEL_NAMES = ("auto", *(listed.name for listed in catalogue()))
 """``auto`` lets the picture decide. Nothing else can be named: no path, no address."""
 
-FORMATS = ("auto", *(suffix.removeprefix(".") for suffix in OUTPUT_SUFFIXES))
+FORMAT_NAMES = ("auto", *(suffix.removeprefix(".") for suffix in OUTPUT_SUFFIXES))
 """``auto`` is the picture's own, if that is written."""
 
 _CONSISTENT: dict[str, Consistent] = {"false": False, "true": True, "force": "force"}
@@ -50,16 +50,16 @@ class Parameters(BaseModel):
         pattern=r"^[1-9][0-9]{0,5}x[1-9][0-9]{0,5}$",
         description="Width and height within which the result fits, such as 3840x2160",
     )
-    model: Annotated[str, _one_of(MODELS)] = Field(
+    model: Annotated[str, _one_of(MODEL_NAMES)] = Field(
         "auto",
         description="A shipped model; auto lets the picture decide",
-        json_schema_extra={"enum": list(MODELS)},
+        json_schema_extra={"enum": list(MODEL_NAMES)},
     )
     precision: Precision = Field("auto", description="Of the model; auto is the fastest here")
-    format: Annotated[str, _one_of(FORMATS)] = Field(
+    format: Annotated[str, _one_of(FORMAT_NAMES)] = Field(
         "auto",
         description="Of the result; auto is that of the picture",
-        json_schema_extra={"enum": list(FORMATS)},
+        json_schema_extra={"enum": list(FORMAT_NAMES)},
     )
     quality: int | None = Field(None, ge=1, le=100, description="Of JPEG, WebP and AVIF")
     keep_cmyk: bool = Field(False, description="Keep CMYK instead of converting it to sRGB")
@@ -113,5 +113,5 @@ def safe_name(given: str) -> str:
     kept = one_line(kept).lstrip(".").strip()
     stem, dot, suffix = kept.rpartition(".")
     if dot and len(suffix) <= 10:
-        kept = f"{stem[: LONGEST_NAME - len(suffix)]}.{suffix}"
-    return kept[:LONGEST_NAME] or "picture"
+        kept = f"{stem[: LONGEST_SHOWN_NAME - len(suffix)]}.{suffix}"
+    return kept[:LONGEST_SHOWN_NAME] or "picture"

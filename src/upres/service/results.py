@@ -10,9 +10,9 @@ from typing import Any
 from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
-from upres.service.orders import Result
+from upres.service.orders import Delivered
 
-HEADERS = {
+RESULT_HEADERS = {
     "upres-model": "The models that enlarged it, one after another",
     "upres-seconds": "Seconds that it took, without its wait",
     "upres-size": "Width and height of the result",
@@ -26,7 +26,7 @@ HEADERS = {
 class Delivery(FileResponse):
     """A result's file; whatever becomes of the connection, ``at_end`` is called then."""
 
-    def __init__(self, result: Result, at_end: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, result: Delivered, at_end: Callable[[], Awaitable[None]]) -> None:
         kind = mimetypes.guess_type(result.path.name)[0] or "application/octet-stream"
         super().__init__(
             result.path, media_type=kind, filename=result.name, headers=headers_of(result)
@@ -40,7 +40,7 @@ class Delivery(FileResponse):
             await self._at_end()
 
 
-def facts(result: Result) -> dict[str, Any]:
+def facts(result: Delivered) -> dict[str, Any]:
     """All that there is to tell about a result, for JSON."""
     return {
         "name": result.name,
@@ -55,7 +55,7 @@ def facts(result: Result) -> dict[str, Any]:
     }
 
 
-def headers_of(result: Result) -> dict[str, str]:
+def headers_of(result: Delivered) -> dict[str, str]:
     """The same, as headers; those that have nothing to tell are left out."""
     agreement = _decibels(result.decibels)
     told = {

@@ -28,7 +28,7 @@ UNKNOWN_MEMORY = 2**32
 """Where nothing tells how much the machine has."""
 
 SHARE_OF_MEMORY = 0.75
-"""Part of the machine's, or its container's, that a service takes unless it is told otherwise."""
+"""Cut of the machine's, or its container's, that a service takes unless it is told otherwise."""
 
 BackendOf = Callable[[], Backend]
 

@@ -30,7 +30,7 @@ Of = Literal["picture", "result", "bicubic"]
 
 
 @dataclass(frozen=True)
-class Box:
+class Cut:
     """A part of the result, in its pixels; without a size, all of it."""
 
     left: int = 0
@@ -40,7 +40,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Seen:
     """A picture that is to be seen."""
 
     of: Of
@@ -49,7 +49,7 @@ class Shown:
     """Height and width of the result."""
 
 
-def view(order: Order, shown: Shown, box: Box, *, backend: Backend, tell: Tell) -> bytes:
+def view(order: Order, shown: Seen, box: Cut, *, backend: Backend, tell: Tell) -> bytes:
     """A PNG of a part of a picture or its result.
 
     Of several pages and frames it is the first. Raises ``ProblemError`` where it cannot be read.
@@ -61,7 +61,7 @@ def view(order: Order, shown: Shown, box: Box, *, backend: Backend, tell: Tell) 
         if shown.of == "bicubic" and box.width:
             values = _enlarged_part(source, info, shown.size, box)
         else:
-            whole = Box(0, 0, info.width, info.height)
+            whole = Cut(0, 0, info.width, info.height)
             values = _reduced_part(
                 source, info, box if shown.of == "result" and box.width else whole
             )
@@ -70,7 +70,7 @@ def view(order: Order, shown: Shown, box: Box, *, backend: Backend, tell: Tell) 
         raise order.problem(error) from None
 
 
-def _blocks(source: Source, info: RasterInfo, box: Box) -> Iterator[Float32Array]:
+def _blocks(source: Source, info: RasterInfo, box: Cut) -> Iterator[Float32Array]:
     """Some rows of a part at a time: rows x columns x bands that vary, 0 to 1."""
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     top = 0
@@ -85,7 +85,7 @@ def _blocks(source: Source, info: RasterInfo, box: Box) -> Iterator[Float32Array
             return
 
 
-def _reduced_part(source: Source, info: RasterInfo, box: Box) -> Float32Array:
+def _reduced_part(source: Source, info: RasterInfo, box: Cut) -> Float32Array:
     """A part, reduced to means of whole squares until it is small enough."""
     step = -(-max(box.height, box.width) // MOST_SIDE)
     steps = min(step, box.height), min(step, box.width)
@@ -111,7 +111,7 @@ def _means(block: Float32Array, steps: tuple[int, int]) -> Float32Array:
 
 
 def _enlarged_part(
-    source: Source, info: RasterInfo, size: tuple[int, int], box: Box
+    source: Source, info: RasterInfo, size: tuple[int, int], box: Cut
 ) -> Float32Array:
     """A part of the picture enlarged to ``size``, height and width, by MATLAB's bicubic."""
     rows, columns = (
@@ -122,7 +122,7 @@ def _enlarged_part(
         )
     )
     top, left = int(rows[1].min()), int(columns[1].min())
-    needed = Box(left, top, int(columns[1].max()) + 1 - left, int(rows[1].max()) + 1 - top)
+    needed = Cut(left, top, int(columns[1].max()) + 1 - left, int(rows[1].max()) + 1 - top)
     given = np.concatenate(list(_blocks(source, info, needed)))
     planes = np.ascontiguousarray(given.transpose(2, 0, 1))
     planes = apply_taps(planes, 1, rows[0], rows[1] - top)

@@ -24,7 +24,7 @@ from upres.service.orders import Tell
 from upres.service.problems import ProblemError
 from upres.service.settings import BackendOf
 
-PATIENCE = 5.0
+STOP_SECONDS = 5.0
 """Seconds that work which is to stop gets to end, before its process is ended: windows of the
 slowest models take about a second."""
 
@@ -37,18 +37,18 @@ _TICK = 0.25
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
-class Work(Protocol):
+class Errand(Protocol):
     """A function of this package, and all of its arguments but the last two; it can be pickled."""
 
     def __call__(self, *, backend: Backend, tell: Tell) -> Any: ...
 
 
 class OverdueError(Exception):
-    """Work took longer than it may."""
+    """Errand took longer than it may."""
 
 
 class StoppedError(Exception):
-    """Work was told to stop."""
+    """Errand was told to stop."""
 
 
 class EndedError(Exception):
@@ -75,7 +75,7 @@ def serve_work(connection: Connection, backend_of: BackendOf, prepare: Callable[
 
     while True:
         try:
-            work: Work | None = connection.recv()
+            work: Errand | None = connection.recv()
         except (EOFError, OSError):
             return
         if work is None:  # a word to stop that came when the work was done already
@@ -112,7 +112,7 @@ class Worker:
         self.is_usable = True
         """Whether it can be given more work."""
 
-    def do(self, work: Work, tell: Tell, limit: float) -> Any:
+    def do(self, work: Errand, tell: Tell, limit: float) -> Any:
         """Give work to it, and wait for the result.
 
         ``tell`` is told the part that is done. Raises ``ProblemError`` as the work does,
@@ -179,7 +179,7 @@ class Worker:
             if ready:
                 message: tuple[Any, ...] = self._connection.recv()
                 return message
-            if self._stopped_at is not None and now > self._stopped_at + PATIENCE:
+            if self._stopped_at is not None and now > self._stopped_at + STOP_SECONDS:
                 self.end()
                 raise EOFError
 
@@ -194,7 +194,7 @@ class Pool:
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
 
-    async def do(self, work: Work, *, limit: float, tell: Tell = lambda part: None) -> Any:
+    async def do(self, work: Errand, *, limit: float, tell: Tell = lambda part: None) -> Any:
         """Have work done by a worker that is free; raises as ``Worker.do`` does.
 
         Where the task that waits for it is cancelled, the work is stopped first.
