@@ -1,7 +1,7 @@
 """Times `upres serve`: requests a second beside the engine's own rate, and latencies.
 
-Writes the result as Markdown. Clients are threads of another process, each with a connection that it
-keeps. The engine alone and the service are timed in turns in one run.
+Writes the result as Markdown. Clients are threads of another process, each with a connection that
+it keeps. The engine alone and the service are timed in turns in one run.
 """
 
 from __future__ import annotations
@@ -165,11 +165,11 @@ Written by `benchmarks/service.py`.
 
 {about}
 
-JPEG pictures of {arguments.side}x{arguments.side}, enlarged with {DEFAULT_MODEL} x{SCALE} to JPEG, \
-without the check; clients that ask one request after another, each on a connection that it keeps; \
-{arguments.rounds} rounds of {arguments.seconds:g} seconds each. The clients take processor time, too. \
-The engine alone, which computes the same windows and reads and writes nothing, does {rates_alone} a \
-second. Latencies are in milliseconds.
+JPEG pictures of {arguments.side}x{arguments.side}, enlarged with {DEFAULT_MODEL} x{SCALE} to \
+JPEG, without the check; clients that ask one request after another, each on a connection that it \
+keeps; each measurement takes {arguments.seconds:g} seconds, {arguments.rounds} times. The clients \
+take processor time, too. The engine alone, which computes the same windows and reads and writes \
+nothing, does {rates_alone} a second. Latencies are in milliseconds.
 
 {table(["clients", "requests a second", "/ engine alone", "median", "95 %", "99 %"], rows)}
 

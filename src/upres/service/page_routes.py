@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,15 +12,13 @@ from upres.service.desk import ENDING, Desk
 from upres.service.enlarging_routes import PURPOSES_BY_NAME
 from upres.service.metrics import CONTENT_TYPE_METRICS
 from upres.service.parameters import FORMAT_NAMES
-
-PAGE = Path(__file__).parent / "page"
-"""The folder of the page's files."""
+from upres.service.static_page import PAGE_FILES
 
 page_router = APIRouter()
 
 
 def _file(name: str, kind: str) -> FileResponse:
-    return FileResponse(PAGE / name, media_type=kind, headers={"cache-control": "no-cache"})
+    return FileResponse(PAGE_FILES / name, media_type=kind, headers={"cache-control": "no-cache"})
 
 
 @page_router.get("/", include_in_schema=False)
