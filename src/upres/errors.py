@@ -60,6 +60,12 @@ class InputError(UpresError):
     code = "input"
 
 
+class LargeEnoughError(InputError):
+    """A picture is larger already than asked for."""
+
+    code = "large_enough"
+
+
 class OutputError(UpresError):
     """A file or folder cannot be written, or would be overwritten."""
 
@@ -129,11 +135,25 @@ class MissingExtraError(UpresError):
 
 
 class UsageError(UpresError):
-    """The options of a command contradict each other."""
+    """An option's value is out of range, or options contradict each other.
+
+    ``option`` is the name with which the message begins, if that is an option's.
+    """
 
     code = "usage"
 
     exit_code = 2
+
+    def __init__(self, problem: str, *remedies: Remedy, option: str = "") -> None:
+        super().__init__(problem, *remedies)
+        self.option = option
+
+    def text(self, called: Callable[[Remedy], str] = Remedy.in_python) -> str:
+        """The message in one line; ``called`` says how an option is written."""
+        text = super().text(called)
+        if not self.option:
+            return text
+        return called(Remedy(self.option, "is wrong")) + text.removeprefix(self.option)
 
 
 @contextmanager

@@ -27,6 +27,9 @@ PROCESS = secrets.token_hex(4)
 TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?", re.DOTALL)
 """Full names of the files that are there only while a process is at work on a result."""
 
+LONGEST_NAME = 255
+"""Bytes that common file systems allow for a name."""
+
 _count = itertools.count()
 
 
@@ -56,8 +59,21 @@ def make_folder(folder: Path) -> None:
     """Make a folder for results, with its parents; raise ``OutputError`` if it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OutputError(
+            f"{folder}: cannot make this folder: a file is there: give another name, or one with "
+            "the suffix of a format"
+        ) from None
     except OSError as error:
         raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from None
+
+
+def check_name(target: Path) -> None:
+    """Raise ``OutputError`` if a file cannot have that name: a folder has it, or it is too long."""
+    if len(os.fsencode(target.name)) > LONGEST_NAME:
+        raise OutputError(f"{target}: this name is too long: give another")
+    if target.is_dir():
+        raise OutputError(f"{target}: is a folder, where a file is to be: give another name")
 
 
 def full_disk(folder: Path) -> OSError | None:
@@ -66,6 +82,20 @@ def full_disk(folder: Path) -> OSError | None:
         if shutil.disk_usage(folder).free < FULL:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return None
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error comes from a full disk, so that the next picture would fail, too."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in numbers:
+            return True
+        # libvips knows no error numbers.
+        if any(os.strerror(number) in str(cause) for number in numbers):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def temporary_name(path: Path, suffix: str) -> Path:

@@ -483,7 +483,63 @@ def test_standard_output_that_is_full(tmp_path: Path, photo: Path, model_file: P
             stderr=subprocess.PIPE,
             text=True,
         )
-    assert_one_line(result, "standard output: cannot write the picture: No space left")
+    assert_one_line(
+        result,
+        "standard output: cannot write the picture: No space left",
+        "--output names a file elsewhere",
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", ["models", "--version"])
+def test_text_to_standard_output_that_is_full(arguments: str) -> None:
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "upres", arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert_one_line(result, "cannot write: No space left", "redirect standard output elsewhere")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_words_that_cannot_be_written_fail_no_picture(
+    tmp_path: Path, photo: Path, model_file: Path
+) -> None:
+    command = [sys.executable, "-m", "upres", "enlarge", "harbour.png", "-o", "large.png"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*command, "--model", str(model_file)], cwd=tmp_path, stderr=full)
+    assert done.returncode == 0
+    assert (tmp_path / "large.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/more", "folder.png"])
+def test_an_output_that_can_be_none(tmp_path: Path, photo: Path, name: str) -> None:
+    (tmp_path / "taken").write_text("no folder")
+    (tmp_path / "folder.png" / "harbour_x2.png").mkdir(parents=True)
+    result = upres("enlarge", "harbour.png", "-s", 2, "-f", "-o", name, cwd=tmp_path)
+    expected = "is a folder, where a file is to be" if name == "folder.png" else "a file is there"
+    assert_one_line(result, name, expected, "give another name")
+    assert (tmp_path / "taken").read_text() == "no folder"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--max-pixels", "0"], "--max-pixels must be at least 1, not 0"),
+        (["--width", "-3"], "--width must be at least 1 pixel, not -3"),
+        (["--scale", "0.5"], "--scale must be a factor of at least 1, not 0.5"),
+        (["--quality", "101"], "--quality must be from 1 to 100, not 101"),
+        (["--fit", "0x9"], "--fit must be at least 1x1 pixels, not 0x9"),
+        (["--threads", "0"], "--threads must be at least 1, not 0"),
+    ],
+)
+def test_values_out_of_range_are_told_in_the_command_s_terms(
+    tmp_path: Path, photo: Path, words: list[str], expected: str
+) -> None:
+    result = upres("enlarge", "harbour.png", *words, "-o", "large.png", cwd=tmp_path)
+    assert_one_line(result, f"upres: {expected}", code=2)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")

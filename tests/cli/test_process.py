@@ -9,7 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
+
+import fakes
+from running import upres
 from upres.engine.machine import usable_processors
+from upres.formats.registry import FORMATS
 
 SET_BY_THE_COMMAND = (
     *("OPENBLAS_NUM_THREADS", "VIPS_WARNING", "VIPS_BLOCK_UNTRUSTED"),
@@ -92,3 +98,46 @@ def test_libvips_has_as_many_threads_as_the_process_may_use_processors() -> None
     assert threads_of_libvips("", bound=True) == 1
     assert threads_of_libvips("", VIPS_CONCURRENCY="7") == 7, "the user's own"
     assert threads_of_libvips("3", VIPS_CONCURRENCY="7") == 3, "what is asked for counts more"
+
+
+def test_damaged_pictures_are_told_of_by_the_command_alone(tmp_path: Path) -> None:
+    picture = np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)
+    picture[10:20, 10:40] = np.random.default_rng(3).integers(0, 256, (10, 30, 3))
+    PIL.Image.fromarray(picture).save(tmp_path / "whole.png")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "out").mkdir()
+    for row in FORMATS:
+        if not row.writes:
+            continue
+        whole = tmp_path / f"whole{row.suffixes[0]}"
+        if not whole.exists():
+            fakes.enlarge_file(tmp_path / "whole.png", whole)
+        content = whole.read_bytes()
+        middle = len(content) // 2
+        altered = content[:middle] + bytes(b ^ 0x5A for b in content[middle : middle + 40])
+        for number, bad in enumerate((content[:middle], altered + content[middle + 40 :])):
+            (tmp_path / "bad" / f"{number}{whole.suffix}").write_bytes(bad)
+    done = upres("enlarge", "bad", "-o", "out", "-s", "2", cwd=tmp_path)
+    assert done.returncode == 1
+    *lines, last = done.stderr.splitlines()
+    assert last.startswith("upres: ")
+    assert len(lines) >= len(list((tmp_path / "bad").iterdir()))
+    strange = [line for line in lines if not line.startswith(("upres: bad/", "wrote out/"))]
+    assert [line for line in strange if ": not kept: " not in line] == []
+
+
+def test_a_library_s_words_on_standard_error_go_nowhere() -> None:
+    code = """
+import os, sys
+from upres.cli.process import keep_libraries_quiet
+for _ in range(2):
+    keep_libraries_quiet()
+    os.write(2, b"from C")
+    print("from Python", file=sys.stderr)
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == "from Python\n" * 2
+    code = "from upres.cli.process import keep_libraries_quiet as quiet; quiet(); quiet()"
+    closed = ["sh", "-c", '"$@" 2>&-', "sh", sys.executable, "-c", code]
+    subprocess.run(closed, check=True)

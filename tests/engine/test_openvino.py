@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from engine.contract import BackendTests, noise
-from upres.card import Compute, Model, ModelCard
-from upres.engine.machine import Processor
-from upres.engine.openvino import WINDOW_BYTES, OpenVINO
+from upres.card import Compute, Model, ModelCard, file_stamp
+from upres.engine.machine import Processor, this_processor
+from upres.engine.openvino import WINDOW_BYTES, OpenVINO, _compile
 from upres.engine.openvino_graphs import read_graph
 from upres.models import open_model
 
@@ -53,6 +53,23 @@ def test_windows_are_smaller_where_the_network_needs_more_memory() -> None:
 def test_int8_suits_processors_that_are_made_for_it(processor: Processor, suits: bool) -> None:
     assert OpenVINO(processor).suits(INT8.card) is suits
     assert OpenVINO(processor).suits(MODEL.card)
+
+
+@pytest.mark.skipif(not this_processor().int8, reason="the processor is not made for int8")
+@pytest.mark.parametrize(("name", "expected"), [("fast", 0), ("fast-int8", 0.8)])
+def test_convolutions_are_computed_in_the_precision_of_the_name(name: str, expected: float) -> None:
+    model = open_model(name, scale=2)
+    compiled = _compile(model.path, file_stamp(model.path), "fp32", None, 3, 2, 64, 64)
+    found = [
+        operation.get_rt_info()["runtimePrecision"].astype(str)
+        for operation in compiled.get_runtime_model().get_ops()
+        if operation.get_rt_info()["layerType"].astype(str) == "Convolution"
+    ]
+    assert len(found) > 5
+    in_int8 = sum(precision in ("i8", "u8") for precision in found) / len(found)
+    # The first and the last ones of a model in int8 stay in float32.
+    assert in_int8 >= expected
+    assert (in_int8 > 0) == (expected > 0)
 
 
 def test_what_int8_leaves_is_computed_in_bfloat16_where_that_is_native() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,34 @@ def test_quality_and_unknown_choices(photo: Path, tmp_path: Path, model_file: Pa
         upres.enlarge_file(photo, target, model=model_file, quality=quality, existing="replace")
         sizes.append(target.stat().st_size)
     assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize("name", ["fast", "fast-int8"])
+def test_a_model_that_is_open_is_computed_as_its_card_says(name: str, picture: Any) -> None:
+    model = upres.open_model(name, scale=2)
+    precision: Any = model.card.precision
+    assert model.label == f"{name} x2"
+    expected = upres.enlarge(picture, model="fast", scale=2, precision=precision)
+    np.testing.assert_array_equal(upres.enlarge(picture, model=model), expected)
+    np.testing.assert_array_equal(
+        upres.enlarge(picture, model=model, precision=precision), expected
+    )
+    other, taken = {"fast": ("int8", "fast-int8"), "fast-int8": ("fp32", "fast")}[name]
+    with pytest.raises(upres.ModelError, match=f"is {precision}: for {other}, take '{taken}'"):
+        upres.enlarge(picture, model=model, precision=other)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("existing", ["refuse", "replace", "skip"])
+def test_a_folder_is_no_target(photo: Path, tmp_path: Path, existing: Any) -> None:
+    (tmp_path / "large.png").mkdir()
+    with pytest.raises(upres.OutputError, match=r"large.png: is a folder, where a file is to be"):
+        upres.enlarge_file(photo, tmp_path / "large.png", existing=existing)
+
+
+def test_an_option_s_name_is_for_the_caller_to_write() -> None:
+    with pytest.raises(upres.UsageError, match=r"^max_pixels must be at least 1, not 0$") as caught:
+        upres.enlarge(np.zeros((3, 3)), max_pixels=0)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+    told = again.text(lambda remedy: f"<{remedy.option}>")
+    assert told == "<max_pixels> must be at least 1, not 0"

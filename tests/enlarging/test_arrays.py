@@ -35,7 +35,7 @@ def test_axes_channels_and_type_come_out_as_they_went_in(
     image = as_type(picture, dtype)
     image = image[:, :, 0] if channels is None else np.resize(image, (45, 61, channels))
     result = fakes.enlarge_array(image)
-    assert result.dtype == image.dtype.newbyteorder("=")
+    assert result.dtype == image.dtype
     assert result.shape == (90, 122, *image.shape[2:])
 
 
@@ -227,3 +227,17 @@ def test_a_model_is_repeated_for_a_factor_that_it_has_not(picture: Picture) -> N
     twice = fakes.enlarge_array(fakes.enlarge_array(picture / np.float32(255)))
     result = fakes.enlarge_array(picture / np.float32(255), scale=4)
     np.testing.assert_allclose(result, twice, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["u2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("bands", [None, 3])
+def test_a_result_has_the_byte_order_of_its_picture(kind: str, bands: int | None) -> None:
+    ramp = np.linspace(0, 1 if kind[0] == "f" else 60000, 12 * 10 * (bands or 1))
+    native = ramp.reshape((12, 10) if bands is None else (12, 10, bands)).astype(kind)
+    results = [fakes.enlarge_array(native.astype(order + kind)) for order in "<>"]
+    assert [result.dtype.str for result in results] == ["<" + kind, ">" + kind]
+    np.testing.assert_array_equal(*results)
+    given = native.astype(">" + kind)
+    assert upres.agreement(fakes.enlarge_array(given), given) == pytest.approx(
+        upres.agreement(fakes.enlarge_array(native), native)
+    )

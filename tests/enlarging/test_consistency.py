@@ -99,7 +99,8 @@ def test_tiled_equals_whole(scale: int, size: tuple[int, int], make: Any) -> Non
     whole = consistent(picture, scale)
     tiled = consistent(picture, scale, FakeBackend(20 * 20))
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6)
-    assert not np.allclose(whole, consistent(picture, scale, consistent=False), atol=1e-3)
+    if size != (1, 1):  # which is flat, and stays so without it
+        assert not np.allclose(whole, consistent(picture, scale, consistent=False), atol=1e-3)
 
 
 def test_windows_may_have_to_be_padded() -> None:

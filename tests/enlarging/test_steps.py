@@ -25,32 +25,34 @@ from upres.raster.info import RasterInfo, Role, bands_of
 
 Planes = NDArray[np.float32]
 
-FILL, NETWORK, NEUTRALS, INKS, ALPHA, CLIP, PIECE, HIDDEN = (
+FILL, NETWORK, NEUTRALS, INKS, FLAT, ALPHA, CLIP, PALETTE, PIECE, HIDDEN = (
     "fill transparent",
     "network",
     "keep neutrals",
     "keep inks in range",
+    "keep flat",
     "keep alpha in place",
     "clip",
+    "keep palette",
     "take its piece",
     "put hidden back",
 )
 RGB: tuple[Role, ...] = ("red", "green", "blue")
 KINDS: dict[str, tuple[tuple[Role, ...], list[str]]] = {
-    "grey": (("grey",), [NETWORK, CLIP, PIECE]),
-    "grey and alpha": (("grey", "alpha"), [FILL, NETWORK, ALPHA, CLIP, PIECE, HIDDEN]),
-    "RGB": (RGB, [NETWORK, NEUTRALS, CLIP, PIECE]),
-    "RGBA": ((*RGB, "alpha"), [FILL, NETWORK, NEUTRALS, ALPHA, CLIP, PIECE, HIDDEN]),
-    "BGR and more": (("other", "blue", "green", "red"), [NETWORK, NEUTRALS, CLIP, PIECE]),
-    "CMYK": (("ink",) * 4, [NETWORK, NEUTRALS, INKS, CLIP, PIECE]),
+    "grey": (("grey",), [NETWORK, FLAT, CLIP, PIECE]),
+    "grey and alpha": (("grey", "alpha"), [FILL, NETWORK, FLAT, ALPHA, CLIP, PIECE, HIDDEN]),
+    "RGB": (RGB, [NETWORK, NEUTRALS, FLAT, CLIP, PIECE]),
+    "RGBA": ((*RGB, "alpha"), [FILL, NETWORK, NEUTRALS, FLAT, ALPHA, CLIP, PIECE, HIDDEN]),
+    "BGR and more": (("other", "blue", "green", "red"), [NETWORK, NEUTRALS, FLAT, CLIP, PIECE]),
+    "CMYK": (("ink",) * 4, [NETWORK, NEUTRALS, INKS, FLAT, CLIP, PIECE]),
     "CMYK and alpha": (
         (*("ink",) * 4, "alpha"),
-        [FILL, NETWORK, NEUTRALS, INKS, ALPHA, CLIP, PIECE, HIDDEN],
+        [FILL, NETWORK, NEUTRALS, INKS, FLAT, ALPHA, CLIP, PIECE, HIDDEN],
     ),
-    "two inks": (("ink",) * 2, [NETWORK, INKS, CLIP, PIECE]),
-    "many bands": (("other",) * 4, [NETWORK, CLIP, PIECE]),
-    "many bands and alpha": ((*("other",) * 5, "alpha"), [NETWORK, ALPHA, CLIP, PIECE]),
-    "index": (("index",), [NETWORK, CLIP, PIECE]),
+    "two inks": (("ink",) * 2, [NETWORK, INKS, FLAT, CLIP, PIECE]),
+    "many bands": (("other",) * 4, [NETWORK, FLAT, CLIP, PIECE]),
+    "many bands and alpha": ((*("other",) * 5, "alpha"), [NETWORK, FLAT, ALPHA, CLIP, PIECE]),
+    "index": (("index",), [NETWORK, FLAT, CLIP, PIECE]),
 }
 
 
@@ -85,14 +87,14 @@ def test_nothing_is_filled_where_alpha_covers_nothing_or_all() -> None:
         ((*RGB, "alpha"), 6, (60, 82), {FILL: 4, NETWORK: 6}),
         # What looks at the network's input adds what it looks further than that.
         (RGB, 1, (60, 82), {NETWORK: 1, NEUTRALS: 1}),
-        (RGB, 0, (60, 82), {NEUTRALS: 2}),
-        ((*RGB, "alpha"), 0, (60, 82), {FILL: 4, NEUTRALS: 2, ALPHA: 1}),
-        (("ink",) * 4, 0, (60, 82), {NEUTRALS: 2, INKS: 1}),
+        (RGB, 0, (60, 82), {NEUTRALS: 2, FLAT: 1}),
+        ((*RGB, "alpha"), 0, (60, 82), {FILL: 4, NEUTRALS: 2, FLAT: 1, ALPHA: 1}),
+        (("ink",) * 4, 0, (60, 82), {NEUTRALS: 2, INKS: 1, FLAT: 1}),
         (("ink",) * 2, 1, (60, 82), {NETWORK: 1}),
         # Reduced by half, the filter reaches 4 of its own samples, and half of one: 5 + 1, by x2.
         (("grey",), 6, (30, 41), {NETWORK: 6, PIECE: 3}),
         (("grey",), 6, (60, 81), {NETWORK: 6, PIECE: 2}),
-        (("grey",), None, (60, 82), {}),
+        (("grey",), None, (60, 82), {FLAT: 1}),
     ],
 )
 def test_steps_say_how_much_further_they_look(
@@ -213,3 +215,9 @@ def test_a_reduced_piece_stays_within_0_and_1_and_between_classes_is_nothing() -
     assert (made.planes.min(), made.planes.max()) == (0, 1)
     assert set(np.unique(made.planes[1])) == {0, 1}
     assert len(np.unique(made.planes[0])) > 2
+
+
+def test_a_palette_is_kept_of_what_is_clipped_and_nothing_else_is_put_back() -> None:
+    info = info_of(*RGB, "alpha")
+    steps = [s.name for s in steps_for(info, fake_model().card, (60, 82), keeps_palette=True)]
+    assert steps == [FILL, NETWORK, NEUTRALS, FLAT, ALPHA, CLIP, PALETTE, PIECE]

@@ -72,6 +72,7 @@ class TestJpegSource(FileSourceTests):
 
 class TestPngSource(FileSourceTests):
     suffix = ".png"
+    header_first = False
 
     def stored(self, path: Path) -> Array:
         samples = waves(1, 90, 77, 4)

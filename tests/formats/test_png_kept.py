@@ -15,6 +15,7 @@ import PIL.Image
 import pytest
 
 import fakes
+from upres.errors import InputError
 from upres.formats.metadata import png_chunks
 from upres.formats.metadata.png_chunks import packed
 
@@ -293,3 +294,27 @@ def test_the_shared_files_that_were_wrong_are_right(tmp_path: Path, shared_data:
         assert fakes.enlarge_file(faults / name, tmp_path / name) == ()
         for kind in (b"tEXt", b"zTXt", b"iTXt", b"pHYs"):
             assert chunks(tmp_path / name, kind) == chunks(faults / name, kind)
+
+
+@pytest.mark.parametrize("behind", ["the end", "text", "half of the text", "pixels"])
+def test_a_file_that_is_cut_behind_its_pixels_is_refused(tmp_path: Path, behind: str) -> None:
+    text = packed(b"tEXt", b"Comment\0late")
+    path = png(tmp_path / "in.png", after=text)
+    content = path.read_bytes()
+    end = content.index(b"IEND") - 4
+    cuts = {"the end": len(content) - 1, "text": end, "half of the text": end - 9}
+    path.write_bytes(content[: cuts.get(behind, end - len(text))])
+    with pytest.raises(InputError, match=r"in.png: this picture is damaged or truncated: it has "):
+        enlarged(path)
+    path.write_bytes(content)
+    assert chunks(enlarged(path)[0], b"tEXt") == [b"Comment\0late"]
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+def test_damaged_text_is_told_of(tmp_path: Path, kind: bytes) -> None:
+    damaged = packed(kind, b"Comment\0\0\0\0\0late")[:-1] + b"\0"
+    path = png(tmp_path / "in.png", after=damaged)
+    target, lost = enlarged(path)
+    assert lost == ["damaged or very long text"]
+    assert chunks(target, kind) == []
+    assert enlarged(path, "out.webp")[1] == ["text"]

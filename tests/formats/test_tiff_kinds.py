@@ -376,3 +376,35 @@ def test_the_files_that_were_reported(tmp_path: Path, shared_data: Path) -> None
                 file.asarray().reshape(2 * small.shape[0], 2 * small.shape[1], -1),
                 small.reshape(*small.shape[:2], -1),
             )
+
+
+@pytest.mark.parametrize("keep_cmyk", [True, False])
+def test_a_plate_beside_inks_is_no_alpha(tmp_path: Path, keep_cmyk: bool) -> None:
+    samples = waves(40, 50, 5)
+    samples[:10, :, 4] = 0
+    tifffile.imwrite(tmp_path / "in.tif", samples, photometric="separated", extrasamples=[0])
+    with tifffile.TiffFile(enlarged(tmp_path, cmyk=keep_cmyk)) as file:
+        (page,) = file.pages
+        assert (page.photometric, page.extrasamples) == (5 if keep_cmyk else 2, (0,))
+        is_near(page.asarray()[:, :, -1:], samples[:, :, 4:])
+        if keep_cmyk:
+            is_near(page.asarray(), samples)
+
+
+@pytest.mark.parametrize("kind", ["uint16", "int16", "uint32", "int32", "float16", "float32"])
+def test_a_result_is_of_its_picture_s_type_and_float16_of_float32(
+    tmp_path: Path, kind: str
+) -> None:
+    pixels = np.linspace(3, 30000, 24 * 30).reshape(24, 30).astype(kind)
+    tifffile.imwrite(tmp_path / "in.tif", pixels)
+    result = tifffile.imread(enlarged(tmp_path))
+    assert result.dtype == (np.float32 if kind == "float16" else pixels.dtype)
+    assert pixels.min() <= result.min()
+    assert result.max() <= pixels.max()
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64", "float64"])
+def test_samples_of_64_bits_are_refused(tmp_path: Path, kind: str) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", np.ones((24, 30), kind))
+    with pytest.raises(InputError, match="samples are of more than 32 bits, which upres does not"):
+        enlarged(tmp_path)

@@ -252,7 +252,7 @@ def test_variants_are_chosen_by_precision(model_file: Path) -> None:
         assert at_precision("fast-int8", "auto", backend) == "fast-int8"
         assert at_precision(model_file, "auto", backend) == str(model_file)
     for precision in ("fp32", "bf16", "fp16"):
-        message = f"'fast-int8' is int8, and there is no {precision} of it"
+        message = f"'fast-int8' is int8: for {precision}, take 'fast'"
         with pytest.raises(ModelError, match=message):
             at_precision("fast-int8", precision, FakeBackend())
     with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):

@@ -460,6 +460,7 @@ def test_a_disk_that_is_too_small_ends_the_run(
     summary = enlarge_files(jobs, options)
     assert (summary.done, summary.failed, summary.left) == (0, [], 10)
     assert str(jobs[0].target) in str(summary.stopped_by)
+    assert [remedy.option for remedy in summary.remedies] == ["output"]
     assert contents(tmp_path / "out") == {}
 
 

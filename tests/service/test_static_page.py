@@ -22,7 +22,7 @@ from running import upres
 from upres.errors import InputError
 from upres.models import open_model
 from upres.raster.resize import bicubic
-from upres.service.static_page import write_page
+from upres.service.static_page import write_static_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -51,7 +51,7 @@ def address(
     """A web server with the page, with the model ``fast`` x2 and a tiny one."""
     folder = tmp_path_factory.mktemp("page")
     models = {"fast": {2: open_model("fast", scale=2).path}, "tiny": {2: model_file}}
-    write_page(folder, node_modules / "onnxruntime-web", shipped=models)
+    write_static_page(folder, node_modules / "onnxruntime-web", shipped=models)
     handler = functools.partial(Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -275,7 +275,7 @@ def test_memory_does_not_grow_with_the_picture(page: Page) -> None:
 
 def test_without_the_runtime_one_line_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^[^:]+: onnxruntime-web is not here.*npm install"):
-        write_page(tmp_path / "page", tmp_path)
+        write_static_page(tmp_path / "page", tmp_path)
     done = upres("page", tmp_path / "page", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("upres: onnxruntime-web is not here")

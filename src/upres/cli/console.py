@@ -65,8 +65,12 @@ def _as_it_is(error: UnicodeError) -> tuple[bytes, int]:
 
 def say(line: str) -> None:
     """Print a line on standard error, if that is open."""
-    if sys.stderr is not None:  # else print would take standard output, where the picture goes
+    if sys.stderr is None:  # print would take standard output, where the picture goes
+        return
+    try:
         print(line, file=sys.stderr)
+    except OSError:  # its disk is full, or its reader has gone: that fails no picture
+        sys.stderr = None
 
 
 def complain(error: UpresError) -> None:
@@ -116,9 +120,9 @@ def end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
     }
     line = ", ".join(f"{count} {fate}" for fate, count in counts.items() if count)
     if summary.stopped_by and sum(counts.values()) > 1:
-        complain(UpresError(f"{summary.stopped_by}: {line}; {hint}"))
+        complain(UpresError(f"{summary.stopped_by}: {line}; {hint}", *summary.remedies))
     elif summary.stopped_by:
-        complain(UpresError(summary.stopped_by))
+        complain(UpresError(summary.stopped_by, *summary.remedies))
     elif sum(counts.values()) > 1 and (summary.failed or not quiet):
         say(f"upres: {line}")
     code = 130 if summary.stopped_by == INTERRUPTED else 1

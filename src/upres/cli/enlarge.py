@@ -8,11 +8,37 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 from upres.cli.console import Reporter, end, lacking, progress_bar, say
-from upres.cli.help import OTHER, argument, option
-from upres.cli.process import set_up_libvips, share_python_s_lock
+from upres.cli.enlarge_options import (
+    CheckOption,
+    ConsistentOption,
+    DeviceOption,
+    FitOption,
+    ForceConsistentOption,
+    ForceOption,
+    FormatOption,
+    HeightOption,
+    KeepCmykOption,
+    LargerOption,
+    MaxPixelsOption,
+    ModelOption,
+    OutputOption,
+    PaletteOption,
+    Pictures,
+    PrecisionOption,
+    QualityOption,
+    QuietOption,
+    RecursiveOption,
+    ResumeOption,
+    ScaleOption,
+    SkipExistingOption,
+    ThreadsOption,
+    WidthOption,
+    WrapOption,
+)
+from upres.cli.process import keep_libraries_quiet, set_up_libvips, share_python_s_lock
 from upres.errors import UsageError
 from upres.signals import stop_on_signals
 
@@ -25,11 +51,6 @@ if TYPE_CHECKING:
 STREAM = Path("-")
 """Standard input or output."""
 
-SIZE = "How large"
-MODEL = "Which model, and where it runs"
-RESULTS = "Results"
-MANY = "Runs over many files"
-
 EXAMPLES = """
 Examples:
   upres enlarge photo.jpg                      makes photo_x4.jpg
@@ -41,149 +62,38 @@ Examples:
 
 
 def enlarge(
-    pictures: Annotated[list[str], argument("PICTURE")],
-    scale: Annotated[
-        float | None,
-        option(
-            *("--scale", "-s"),
-            takes="FACTOR",
-            help="At least 1, as 2.5 (default: the model's largest factor).",
-            panel=SIZE,
-        ),
-    ] = None,
-    width: Annotated[
-        int | None, option("--width", takes="PIXELS", help="Width of the results.", panel=SIZE)
-    ] = None,
-    height: Annotated[
-        int | None, option("--height", takes="PIXELS", help="Height of the results.", panel=SIZE)
-    ] = None,
-    fit: Annotated[
-        str | None,
-        option(
-            "--fit",
-            takes="WxH",
-            help="Largest size that fits, such as 3840x2160.",
-            panel=SIZE,
-        ),
-    ] = None,
-    max_pixels: Annotated[
-        int | None,
-        option(
-            "--max-pixels",
-            takes="PIXELS",
-            help="Refuse larger results (default: 1,073,741,824).",
-            panel=SIZE,
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        option(
-            *("--model", "-m"),
-            takes="MODEL",
-            help="A name that upres models lists, an .onnx file, or hf://owner/name@revision, "
-            "which is fetched from Hugging Face (default: the picture decides).",
-            panel=MODEL,
-        ),
-    ] = None,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16", "int8"],
-        option(
-            "--precision",
-            takes="NAME",
-            help="fp32, bf16, fp16, int8, or auto (default): the device decides.",
-            panel=MODEL,
-            show_default=False,
-        ),
-    ] = "auto",
-    device: Annotated[
-        Literal["auto", "cpu", "gpu"],
-        option(
-            "--device",
-            takes="NAME",
-            help="cpu, gpu, or auto (default): a GPU where ONNX Runtime has one.",
-            panel=MODEL,
-            show_default=False,
-        ),
-    ] = "auto",
-    threads: Annotated[
-        int | None,
-        option(
-            "--threads",
-            takes="NUMBER",
-            help="Of the processor, at most (default: what the container leaves, or all).",
-            panel=MODEL,
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        option(
-            *("--output", "-o"),
-            takes="PATH",
-            help="A file, a folder, or - for standard output (default: beside the picture).",
-            panel=RESULTS,
-        ),
-    ] = None,
-    format: Annotated[
-        str | None,
-        option(
-            "--format", takes="NAME", help="png, jpg... (default: the picture's).", panel=RESULTS
-        ),
-    ] = None,
-    quality: Annotated[
-        int | None,
-        option(
-            "--quality",
-            takes="NUMBER",
-            help="Of JPEG, WebP and AVIF, 1 to 100 (default: the picture's, but high).",
-            panel=RESULTS,
-        ),
-    ] = None,
-    keep_cmyk: Annotated[
-        bool,
-        option("--keep-cmyk", help="Keep CMYK instead of converting it to sRGB.", panel=RESULTS),
-    ] = False,
-    consistent: Annotated[
-        bool,
-        option(
-            "--consistent",
-            help="Make results agree with their pictures: reduced again, they are the same.",
-            panel=RESULTS,
-        ),
-    ] = False,
-    force_consistent: Annotated[
-        bool,
-        option(
-            "--force-consistent",
-            help="The same, even with what JPEG has changed.",
-            panel=RESULTS,
-        ),
-    ] = False,
-    check: Annotated[
-        bool,
-        option("--check", help="Tell how well results agree with their pictures.", panel=RESULTS),
-    ] = False,
-    force: Annotated[
-        bool, option("--force", "-f", help="Replace existing files.", panel=RESULTS)
-    ] = False,
-    recursive: Annotated[
-        bool,
-        option("--recursive", "-r", help="Look into the folders inside folders, too.", panel=MANY),
-    ] = False,
-    resume: Annotated[
-        bool,
-        option("--resume", help="Go on with an interrupted run into --output.", panel=MANY),
-    ] = False,
-    skip_existing: Annotated[
-        bool,
-        option("--skip-existing", help="Pass over pictures that have a result.", panel=MANY),
-    ] = False,
-    quiet: Annotated[bool, option("--quiet", "-q", help="Print errors only.", panel=OTHER)] = False,
+    pictures: Pictures,
+    scale: ScaleOption = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    fit: FitOption = None,
+    larger: LargerOption = "refuse",
+    max_pixels: MaxPixelsOption = None,
+    model: ModelOption = None,
+    precision: PrecisionOption = "auto",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    output: OutputOption = None,
+    format: FormatOption = None,
+    quality: QualityOption = None,
+    wrap: WrapOption = False,
+    palette: PaletteOption = "free",
+    keep_cmyk: KeepCmykOption = False,
+    consistent: ConsistentOption = False,
+    force_consistent: ForceConsistentOption = False,
+    check: CheckOption = False,
+    force: ForceOption = False,
+    recursive: RecursiveOption = False,
+    resume: ResumeOption = False,
+    skip_existing: SkipExistingOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Enlarge pictures; colour profile, metadata, bit depth and transparency are kept.
 
     A PICTURE is a file, a folder, a pattern such as 'a/*.png', or - for standard input.
     """
     set_up_libvips(threads)
+    keep_libraries_quiet()
     share_python_s_lock()
     from upres.enlarging.options import MAX_PIXELS, Options
     from upres.runs.jobs import is_folder, suffix_called
@@ -206,6 +116,9 @@ def enlarge(
             fit=_size(fit) if fit else None,
             quality=quality,
             cmyk=keep_cmyk,
+            wrap=wrap,
+            palette=palette,
+            larger=larger,
             consistent="force" if force_consistent else consistent,
             check=check,
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
@@ -283,6 +196,8 @@ def _through_streams(request: Request, *, quiet: bool) -> Summary:
     default_scale(request.options, backend)  # that there is such a model, before anything is read
     source = None if request.inputs[0] == STREAM else request.inputs[0]
     target = None if request.target == STREAM else request.target
+    if target is None and request.options.larger == "skip":
+        raise UsageError("--larger skip leaves nothing for standard output: give copy or reduce")
     for stream, used in ((sys.stdin, source is None), (sys.stdout, target is None)):
         if used and stream is None:
             raise UsageError("standard input or output (-) is closed: redirect it")

@@ -20,6 +20,7 @@ from upres.cli.page import page
 from upres.cli.serve import serve
 from upres.cli.train import train
 from upres.errors import UpresError
+from upres.files import is_full_disk
 
 app = typer.Typer(
     cls=Group,
@@ -50,9 +51,22 @@ def main() -> None:
         near = error.object[max(0, error.start - 40) : error.end + 20]
         complain(UpresError(f"{near!r}: a file's name is not valid UTF-8, rename it"))
         sys.exit(1)
-    except (OSError, MemoryError) as error:
+    except OSError as error:
+        complain(UpresError(_told(error)))
+        sys.exit(1)
+    except MemoryError as error:
         complain(UpresError(str(error) or "out of memory"))
         sys.exit(1)
+
+
+def _told(error: OSError) -> str:
+    """The words on a file, or on a stream, which has no name."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {reason}"
+    if is_full_disk(error):
+        return f"cannot write: {reason}: make room, or redirect standard output elsewhere"
+    return f"cannot read or write: {reason}"
 
 
 def _version(wanted: bool) -> None:

@@ -24,7 +24,7 @@ def page(
     FOLDER gets the page, the models, and the runtime of models in browsers, which is the package
     onnxruntime-web of npm. Once loaded, the page asks the network for nothing more.
     """
-    from upres.service.static_page import write_page
+    from upres.service.static_page import write_static_page
 
-    written = write_page(Path(folder), None if runtime is None else Path(runtime))
+    written = write_static_page(Path(folder), None if runtime is None else Path(runtime))
     print(f"wrote {folder}, {written / 1e6:,.0f} MB: python -m http.server -d {folder} shows it")

@@ -14,6 +14,8 @@ SWITCH_SECONDS = 0.0005
 """How long a thread keeps Python's lock when another waits for it; Python's own value is ten
 times that."""
 
+_STANDARD_ERROR = 2
+
 
 @contextmanager
 def ctrl_c_ends_at_once() -> Iterator[None]:
@@ -48,6 +50,27 @@ def set_up() -> None:
     # A request to terminate unwinds as Ctrl-C does, so that nothing temporary is left.
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def keep_libraries_quiet() -> None:
+    """Leave standard error to the command's own words, for commands that open pictures.
+
+    Some libraries, as OpenEXR's, write there by themselves on a damaged file, and the command says
+    it in a line of its own. They write to the descriptor of the process, which leads nowhere then;
+    Python gets another one to the same place.
+    """
+    try:
+        if sys.stderr.fileno() != _STANDARD_ERROR:
+            return  # as after the first call
+        sys.stderr.flush()
+        own = os.dup(_STANDARD_ERROR)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+    except (AttributeError, OSError, ValueError):  # there is none, or it is no file
+        return
+    encoding, errors = sys.stderr.encoding, sys.stderr.errors
+    sys.stderr = os.fdopen(own, "w", buffering=1, encoding=encoding, errors=errors)
+    os.dup2(nowhere, _STANDARD_ERROR)
+    os.close(nowhere)
 
 
 def set_up_libvips(threads: int | None = None) -> None:

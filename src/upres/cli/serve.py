@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from upres.cli.console import say
 from upres.cli.help import OTHER, option
-from upres.cli.process import set_up_libvips, share_python_s_lock
+from upres.cli.process import keep_libraries_quiet, set_up_libvips, share_python_s_lock
 from upres.errors import UsageError, needs_extra
 
 TOKEN = "UPRES_TOKEN"
@@ -209,7 +209,7 @@ def serve(
         upload_bytes=max_upload * 10**6,
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         backend_of=partial(default_backend, device, threads),
-        prepare=partial(set_up_libvips, threads),
+        prepare=partial(_prepare, threads),
     )
     settings.backend_of()  # that there is such a device, before anyone asks
 
@@ -223,3 +223,9 @@ def serve(
             webbrowser.open(address + (f"#token={settings.token}" if settings.token else ""))
 
     run(settings, started=started)
+
+
+def _prepare(threads: int | None) -> None:
+    """Make the settings of a process that opens pictures."""
+    set_up_libvips(threads)
+    keep_libraries_quiet()

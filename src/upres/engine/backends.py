@@ -32,7 +32,7 @@ def default_backend(device: Device = "auto", threads: int | None = None) -> Back
     if not (threads is None or isinstance(threads, numbers.Integral)):
         raise UsageError(f"threads must be a whole number, not {threads!r}")
     if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, not {threads}")
+        raise UsageError(f"threads must be at least 1, not {threads}", option="threads")
     if device not in get_args(Device):
         known = ", ".join(get_args(Device))
         raise DeviceError(f"no device is called {device!r}: there are {known}")

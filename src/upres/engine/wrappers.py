@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from upres.card import Model
+from upres.card import Model, ModelCard
 from upres.engine.protocol import Backend, Engine
 from upres.raster.pixels import Float32Array
 
 ORIENTATIONS = [(flips, turned) for flips in ((), (2,), (3,), (2, 3)) for turned in (False, True)]
 """The eight ways to flip a picture, N x C x H x W, along axes, and then to swap the last two."""
+
+REDUCING = Model(Path("bicubic"), ModelCard(name="bicubic", scale=1, halo=0, parameter_count=1))
+"""For pictures that are only reduced: what it is given it gives back, and it has no file."""
 
 
 def compile_window(backend: Backend, model: Model, height: int, width: int) -> Engine:
@@ -17,6 +22,8 @@ def compile_window(backend: Backend, model: Model, height: int, width: int) -> E
 
     Raises ``ModelError`` as ``Backend.open`` and ``OpenedModel.compile`` do.
     """
+    if model is REDUCING:
+        return lambda window: window.copy()
     network = backend.open(model)
     engine = upright = network.compile(height, width)
     if model.card.self_ensemble:

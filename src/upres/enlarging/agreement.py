@@ -94,15 +94,18 @@ def compared(
     total: Agreement,
     *,
     written: np.dtype[Any],
+    margins: tuple[int, int] = (0, 0),
     beside: Path,
 ) -> Iterator[Block]:
     """Give the windows of an enlarged frame of ``size``, and add to ``total`` how well they agree.
 
     ``given`` and ``info`` are the frame, rows x columns x bands. Values are float32 in [0, 1], and
-    are compared as the samples of type ``written`` that become of them. Memory does not grow with
+    are compared as the samples of type ``written`` that become of them. Of the frame, so many rows
+    and columns at its borders as ``margins`` says are not compared. Memory does not grow with
     the picture. ``beside`` is a file beside which temporary ones may be.
     """
-    axes = [_ReducedAxis(*lengths) for lengths in zip(size, (info.height, info.width), strict=True)]
+    lengths = zip(size, (info.height, info.width), margins, strict=True)
+    axes = [_ReducedAxis(*each) for each in lengths]
     margin = max(axis.reach for axis in axes)
     for area in with_margins(parts, size, len(info.varying), margin=margin, beside=beside):
         planes = _as_written(area.planes, info, written)
@@ -120,7 +123,8 @@ def compared(
 class _ReducedAxis:
     """One axis of a result, reduced to the input's length."""
 
-    def __init__(self, length: int, given: int) -> None:
+    def __init__(self, length: int, given: int, margin: int) -> None:
+        self._first, self._last = margin, given - margin
         self._weights, self._indices = bicubic_taps(length, given)
         # Each sample of the input belongs to the window that its centre lies in.
         self._centres = ((np.arange(given) + 0.5) * (length / given)).astype(np.intp)
@@ -130,7 +134,10 @@ class _ReducedAxis:
         self, planes: Float32Array, axis: int, extent: Extent
     ) -> tuple[Float32Array, slice]:
         """The input's samples that belong to an extent, and which these are."""
-        first, last = (int(v) for v in np.searchsorted(self._centres, (extent.first, extent.last)))
+        first, last = (
+            min(max(int(found), self._first), self._last)
+            for found in np.searchsorted(self._centres, (extent.first, extent.last))
+        )
         kept = slice(first, last)
         if first == last:
             return planes.take([], axis), kept

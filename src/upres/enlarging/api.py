@@ -15,10 +15,11 @@ from upres.engine.backends import Device, default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.files import Written, open_file
-from upres.enlarging.options import MAX_PIXELS, Consistent, Existing, Options
+from upres.enlarging.options import MAX_PIXELS, Consistent, Existing, Larger, Options, Palette
 from upres.enlarging.plan import plan
 from upres.enlarging.windows import Progress
-from upres.errors import ExistsError, UsageError
+from upres.errors import ExistsError, LargeEnoughError, UsageError
+from upres.files import check_name
 from upres.models import Precision
 from upres.raster.arrays import ArraySink, ArraySource
 from upres.raster.info import Role
@@ -37,6 +38,8 @@ def enlarge(
     threads: int | None = None,
     bands: Sequence[Role] | None = None,
     value_range: tuple[float, float] | None = None,
+    wrap: bool = False,
+    palette: Palette = "free",
     consistent: Consistent = False,
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
@@ -56,15 +59,17 @@ def enlarge(
     sample of the result lies. ``value_range`` says otherwise, for all bands but alpha; a sample
     beyond it is clipped.
 
-    The result is a NumPy array of the same axes, bands and type. Its size is ``scale`` times as
-    large, any number of at least 1 (default: the model's largest), or follows from ``width``,
-    ``height`` or ``fit`` (width and height within which it fits); halves of pixels round up.
+    The result is a NumPy array of the same axes, bands and type, byte order included. Its size is
+    ``scale`` times as large, any number of at least 1 (default: the model's largest), or follows
+    from ``width``, ``height`` or ``fit`` (width and height within which it fits); halves of pixels
+    round up.
 
     ``model`` is the name of a shipped model, the path of an .onnx file, or a model from
     ``upres.open_model`` (default: ``fast``). Models are applied one after another as often as the
     factor asks for; a result between whole factors is an antialiased bicubic reduction.
-    ``precision`` chooses a shipped model's variant: float32, int8 (default where the processor is
-    made for it), or float32 computed in bfloat16. ``device`` is ``cpu`` or ``gpu``; ``auto`` takes
+    ``precision`` chooses the variant of a shipped model that is named: float32, int8 (default where
+    the processor is made for it), or float32 computed in bfloat16. A model that is open is one
+    variant already, and stays it. ``device`` is ``cpu`` or ``gpu``; ``auto`` takes
     a GPU that ONNX Runtime can use. On the processor, at most so many ``threads`` compute (default:
     as many as the process may use processors).
 
@@ -74,6 +79,10 @@ def enlarge(
     further in 16 bits and floats. Alpha and numbers of classes stay as they are without it. It is
     refused for the model ``photo``, which is to remove the faults of JPEG; ``"force"`` is not.
     ``upres.agreement`` tells how well any result agrees.
+
+    ``wrap`` says that the picture is a tile, whose opposite edges continue each other; it is
+    enlarged as if in the middle of such tiles. With ``palette="keep"``, for pixel art, each pixel
+    of the result is one of the picture's own around it.
 
     ``progress`` is told the part that is done, from 0 to 1.
 
@@ -89,6 +98,8 @@ def enlarge(
         width=width,
         height=height,
         fit=fit,
+        wrap=wrap,
+        palette=palette,
         consistent=consistent,
         max_pixels=max_pixels,
     )
@@ -120,7 +131,7 @@ def enlarge_array(
             progress=progress,
         )
         sink.commit()
-        return sink.result
+        return sink.result.astype(source.dtype, copy=False)
 
 
 def enlarge_file(
@@ -137,6 +148,9 @@ def enlarge_file(
     threads: int | None = None,
     quality: int | None = None,
     keep_cmyk: bool = False,
+    wrap: bool = False,
+    palette: Palette = "free",
+    larger: Larger = "refuse",
     consistent: Consistent = False,
     check: bool = False,
     existing: Existing = "refuse",
@@ -146,13 +160,16 @@ def enlarge_file(
     """Enlarge a file to another, with all that it says of itself.
 
     ``target``'s suffix decides its format. ``scale``, ``width``, ``height``, ``fit``, ``model``,
-    ``precision``, ``device``, ``threads``, ``consistent`` and ``progress`` are those of
-    ``enlarge``; without ``model``, a JPEG file of low quality goes through ``photo``, and any other
-    through ``fast``. ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default: the input's,
-    and 95 at least; AVIF: 90). ``keep_cmyk`` keeps inks as they are, instead of converting them to
-    sRGB. ``consistent`` is refused for a JPEG file of low quality, too. ``check`` measures how well
-    the result agrees with ``source``, as ``upres.agreement`` does: of all pages together, before a
-    lossy format changes them.
+    ``precision``, ``device``, ``threads``, ``wrap``, ``palette``, ``consistent`` and ``progress``
+    are those of ``enlarge``; without ``model``, a JPEG file of low quality goes through ``photo``,
+    and any other through ``fast``. ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default:
+    the input's, and 95 at least; AVIF: 90). ``keep_cmyk`` keeps inks as they are, instead of
+    converting them to sRGB. ``consistent`` is refused for a JPEG file of low quality, too.
+    ``check`` measures how well the result agrees with ``source``, as ``upres.agreement`` does: of
+    all pages together, before a lossy format changes them.
+
+    A picture that is larger already than asked for is refused; ``larger`` may ``copy`` or
+    ``reduce`` it, or ``skip`` the work.
 
     ``target`` is written at once and whole, or not at all. One that exists is refused; ``existing``
     may ``replace`` it, or ``skip`` the work.
@@ -175,6 +192,9 @@ def enlarge_file(
         fit=fit,
         quality=quality,
         cmyk=keep_cmyk,
+        wrap=wrap,
+        palette=palette,
+        larger=larger,
         consistent=consistent,
         check=check,
         max_pixels=max_pixels,
@@ -183,10 +203,16 @@ def enlarge_file(
         known = ", ".join(get_args(Existing))
         raise UsageError(f"existing={existing!r}: expected one of {known}")
     target = Path(target)
+    check_name(target)
     replace = existing == "replace"
     if not replace and os.path.lexists(target):
         if existing == "skip":
             return Written()
         raise ExistsError(target)
-    opened = open_file(Path(source), options, backend=default_backend(device, threads))
+    try:
+        opened = open_file(Path(source), options, backend=default_backend(device, threads))
+    except LargeEnoughError:
+        if larger == "skip":
+            return Written()
+        raise
     return opened.write(target, replace=replace, progress=progress)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,18 @@ from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.agreement import Agreement
+from upres.enlarging.measuring import looks_like_pixel_art
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
-from upres.errors import OutputError, Remedy
-from upres.files import full_disk
+from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
+from upres.files import full_disk, publish, temporary
 from upres.formats.registry import (
     check_output,
     create_sink,
     open_pages,
     output_format,
+    read_head,
+    recognised,
     sample_type,
 )
 from upres.raster.info import RasterInfo
@@ -53,8 +56,18 @@ class FileEnlargement:
 
     @property
     def why(self) -> str:
-        """Which model was chosen and why, where the file decided; else empty."""
-        return self.plans[0].why if len(self.plans) == 1 else ""
+        """Which model was chosen and why, where the file decided; and a hint at pixel art.
+
+        Pixels of small pictures are looked at. Empty where there is nothing to say.
+        """
+        if len(self.plans) > 1:
+            return ""
+        note = ""
+        if self.options.palette == "free":
+            with suppress(UpresError):
+                if looks_like_pixel_art(self.pages[0], self.path):
+                    note = "looks like pixel art, whose colours palette keep would keep"
+        return "; ".join(filter(None, (self.plans[0].why, note)))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -85,6 +98,10 @@ class FileEnlargement:
 
         Transparency counts once it is seen: it may turn out to be opaque.
         """
+        if self.options.palette == "keep" and (row := output_format(target)).loses_colours:
+            raise OutputError(
+                f"{target}: {row.suffixes[0]} changes colours, which are to be kept: choose .png"
+            )
         for each in self.plans:
             check_output(target, _without_alpha(each), pages=len(self.plans))
 
@@ -138,14 +155,83 @@ class FileEnlargement:
         return Written(tuple(sink.not_kept), total)
 
 
-def open_file(source: Path, options: Options, *, backend: Backend | None = None) -> FileEnlargement:
+@dataclass(frozen=True)
+class FileCopy:
+    """A file that is large enough, and is copied as it is."""
+
+    path: Path
+    pages: Sequence[Source]
+    check: bool = False
+    """Tell that it agrees with its source."""
+
+    @property
+    def why(self) -> str:
+        """A text for the user: how the file is made."""
+        return "copied"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height; of its largest page."""
+        return max(((page.info.width, page.info.height) for page in self.pages), key=math.prod)
+
+    @property
+    def pixels(self) -> int:
+        """All pages and frames together."""
+        return sum(page.info.pixels * (page.info.frames or 1) for page in self.pages)
+
+    @property
+    def disk(self) -> int:
+        """Bytes of free disk needed for it."""
+        return self.path.stat().st_size
+
+    def write(
+        self,
+        target: Path,
+        *,
+        replace: bool = True,
+        progress: Callable[[float], None] | None = None,
+    ) -> Written:
+        """Copy it to ``target``, at once and whole; raises what ``FileEnlargement.write`` does."""
+        if output_format(target) is not recognised(read_head(self.path), self.path):
+            raise OutputError(
+                f"{target}: {self.path.name} is large enough, and a copy of it has no such suffix",
+                Remedy("larger", "makes it anew", "reduce"),
+            )
+        with _storing(target), temporary(target, target.suffix) as path:
+            shutil.copyfile(self.path, path)
+            publish(path, target, replace=replace)
+        if progress:
+            progress(1)
+        return Written(agreement=Agreement() if self.check else None)
+
+
+def open_file(
+    source: Path, options: Options, *, backend: Backend | None = None
+) -> FileEnlargement | FileCopy:
     """Open a file to be enlarged, and plan its result; no pixels are decoded.
 
     Raises ``InputError`` if ``source`` cannot be read or is too small or large for the
-    request, ``ModelError`` if there is no such model.
+    request, ``ModelError`` if there is no such model. A picture that is larger already is a
+    ``LargeEnoughError``, unless ``options.larger`` copies or reduces it.
     """
     backend = backend or default_backend()
     pages = open_pages(source, keep_cmyk=options.cmyk)
+    try:
+        return _planned(source, pages, options, backend)
+    except LargeEnoughError as error:
+        if options.larger == "copy":
+            return FileCopy(source, pages, check=options.check)
+        raise LargeEnoughError(
+            error.problem,
+            Remedy("larger", "passes it over", "skip"),
+            Remedy("larger", "copies it", "copy"),
+            Remedy("larger", "reduces it", "reduce"),
+        ) from None
+
+
+def _planned(
+    source: Path, pages: Sequence[Source], options: Options, backend: Backend
+) -> FileEnlargement:
     plans: list[Plan] = []
     pixels = 0
     for page in pages:

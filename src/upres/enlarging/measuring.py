@@ -17,6 +17,9 @@ OWN_RANGE = ("other", "index")
 """Roles of bands that are measured each by itself; those of colours share one range, as their
 proportions must stay."""
 
+PIXEL_ART_PIXELS, PIXEL_ART_COLOURS = 256 * 256, 64
+"""As much as a sprite or a screen of an old console has."""
+
 
 def measured(source: Source, beside: Path) -> RasterInfo:
     """The source's info with every range known, for which its samples are read once, if need be.
@@ -81,6 +84,26 @@ def of_whole_range(info: RasterInfo) -> RasterInfo:
     """
     bands = (dataclasses.replace(band, least=None, most=None) for band in info.bands)
     return dataclasses.replace(info, bands=tuple(bands))
+
+
+def looks_like_pixel_art(source: Source, beside: Path) -> bool:
+    """Whether a picture is small, has few colours and most pixels like one beside them.
+
+    Larger ones are not looked at. Raises ``InputError`` if the picture is damaged.
+    """
+    info = source.info
+    if info.dtype != np.uint8 or info.frames != 1 or info.pixels > PIXEL_ART_PIXELS:
+        return False
+    if not info.find(*COLOUR_ROLES) or info.find("other", "index", "ink"):
+        return False
+    pixels = np.concatenate(list(next(iter(source.frames(beside)))))
+    colours = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)
+    if not 1 < len(colours) <= PIXEL_ART_COLOURS:
+        return False
+    if info.alpha is not None and len(np.unique(pixels[:, :, info.alpha])) > 2:
+        return False
+    alike = [(pixels[1:] == pixels[:-1]).all(2), (pixels[:, 1:] == pixels[:, :-1]).all(2)]
+    return bool(np.concatenate([each.ravel() for each in alike]).mean() > 0.5)
 
 
 def _is_wanted(band: Band, info: RasterInfo) -> bool:

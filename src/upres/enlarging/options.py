@@ -7,10 +7,10 @@ import numbers
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from upres.card import Model
-from upres.errors import InputError, UsageError
+from upres.errors import LargeEnoughError, UsageError
 from upres.models import Precision
 
 Existing = Literal["refuse", "skip", "replace"]
@@ -21,6 +21,13 @@ Consistent = bool | Literal["force"]
 
 MAX_PIXELS = 2**30
 """Largest result that is made without being asked for by ``max_pixels``."""
+
+Palette = Literal["free", "keep"]
+"""Whether a result may have colours that its input has not: ``keep`` is for pixel art."""
+
+Larger = Literal["refuse", "skip", "copy", "reduce"]
+"""How a file is dealt with whose picture is larger already than asked for: ``skip`` passes it over,
+``copy`` copies it, and ``reduce`` makes the result as large as asked for."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Options:
     """A shipped model's name, the path of an .onnx file, ``hf://owner/name@revision``, or a model
     that is open; ``None`` lets the raster decide, see ``upres.enlarging.plan``."""
     precision: Precision = "auto"
-    """Of a shipped model: int8 where the processor is made for it, or one of the two."""
+    """Of a shipped model that is named: int8 where the processor is made for it, or one of the two.
+    One that is open is that of its card."""
     scale: float | None = None
     """Factor, at least 1, not necessarily whole. At most one of ``scale``, ``width``,
     ``height`` and ``fit`` is given; without any, it is the model's largest."""
@@ -47,6 +55,10 @@ class Options:
     """Of JPEG, WebP and AVIF, 1 to 100; ``None`` is the input's, but at least 95 (AVIF: 90)."""
     cmyk: bool = False
     """Keep CMYK as it is, ink by ink, instead of converting it to sRGB."""
+    wrap: bool = False
+    """The picture is a tile, whose left edge continues its right one, and its top its bottom."""
+    palette: Palette = "free"
+    larger: Larger = "refuse"
     consistent: Consistent = False
     """Make the result agree with its input, see ``upres.enlarging.consistency``."""
     check: bool = False
@@ -61,33 +73,54 @@ class Options:
         if len(given) > 1:
             raise UsageError(f"give one of scale, width, height and fit, not {' and '.join(given)}")
         if self.scale is not None and not (1 <= self.scale < math.inf):
-            raise UsageError(f"scale must be a factor of at least 1, not {self.scale:g}")
+            raise _wrong("scale", f"must be a factor of at least 1, not {self.scale:g}")
         for name, side in (("width", self.width), ("height", self.height)):
             if side is not None and side < 1:
-                raise UsageError(f"{name} must be at least 1 pixel, not {side}")
+                raise _wrong(name, f"must be at least 1 pixel, not {side}")
         if self.fit is not None and min(self.fit) < 1:
-            raise UsageError(f"fit must be at least 1x1 pixels, not {self.fit[0]}x{self.fit[1]}")
+            raise _wrong("fit", f"must be at least 1x1 pixels, not {self.fit[0]}x{self.fit[1]}")
         if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError(f"quality must be from 1 to 100, not {self.quality}")
+            raise _wrong("quality", f"must be from 1 to 100, not {self.quality}")
+        for name, one, choices in (
+            ("palette", self.palette, get_args(Palette)),
+            ("larger", self.larger, get_args(Larger)),
+        ):
+            if one not in choices:
+                raise _wrong(name, f"must be one of {', '.join(choices)}, not {one}")
         if self.consistent not in (False, True, "force"):
             raise UsageError(f"consistent must be True, False or 'force', not {self.consistent!r}")
+        if self.consistent and self.palette == "keep":
+            raise UsageError(
+                "a consistent result needs other colours than the picture's: "
+                "give consistent or palette keep, not both"
+            )
+        if self.larger == "reduce" and (self.consistent or self.check):
+            raise UsageError(
+                "a picture that is reduced cannot agree with its result: "
+                "give larger reduce, or consistent and check, not both"
+            )
         if self.max_pixels < 1:
-            raise UsageError(f"max_pixels must be at least 1, not {self.max_pixels}")
+            raise _wrong("max_pixels", f"must be at least 1, not {self.max_pixels}")
 
     def _check_types(self) -> None:
         """Raise ``UsageError`` for values of types that nothing can be done with."""
         scale: object = self.scale
         if isinstance(scale, bool) or not (scale is None or isinstance(scale, numbers.Real)):
-            raise UsageError(f"scale must be a number, not {scale!r}")
+            raise _wrong("scale", f"must be a number, not {scale!r}")
         for name in ("width", "height", "quality", "max_pixels"):
             value = getattr(self, name)
             if not (_is_whole(value) or (value is None and name != "max_pixels")):
-                raise UsageError(f"{name} must be a whole number, not {value!r}")
+                raise _wrong(name, f"must be a whole number, not {value!r}")
         fit: object = self.fit
         if fit is not None and not (
             isinstance(fit, tuple | list) and len(fit) == 2 and all(map(_is_whole, fit))
         ):
-            raise UsageError(f"fit must be a width and a height, such as (800, 600), not {fit!r}")
+            raise _wrong("fit", f"must be a width and a height, such as (800, 600), not {fit!r}")
+
+
+def _wrong(option: str, must: str) -> UsageError:
+    """The error of an option's value."""
+    return UsageError(f"{option} {must}", option=option)
 
 
 def _is_whole(value: object) -> bool:
@@ -99,8 +132,8 @@ def output_size(
 ) -> tuple[int, int, float]:
     """Height and width of the result for an input of ``height`` x ``width``, and the factor.
 
-    Halves round up. ``default_scale`` is the factor where none is asked for. Raises ``InputError``
-    if the result is smaller than the input.
+    Halves round up. ``default_scale`` is the factor where none is asked for. Raises
+    ``LargeEnoughError`` if the result is smaller than the input, unless that is to be reduced.
     """
     if options.fit is not None:
         factor = min(Fraction(options.fit[0], width), Fraction(options.fit[1], height))
@@ -111,8 +144,8 @@ def output_size(
     else:
         # The decimal number that was given, not the binary one next to it.
         factor = Fraction(str(options.scale or default_scale))
-    if factor < 1:
-        raise InputError(f"the picture, {width}x{height}, is larger already than asked for")
+    if factor < 1 and options.larger != "reduce":
+        raise LargeEnoughError(f"the picture, {width}x{height}, is larger already than asked for")
     rows, columns = (max(1, math.floor(side * factor + Fraction(1, 2))) for side in (height, width))
     if options.width is not None:
         columns = options.width

@@ -11,6 +11,10 @@ from upres.enlarging.tiles import Span
 from upres.raster.pixels import Float32Array
 from upres.raster.resize import apply_taps, bicubic_taps
 
+BORDER = 8
+"""Input pixels from the border of a picture up to which a network's result may suffer from it. It
+sees zeros outside: of a flat colour, the four outermost pixels become others by up to 40 levels."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -27,6 +31,8 @@ class Piece:
     """Samples before for one after."""
     scale: int
     """How many of a window's samples there are for one of the input."""
+    ends: tuple[slice, slice]
+    """Which of the window's input samples lie within ``BORDER`` of the axis' two ends."""
 
     @property
     def is_reduced(self) -> bool:
@@ -62,4 +68,6 @@ class Axis:
             for end in (span.keep_start, span.keep_stop)
         )
         ratio = self.length * self.scale / self.size
-        return Piece(first, last, span.start * self.scale, self._taps, ratio, self.scale)
+        sides = np.clip([BORDER - span.start, self.length - BORDER - span.start], 0, None)
+        ends = (slice(0, int(sides[0])), slice(int(sides[1]), span.stop - span.start))
+        return Piece(first, last, span.start * self.scale, self._taps, ratio, self.scale, ends)

@@ -14,10 +14,11 @@ import numpy as np
 from upres.card import Model
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
-from upres.enlarging import light
+from upres.enlarging import light, wrapping
 from upres.enlarging.agreement import Agreement, compared
 from upres.enlarging.consistency import agreeing
 from upres.enlarging.measuring import measured, of_whole_range
+from upres.enlarging.overlaps import Block
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress, enlarge_windows
 from upres.files import temporary_name
@@ -50,8 +51,7 @@ def enlarge_into(
     info = measured(source, beside)
     if plan.consistent:
         info = of_whole_range(info)
-    result = info.resized(plan.height, plan.width)
-    sink.begin(result, source.carried)
+    sink.begin(info.resized(plan.height, plan.width), source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     agreement = Agreement() if plan.check else None
     for frame, blocks in enumerate(source.frames(beside)):
@@ -62,35 +62,71 @@ def enlarge_into(
         part = None
         if progress and info.frames:
             part = partial(share, progress, frame / info.frames, 1 / info.frames)
-        size = (plan.height, plan.width)
-        with ExitStack() as stack:
-            given = None
-            if plan.consistent or plan.check:
-                shape = (info.height, info.width, len(kept))
-                name = temporary_name(beside, ".raw")
-                given = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
-                rows = _kept(rows, given)
-            parts = enlarge_frame(
-                rows,
-                info,
-                plan.models,
-                size,
-                backend,
-                beside=beside,
-                progress=part,
-                # They are none of the input that a result can agree with.
-                keep_hidden=not plan.consistent,
-            )
-            if given and plan.consistent:
-                scale = plan.height // info.height
-                parts = agreeing(parts, given, info, scale, beside=beside)
-            if given and agreement:
-                dtype = written or info.dtype
-                parts = compared(parts, given, info, size, agreement, written=dtype, beside=beside)
-            for top, left, block in parts:
-                sink.write(frame, top, left, light.from_network(block, info))
-                del block  # its memory is for the next one
+        for top, left, block in _planned_frame(
+            rows,
+            info,
+            plan,
+            backend,
+            agreement,
+            written=written or info.dtype,
+            beside=beside,
+            progress=part,
+        ):
+            sink.write(frame, top, left, light.from_network(block, info))
+            del block  # its memory is for the next one
     return agreement
+
+
+def _planned_frame(
+    rows: Iterator[Float32Array],
+    info: RasterInfo,
+    plan: Plan,
+    backend: Backend,
+    agreement: Agreement | None,
+    *,
+    written: np.dtype[Any],
+    beside: Path,
+    progress: Progress | None,
+) -> Iterator[Block]:
+    """The windows of a frame's result, as the plan says; ``agreement`` takes it into account."""
+    margins = wrapping.margins(info, plan) if plan.wrap else wrapping.NONE
+    wide, size = margins.around(info), margins.around_result(plan.height, plan.width)
+    rows = margins.wrapped(rows)
+    with ExitStack() as stack:
+        given = None
+        if plan.consistent or plan.check:
+            shape = (wide.height, wide.width, len(wide.varying))
+            name = temporary_name(beside, ".raw")
+            given = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
+            rows = _kept(rows, given)
+        parts = enlarge_frame(
+            rows,
+            wide,
+            plan.models,
+            size,
+            backend,
+            beside=beside,
+            progress=progress,
+            # They are none of the input that a result can agree with.
+            keep_hidden=not plan.consistent,
+            keeps_palette=plan.keeps_palette,
+        )
+        if given and plan.consistent:
+            parts = agreeing(parts, given, wide, plan.height // info.height, beside=beside)
+        if given and agreement:
+            parts = compared(
+                parts,
+                given,
+                wide,
+                size,
+                agreement,
+                written=written,
+                margins=(margins.rows, margins.columns),
+                beside=beside,
+            )
+        for top, left, block in parts:
+            yield from margins.inner(top, left, block, (plan.height, plan.width))
+            del block  # its memory is for the next one
 
 
 def _kept(rows: Iterable[Float32Array], spool: Spool) -> Iterator[Float32Array]:
@@ -112,10 +148,12 @@ def enlarge_frame(
     beside: Path,
     progress: Progress | None = None,
     keep_hidden: bool = True,
+    keeps_palette: bool = False,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model after another, and give the windows that the last one makes.
 
-    All others go to the next one by way of a spool.
+    If it ``keeps_palette``, each pixel of the result is one of the frame's. All others go to the
+    next one by way of a spool.
     """
     with ExitStack() as stack:
         # A model's cost goes by the pixels that it is given.
@@ -133,6 +171,7 @@ def enlarge_frame(
                 size=size if last else None,
                 keep_hidden=keep_hidden,
                 progress=partial(share, progress, done, part) if progress else None,
+                keeps_palette=keeps_palette,
             )
             if last:
                 yield from windows

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from upres.card import Model
 from upres.engine.backends import default_backend
-from upres.engine.machine import operations_per_second
 from upres.engine.protocol import Backend
+from upres.engine.wrappers import REDUCING
+from upres.enlarging import costs
 from upres.enlarging.consistency import require_whole_factor, scratch_bytes
 from upres.enlarging.options import Options, output_size
-from upres.errors import InputError, ModelError, Remedy
+from upres.errors import InputError, LargeEnoughError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
     INT8,
@@ -37,15 +38,6 @@ CLEAN_QUALITY = {2: 92, 4: 97}
 and ``fast`` give the same PSNR at a quality of 92, between the figures at 90 (``photo``
 0.46 dB better) and at 95 (0.52 worse); x4, which is a larger network, at 97 (95: 0.25 better)."""
 
-BASE_BYTES = 200 * 2**20
-"""Memory of the process beside a picture: Python, the engine, libvips."""
-
-UNKNOWN_PARAMETERS = 1_000_000
-"""Of a model whose card does not tell."""
-
-SECONDS_PER_SAMPLE = 12e-9
-"""Time of reading, putting together and encoding for a sample of the result, about."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -66,6 +58,10 @@ class Plan:
     """Bytes of free disk needed while the result is made, itself included, at most."""
     seconds: float
     """On this machine, about: within a factor of three."""
+    wrap: bool = False
+    """The raster is a tile, as ``Options`` has it."""
+    keeps_palette: bool = False
+    """The result has the raster's own colours only."""
     consistent: bool = False
     """The result is made to agree with the raster, of which it is a whole number of times."""
     check: bool = False
@@ -102,8 +98,8 @@ def plan(
     scale = default_scale(options, backend, shipped=shipped)
     try:
         height, width, factor = output_size(options, info.height, info.width, default_scale=scale)
-    except InputError as error:
-        raise InputError(info.problem(error.problem), *error.remedies) from None
+    except LargeEnoughError as error:
+        raise LargeEnoughError(info.problem(error.problem)) from None
     check_pixels(info.problem, width, height, info.frames or 1, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
     if options.consistent:
@@ -117,9 +113,12 @@ def plan(
         why=why,
         height=height,
         width=width,
-        memory=_memory(info, models, backend, compares=compares),
-        disk=_disk(info, models, height, width) + compares * scratch_bytes(info, height, width),
-        seconds=_seconds(info, models, height * width, compares=compares),
+        memory=costs.memory_needed(info, models, backend, compares=compares, wraps=options.wrap),
+        disk=costs.disk_needed(info, models, height, width)
+        + compares * scratch_bytes(info, height, width),
+        seconds=costs.seconds_needed(info, models, height * width, compares=compares),
+        wrap=options.wrap,
+        keeps_palette=options.palette == "keep",
         consistent=bool(options.consistent),
         check=options.check,
     )
@@ -197,6 +196,8 @@ def choose_models(
     chosen = partial(
         stages, factor=factor, precision=options.precision, backend=backend, shipped=shipped
     )
+    if factor < 1:
+        return (REDUCING,), "reduced"
     if options.model is not None:
         return chosen(options.model), ""
     clean = chosen(DEFAULT_MODEL)
@@ -267,51 +268,3 @@ def stages(
         return (computed_in(model, precision, backend),) * count
     paths = [opening[start], *(scales[scale] for scale in rest)]
     return tuple(computed_in(read_model(path), precision, backend) for path in paths)
-
-
-def _disk(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> int:
-    """A frame before it is encoded, the encoded result, and the results between models."""
-    frame, count = height * width * len(info.bands) * info.dtype.itemsize, info.frames or 1
-    # Encoded, it may be as large; metadata and the like are small beside this. A frame of several
-    # may be encoded by itself, and then be put to the others.
-    needed = frame * (1 + count + (count > 1)) + 2**20 + info.scratch_bytes
-    pixels = info.pixels * len(info.bands)
-    for model in models[:-1]:
-        pixels *= model.card.scale**2
-        needed += 4 * pixels
-    return needed
-
-
-def _memory(
-    info: RasterInfo, models: tuple[Model, ...], backend: Backend, *, compares: bool
-) -> int:
-    """The window that takes most, and the rows of it that are kept."""
-    most = 0
-    pixels, columns = info.pixels, info.width
-    for model in models:
-        card, limit = model.card, backend.limits(model).window_pixels
-        window = pixels if card.halo is None else min(pixels, limit)
-        features = int(card.network_parameters.get("features", 64))
-        # A few layers' values are held at a time, and the result a few times over: once more with
-        # its neighbours, and once more in parts.
-        work = window * 4 * (4 * features + (3 + 2 * compares) * 3 * card.scale**2)
-        rows = 4 * columns * len(info.varying) * (2 * (card.halo or 0) + 64)
-        most = max(most, work + rows)
-        pixels, columns = pixels * card.scale**2, columns * card.scale
-    return BASE_BYTES + most
-
-
-def _seconds(
-    info: RasterInfo, models: tuple[Model, ...], pixels_made: int, *, compares: bool
-) -> float:
-    # Red, green and blue go through a network together, each other band by itself.
-    passes = len(info.varying) - 2 * bool(info.colour_bands)
-    pixels, seconds = info.pixels, 0.0
-    for model in models:
-        turns = 8 if model.card.self_ensemble else 1
-        # Of convolutions at the input's resolution, each parameter is used once for a pixel.
-        products = (model.card.parameter_count or UNKNOWN_PARAMETERS) * pixels * turns * passes
-        seconds += 2 * products / operations_per_second(model.card.precision, model.compute)
-        pixels *= model.card.scale**2
-    seconds += SECONDS_PER_SAMPLE * (1 + compares) * pixels_made * len(info.bands)
-    return seconds * (info.frames or 1)

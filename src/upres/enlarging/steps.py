@@ -12,11 +12,16 @@ from upres.card import ModelCard
 from upres.engine.protocol import Engine
 from upres.enlarging.pieces import Piece
 from upres.enlarging.planes import (
+    FLAT_RADIUS,
     NEUTRAL_RADIUS,
+    PALETTE_RADIUS,
     RANGE_RADIUS,
+    keep_borders_near,
+    keep_flat,
     keep_in_place,
     keep_in_range,
     keep_neutral,
+    nearest_around,
 )
 from upres.raster.info import COLOUR_ROLES, RasterInfo
 from upres.raster.pixels import Float32Array, luma
@@ -57,12 +62,18 @@ class Step:
 
 
 def steps_for(
-    info: RasterInfo, card: ModelCard, size: tuple[int, int], *, keep_hidden: bool = True
+    info: RasterInfo,
+    card: ModelCard,
+    size: tuple[int, int],
+    *,
+    keep_hidden: bool = True,
+    keeps_palette: bool = False,
 ) -> list[Step]:
     """The steps of a model's windows of a raster, to a result of ``size``.
 
     The halo that windows need is the sum of the steps' reaches. Without ``keep_hidden``, colours
-    that alpha hides are those of visible neighbours.
+    that alpha hides are those of visible neighbours. If it ``keeps_palette``, the result has the
+    raster's own colours only.
     """
     together, alpha = bands_together(info), info.alpha
     inks, numbers = info.find("ink"), info.find("index")
@@ -71,9 +82,13 @@ def steps_for(
     colours = info.find(*COLOUR_ROLES, "ink")
     fills = alpha is not None and colours and info.cover != "emission"
     if alpha is not None and fills:
-        steps.append(
-            Step("fill transparent", FILL_RADIUS, lambda w: fill_transparent(w, alpha, colours))
+        # As far as what is reduced afterwards is averaged.
+        least = min(size[0] / info.height, size[1] / info.width)
+        radius = max(FILL_RADIUS, math.ceil(2 / least) + 1)
+        fill = Step(
+            "fill transparent", radius, lambda w: fill_transparent(w, alpha, colours, radius)
         )
+        steps.append(fill)
     if card.channels == 1:
         reach = halo if together is None else max(halo, CHROMA_RADIUS)
         steps.append(Step("network of luma", reach, lambda w: run_on_luma(w, together, numbers)))
@@ -87,10 +102,18 @@ def steps_for(
     if inks:
         reach = max(0, RANGE_RADIUS - halo)
         steps.append(Step("keep inks in range", reach, lambda w: keep_inks_in_range(w, inks)))
+    groups: list[tuple[int, ...]] = [together] if together else []
+    groups += [(i,) for i in range(len(info.varying)) if not together or i not in together]
+    reach = max(0, FLAT_RADIUS - halo)
+    steps.append(Step("keep flat", reach, lambda w: keep_flats(w, groups)))
     if alpha is not None:
         reach = max(0, 1 - halo)
         steps.append(Step("keep alpha in place", reach, lambda w: keep_alpha_in_place(w, alpha)))
     steps.append(Step("clip", 0, clip))
+    if keeps_palette:
+        reach = max(0, PALETTE_RADIUS - halo)
+        steps.append(Step("keep palette", reach, lambda w: take_own_colours(w, alpha)))
+        numbers, fills = tuple(range(len(info.varying))), False
     full = (info.height * card.scale, info.width * card.scale)
     reach = 0
     if size != full:
@@ -100,8 +123,8 @@ def steps_for(
     steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers)))
     if alpha is not None and fills and keep_hidden:
         # It looks two pixels far, at colours before the filling, which looks further.
-        least = least_cover(info, alpha)
-        put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, least))
+        cover = least_cover(info, alpha)
+        put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, cover))
         steps.append(put_back)
     return steps
 
@@ -115,27 +138,31 @@ def bands_together(info: RasterInfo) -> tuple[int, int, int] | None:
     return (inks[0], inks[1], inks[2]) if len(inks) == 4 else info.colour_bands
 
 
-def fill_transparent(window: Window, alpha: int, colours: Sequence[int]) -> None:
+def fill_transparent(
+    window: Window, alpha: int, colours: Sequence[int], radius: int = FILL_RADIUS
+) -> None:
     """Put visible neighbours' colour where alpha is zero; see ``filled_in``."""
     if (window.given[:, :, alpha] > 0).all():
         return
     window.hidden = window.given
-    window.given = filled_in(window.given, alpha, colours)
+    window.given = filled_in(window.given, alpha, colours, radius)
 
 
-def filled_in(given: Float32Array, alpha: int, colours: Sequence[int]) -> Float32Array:
+def filled_in(
+    given: Float32Array, alpha: int, colours: Sequence[int], radius: int = FILL_RADIUS
+) -> Float32Array:
     """Rows x columns x bands with visible neighbours' colour where alpha is zero; others stay.
 
     A file's own colours there are arbitrary, often black, and would bleed into the edge. The
-    fill is the mean of the pixels at most ``FILL_RADIUS`` away, weighted by their alpha.
+    fill is the mean of the pixels at most ``radius`` away, weighted by their alpha.
     """
     shown = given[:, :, alpha : alpha + 1]
     colour = given[:, :, colours]
     weighted = np.concatenate([colour * shown, shown], axis=2)
     for axis in (0, 1):
-        margin = [(FILL_RADIUS, FILL_RADIUS) if axis == i else (0, 0) for i in range(3)]
+        margin = [(radius, radius) if axis == i else (0, 0) for i in range(3)]
         padded = np.pad(weighted, margin)
-        weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * FILL_RADIUS + 1, axis)
+        weighted = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1, axis)
         weighted = weighted.sum(axis=-1)
     fill = weighted[:, :, :-1] / np.maximum(weighted[:, :, -1:], 1e-6)
     filled = given.copy()
@@ -217,6 +244,22 @@ def keep_inks_in_range(window: Window, inks: tuple[int, ...]) -> None:
         window.planes[band] = keep_in_range(window.planes[band], window.given[:, :, band])
 
 
+def keep_flats(window: Window, groups: Sequence[tuple[int, ...]]) -> None:
+    """Keep what is flat as it is, and what is beside the picture's border near the input."""
+    for bands in groups:
+        if bands == (0, 1, 2) and window.colour is not None:
+            given, output = window.colour, window.planes[:3]
+        elif len(bands) == 1:
+            given = np.ascontiguousarray(window.given[None, :, :, bands[0]])
+            output = window.planes[bands[0] : bands[0] + 1]
+        else:
+            given, output = window.given.transpose(2, 0, 1)[list(bands)], window.planes[list(bands)]
+        keep_borders_near(output, given, [piece.ends for piece in window.pieces])
+        keep_flat(output, given)
+        if len(bands) > 1 and bands != (0, 1, 2):
+            window.planes[list(bands)] = output
+
+
 def keep_alpha_in_place(window: Window, alpha: int) -> None:
     """Keep alpha within the range of the input's samples that are nearest."""
     window.planes[alpha] = keep_in_place(window.planes[alpha], window.given[:, :, alpha])
@@ -248,6 +291,12 @@ def put_hidden_back(window: Window, alpha: int, colours: Sequence[int], least: f
     np.clip(planes, 0, 1, out=planes)
     for plane, band in zip(planes, colours, strict=True):
         window.planes[band][nothing] = plane[nothing]
+
+
+def take_own_colours(window: Window, alpha: int | None) -> None:
+    """Take, of the pixels around, the one whose colour is nearest to what the network made."""
+    given = window.given if window.hidden is None else window.hidden
+    window.planes = nearest_around(window.planes, given.transpose(2, 0, 1), alpha)
 
 
 def clip(window: Window) -> None:

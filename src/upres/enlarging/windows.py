@@ -34,6 +34,7 @@ def enlarge_windows(
     progress: Progress | None = None,
     window_pixels: int | None = None,
     strip_bytes: int = STRIP_BYTES,
+    keeps_palette: bool = False,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model.
 
@@ -50,14 +51,15 @@ def enlarge_windows(
     (default: the engine's limit for the model), and more where the halo would leave little of
     them. A model without a halo, which looks at the whole picture, gets it as one window.
 
-    Without ``keep_hidden``, colours that alpha hides are those of visible neighbours.
+    If it ``keeps_palette``, each pixel of the result is one of the frame's. Without
+    ``keep_hidden``, colours that alpha hides are those of visible neighbours.
 
     The result equals that of one window over the whole frame, to float32 rounding.
     """
     card, limits = model.card, backend.limits(model)
     size = size or (info.height * card.scale, info.width * card.scale)
     padded = tuple(tiles.round_up(side, card.multiple_of) for side in (info.height, info.width))
-    steps = steps_for(info, card, size, keep_hidden=keep_hidden)
+    steps = steps_for(info, card, size, keep_hidden=keep_hidden, keeps_palette=keeps_palette)
     # Global statistics need the whole picture, at whatever cost of memory.
     whole = card.halo is None
     row_bytes = 4 * padded[1] * len(info.varying)

@@ -9,7 +9,6 @@ from pathlib import Path
 from upres.formats.metadata import names
 from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
-from upres.raster.info import SAMPLE_TYPES
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,8 @@ class Format:
     """Whether its samples are proportional to light."""
     frames: bool = False
     pages: bool = False
+    loses_colours: bool = False
+    """Whether samples may become others when it is written."""
     keeps: frozenset[str] = frozenset()
     """Which parts of what a picture's file says of itself it has a place for: see
     ``upres.formats.metadata.names``. A profile that is applied to the pixels is kept, too."""
@@ -88,6 +89,7 @@ FORMATS = (
         rb"\xff\xd8",
         "image.jpeg",
         types=("uint8",),
+        loses_colours=True,
         cmyk=True,
         longest_side=65535,
         keeps=PHOTOGRAPH
@@ -101,6 +103,7 @@ FORMATS = (
         rb"RIFF.{4}WEBP",
         "image.webp",
         types=("uint8",),
+        loses_colours=True,
         alpha=True,
         frames=True,
         longest_side=16383,
@@ -120,7 +123,7 @@ FORMATS = (
         (".tif", ".tiff"),
         rb"II[*+]\0|MM\0[*+]",
         "image.tiff",
-        types=SAMPLE_TYPES,
+        types=("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64"),
         alpha=True,
         cmyk=True,
         others=True,
@@ -134,6 +137,7 @@ FORMATS = (
         rb".{4}ftyp(?:.{4})*?avi[fs]",
         "image.avif",
         types=("uint8", "uint16"),
+        loses_colours=True,
         alpha=True,
         frames=True,
         longest_side=16384,
@@ -159,6 +163,7 @@ FORMATS = (
         "image.jxl",
         extra="formats",
         types=("uint8", "uint16", "float32"),
+        loses_colours=True,
         alpha=True,
         encoder_bytes=90,
         keeps=PHOTOGRAPH,
@@ -170,6 +175,7 @@ FORMATS = (
         "image.heic",
         extra="formats",
         types=("uint8", "uint16"),
+        loses_colours=True,
         alpha=True,
         longest_side=16384,
         encoder_bytes=90,
@@ -182,6 +188,7 @@ FORMATS = (
         "image.jp2",
         extra="formats",
         types=("uint8", "uint16"),
+        loses_colours=True,
         alpha=True,
         keeps=PHOTOGRAPH,
     ),

@@ -51,10 +51,11 @@ def open_model(
 
     What begins with ``hf://`` is a repository of Hugging Face, see ``upres.models.hub``. What ends
     in ``.onnx`` or holds a path separator is a path; anything else is a name.
-    Of the file only the card is read; one without a card is probed for its scale, receptive field
-    and range of values. ``scale`` chooses among a shipped model's scales (default: its largest),
-    and must match a file's own. ``shipped`` are the models that have names (default: the package's
-    own).
+    The model is that one file: the name of a model in float32 is never answered with its int8,
+    whose name ends in ``-int8``. Of the file only the card is read; one without a card is probed
+    for its scale, receptive field and range of values. ``scale`` chooses among a shipped model's
+    scales (default: its largest), and must match a file's own. ``shipped`` are the models that have
+    names (default: the package's own).
 
     Raises ``ModelError`` if there is no such model, the file is not a super-resolution
     model, or it has not the scale.
@@ -103,7 +104,7 @@ def at_precision(
         suits = precision == "int8" or backend.suits(open_model(quantised, shipped=shipped).card)
         return quantised if suits else name
     if precision != "auto":
-        _require_own(open_model(name, shipped=shipped), precision, name)
+        _require_own(open_model(name, shipped=shipped), precision, name, shipped=shipped)
     return name
 
 
@@ -136,10 +137,20 @@ def _require_known(precision: str) -> None:
         raise ModelError(f"no precision is called {precision!r}: there are {known}")
 
 
-def _require_own(model: Model, precision: Precision, name: str) -> None:
-    own = model.card.precision
-    if precision != "auto" and own != ("int8" if precision == "int8" else "fp32"):
-        raise ModelError(f"model {name!r} is {own}, and there is no {precision} of it")
+def _require_own(
+    model: Model, precision: Precision, name: str, *, shipped: Shipped | None = None
+) -> None:
+    """Raise ``ModelError`` if a file is of another precision; of shipped models, name the other."""
+    own, called = model.card.precision, model.card.name
+    asked = "int8" if precision == "int8" else "fp32"
+    if precision == "auto" or own == asked:
+        return
+    if shipped is None:
+        shipped = shipped_models()
+    other = called + INT8 if asked == "int8" else called.removesuffix(INT8)
+    if other in shipped and model.path in shipped.get(called, {}).values():
+        raise ModelError(f"model {name!r} is {own}: for {precision}, take {other!r}")
+    raise ModelError(f"model {name!r} is {own}, and there is no {precision} of it")
 
 
 def read_model(path: Path) -> Model:

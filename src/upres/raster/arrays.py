@@ -36,7 +36,10 @@ class ArraySource:
         value_range: tuple[float, float] | None = None,
     ) -> None:
         _check_mode(image, bands)
-        self.pixels = _as_array(image)
+        array = _as_array(image)
+        self.dtype = array.dtype
+        """With the byte order of ``image``; that of ``pixels`` and ``info`` is the machine's."""
+        self.pixels = array.astype(array.dtype.newbyteorder("="), copy=False)
         self.flat = self.pixels.ndim == 2
         if self.flat:
             self.pixels = self.pixels[:, :, None]
@@ -144,7 +147,7 @@ def _as_array(image: object) -> NDArray[Any]:
     if array.dtype.newbyteorder("=").name not in SAMPLE_TYPES:
         known = ", ".join(SAMPLE_TYPES)
         raise InputError(f"expected samples of {known}, got {array.dtype}")
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return array
 
 
 def _roles(bands: Sequence[Role] | None, shape: tuple[int, ...]) -> tuple[Role, ...]:

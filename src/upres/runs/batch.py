@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections import deque
@@ -16,9 +15,16 @@ from typing import Protocol
 
 from upres.engine.machine import usable_processors
 from upres.enlarging.files import Written, open_file
-from upres.enlarging.options import Existing, Options
-from upres.errors import ExistsError, InputError, OutputError, Remedy, UpresError
-from upres.files import PROCESS, make_folder, remove_leftovers
+from upres.enlarging.options import Existing, Larger, Options
+from upres.errors import (
+    ExistsError,
+    InputError,
+    LargeEnoughError,
+    OutputError,
+    Remedy,
+    UpresError,
+)
+from upres.files import PROCESS, check_name, is_full_disk, make_folder, remove_leftovers
 from upres.runs.jobs import Job
 from upres.runs.journal import Journal, SourceStamp
 
@@ -36,9 +42,6 @@ INTERRUPTED = "interrupted"
 
 UNEXPECTED = "an error that upres did not expect, please report it"
 """In the message of an error that nothing else explains; tests look for it."""
-
-LONGEST_NAME = 255
-"""Bytes that common file systems allow for a name."""
 
 
 class Enlargement(Protocol):
@@ -77,6 +80,8 @@ class Summary:
     """Pictures not tried, as the run was stopped."""
     stopped_by: str | None = None
     """Why the run ended early, if it did."""
+    remedies: tuple[Remedy, ...] = ()
+    """Choices that would mend that."""
     still_busy: bool = False
     """Threads are in the middle of work that cannot be stopped: end the process at once."""
 
@@ -107,7 +112,9 @@ def enlarge_files(
     are any, the names of the items that the file does not keep; all in the thread that calls this.
     """
     stop = stop or threading.Event()
-    shared = _Shared(lambda path: open_picture(path, options), existing, journal, stop)
+    shared = _Shared(
+        lambda path: open_picture(path, options), existing, options.larger, journal, stop
+    )
     # So many that the processors seldom wait for what holds Python's lock.
     workers = workers or min(MOST_WORKERS, 2 * usable_processors())
     summary = Summary()
@@ -171,6 +178,7 @@ class _Shared:
         self,
         open_picture: Callable[[Path], Enlargement],
         existing: Existing,
+        larger: Larger,
         journal: Journal | None,
         stop: threading.Event,
     ) -> None:
@@ -178,7 +186,12 @@ class _Shared:
         self.parts: dict[Job, float] = {}
         """Of each picture that is being worked on, the part that is done."""
         self._open_picture = open_picture
-        self._existing = existing
+        self._replaces = existing == "replace"
+        skipped: dict[type[UpresError], bool] = {
+            ExistsError: existing == "skip",
+            LargeEnoughError: larger == "skip",
+        }
+        self._passed_over = tuple(error for error, skips in skipped.items() if skips)
         self._journal = journal
         self._free = PIXELS_AT_ONCE
         self._changed = threading.Condition()
@@ -188,22 +201,17 @@ class _Shared:
         """Enlarge one picture; None if it is skipped."""
         try:
             return self._enlarge(job)
-        except ExistsError:
-            if self._existing == "skip":
-                return None
-            raise
+        except self._passed_over:
+            return None
 
     def _enlarge(self, job: Job) -> Done | None:
         try:
-            if len(os.fsencode(job.target.name)) > LONGEST_NAME:
-                raise OutputError(
-                    f"{job.target}: this name is too long", Remedy("output", "gives another")
-                )
+            check_name(job.target)
             stamp = SourceStamp.of(job.source) if job.source.exists() else SourceStamp(0, 0)
             if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None
             made = self._journal is not None and self._journal.has_made(job.source, job.target)
-            replace = made or self._existing == "replace"
+            replace = made or self._replaces
             if not replace and os.path.lexists(job.target):
                 raise ExistsError(job.target)
         except OSError as error:
@@ -298,22 +306,9 @@ def _settle(
     if is_full_disk(failure):
         summary.left += 1
         # The first: others that had begun may fail likewise before they are asked to stop.
-        summary.stopped_by = summary.stopped_by or str(failure)
+        if summary.stopped_by is None:
+            summary.stopped_by, summary.remedies = failure.problem, failure.remedies
         return
     summary.failed.append((job.source, failure))
     if journal:
         journal.failed(job.source, job.target, str(failure))
-
-
-def is_full_disk(error: BaseException) -> bool:
-    """Whether an error comes from a full disk, so that the next picture would fail, too."""
-    numbers = (errno.ENOSPC, errno.EDQUOT)
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in numbers:
-            return True
-        # libvips knows no error numbers.
-        if any(os.strerror(number) in str(cause) for number in numbers):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False

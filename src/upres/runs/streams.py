@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from upres.errors import OutputError
+from upres.errors import OutputError, Remedy
 from upres.files import create_locked, lock, remove_leftovers
 from upres.formats.registry import HEAD_BYTES, read_head
 from upres.runs.batch import Summary
@@ -98,7 +98,10 @@ def write_from(path: Path) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(f"standard output: cannot write the picture: {error.strerror}") from None
+        raise OutputError(
+            f"standard output: cannot write the picture: {error.strerror}",
+            Remedy("output", "names a file elsewhere"),
+        ) from None
 
 
 def _cannot_keep(folder: Path | str, error: OSError) -> OutputError:

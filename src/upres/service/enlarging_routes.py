@@ -10,8 +10,9 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
+from upres.enlarging.costs import BASE_BYTES
 from upres.enlarging.options import Options
-from upres.enlarging.plan import BASE_BYTES, plan
+from upres.enlarging.plan import plan
 from upres.errors import UpresError
 from upres.models.catalogue import catalogue
 from upres.raster.info import RasterInfo, bands_of, usual_roles

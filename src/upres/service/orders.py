@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 import time
@@ -10,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from upres.engine.protocol import Backend
-from upres.enlarging.files import FileEnlargement, open_file
+from upres.enlarging.costs import BASE_BYTES
+from upres.enlarging.files import FileCopy, FileEnlargement, open_file
 from upres.enlarging.options import Options
-from upres.enlarging.plan import BASE_BYTES, default_scale
+from upres.enlarging.plan import default_scale
 from upres.errors import InputError, UpresError
+from upres.files import is_full_disk
 from upres.formats.registry import output_format, read_head
-from upres.runs.batch import is_full_disk
 from upres.runs.jobs import destinations, suffix_of
 from upres.service.problems import ProblemError, one_line, refused
 
@@ -64,7 +66,6 @@ class Estimate:
     width: int
     height: int
     models: tuple[str, ...]
-    why: str
     suffix: str
     result_name: str
 
@@ -93,10 +94,30 @@ def look(order: Order, *, backend: Backend, tell: Tell) -> Estimate:
     try:
         opened = open_file(order.source, order.options, backend=backend)
         suffix = order.suffix or suffix_of(read_head(order.source))
-        opened.require_fits(order.target(suffix))
+        if isinstance(opened, FileEnlargement):
+            opened.require_fits(order.target(suffix))
     except UpresError as error:
         raise order.problem(error) from None
-    return _estimate(order, opened, suffix, backend)
+    width, height = opened.size
+    estimate = Estimate(
+        memory=0,
+        disk=opened.disk,
+        seconds=0.0,
+        width=width,
+        height=height,
+        models=_models(opened),
+        suffix=suffix,
+        result_name=_result_name(order, suffix, backend),
+    )
+    if isinstance(opened, FileCopy):
+        return estimate
+    row = output_format(order.target(suffix))
+    encoder = max(plan.height * plan.width for plan in opened.plans) * row.encoder_bytes
+    return dataclasses.replace(
+        estimate,
+        memory=max(plan.memory for plan in opened.plans) - BASE_BYTES + encoder,
+        seconds=sum(plan.seconds for plan in opened.plans),
+    )
 
 
 def fulfil(
@@ -124,40 +145,36 @@ def fulfil(
         width=width,
         height=height,
         models=_models(opened),
-        why=opened.why,
+        # By its plan: the hint at pixel art, which the command adds, looks at all pixels once more.
+        why=_why(opened),
         seconds=time.monotonic() - start,
         decibels=written.agreement.decibels if written.agreement else None,
         not_kept=written.not_kept,
     )
 
 
-def _estimate(order: Order, opened: FileEnlargement, suffix: str, backend: Backend) -> Estimate:
-    row = output_format(order.target(suffix))
-    encoder = max(plan.height * plan.width for plan in opened.plans) * row.encoder_bytes
-    width, height = opened.size
-    default = default_scale(order.options, backend)
+def _result_name(order: Order, suffix: str, backend: Backend) -> str:
+    """The name that the command would give the result."""
     name = PurePath(order.name)
     (job,) = destinations(
         [(Path(name), name)],
         None,
         order.options,
         folder=False,
-        default_scale=default,
+        default_scale=default_scale(order.options, backend),
         suffix=suffix,
     )
-    return Estimate(
-        memory=max(plan.memory for plan in opened.plans) - BASE_BYTES + int(encoder),
-        disk=opened.disk,
-        seconds=sum(plan.seconds for plan in opened.plans),
-        width=width,
-        height=height,
-        models=_models(opened),
-        why=opened.why,
-        suffix=suffix,
-        result_name=one_line(job.target.name),
-    )
+    return one_line(job.target.name)
 
 
-def _models(opened: FileEnlargement) -> tuple[str, ...]:
+def _models(opened: FileEnlargement | FileCopy) -> tuple[str, ...]:
     """The names of the models, in turn; of pages that go by others, those of the first."""
+    if isinstance(opened, FileCopy):
+        return ()
     return tuple(f"{model.card.name}-x{model.card.scale}" for model in opened.plans[0].models)
+
+
+def _why(opened: FileEnlargement | FileCopy) -> str:
+    if isinstance(opened, FileCopy):
+        return opened.why
+    return opened.plans[0].why if len(opened.plans) == 1 else ""

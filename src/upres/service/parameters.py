@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from upres.enlarging.options import Consistent, Options
+from upres.enlarging.options import Consistent, Options, Palette
 from upres.formats.registry import OUTPUT_SUFFIXES
 from upres.models import Precision
 from upres.models.catalogue import catalogue
@@ -63,6 +63,13 @@ class Parameters(BaseModel):
     )
     quality: int | None = Field(None, ge=1, le=100, description="Of JPEG, WebP and AVIF")
     keep_cmyk: bool = Field(False, description="Keep CMYK instead of converting it to sRGB")
+    wrap: bool = Field(False, description="A tile, whose opposite edges continue each other")
+    palette: Palette = Field(
+        "free", description="keep is for pixel art: the result has the picture's colours only"
+    )
+    larger: Literal["refuse", "copy", "reduce"] = Field(
+        "refuse", description="Of a picture that is larger already: refuse, copy or reduce it"
+    )
     consistent: Literal["false", "true", "force"] = Field(
         "false", description="Make the result agree with its input; force: whatever JPEG has done"
     )
@@ -91,6 +98,9 @@ class Parameters(BaseModel):
             fit=fit,
             quality=self.quality,
             cmyk=self.keep_cmyk,
+            wrap=self.wrap,
+            palette=self.palette,
+            larger=self.larger,
             consistent=_CONSISTENT[self.consistent],
             check=self.check,
             max_pixels=max_pixels,

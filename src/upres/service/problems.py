@@ -31,7 +31,8 @@ TITLES = {
 }
 
 PARAMETERS = frozenset(
-    {"scale", "width", "height", "fit", "model", "precision", "format", "quality", "consistent"}
+    {"scale", "width", "height", "fit", "model", "precision", "format", "quality"}
+    | {"consistent", "wrap", "palette", "larger"}
 )
 """Options that a request has a say in: the remedies of others are for whoever runs the service."""
 
@@ -77,7 +78,12 @@ def refused(error: UpresError, *, said: Mapping[str, str] | None = None) -> Prob
     ``said`` are names of files of ours, and those that the client knows them by.
     """
     options = {remedy.option for remedy in error.remedies}
-    choices = [remedy for remedy in error.remedies if remedy.option in PARAMETERS]
+    choices = [
+        remedy
+        for remedy in error.remedies
+        # A request that is passed over would have no answer.
+        if remedy.option in PARAMETERS and remedy.value != "skip"
+    ]
     detail = type(error)(error.problem, *choices).text(_as_query) if choices else error.problem
     for own, known in (said or {}).items():
         detail = detail.replace(own, known)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from upres.engine.backends import default_backend
 from upres.engine.machine import machine_memory, usable_processors
 from upres.engine.protocol import Backend
+from upres.enlarging.costs import BASE_BYTES
 from upres.enlarging.options import MAX_PIXELS
-from upres.enlarging.plan import BASE_BYTES
 from upres.errors import Remedy, UsageError
 
 LOOPBACK = "127.0.0.1"

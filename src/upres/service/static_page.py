@@ -38,7 +38,9 @@ _POLICY = (
 )
 
 
-def write_page(folder: Path, runtime: Path | None = None, *, shipped: Shipped | None = None) -> int:
+def write_static_page(
+    folder: Path, runtime: Path | None = None, *, shipped: Shipped | None = None
+) -> int:
     """Write the page with models and runtime into a folder, for any web server; give its bytes.
 
     ``runtime`` is the folder of ``onnxruntime-web``; without it, that is looked for in

@@ -59,8 +59,7 @@ class ApngSource:
         self._path, self._chunks = path, chunks
         count, plays = _counts(chunks)
         self._frames = list(_frames(path, chunks))
-        whole = chunks and chunks[-1].kind == b"IEND"
-        if not whole or len(self._frames) != count or not all(f.parts for f in self._frames):
+        if len(self._frames) != count or not all(f.parts for f in self._frames):
             raise _broken(path, f"it has {len(self._frames)} of {count} frames, or parts of them")
         self._header = chunks[0].content or b""
         size = struct.unpack(">II", self._header[:8])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from upres.errors import InputError
 from upres.formats.image.apng import ApngSource
 from upres.formats.image.apng_sink import ApngSink
 from upres.formats.image.either import EitherSink
@@ -19,6 +20,10 @@ from upres.raster.source import Sink, Source
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     """Open a PNG file; see ``upres.formats.registry``."""
     chunks = tuple(png_chunks.read(path))
+    end = png_chunks.end(chunks)
+    # libvips is content with the pixels, and text may stand behind them.
+    if chunks and (end is None or end > path.stat().st_size):
+        raise InputError(f"{path}: this picture is damaged or truncated: it has no end")
     source = VipsSource(
         path,
         LOADERS["png"],
@@ -27,7 +32,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
             nothing_carried().image,
             chunks=chunks,
             density=density.of_png(chunks),
-            extras=trailing(path, png_chunks.end(chunks)),
+            extras=trailing(path, end),
         ),
         # libvips sees EXIF and XMP before the pixels.
         blocks=png_chunks.embedded(chunks),
@@ -68,6 +73,8 @@ def _encode(picture: Picture, path: Path) -> None:
     )
     fitted, untrue = png_kept.fitted(carried.chunks, result)
     picture.not_kept.extend(untrue)
+    if any(c.kind in png_chunks.TEXT and c.content is None for c in carried.chunks):
+        picture.not_kept.append("damaged or very long text")
     size = density.for_png(carried.upright_density, carried.resolution)
     png_chunks.rewrite(
         path,

@@ -62,14 +62,12 @@ def names(chunks: Iterable[Chunk]) -> list[str]:
 
 
 def has_text(chunks: Iterable[Chunk]) -> bool:
-    """Whether there is text that is neither XMP nor another profile."""
+    """Whether there is text that is neither XMP nor another profile, be it damaged or not."""
     return any(
-        chunk.kind in TEXT
-        and chunk.kind != b"tIME"
-        and chunk.content is not None
-        and not chunk.content.startswith(XMP)
-        and png_profiles.read(chunk.kind, chunk.content) is None
+        chunk.content is None
+        or not (chunk.content.startswith(XMP) or png_profiles.read(chunk.kind, chunk.content))
         for chunk in chunks
+        if chunk.kind in TEXT and chunk.kind != b"tIME"
     )
 
 

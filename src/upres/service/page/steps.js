@@ -43,6 +43,61 @@ export function keepNeutral(made, colour, width, height, scale) {
   }
 }
 
+/** Near a picture's border, keep the result as near to the input as that is to its neighbours.
+ *
+ * Planes are ``bands`` of them. ``isNear(x, y)`` tells which samples lie near the border.
+ */
+export function keepBordersNear(made, given, bands, width, height, scale, isNear) {
+  const size = width * height, count = size * scale * scale;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (!isNear(x, y)) continue;
+      for (let band = 0; band < bands; band++) {
+        let lowest = Infinity, highest = -Infinity;
+        for (let row = Math.max(0, y - 1); row <= Math.min(height - 1, y + 1); row++) {
+          for (let column = Math.max(0, x - 1); column <= Math.min(width - 1, x + 1); column++) {
+            const value = given[band * size + row * width + column];
+            if (value < lowest) lowest = value;
+            if (value > highest) highest = value;
+          }
+        }
+        const spread = highest - lowest;
+        for (let dy = 0; dy < scale; dy++) {
+          for (let dx = 0; dx < scale; dx++) {
+            const at = band * count + (y * scale + dy) * width * scale + x * scale + dx;
+            made[at] = Math.min(Math.max(made[at], lowest - spread), highest + spread);
+          }
+        }
+      }
+    }
+  }
+}
+
+/** Put the input, pixels repeated, where it is one colour one pixel around. */
+export function keepFlat(made, given, bands, width, height, scale) {
+  const size = width * height, count = size * scale * scale;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const own = y * width + x;
+      let same = true;
+      for (let row = Math.max(0, y - 1); same && row <= Math.min(height - 1, y + 1); row++) {
+        for (let column = Math.max(0, x - 1); same && column <= Math.min(width - 1, x + 1); column++) {
+          for (let band = 0; band < bands; band++) {
+            if (given[band * size + row * width + column] !== given[band * size + own]) same = false;
+          }
+        }
+      }
+      if (!same) continue;
+      for (let band = 0; band < bands; band++) {
+        for (let dy = 0; dy < scale; dy++) {
+          const at = band * count + (y * scale + dy) * width * scale + x * scale;
+          made.fill(given[band * size + own], at, at + scale);
+        }
+      }
+    }
+  }
+}
+
 /** For each sample the largest of those at most ``radius`` away, along both axes. */
 function largestAround(plane, width, height, radius) {
   const along = (from, across) => {

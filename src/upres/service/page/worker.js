@@ -3,11 +3,12 @@
 // the network's halo around them, so that the result is that of the whole picture, and memory does not
 // grow with it.
 
-import { bicubicPart, fillTransparent, keepInPlace, keepNeutral } from "./steps.js";
+import { bicubicPart, fillTransparent, keepBordersNear, keepFlat, keepInPlace, keepNeutral } from "./steps.js";
 import { PngWriter, metadataOf } from "./png.js";
 
 const WINDOW = 256;
 const PREVIEW = 1280;
+const BORDER = 8;
 const stopped = new Set();
 let runtime, provider, models, pace;
 
@@ -186,6 +187,10 @@ async function enlargeWindow(session, picture, column, row, scale, opaque) {
   }
   const made = await run(session, planes, height, width, scale);
   keepNeutral(made, planes, width, height, scale);
+  const isNear = (x, y) =>
+    Math.min(x + column.start, picture.width - 1 - x - column.start, y + row.start, picture.height - 1 - y - row.start) < BORDER;
+  keepBordersNear(made, planes, 3, width, height, scale, isNear);
+  keepFlat(made, planes, 3, width, height, scale);
   let cover = null;
   if (alpha) {
     const grey = new Float32Array(3 * size);
@@ -194,6 +199,8 @@ async function enlargeWindow(session, picture, column, row, scale, opaque) {
     const count = size * scale * scale;
     cover = new Float32Array(count);
     for (let at = 0; at < count; at++) cover[at] = 0.299 * large[at] + 0.587 * large[count + at] + 0.114 * large[2 * count + at];
+    keepBordersNear(cover, alpha, 1, width, height, scale, isNear);
+    keepFlat(cover, alpha, 1, width, height, scale);
     keepInPlace(cover, alpha, width, height, scale);
   }
   return { made, cover, width: width * scale, height: height * scale };
