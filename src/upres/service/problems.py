@@ -84,7 +84,7 @@ def refused(error: UpresError, *, said: Mapping[str, str] | None = None) -> Prob
         # A request that is passed over would have no answer.
         if remedy.option in PARAMETERS and remedy.value != "skip"
     ]
-    detail = type(error)(error.problem, *choices).text(_as_query) if choices else error.problem
+    detail = UpresError(error.problem, *choices).text(_as_query)
     for own, known in (said or {}).items():
         detail = detail.replace(own, known)
     if "max_pixels" in options:
