@@ -103,7 +103,7 @@ def test_errors_of_jobs_are_told_by_the_post_or_by_the_job(client: httpx.Client)
     assert response.status_code == 422
     assert "photo.png: not a picture" in problem(response)["detail"]
     # Only its pixels tell that it is cut off.
-    cut = encoded(300, 300)
+    cut = encoded(300, 300, "JPEG")
     path = begun(client, cut[: len(cut) // 2])
     last = ended(client, path)
     assert last["state"] == "failed"

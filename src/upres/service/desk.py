@@ -77,8 +77,9 @@ class Desk:
         self._ended = ended
         self._open: set[Ticket] = set()
         started = (settings.backend_of, settings.prepare)
-        self._heavy = Pool(settings.workers_at_once, *started)
-        self._light = Pool(LIGHT_WORKERS, *started)
+        workers, kept = settings.workers_at_once, settings.kept_bytes
+        self._heavy = Pool(workers, *started, most_resident=kept)
+        self._light = Pool(LIGHT_WORKERS, *started, most_resident=kept)
 
     async def start(self) -> None:
         """Start a process of each kind; requests are taken from then on."""

@@ -118,10 +118,10 @@ def safe_name(given: str) -> str:
     It is text for messages and for the result's name: no file of the service is called by it.
     """
     name = PureWindowsPath(PurePosixPath(given).name).name
-    name = unicodedata.normalize("NFC", name.replace("\\ufffd", ""))
+    name = unicodedata.normalize("NFC", name)
     kept = "".join(c for c in name if c.isprintable() and c not in '<>:"/\\|?*\u200e\u200f')
     kept = one_line(kept).lstrip(".").strip()
     stem, dot, suffix = kept.rpartition(".")
     if dot and len(suffix) <= 10:
-        kept = f"{stem[: LONGEST_SHOWN_NAME - len(suffix)]}.{suffix}"
+        kept = f"{stem[: LONGEST_SHOWN_NAME - len(suffix) - 1]}.{suffix}"
     return kept[:LONGEST_SHOWN_NAME] or "picture"

@@ -30,6 +30,9 @@ UNKNOWN_MEMORY = 2**32
 SHARE_OF_MEMORY = 0.75
 """Cut of the machine's, or its container's, that a service takes unless it is told otherwise."""
 
+MOST_KEPT = 2**30
+"""Bytes that an idle process may hold, however much memory there is."""
+
 BackendOf = Callable[[], Backend]
 
 
@@ -123,3 +126,8 @@ class Settings:
         """Memory for the pictures that are worked on, beside that of the processes themselves."""
         processes = 1 + LIGHT_WORKERS + self.workers_at_once
         return max(0, self.memory_budget - processes * BASE_BYTES)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that a process may hold while it does nothing: its part of all that there is."""
+        return min(MOST_KEPT, BASE_BYTES + self.work_bytes // self.workers_at_once)

@@ -28,9 +28,6 @@ STOP_SECONDS = 5.0
 """Seconds that work which is to stop gets to end, before its process is ended: windows of the
 slowest models take about a second."""
 
-KEPT_RESIDENT = 2**29
-"""Bytes that an idle process may hold; one that holds more is replaced."""
-
 _TICK = 0.25
 """Seconds after which a wait looks whether it is over."""
 
@@ -97,7 +94,10 @@ def serve_work(connection: Connection, backend_of: BackendOf, prepare: Callable[
 class Worker:
     """A process that does one piece of work at a time; its methods are for threads."""
 
-    def __init__(self, backend_of: BackendOf, prepare: Callable[[], None]) -> None:
+    def __init__(
+        self, backend_of: BackendOf, prepare: Callable[[], None], *, most_resident: int
+    ) -> None:
+        self._most_resident = most_resident
         # Spawned: a process that is forked must not use an engine that its parent has used.
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
@@ -132,7 +132,7 @@ class Worker:
         except (EOFError, OSError):
             self.end()
             kind, value, resident = "ended", "a process ended", [0]
-        if resident[0] > KEPT_RESIDENT:
+        if resident[0] > self._most_resident:
             self.end()
         if kind == "done":
             return value
@@ -185,10 +185,20 @@ class Worker:
 
 
 class Pool:
-    """Workers that are started when there is work for them; its methods are for one event loop."""
+    """Workers that are started when there is work for them; its methods are for one event loop.
 
-    def __init__(self, most: int, backend_of: BackendOf, prepare: Callable[[], None]) -> None:
-        self._make = lambda: Worker(backend_of, prepare)
+    One that holds more than ``most_resident`` bytes when its work is done is replaced.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        backend_of: BackendOf,
+        prepare: Callable[[], None],
+        *,
+        most_resident: int,
+    ) -> None:
+        self._make = lambda: Worker(backend_of, prepare, most_resident=most_resident)
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="upres-serve")
         self._free = asyncio.Semaphore(most)
         self._idle: list[Worker] = []
