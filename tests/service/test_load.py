@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import LONG, encoded, problem
+from serving import LONG, encoded, family, problem
 
 CLIENTS = 200
 BUDGET = 1_600 * 10**6
@@ -72,22 +72,6 @@ def serving(temporary: Path, window_seconds: float = 0.0, **settings: Any) -> It
         for stream in (process.stdout, process.stderr):
             assert stream
             stream.close()
-
-
-def family(root: int) -> list[int]:
-    """A process and all that it has started, and those have."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    found = [root]
-    for process in found:
-        found += parents.get(process, [])
-    return found
 
 
 def memory_of(root: int) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageCms
 import pytest
-from serving import encoded
+from serving import encoded, family
 
 from running import upres
 from upres.errors import InputError
@@ -223,19 +223,8 @@ def test_a_picture_that_fails_has_its_line_and_the_next_one_works(page: Page) ->
 
 def renderers(root: int) -> int:
     """Most memory that a process below this one held, in bytes."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    found = [root]
-    for process in found:
-        found += parents.get(process, [])
     most = 0
-    for process in found[1:]:
+    for process in family(root)[1:]:
         try:
             command = Path(f"/proc/{process}/cmdline").read_text("utf-8", "replace")
             status = Path(f"/proc/{process}/status").read_text("ascii", "replace")
