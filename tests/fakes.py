@@ -63,13 +63,13 @@ def asking(**options: Any) -> Options:
     return Options(**{"model": fake_model()} | options)
 
 
-def open_file(source: Path, **options: Any) -> files.FileEnlargement:
+def open_file(source: Path, *, ripple: float = 0, **options: Any) -> files.FileEnlargement:
     """The library's function of that name, by the fake; ``options`` are those of ``Options``."""
-    return files.open_file(source, asking(**options), backend=FakeBackend())
+    return files.open_file(source, asking(**options), backend=FakeBackend(ripple=ripple))
 
 
 def enlarge_file(source: Path, target: Path, **options: Any) -> Sequence[str]:
-    """Enlarge a file to another by the fake; ``options`` are those of ``Options``.
+    """Enlarge a file to another by the fake; ``options`` are those of ``open_file``.
 
     Returns the names of what the result does not keep.
     """
@@ -100,6 +100,8 @@ class FakeBackend:
     """The first is the best."""
     tint: tuple[float, float, float] = (1, 1, 1)
     """By what its networks multiply red, green and blue."""
+    ripple: float = 0
+    """By how much the samples differ that its networks make of one: every other is larger."""
     device: str = "cpu"
     name: str = "a fake"
     compiled: list[tuple[Model, int, int]] = field(default_factory=list)
@@ -145,7 +147,10 @@ class FakeNetwork:
             result = _network(window, card.halo)
             if card.channels == 3:
                 result *= np.array(self.backend.tint, np.float32).reshape(3, 1, 1)
-            return result.repeat(card.scale, 2).repeat(card.scale, 3)
+            large = result.repeat(card.scale, 2).repeat(card.scale, 3)
+            y, x = np.ogrid[: card.scale, : card.scale]
+            detail = np.float32(self.backend.ripple) * ((x + y) % 2 - np.float32(0.5))
+            return large + np.tile(detail, result.shape[2:]).astype(np.float32)
 
         return run
 

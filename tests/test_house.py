@@ -21,6 +21,7 @@ TESTS = Path(__file__).parent
 ROOMS = [
     {"errors"},
     {"signals", "files", "card"},
+    {"folders"},
     {"raster"},
     {"engine"},
     {"formats"},
@@ -33,7 +34,17 @@ ROOMS = [
     {"cli"},
 ]
 HEAVY = {"evaluation", "training", "service"}
-EXTRAS = {"torch", "onnx", "onnxscript", "skimage", "matplotlib", "onnxruntime", "fastapi"}
+EXTRAS = {
+    "torch",
+    "onnx",
+    "onnxscript",
+    "skimage",
+    "matplotlib",
+    "onnxruntime",
+    "pydicom",
+    "nibabel",
+    "fastapi",
+}
 
 
 def modules() -> list[Path]:

@@ -27,6 +27,9 @@ PROCESS = secrets.token_hex(4)
 TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?", re.DOTALL)
 """Full names of the files that are there only while a process is at work on a result."""
 
+FOLDER_LOCK = ".upres-lock"
+"""A file in a temporary folder that is locked as long as its process is at work on it."""
+
 LONGEST_NAME = 255
 """Bytes that common file systems allow for a name."""
 
@@ -68,11 +71,16 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from None
 
 
-def check_name(target: Path) -> None:
-    """Raise ``OutputError`` if a file cannot have that name: a folder has it, or it is too long."""
+def check_name(target: Path, *, folder: bool = False) -> None:
+    """Raise ``OutputError`` if a file cannot have that name: a folder has it, or it is too long.
+
+    The name of a ``folder`` must not be that of a file.
+    """
     if len(os.fsencode(target.name)) > LONGEST_NAME:
         raise OutputError(f"{target}: this name is too long: give another")
-    if target.is_dir():
+    if folder and os.path.lexists(target) and not target.is_dir():
+        raise OutputError(f"{target}: is a file, where a folder is to be: give another name")
+    if target.is_dir() and not folder:
         raise OutputError(f"{target}: is a folder, where a file is to be: give another name")
 
 
@@ -215,7 +223,9 @@ def remove_leftovers(folders: Iterable[Path], *, of_process: str | None = None) 
                 if match is None or of_process not in (None, match["process"]):
                     continue
                 with suppress(OSError):
-                    if of_process is None:
+                    if entry.is_dir(follow_symlinks=False):
+                        _remove_folder(Path(entry.path), locked=of_process is not None)
+                    elif of_process is None:
                         _remove_unlocked(entry.path)
                     else:
                         os.unlink(entry.path)
@@ -231,6 +241,13 @@ def _remove_unlocked(path: str) -> None:
         os.close(descriptor)
     if sys.platform == "win32":
         os.unlink(path)
+
+
+def _remove_folder(folder: Path, *, locked: bool) -> None:
+    """Remove a temporary folder that nobody is at work on, or one that is ``locked``, too."""
+    if not locked and (folder / FOLDER_LOCK).exists():
+        _remove_unlocked(os.fspath(folder / FOLDER_LOCK))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def splice(path: Path, start: int, end: int, content: bytes, *, block: int = SPLICE_BLOCK) -> None:

@@ -181,7 +181,7 @@ GREY = np.zeros((4, 4), np.uint8)
         (np.zeros((4, 4), np.int64), "samples of uint8, .* got int64"),
         (np.zeros((4, 4), bool), "got bool"),
         (np.full((4, 4), 2.0), r"must lie in \[0, 1\], got 2 to 2: value_range says"),
-        (np.full((4, 4), np.nan), "some samples are infinite or not numbers"),
+        (np.full((4, 4), np.inf), "some samples are infinite"),
         (np.ma.masked_equal(GREY, 0), "some samples of this array are masked"),
         (np.ma.masked_invalid(np.full((4, 4), np.nan)), r"picture.filled\(value\) says"),
         (np.float32([[-0.25, 1]]), r"got -0.25 to 1: value_range says .*, as \(-1, 1\) would"),

@@ -10,16 +10,17 @@ import pytest
 from numpy.typing import NDArray
 
 from fakes import FakeBackend, fake_model
+from upres.enlarging.bounds import FROM_0_TO_1
+from upres.enlarging.networks import run_network
 from upres.enlarging.pieces import Axis
 from upres.enlarging.steps import (
     FILL_RADIUS,
-    Window,
     fill_transparent,
-    run_network,
     steps_for,
     take_piece,
 )
 from upres.enlarging.tiles import Span
+from upres.enlarging.window import Window
 from upres.enlarging.windows import enlarge_windows
 from upres.raster.info import RasterInfo, Role, bands_of
 
@@ -210,7 +211,7 @@ def test_a_reduced_piece_stays_within_0_and_1_and_between_classes_is_nothing() -
     made.pieces = (reduced, reduced)
     unclipped = reduced.reduced(reduced.reduced(made.planes, 1), 2)
     assert unclipped.min() < -0.01  # a bicubic filter's ripples
-    take_piece(made, (1,))
+    take_piece(made, (1,), (FROM_0_TO_1, FROM_0_TO_1))
     assert made.planes.shape == (2, 17, 17)
     assert (made.planes.min(), made.planes.max()) == (0, 1)
     assert set(np.unique(made.planes[1])) == {0, 1}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
 import struct
-import subprocess
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -160,33 +158,15 @@ PLACES: list[tuple[int, Any, int, Any]] = [
 
 
 @pytest.mark.parametrize("tag", PLACES, ids=lambda tag: str(tag[0]))
-@pytest.mark.parametrize("pages", [1, 2])
-def test_what_has_a_place_on_a_map_is_refused(tmp_path: Path, tag: Any, pages: int) -> None:
+def test_a_page_with_a_place_on_a_map_is_refused(tmp_path: Path, tag: Any) -> None:
+    """A file of one is a GeoTIFF, and several are none that is read."""
     code, kind, count, value = tag
     with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
-        for _ in range(pages):
-            writer.write(
-                waves(40, 50, 3), photometric="rgb", extratags=[(code, kind, count, value, True)]
-            )
-    with pytest.raises(
-        InputError, match=r"is a GeoTIFF, or has GDAL's tags.* gdal_translate"
-    ) as caught:
+        for own in ([], [(code, kind, count, value, True)]):
+            writer.write(waves(40, 50, 3), photometric="rgb", extratags=own)
+    with pytest.raises(InputError, match=r"some have a place on the map.*GTIFF_DIR") as caught:
         [page.info for page in open_pages(tmp_path / "in.tif")]
     assert "\n" not in str(caught.value)
-
-
-def test_a_copy_as_the_message_says_is_taken(tmp_path: Path) -> None:
-    if not shutil.which("gdal_translate"):
-        pytest.skip("needs gdal_translate (gdal-bin)")
-    tifffile.imwrite(
-        tmp_path / "map.tif",
-        waves(40, 50, 3),
-        photometric="rgb",
-        extratags=[(*t, True) for t in PLACES[:2]],
-    )
-    command = ["gdal_translate", "-q", "-co", "PROFILE=BASELINE", "map.tif", "in.tif"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    assert tifffile.imread(enlarged(tmp_path)).shape == (80, 100, 3)
 
 
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
@@ -363,9 +343,8 @@ def test_jpeg_of_the_old_kind_is_refused(tmp_path: Path) -> None:
 
 def test_the_files_that_were_reported(tmp_path: Path, shared_data: Path) -> None:
     folder = shared_data / "inputs" / "faults"
-    for name in ("geotiff_small.tif", "dem_nodata.tif", "ojpeg-tile.tif"):
-        with pytest.raises(InputError, match=re.escape(name)):
-            open_pages(folder / name)
+    with pytest.raises(InputError, match=re.escape("ojpeg-tile.tif")):
+        open_pages(folder / "ojpeg-tile.tif")
     for name, extras in (("nir0.tif", (0,)), ("10ct_32bit_128.tiff", ())):
         target = tmp_path / name
         fakes.enlarge_file(folder / name, target)

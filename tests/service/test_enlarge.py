@@ -21,8 +21,12 @@ import fakes
 from running import upres
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
-from upres.errors import OutputError
-from upres.formats.registry import FORMATS
+from upres.errors import OutputError, UpresError
+from upres.formats.registry import FORMATS, read_head
+from upres.runs.jobs import suffix_of
+
+LARGEST = 400_000
+"""Bytes of real files that are compared."""
 
 
 def by_library(source: Path, target: Path, **options: Any) -> bytes:
@@ -54,6 +58,34 @@ def test_the_answer_is_the_file_that_the_library_writes(
     assert response.status_code == 200, response.text
     assert response.content == wanted
     assert response.headers["content-disposition"] == f'attachment; filename="photo_x2{suffix}"'
+
+
+def test_real_files_become_the_files_that_the_library_writes(
+    client: httpx.Client, shared_data: Path, tmp_path: Path
+) -> None:
+    """Of all fields, whose names on the service's disk tell nothing."""
+    files = sorted(path for path in (shared_data / "inputs").rglob("*") if path.suffix != ".md")
+    compared = 0
+    for source in files:
+        if source.stat().st_size > LARGEST:
+            continue
+        query: dict[str, Any] = {"scale": 2, "name": source.name}
+        response = client.post("/enlarge", params=query, content=source.read_bytes())
+        head = read_head(source)
+        target = tmp_path / f"wanted{suffix_of(head, source)}"
+        try:
+            wanted = by_library(source, target, scale=2)
+        except UpresError as error:
+            assert response.status_code in (413, 422), source.name
+            told = problem(response)["detail"]
+            # Up to the names of files, and choices that a request does not have.
+            said = error.problem.replace(str(source), source.name).replace(str(target), "result")
+            assert told.split(": ", 1)[1].startswith(said.split(": ", 1)[1][:60]), source.name
+            continue
+        assert response.status_code == 200, f"{source.name}: {response.text[:200]}"
+        assert response.content == wanted, source.name
+        compared += 1
+    assert compared > 20
 
 
 def test_the_command_writes_the_same_file(tmp_path: Path, chelsea: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from upres.service.line import Line, Place
+from upres.service.line import Line, Seat
 from upres.service.problems import ProblemError
 
 LIMIT = 1000.0
@@ -25,7 +25,7 @@ def line(clock: Clock, *, places: int = 8, workers: int = 2, memory: int = 100) 
     return Line(places=places, workers=workers, memory=memory, clock=clock)
 
 
-def admitted(line: Line, memory: int = 10, seconds: float = 10.0, limit: float = LIMIT) -> Place:
+def admitted(line: Line, memory: int = 10, seconds: float = 10.0, limit: float = LIMIT) -> Seat:
     place = line.enter()
     try:
         line.admit(place, memory=memory, seconds=seconds, limit=limit)
@@ -35,7 +35,7 @@ def admitted(line: Line, memory: int = 10, seconds: float = 10.0, limit: float =
     return place
 
 
-def begun(*places: Place) -> list[bool]:
+def begun(*places: Seat) -> list[bool]:
     return [place.turn.is_set() for place in places]
 
 

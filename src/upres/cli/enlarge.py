@@ -21,6 +21,7 @@ from upres.cli.enlarge_options import (
     FormatOption,
     HeightOption,
     KeepCmykOption,
+    LabelsOption,
     LargerOption,
     MaxPixelsOption,
     ModelOption,
@@ -35,6 +36,7 @@ from upres.cli.enlarge_options import (
     ScaleOption,
     SkipExistingOption,
     ThreadsOption,
+    ThroughPlaneOption,
     WidthOption,
     WrapOption,
 )
@@ -79,9 +81,11 @@ def enlarge(
     wrap: WrapOption = False,
     palette: PaletteOption = "free",
     keep_cmyk: KeepCmykOption = False,
-    consistent: ConsistentOption = False,
+    consistent: ConsistentOption = None,
     force_consistent: ForceConsistentOption = False,
     check: CheckOption = False,
+    labels: LabelsOption = False,
+    through_plane: ThroughPlaneOption = False,
     force: ForceOption = False,
     recursive: RecursiveOption = False,
     resume: ResumeOption = False,
@@ -96,7 +100,7 @@ def enlarge(
     keep_libraries_quiet()
     share_python_s_lock()
     from upres.enlarging.options import MAX_PIXELS, Options
-    from upres.runs.jobs import is_folder, suffix_called
+    from upres.runs.jobs import is_cog, is_folder, suffix_called
     from upres.runs.request import Request
 
     if "" in pictures:
@@ -121,6 +125,9 @@ def enlarge(
             larger=larger,
             consistent="force" if force_consistent else consistent,
             check=check,
+            labels=labels,
+            through_plane=through_plane,
+            cog=is_cog(format),
             max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         ),
         target=None if to_folder else target,

@@ -117,7 +117,7 @@ OutputOption = Annotated[
 
 FormatOption = Annotated[
     str | None,
-    option("--format", takes="NAME", help="png, jpg... (default: the picture's).", panel=RESULTS),
+    option("--format", takes="NAME", help="png, jpg, cog... (default: its own).", panel=RESULTS),
 ]
 
 QualityOption = Annotated[
@@ -152,10 +152,10 @@ KeepCmykOption = Annotated[
 ]
 
 ConsistentOption = Annotated[
-    bool,
+    bool | None,
     option(
-        "--consistent",
-        help="Make results agree with their pictures: reduced again, they are the same.",
+        "--consistent/--no-consistent",
+        help="Reduced again, results are their pictures (default: GeoTIFF, DICOM, NIfTI).",
         panel=RESULTS,
     ),
 ]
@@ -172,6 +172,15 @@ ForceConsistentOption = Annotated[
 CheckOption = Annotated[
     bool,
     option("--check", help="Tell how well results agree with their pictures.", panel=RESULTS),
+]
+
+LabelsOption = Annotated[
+    bool,
+    option("--labels", help="Samples are numbers of classes: repeat them.", panel=RESULTS),
+]
+
+ThroughPlaneOption = Annotated[
+    bool, option("--through-plane", help="Enlarge between slices, too.", panel=RESULTS)
 ]
 
 ForceOption = Annotated[

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.enlarging import light
+from upres.enlarging import gaps, light
+from upres.enlarging.bounds import bounds_of
 from upres.enlarging.consistency import MEASURED_ROLES
 from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.overlaps import Block, Extent, with_margins
@@ -23,6 +24,9 @@ from upres.raster.info import RasterInfo, Role
 from upres.raster.pixels import Float32Array, from_bands, to_bands
 from upres.raster.resize import apply_taps, bicubic, bicubic_taps
 from upres.raster.spool import Spool
+
+_SHARE = 1e-6
+"""A reduced sample that samples which are missing have more weight in is not known."""
 
 
 @dataclass
@@ -81,8 +85,12 @@ def agreement(
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     wanted = light.to_network(source.pixels[:, :, kept], info)
     values = light.to_network(made.pixels[:, :, kept], info).astype(np.float64)
-    total = Agreement()
-    _compare(bicubic(values, size=(info.height, info.width)), wanted, info, total)
+    total, size = Agreement(), (info.height, info.width)
+    unknown = np.isnan(values)
+    reduced = bicubic(np.where(unknown, 0, values), size=size)
+    if unknown.any():
+        reduced[np.abs(bicubic(unknown.astype(np.float64), size=size)) > _SHARE] = np.nan
+    _compare(reduced, wanted, info, total)
     return total.decibels
 
 
@@ -96,21 +104,30 @@ def compared(
     written: np.dtype[Any],
     margins: tuple[int, int] = (0, 0),
     beside: Path,
+    by_means: bool = False,
 ) -> Iterator[Block]:
     """Give the windows of an enlarged frame of ``size``, and add to ``total`` how well they agree.
 
     ``given`` and ``info`` are the frame, rows x columns x bands. Values are float32 in [0, 1], and
     are compared as the samples of type ``written`` that become of them. Of the frame, so many rows
     and columns at its borders as ``margins`` says are not compared. Memory does not grow with
-    the picture. ``beside`` is a file beside which temporary ones may be.
+    the picture. ``beside`` is a file beside which temporary ones may be. A result is reduced
+    ``by_means`` where it is to keep these, and is a whole number of times as large.
     """
     lengths = zip(size, (info.height, info.width), margins, strict=True)
-    axes = [_ReducedAxis(*each) for each in lengths]
+    axes = [_ReducedAxis(*each, by_means=by_means) for each in lengths]
     margin = max(axis.reach for axis in axes)
     for area in with_margins(parts, size, len(info.varying), margin=margin, beside=beside):
         planes = _as_written(area.planes, info, written)
+        unknown = np.isnan(planes) if gaps.with_gaps(info) else None
+        if unknown is not None:
+            planes[unknown] = 0
         planes, rows = axes[0].reduced(planes, 1, area.rows)
         planes, columns = axes[1].reduced(planes, 2, area.columns)
+        if unknown is not None:
+            shares, _ = axes[0].reduced(unknown.astype(np.float32), 1, area.rows)
+            shares, _ = axes[1].reduced(shares, 2, area.columns)
+            planes[np.abs(shares) > _SHARE] = np.nan
         wanted = given.part(
             rows.start, rows.stop - rows.start, columns.start, columns.stop - columns.start
         )
@@ -123,9 +140,12 @@ def compared(
 class _ReducedAxis:
     """One axis of a result, reduced to the input's length."""
 
-    def __init__(self, length: int, given: int, margin: int) -> None:
+    def __init__(self, length: int, given: int, margin: int, *, by_means: bool) -> None:
         self._first, self._last = margin, given - margin
         self._weights, self._indices = bicubic_taps(length, given)
+        if by_means:
+            self._indices = np.arange(length).reshape(given, -1)
+            self._weights = np.full(self._indices.shape, given / length)
         # Each sample of the input belongs to the window that its centre lies in.
         self._centres = ((np.arange(given) + 0.5) * (length / given)).astype(np.intp)
         self.reach = math.ceil(2.5 * length / given) + 1
@@ -152,10 +172,17 @@ def _compare(
     seen = None
     if info.alpha is not None and info.cover != "emission":
         seen = wanted[:, :, info.alpha] > 0
+    bounds = bounds_of(info)
     for band in info.find(*MEASURED_ROLES):
-        difference = np.clip(values[:, :, band], 0, 1) - wanted[:, :, band].astype(np.float64)
+        difference = np.clip(values[:, :, band], *bounds[band]) - wanted[:, :, band].astype(float)
+        known = np.isfinite(difference) if info.varying[band].gaps else None
+        if info.mask is not None:
+            shown = wanted[:, :, info.mask] > 0
+            known = shown if known is None else known & shown
         if seen is not None:
-            difference = difference[seen]
+            known = seen if known is None else known & seen
+        if known is not None:
+            difference = difference[known]
         total.add(float(np.square(difference).sum()), difference.size)
 
 
@@ -163,12 +190,13 @@ def _as_written(planes: Float32Array, info: RasterInfo, written: np.dtype[Any]) 
     """The values that samples of the type ``written`` stand for."""
     if info.colours == "linear":
         return planes  # of floats, which are rounded in the light's domain
-    bands = info.varying
+    bands = light.seen_bands(info)
     if written != info.dtype:
         most = float(np.iinfo(written).max) if written.kind in "iu" else 1.0
         bands = tuple(dataclasses.replace(band, low=0.0, high=most) for band in bands)
-    samples = from_bands(np.moveaxis(planes, 0, 2), bands, written)
-    return np.moveaxis(to_bands(samples, bands), 2, 0)
+    samples = from_bands(np.moveaxis(planes, 0, 2), bands, written, info.nodata)
+    values = np.moveaxis(to_bands(samples, bands), 2, 0)
+    return np.where(np.isnan(planes), planes, values) if gaps.with_gaps(info) else values
 
 
 def _range(info: RasterInfo) -> tuple[float, float] | None:

@@ -50,14 +50,15 @@ def enlarge(
     or ``__array__``, such as a PIL image or a tensor on the CPU: height x width (grey), or height x
     width x bands. One band is grey, two are grey and alpha, three RGB, four RGB and alpha (not
     premultiplied); ``bands`` says otherwise, and must for more, band by band: ``red``, ``green``,
-    ``blue``, ``grey``, ``alpha``, ``ink``, ``index`` (classes, which have nothing in between) or
-    ``other``. Red, green and blue go through the network together, each other band by itself.
+    ``blue``, ``grey``, ``alpha``, ``ink``, ``index`` (classes, which have nothing in between),
+    ``mask`` (0 where the others count for nothing) or ``other``. Red, green and blue go through the
+    network together, each other band by itself.
 
     Samples are uint8, uint16, uint32, int16, int32, float16, float32 or float64, and gamma-encoded
-    as in photographs. Those of floats range over [0, 1]. A network is given uint8 samples by all
-    values of the type, and others by the least and the largest that there are, beyond which no
-    sample of the result lies. ``value_range`` says otherwise, for all bands but alpha; a sample
-    beyond it is clipped.
+    as in photographs. Those of floats range over [0, 1], and NaN is a sample that is missing: it
+    stays, and nothing bleeds out of it. A network is given uint8 samples by all values of the type,
+    and others by the least and the largest that there are, beyond which no sample of the result
+    lies. ``value_range`` says otherwise, for all bands but alpha; a sample beyond it is clipped.
 
     The result is a NumPy array of the same axes, bands and type, byte order included. Its size is
     ``scale`` times as large, any number of at least 1 (default: the model's largest), or follows
@@ -151,8 +152,11 @@ def enlarge_file(
     wrap: bool = False,
     palette: Palette = "free",
     larger: Larger = "refuse",
-    consistent: Consistent = False,
+    consistent: Consistent | None = None,
     check: bool = False,
+    labels: bool = False,
+    through_plane: bool = False,
+    cog: bool = False,
     existing: Existing = "refuse",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
@@ -164,9 +168,13 @@ def enlarge_file(
     are those of ``enlarge``; without ``model``, a JPEG file of low quality goes through ``photo``,
     and any other through ``fast``. ``quality`` is that of JPEG, WebP and AVIF, 1 to 100 (default:
     the input's, and 95 at least; AVIF: 90). ``keep_cmyk`` keeps inks as they are, instead of
-    converting them to sRGB. ``consistent`` is refused for a JPEG file of low quality, too.
-    ``check`` measures how well the result agrees with ``source``, as ``upres.agreement`` does: of
-    all pages together, before a lossy format changes them.
+    converting them to sRGB. ``consistent`` is refused for a JPEG file of low quality, too; without
+    it, the format of ``source`` decides: GeoTIFF's results agree where the factor is whole, and
+    those of DICOM and NIfTI keep the mean of each sample. ``check`` measures how well the result
+    agrees with ``source``, as ``upres.agreement`` does: of all pages together, before a lossy
+    format changes them. ``labels`` says that samples are numbers of classes, which are repeated.
+    ``through_plane`` enlarges volumes between their slices, too. ``cog`` writes a GeoTIFF as a
+    Cloud Optimized GeoTIFF.
 
     A picture that is larger already than asked for is refused; ``larger`` may ``copy`` or
     ``reduce`` it, or ``skip`` the work.
@@ -197,6 +205,9 @@ def enlarge_file(
         larger=larger,
         consistent=consistent,
         check=check,
+        labels=labels,
+        through_plane=through_plane,
+        cog=cog,
         max_pixels=max_pixels,
     )
     if existing not in get_args(Existing):

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from upres.enlarging import gaps
+from upres.enlarging.bounds import FROM_0_TO_1, Bounds, bounds_of
 from upres.enlarging.overlaps import Block, Extent, with_margins
 from upres.enlarging.steps import FILL_RADIUS, filled_in
 from upres.errors import InputError, Remedy
@@ -54,10 +56,15 @@ MEASURED_ROLES: tuple[Role, ...] = (*COLOUR_ROLES, "ink", "other")
 of classes have nothing in between."""
 
 
+def is_whole_factor(info: RasterInfo, height: int, width: int) -> bool:
+    """Whether a result is 2 or another whole number of times as large."""
+    factor = height // info.height
+    return factor >= 2 and (height, width) == (info.height * factor, info.width * factor)
+
+
 def require_whole_factor(info: RasterInfo, height: int, width: int) -> None:
     """Raise ``InputError`` unless a result is 2 or another whole number of times as large."""
-    factor = height // info.height
-    if factor < 2 or (height, width) != (info.height * factor, info.width * factor):
+    if not is_whole_factor(info, height, width):
         raise InputError(
             info.problem(
                 f"{width}x{height} is not 2, 3 or another whole number of times "
@@ -87,19 +94,27 @@ def agreeing(
     """Make the windows of an enlarged frame agree with the frame, ``given``.
 
     That is rows x columns x bands. ``info`` is the frame's, and the windows together are ``scale``
-    times as large. All samples are float32 in [0, 1]. Temporary files may be beside ``beside``. The
-    result equals that of one window over the whole frame, to float32 rounding.
+    times as large. All samples are float32, in [0, 1] but for bands that are unbounded. Samples
+    that are missing do not count, and are missing in the result, too. Temporary files may be beside
+    ``beside``. The result equals that of one window over the whole frame, to float32 rounding.
     """
     size = (info.height * scale, info.width * scale)
-    bands = info.find(*MEASURED_ROLES)
+    bands, bounds, missing = info.find(*MEASURED_ROLES), bounds_of(info), gaps.with_gaps(info)
     areas = with_margins(
         parts, size, len(info.varying), margin=MARGIN * scale, multiple=scale, beside=beside
     )
     for area in areas:
         rows = given_part(given, info, area.rows, area.columns, scale)
         for band in bands:
-            make_agree(area.planes[band], rows[:, :, band], scale)
-        yield area.part()
+            exact = info.varying[band].unbounded and info.dtype.itemsize > 1
+            make_agree(area.planes[band], rows[:, :, band], scale, bounds[band], exact=exact)
+        top, left, part = area.part()
+        if missing:
+            height, width = (length // scale for length in part.shape[:2])
+            before = given.part(top // scale, height, left // scale, width)
+            before = before.repeat(scale, 0).repeat(scale, 1)
+            gaps.put_back(np.moveaxis(part, 2, 0), before, missing, info.mask)
+        yield top, left, part
         del area  # its memory is for the next one
 
 
@@ -113,12 +128,15 @@ def given_part(
     # Where the windows have been filled: see ``steps_for``.
     colours = info.find(*COLOUR_ROLES, "ink")
     alpha = info.alpha if colours and info.cover != "emission" else None
-    more = FILL_RADIUS if alpha is not None else 0
+    missing = gaps.with_gaps(info)
+    more = gaps.GAP_REACH * bool(missing) + FILL_RADIUS * (alpha is not None)
     (top, bottom), (left, right) = (
         (max(0, extent.start // scale - more), min(length, extent.stop // scale + more))
         for extent, length in ((rows, info.height), (columns, info.width))
     )
     part: Float32Array = given.part(top, bottom - top, left, right - left)
+    if missing:
+        part = gaps.filled(part, missing, info.mask)
     if alpha is not None:
         part = filled_in(part, alpha, colours)
     above, before = rows.start // scale - top, columns.start // scale - left
@@ -126,19 +144,30 @@ def given_part(
     return part[above : above + height, before : before + width]
 
 
-def make_agree(plane: Float32Array, given: Float32Array, scale: int) -> None:
+def make_agree(
+    plane: Float32Array,
+    given: Float32Array,
+    scale: int,
+    bounds: Bounds = FROM_0_TO_1,
+    *,
+    exact: bool = False,
+) -> None:
     """Change ``plane``, ``scale`` times as large as ``given``, so that D makes that of it.
 
-    All samples are in [0, 1], and stay so.
+    All samples are within ``bounds``, and stay so. ``exact`` is for measurements of 16 bits: a
+    hundredth of their counts is beyond the digits of sums in float32, and of the inverse as it is
+    cut off, so that the difference is taken in float64, and twice.
     """
     height, width = given.shape
     given = np.ascontiguousarray(given)
     looked_at: list[Rectangle] = [(0, height, 0, width)]
+    if exact:
+        _project(plane, given, looked_at[0], scale, 1.0, bounds, exact=True)
     for number, length in enumerate(SHARES):
         clipped = [
             _around(part, FILTER_REACH, given)
             for place in looked_at
-            for part in _project(plane, given, place, scale, length)
+            for part in _project(plane, given, place, scale, length, bounds, exact=exact)
         ]
         # Only beside clipped samples is there a difference again, or still: a length other than 1
         # leaves some where there was one.
@@ -146,17 +175,25 @@ def make_agree(plane: Float32Array, given: Float32Array, scale: int) -> None:
 
 
 def _project(
-    plane: Float32Array, given: Float32Array, place: Rectangle, scale: int, length: float
+    plane: Float32Array,
+    given: Float32Array,
+    place: Rectangle,
+    scale: int,
+    length: float,
+    bounds: Bounds,
+    *,
+    exact: bool,
 ) -> list[Rectangle]:
     """Take ``length`` of the difference at ``place``, in samples of ``given``; what was clipped."""
     top, bottom, left, right = _around(place, _SPREAD, given)
     part = plane[top * scale : bottom * scale, left * scale : right * scale]
     wanted = given[top:bottom, left:right]
+    reduced_part = part.astype(np.float64) if exact else part
     difference = np.zeros_like(wanted)
     first, last = place[0] - top, place[1] - top
     inside = slice(place[2] - left, place[3] - left)
-    for start, stop, rows in reduced_rows(part, scale, first, last):
-        np.clip(rows, 0, 1, out=rows)
+    for start, stop, rows in reduced_rows(reduced_part, scale, first, last):
+        np.clip(rows, *bounds, out=rows)
         np.subtract(wanted[start:stop], rows, out=rows)
         difference[start:stop, inside] = rows[:, inside]
     if length != 1:
@@ -165,9 +202,9 @@ def _project(
     for start, stop, rows in transposed_rows(product_inverse(difference, scale), scale):
         block = part[start:stop]
         block += rows
-        if block.min() < 0 or block.max() > 1:
-            beyond = np.flatnonzero(np.any((block < 0) | (block > 1), axis=0))
-            np.clip(block, 0, 1, out=block)
+        if block.min() < bounds[0] or block.max() > bounds[1]:
+            beyond = np.flatnonzero(np.any((block < bounds[0]) | (block > bounds[1]), axis=0))
+            np.clip(block, *bounds, out=block)
             clipped.append(
                 (
                     top + start // scale,

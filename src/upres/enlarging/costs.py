@@ -5,7 +5,7 @@ from __future__ import annotations
 from upres.card import Model
 from upres.engine.machine import operations_per_second
 from upres.engine.protocol import Backend
-from upres.raster.info import RasterInfo
+from upres.raster.info import REPEATED_ROLES, RasterInfo
 
 BASE_BYTES = 200 * 2**20
 """Memory of the process beside a picture: Python, the engine, libvips."""
@@ -17,9 +17,12 @@ SECONDS_PER_SAMPLE = 12e-9
 """Time of reading, putting together and encoding for a sample of the result, about."""
 
 
-def disk_needed(info: RasterInfo, models: tuple[Model, ...], height: int, width: int) -> int:
+def disk_needed(
+    info: RasterInfo, models: tuple[Model, ...], height: int, width: int, between: int
+) -> int:
     """Bytes of a frame before it is encoded, the encoded result, and results between models."""
-    frame, count = height * width * len(info.bands) * info.dtype.itemsize, info.frames or 1
+    frame = height * width * len(info.bands) * info.dtype.itemsize
+    count = (info.frames or 1) * between
     # Encoded, it may be as large; metadata and the like are small beside this. A frame of several
     # may be encoded by itself, and then be put to the others.
     needed = frame * (1 + count + (count > 1)) + 2**20 + info.scratch_bytes
@@ -27,6 +30,8 @@ def disk_needed(info: RasterInfo, models: tuple[Model, ...], height: int, width:
     for model in models[:-1]:
         pixels *= model.card.scale**2
         needed += 4 * pixels
+    if between > 1:  # a volume, and the same with the slices between
+        needed += 4 * info.slices * info.pixels * len(info.bands) * (1 + between)
     return needed
 
 
@@ -51,11 +56,11 @@ def memory_needed(
 
 
 def seconds_needed(
-    info: RasterInfo, models: tuple[Model, ...], pixels_made: int, *, compares: bool
+    info: RasterInfo, models: tuple[Model, ...], pixels_made: int, between: int, *, compares: bool
 ) -> float:
     """The time of the networks, and of all else for each sample of ``pixels_made``."""
     # Red, green and blue go through a network together, each other band by itself.
-    passes = len(info.varying) - 2 * bool(info.colour_bands)
+    passes = len(info.varying) - 2 * bool(info.colour_bands) - len(info.find(*REPEATED_ROLES))
     pixels, total = info.pixels, 0.0
     for model in models:
         turns = 8 if model.card.self_ensemble else 1
@@ -64,4 +69,5 @@ def seconds_needed(
         total += 2 * products / operations_per_second(model.card.precision, model.compute)
         pixels *= model.card.scale**2
     total += SECONDS_PER_SAMPLE * (1 + compares) * pixels_made * len(info.bands)
-    return total * (info.frames or 1)
+    # Between slices, the network sees a volume from two more sides.
+    return total * (info.frames or 1) * (between + 2 * (between > 1))

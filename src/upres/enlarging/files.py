@@ -29,6 +29,7 @@ from upres.formats.registry import (
     recognised,
     sample_type,
 )
+from upres.formats.slices import NAMED, create_series_sink, open_series
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
 
@@ -53,6 +54,8 @@ class FileEnlargement:
     plans: tuple[Plan, ...]
     options: Options
     backend: Backend
+    members: tuple[Path, ...] = ()
+    """The files of a series of slices, whose result is a folder."""
 
     @property
     def why(self) -> str:
@@ -93,17 +96,22 @@ class FileEnlargement:
         most = max(plan.disk for plan in self.plans)
         return most if len(self.plans) == 1 else most + self.content_bytes
 
+    def _named(self, target: Path) -> Path:
+        """A path whose suffix tells the format: of a series, ``target`` is a folder."""
+        return target / NAMED if self.members else target
+
     def require_fits(self, target: Path) -> None:
         """Raise ``OutputError`` if the format by ``target``'s suffix cannot hold the result.
 
         Transparency counts once it is seen: it may turn out to be opaque.
         """
-        if self.options.palette == "keep" and (row := output_format(target)).loses_colours:
+        named = self._named(target)
+        if self.options.palette == "keep" and (row := output_format(named)).loses_colours:
             raise OutputError(
                 f"{target}: {row.suffixes[0]} changes colours, which are to be kept: choose .png"
             )
         for each in self.plans:
-            check_output(target, _without_alpha(each), pages=len(self.plans))
+            check_output(named, _without_alpha(each), pages=len(self.plans))
 
     def write(
         self,
@@ -129,12 +137,16 @@ class FileEnlargement:
         """
         self.require_fits(target)
         _check_disk(target, self.disk)
-        sink = make_sink(
-            target,
-            quality=self.options.quality,
-            pages=len(self.plans),
-            content_bytes=self.content_bytes,
-        )
+        if self.members:
+            sink = create_series_sink(target)
+        else:
+            sink = make_sink(
+                target,
+                quality=self.options.quality,
+                pages=len(self.plans),
+                content_bytes=self.content_bytes,
+                **({"cog": True} if self.options.cog else {}),
+            )
         done, total = 0, Agreement() if self.options.check else None
         with _storing(target), sink:
             for source, each in zip(self.pages, self.plans, strict=True):
@@ -146,7 +158,7 @@ class FileEnlargement:
                     beside=target,
                     backend=self.backend,
                     progress=partial(pipeline.share, progress, start, part) if progress else None,
-                    written=sample_type(output_format(target), each.info),
+                    written=sample_type(output_format(self._named(target)), each.info),
                 )
                 done += each.pixels
                 if total and agreement:
@@ -206,19 +218,27 @@ class FileCopy:
 
 
 def open_file(
-    source: Path, options: Options, *, backend: Backend | None = None
+    source: Path,
+    options: Options,
+    *,
+    backend: Backend | None = None,
+    members: tuple[Path, ...] = (),
 ) -> FileEnlargement | FileCopy:
     """Open a file to be enlarged, and plan its result; no pixels are decoded.
+
+    ``members`` are the files of a series of slices, of which ``source`` is the first.
 
     Raises ``InputError`` if ``source`` cannot be read or is too small or large for the
     request, ``ModelError`` if there is no such model. A picture that is larger already is a
     ``LargeEnoughError``, unless ``options.larger`` copies or reduces it.
     """
     backend = backend or default_backend()
-    pages = open_pages(source, keep_cmyk=options.cmyk)
+    pages = open_series(members) if members else open_pages(source, keep_cmyk=options.cmyk)
     try:
-        return _planned(source, pages, options, backend)
+        return _planned(source, pages, options, backend, members)
     except LargeEnoughError as error:
+        if members:
+            raise
         if options.larger == "copy":
             return FileCopy(source, pages, check=options.check)
         raise LargeEnoughError(
@@ -230,7 +250,11 @@ def open_file(
 
 
 def _planned(
-    source: Path, pages: Sequence[Source], options: Options, backend: Backend
+    source: Path,
+    pages: Sequence[Source],
+    options: Options,
+    backend: Backend,
+    members: tuple[Path, ...],
 ) -> FileEnlargement:
     plans: list[Plan] = []
     pixels = 0
@@ -241,7 +265,7 @@ def _planned(
             width, height = max(((p.width, p.height) for p in plans), key=math.prod)
             whole = dataclasses.replace(plans[0].info, page=None)
             check_pixels(whole.problem, width, height, len(pages), options, pixels=pixels)
-    return FileEnlargement(source, pages, tuple(plans), options, backend)
+    return FileEnlargement(source, pages, tuple(plans), options, backend, members)
 
 
 def enlarge_to(

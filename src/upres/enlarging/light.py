@@ -30,7 +30,7 @@ def to_network(block: NDArray[Any], info: RasterInfo) -> Float32Array:
     ``info`` has every range, see ``measured``.
     """
     if info.colours != "linear":
-        return to_bands(block, _seen(info))
+        return to_bands(block, seen_bands(info), info.nodata)
     values = block.astype(np.float32)
     colours = list(info.find(*COLOUR_ROLES))
     values[:, :, colours] = encode(straight(values, info))
@@ -46,12 +46,23 @@ def from_network(block: Float32Array, info: RasterInfo) -> Float32Array:
         return _within(block, info)
     values: Float32Array = from_bands(block, _encoded(info), _FLOAT)
     alpha = info.alpha if info.cover == "associated" else None
-    seen = _seen(info)
+    seen = seen_bands(info)
     for number in info.find(*COLOUR_ROLES):
         band = seen[number]
         light = np.clip(decode(values[:, :, number]), band.low, band.high)
         values[:, :, number] = light if alpha is None else light * values[:, :, alpha]
     return values
+
+
+def from_seen(block: Float32Array, info: RasterInfo) -> NDArray[np.float64]:
+    """A network's values, rows x columns x bands that vary, as samples that are not rounded."""
+    samples: NDArray[np.float64] = from_bands(block, seen_bands(info), np.dtype(np.float64))
+    return samples
+
+
+def to_seen(samples: NDArray[np.float64], info: RasterInfo) -> Float32Array:
+    """The reverse of ``from_seen``; colours are not those of linear light."""
+    return to_bands(samples, seen_bands(info))
 
 
 def straight(values: Float32Array, info: RasterInfo) -> Float32Array:
@@ -63,7 +74,7 @@ def straight(values: Float32Array, info: RasterInfo) -> Float32Array:
     return np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0)
 
 
-def _seen(info: RasterInfo) -> tuple[Band, ...]:
+def seen_bands(info: RasterInfo) -> tuple[Band, ...]:
     """The bands that vary, ``low`` and ``high`` being the samples that are 0 and 1 to a network."""
     return tuple(
         band
@@ -75,7 +86,7 @@ def _seen(info: RasterInfo) -> tuple[Band, ...]:
 
 def _within(block: Float32Array, info: RasterInfo) -> Float32Array:
     """A network's values as a sink takes them; ``block`` itself is changed."""
-    for number, (band, seen) in enumerate(zip(info.varying, _seen(info), strict=True)):
+    for number, (band, seen) in enumerate(zip(info.varying, seen_bands(info), strict=True)):
         if (band.low, band.high) == (seen.low, seen.high):
             continue
         assert band.low is not None
@@ -97,4 +108,4 @@ def _encoded(info: RasterInfo) -> tuple[Band, ...]:
         low, high = encode(np.array([band.low, band.high], np.float32))
         return dataclasses.replace(band, low=float(low), high=float(high))
 
-    return tuple(encoded(band) for band in _seen(info))
+    return tuple(encoded(band) for band in seen_bands(info))

@@ -59,10 +59,17 @@ class Options:
     """The picture is a tile, whose left edge continues its right one, and its top its bottom."""
     palette: Palette = "free"
     larger: Larger = "refuse"
-    consistent: Consistent = False
-    """Make the result agree with its input, see ``upres.enlarging.consistency``."""
+    consistent: Consistent | None = None
+    """Make the result agree with its input, see ``upres.enlarging.consistency``; ``None`` lets its
+    format decide."""
+    labels: bool = False
+    """Its samples are numbers of classes, which have nothing in between: each is repeated."""
+    through_plane: bool = False
+    """Enlarge volumes between their slices, too, see ``upres.enlarging.between``."""
     check: bool = False
     """Tell how well the result agrees with its input, see ``upres.enlarging.agreement``."""
+    cog: bool = False
+    """Write a GeoTIFF as a Cloud Optimized GeoTIFF."""
     max_pixels: int = MAX_PIXELS
     """Refuse results, all pages or frames together, of more pixels than this."""
 
@@ -87,7 +94,9 @@ class Options:
         ):
             if one not in choices:
                 raise _wrong(name, f"must be one of {', '.join(choices)}, not {one}")
-        if self.consistent not in (False, True, "force"):
+        if self.labels and self.consistent:
+            raise UsageError("numbers of classes are repeated: there is nothing to make consistent")
+        if self.consistent not in (None, False, True, "force"):
             raise UsageError(f"consistent must be True, False or 'force', not {self.consistent!r}")
         if self.consistent and self.palette == "keep":
             raise UsageError(

@@ -16,7 +16,9 @@ from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import light, wrapping
 from upres.enlarging.agreement import Agreement, compared
+from upres.enlarging.between import with_slices_between
 from upres.enlarging.consistency import agreeing
+from upres.enlarging.means import keeping_means
 from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.overlaps import Block
 from upres.enlarging.plan import Plan
@@ -24,7 +26,7 @@ from upres.enlarging.windows import Progress, enlarge_windows
 from upres.files import temporary_name
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
-from upres.raster.source import Sink, Source
+from upres.raster.source import Rows, Sink, Source
 from upres.raster.spool import Spool
 
 
@@ -48,20 +50,31 @@ def enlarge_into(
     hold the result or store it.
     """
     backend = backend or default_backend()
-    info = measured(source, beside)
+    info = measured(source, beside, plan.info)
     if plan.consistent:
         info = of_whole_range(info)
-    sink.begin(info.resized(plan.height, plan.width), source.carried)
+    result = dataclasses.replace(
+        info.resized(plan.height, plan.width),
+        frames=info.frames and plan.frames,
+        slices=info.slices * plan.between,
+        made_by=plan.summary,
+    )
+    sink.begin(result, source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     agreement = Agreement() if plan.check else None
-    for frame, blocks in enumerate(source.frames(beside)):
-        rows: Iterator[Float32Array] = (
-            light.to_network(block if len(kept) == len(info.bands) else block[:, :, kept], info)
-            for block in blocks
-        )
+    frames: Iterator[Iterator[Float32Array]] = (
+        _seen(blocks, info, kept) for blocks in source.frames(beside)
+    )
+    if plan.between > 1:
+        frames = _with_slices_between(frames, info, plan, backend, beside, progress)
+    for frame, rows in enumerate(frames):
         part = None
         if progress and info.frames:
-            part = partial(share, progress, frame / info.frames, 1 / info.frames)
+            done, each = frame / plan.frames, 1 / plan.frames
+            if plan.between > 1:  # the planes across the slices of its volume were the first half
+                volume = frame // (info.slices * plan.between) + 1
+                done, each = (done + volume * info.slices / info.frames) / 2, each / 2
+            part = partial(share, progress, done, each)
         for top, left, block in _planned_frame(
             rows,
             info,
@@ -94,7 +107,7 @@ def _planned_frame(
     rows = margins.wrapped(rows)
     with ExitStack() as stack:
         given = None
-        if plan.consistent or plan.check:
+        if plan.preserves != "nothing" or plan.check:
             shape = (wide.height, wide.width, len(wide.varying))
             name = temporary_name(beside, ".raw")
             given = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
@@ -113,6 +126,8 @@ def _planned_frame(
         )
         if given and plan.consistent:
             parts = agreeing(parts, given, wide, plan.height // info.height, beside=beside)
+        if given and plan.preserves == "mean":
+            parts = keeping_means(parts, given, wide, plan.height // info.height, beside=beside)
         if given and agreement:
             parts = compared(
                 parts,
@@ -123,10 +138,50 @@ def _planned_frame(
                 written=written,
                 margins=(margins.rows, margins.columns),
                 beside=beside,
+                by_means=plan.preserves == "mean",
             )
         for top, left, block in parts:
             yield from margins.inner(top, left, block, (plan.height, plan.width))
             del block  # its memory is for the next one
+
+
+def _seen(blocks: Iterable[Rows], info: RasterInfo, kept: Sequence[int]) -> Iterator[Float32Array]:
+    """Blocks of samples, those of the bands that are ``kept``, as a network sees them."""
+    for block in blocks:
+        varying = block if len(kept) == len(info.bands) else block[:, :, kept]
+        yield light.to_network(varying, info)
+
+
+def _with_slices_between(
+    frames: Iterable[Iterator[Float32Array]],
+    info: RasterInfo,
+    plan: Plan,
+    backend: Backend,
+    beside: Path,
+    progress: Progress | None,
+) -> Iterator[Iterator[Float32Array]]:
+    """The slices of volumes, with those between them that the plan asks for."""
+    if plan.is_repeated:
+        for frame in frames:
+            blocks = list(frame)
+            yield from (iter(blocks) for _ in range(plan.between))
+        return
+
+    def enlarge(plane: Float32Array, seen: RasterInfo, size: tuple[int, int]) -> Float32Array:
+        made = np.empty((*size, plane.shape[2]), np.float32)
+        for top, left, block in enlarge_frame(
+            iter([plane]), seen, plan.models, size, backend, beside=beside
+        ):
+            made[top : top + len(block), left : left + block.shape[1]] = block
+        return made
+
+    def tell(volume: int, part: float) -> None:
+        if progress and info.frames:
+            progress((volume + part / 2) * info.slices / info.frames)
+
+    yield from with_slices_between(
+        frames, info, plan.between, enlarge, beside=beside, progress=tell
+    )
 
 
 def _kept(rows: Iterable[Float32Array], spool: Spool) -> Iterator[Float32Array]:
@@ -169,7 +224,7 @@ def enlarge_frame(
                 model,
                 backend,
                 size=size if last else None,
-                keep_hidden=keep_hidden,
+                keep_hidden=keep_hidden or not last,
                 progress=partial(share, progress, done, part) if progress else None,
                 keeps_palette=keeps_palette,
             )

@@ -14,8 +14,10 @@ from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.engine.wrappers import REDUCING
 from upres.enlarging import costs
-from upres.enlarging.consistency import require_whole_factor, scratch_bytes
+from upres.enlarging.between import factor_between
+from upres.enlarging.consistency import scratch_bytes
 from upres.enlarging.options import Options, output_size
+from upres.enlarging.preserving import as_classes, preserved
 from upres.errors import InputError, LargeEnoughError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
@@ -28,7 +30,7 @@ from upres.models import (
     read_model,
     shipped_models,
 )
-from upres.raster.info import RasterInfo
+from upres.raster.info import REPEATED_ROLES, Preserves, RasterInfo
 
 COMPRESSED_MODEL = "photo"
 """The shipped model for pictures that JPEG has changed; ``DEFAULT_MODEL`` is for clean ones."""
@@ -62,15 +64,47 @@ class Plan:
     """The raster is a tile, as ``Options`` has it."""
     keeps_palette: bool = False
     """The result has the raster's own colours only."""
-    consistent: bool = False
-    """The result is made to agree with the raster, of which it is a whole number of times."""
+    preserves: Preserves = "nothing"
+    """The reduction of the result that gives the raster back, of which it is a whole number of
+    times."""
     check: bool = False
     """How well it agrees is told."""
+    between: int = 1
+    """How many slices of the result each slice of a volume becomes."""
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the result is made to agree with the raster by ``consistency``."""
+        return self.preserves == "bicubic"
+
+    @property
+    def frames(self) -> int:
+        """How many the result has, at least one."""
+        return (self.info.frames or 1) * self.between
 
     @property
     def pixels(self) -> int:
         """Of the result, all frames together."""
-        return (self.info.frames or 1) * self.height * self.width
+        return self.frames * self.height * self.width
+
+    @property
+    def summary(self) -> str:
+        """How the result is made, in words for those who read its file."""
+        how = "residual network " + ", ".join(
+            f"{model.card.name} x{model.card.scale}" for model in self.models
+        )
+        if self.is_repeated:
+            how = "nearest samples"
+        factor = f"{self.width / self.info.width:g} times in plane"
+        if self.between > 1:
+            factor += f", {self.between} times between slices"
+        kept = "; the mean of each sample is kept" if self.preserves == "mean" else ""
+        return f"enlarged {factor} by upres ({how}{kept})"
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether no band goes through a network: each sample is the nearest of the raster."""
+        return all(band.role in REPEATED_ROLES for band in self.info.bands)
 
     @property
     def content_bytes(self) -> int:
@@ -95,18 +129,22 @@ def plan(
     """
     backend = backend or default_backend()
     shipped = shipped_models() if shipped is None else shipped
+    info = as_classes(info) if options.labels else info
     scale = default_scale(options, backend, shipped=shipped)
     try:
         height, width, factor = output_size(options, info.height, info.width, default_scale=scale)
     except LargeEnoughError as error:
         raise LargeEnoughError(info.problem(error.problem)) from None
-    check_pixels(info.problem, width, height, info.frames or 1, options)
+    between = factor_between(info, options, height)
+    check_pixels(info.problem, width, height, (info.frames or 1) * between, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
-    if options.consistent:
-        require_whole_factor(info, height, width)
-    if options.consistent and options.consistent != "force":
+    preserves, reason = preserved(info, options, height, width)
+    if preserves == "bicubic" and options.consistent != "force":
         _check_consistent(info, models[0])
-    compares = bool(options.consistent or options.check)
+    why = "; ".join(filter(None, (why, reason)))
+    compares = preserves != "nothing" or options.check
+    # A copy whose blocks are not ordered yet, with smaller ones.
+    unordered = options.cog * height * width * len(info.bands) * info.dtype.itemsize * 4 // 3
     return Plan(
         info=info,
         models=models,
@@ -114,13 +152,15 @@ def plan(
         height=height,
         width=width,
         memory=costs.memory_needed(info, models, backend, compares=compares, wraps=options.wrap),
-        disk=costs.disk_needed(info, models, height, width)
-        + compares * scratch_bytes(info, height, width),
-        seconds=costs.seconds_needed(info, models, height * width, compares=compares),
+        disk=costs.disk_needed(info, models, height, width, between)
+        + compares * scratch_bytes(info, height, width)
+        + unordered,
+        seconds=costs.seconds_needed(info, models, height * width, between, compares=compares),
         wrap=options.wrap,
         keeps_palette=options.palette == "keep",
-        consistent=bool(options.consistent),
+        preserves=preserves,
         check=options.check,
+        between=between,
     )
 
 

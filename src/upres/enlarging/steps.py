@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from upres.card import ModelCard
-from upres.engine.protocol import Engine
-from upres.enlarging.pieces import Piece
+from upres.enlarging import gaps
+from upres.enlarging.bounds import Bounds, bounds_of, clip
+from upres.enlarging.networks import (
+    BICUBIC_RADIUS,
+    add_far,
+    run_network,
+    run_on_luma,
+    set_apart,
+)
 from upres.enlarging.planes import (
     FLAT_RADIUS,
     NEUTRAL_RADIUS,
@@ -23,32 +30,13 @@ from upres.enlarging.planes import (
     keep_neutral,
     nearest_around,
 )
-from upres.raster.info import COLOUR_ROLES, RasterInfo
-from upres.raster.pixels import Float32Array, luma
-from upres.raster.resize import apply_taps, bicubic, bicubic_taps
+from upres.enlarging.window import Window
+from upres.raster.info import COLOUR_ROLES, REPEATED_ROLES, RasterInfo
+from upres.raster.pixels import Float32Array
+from upres.raster.resize import apply_taps, bicubic_taps
 
 FILL_RADIUS = 4
 """How far, in input pixels, visible colour is continued under transparent pixels."""
-
-CHROMA_RADIUS = 2
-"""How far, in input pixels, bicubic looks, by which a network of luma has colour enlarged."""
-
-
-@dataclass
-class Window:
-    """A window on its way: its part of the raster, and its result so far."""
-
-    given: Float32Array
-    """Rows x columns x bands that vary, 0 to 1."""
-    engine: Engine
-    pieces: tuple[Piece, Piece]
-    """Which rows and columns of the result are to be kept of it."""
-    colour: Float32Array | None = None
-    """3 x rows x columns: the network's input, where three bands go through it together."""
-    hidden: Float32Array | None = None
-    """Rows x columns x bands as they were before colours were filled, if some were."""
-    planes: Float32Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
-    """The result so far: bands that vary x rows x columns."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +64,30 @@ def steps_for(
     raster's own colours only.
     """
     together, alpha = bands_together(info), info.alpha
-    inks, numbers = info.find("ink"), info.find("index")
+    inks, numbers = info.find("ink"), info.find(*REPEATED_ROLES)
+    missing, mask, bounds = gaps.with_gaps(info), info.mask, bounds_of(info)
     halo = card.halo or 0
     steps = []
+    least = min(size[0] / info.height, size[1] / info.width)
+    if missing:
+        radii = gaps.radii_for(least)
+        steps.append(Step("fill gaps", sum(radii), lambda w: fill_gaps(w, missing, mask, radii)))
     colours = info.find(*COLOUR_ROLES, "ink")
     fills = alpha is not None and colours and info.cover != "emission"
     if alpha is not None and fills:
         # As far as what is reduced afterwards is averaged.
-        least = min(size[0] / info.height, size[1] / info.width)
         radius = max(FILL_RADIUS, math.ceil(2 / least) + 1)
         fill = Step(
             "fill transparent", radius, lambda w: fill_transparent(w, alpha, colours, radius)
         )
         steps.append(fill)
+    # The part beyond a network's range is enlarged by another way.
+    far = tuple(number for number, band in enumerate(info.varying) if band.unbounded)
+    if far:
+        reach = max(0, BICUBIC_RADIUS - halo)
+        steps.append(Step("set far values apart", reach, lambda w: set_apart(w, far)))
     if card.channels == 1:
-        reach = halo if together is None else max(halo, CHROMA_RADIUS)
+        reach = halo if together is None else max(halo, BICUBIC_RADIUS)
         steps.append(Step("network of luma", reach, lambda w: run_on_luma(w, together, numbers)))
     else:
         steps.append(Step("network", halo, lambda w: run_network(w, together, numbers)))
@@ -103,13 +100,16 @@ def steps_for(
         reach = max(0, RANGE_RADIUS - halo)
         steps.append(Step("keep inks in range", reach, lambda w: keep_inks_in_range(w, inks)))
     groups: list[tuple[int, ...]] = [together] if together else []
-    groups += [(i,) for i in range(len(info.varying)) if not together or i not in together]
+    alone = [i for i in range(len(info.varying)) if i not in (*(together or ()), *numbers)]
+    groups += [(number,) for number in alone]
     reach = max(0, FLAT_RADIUS - halo)
     steps.append(Step("keep flat", reach, lambda w: keep_flats(w, groups)))
     if alpha is not None:
         reach = max(0, 1 - halo)
         steps.append(Step("keep alpha in place", reach, lambda w: keep_alpha_in_place(w, alpha)))
-    steps.append(Step("clip", 0, clip))
+    if far:
+        steps.append(Step("add far values", 0, lambda w: add_far(w)))
+    steps.append(Step("clip", 0, lambda w: clip(w.planes, bounds)))
     if keeps_palette:
         reach = max(0, PALETTE_RADIUS - halo)
         steps.append(Step("keep palette", reach, lambda w: take_own_colours(w, alpha)))
@@ -120,12 +120,14 @@ def steps_for(
         # A sample of the result may lie half of its own width off a window's border.
         reductions = [reduced / whole for reduced, whole in zip(size, full, strict=True)]
         reach = math.ceil((2.5 / min(1, *reductions) + 1) / card.scale)
-    steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers)))
+    steps.append(Step("take its piece", reach, lambda w: take_piece(w, numbers, bounds)))
     if alpha is not None and fills and keep_hidden:
         # It looks two pixels far, at colours before the filling, which looks further.
         cover = least_cover(info, alpha)
         put_back = Step("put hidden back", 0, lambda w: put_hidden_back(w, alpha, colours, cover))
         steps.append(put_back)
+    if missing and keep_hidden:
+        steps.append(Step("put gaps back", 0, lambda w: put_gaps_back(w, missing, mask)))
     return steps
 
 
@@ -170,63 +172,21 @@ def filled_in(
     return filled
 
 
-def run_network(
-    window: Window, together: tuple[int, int, int] | None, numbers: tuple[int, ...]
-) -> None:
-    """Enlarge the bands: three ``together``, and each other alone: as grey, and luma is kept.
-
-    Of ``numbers``, which have nothing in between, each sample is repeated.
-    """
-    count, first_three = window.given.shape[2], together == (0, 1, 2)
-    if together is not None:
-        colour = window.given[:, :, :3] if first_three else window.given[:, :, together]
-        window.colour = np.ascontiguousarray(colour.transpose(2, 0, 1))
-        enlarged = window.engine(window.colour[None])[0]
-        if first_three and count == 3:
-            window.planes = enlarged
-            return
-        window.planes = np.empty((count, *enlarged.shape[1:]), np.float32)
-        window.planes[list(together)] = enlarged
-    for band in (i for i in range(count) if together is None or i not in together):
-        grey = np.repeat(window.given[None, None, :, :, band], 3, axis=1)
-        enlarged = window.engine(grey)[0]
-        if not window.planes.size:
-            window.planes = np.empty((count, *enlarged.shape[1:]), np.float32)
-        if band in numbers:
-            scale = enlarged.shape[1] // grey.shape[2]
-            window.planes[band] = grey[0, 0].repeat(scale, 0).repeat(scale, 1)
-        else:
-            window.planes[band] = luma(enlarged)
+def fill_gaps(window: Window, bands: Sequence[int], mask: int | None, radii: Sequence[int]) -> None:
+    """Put neighbours' values where samples are missing; see ``upres.enlarging.gaps``."""
+    window.unfilled = window.given
+    window.given = gaps.filled(window.given, bands, mask, radii)
 
 
-def run_on_luma(
-    window: Window, together: tuple[int, int, int] | None, numbers: tuple[int, ...]
-) -> None:
-    """The same by a network of one channel: each band as it is, and of bands ``together`` luma.
-
-    What these differ from luma by is enlarged bicubically, and added: the eye sees little of its
-    details. Source: Dong, Loy, He and Tang, "Learning a deep convolutional network for image
-    super-resolution" (SRCNN), ECCV 2014, section 4.
-    """
-
-    def enlarged(plane: Float32Array) -> Float32Array:
-        large: Float32Array = window.engine(np.ascontiguousarray(plane)[None, None])[0, 0]
-        return large
-
-    planes: dict[int, Float32Array] = {}
-    if together is not None:
-        window.colour = np.ascontiguousarray(window.given[:, :, together].transpose(2, 0, 1))
-        grey = luma(window.colour)
-        large = enlarged(grey)
-        for band, plane in zip(together, window.colour, strict=True):
-            planes[band] = large + bicubic(plane - grey, size=large.shape)
-    for band in (i for i in range(window.given.shape[2]) if i not in planes):
-        plane = window.given[:, :, band]
-        planes[band] = enlarged(plane)
-        if band in numbers:
-            scale = len(planes[band]) // len(plane)
-            planes[band] = plane.repeat(scale, 0).repeat(scale, 1)
-    window.planes = np.stack([planes[band] for band in sorted(planes)])
+def put_gaps_back(window: Window, bands: Sequence[int], mask: int | None) -> None:
+    """Take samples that are missing out of the result: as many as the nearest of the input are."""
+    before = window.unfilled
+    if before is None or before is window.given:
+        return
+    scale = window.pieces[0].scale
+    rows, columns = window.pieces
+    before = before.repeat(scale, 0).repeat(scale, 1)
+    gaps.put_back(window.planes, columns.nearest(rows.nearest(before, 0), 1), bands, mask)
 
 
 def keep_neutrals(window: Window, together: tuple[int, int, int]) -> None:
@@ -299,18 +259,13 @@ def take_own_colours(window: Window, alpha: int | None) -> None:
     window.planes = nearest_around(window.planes, given.transpose(2, 0, 1), alpha)
 
 
-def clip(window: Window) -> None:
-    """No sample below 0 or above 1."""
-    np.clip(window.planes, 0, 1, out=window.planes)
-
-
-def take_piece(window: Window, numbers: tuple[int, ...]) -> None:
+def take_piece(window: Window, numbers: tuple[int, ...], bounds: tuple[Bounds, ...]) -> None:
     """Keep the window's piece of the result, reduced by antialiased bicubic if that is smaller."""
     rows, columns = window.pieces
     planes = rows.reduced(window.planes, 1)
     planes = columns.reduced(planes, 2)
     if rows.is_reduced or columns.is_reduced:
-        np.clip(planes, 0, 1, out=planes)
+        clip(planes, bounds)
         for band in numbers:
             planes[band] = columns.nearest(rows.nearest(window.planes[band], 0), 1)
     window.planes = planes

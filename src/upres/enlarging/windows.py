@@ -12,7 +12,8 @@ from upres.engine.protocol import Backend
 from upres.engine.wrappers import compile_window
 from upres.enlarging import tiles
 from upres.enlarging.pieces import Axis
-from upres.enlarging.steps import Step, Window, steps_for
+from upres.enlarging.steps import Step, steps_for
+from upres.enlarging.window import Window
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 

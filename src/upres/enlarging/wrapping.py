@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from upres.enlarging.consistency import MARGIN
+from upres.enlarging.gaps import GAP_REACH
 from upres.enlarging.pieces import BORDER
 from upres.enlarging.plan import Plan
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 
-OTHER_REACH = 16
+OTHER_REACH = 16 + GAP_REACH
 """Input pixels that all steps beside the network may look further, together: filling, bicubic."""
 
 

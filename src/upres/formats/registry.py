@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ __all__ = [
     "read_head",
     "recognised",
     "sample_type",
+    "suffix_in",
 ]
 
 
@@ -54,6 +55,13 @@ def recognised(head: bytes, path: Path | None = None) -> Format | None:
 def called(suffix: str) -> Format | None:
     """The format of files with that suffix; ``None`` where there is none."""
     return next((row for row in FORMATS if suffix.lower() in row.suffixes), None)
+
+
+def suffix_in(path: PurePath) -> str:
+    """The suffix of a file's name, in small letters: its last, or ``.nii.gz``."""
+    name = path.name.lower()
+    long = (suffix for suffix in SUFFIXES if suffix.count(".") > 1 and name.endswith(suffix))
+    return next(long, path.suffix.lower())
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
@@ -96,24 +104,32 @@ def read_head(path: Path) -> bytes:
 
 
 def create_sink(
-    path: Path, *, quality: int | None = None, pages: int = 1, content_bytes: int = 0
+    path: Path,
+    *,
+    quality: int | None = None,
+    pages: int = 1,
+    content_bytes: int = 0,
+    cog: bool = False,
 ) -> Sink:
     """A sink that writes a file of the format that ``path``'s suffix names.
 
     ``quality`` is that of lossy formats, 1 to 100; ``None`` is the source's, if it tells one. A
     sink of several ``pages`` is begun once for each; together they have ``content_bytes`` of
-    samples.
+    samples. ``cog`` asks for a Cloud Optimized GeoTIFF.
 
-    Raises ``OutputError`` if no format that is written has that suffix.
+    Raises ``OutputError`` if no format that is written has that suffix, or it is none of a COG.
     """
     row = output_format(path)
     maker: Callable[..., Sink] = _module(row, "writing").create_sink
-    return maker(path, quality=quality, pages=pages, content_bytes=content_bytes)
+    layout = {"cog": True} if cog else {}
+    if cog and row.name != "tiff":
+        raise OutputError(f"{path}: a Cloud Optimized GeoTIFF is called .tif")
+    return maker(path, quality=quality, pages=pages, content_bytes=content_bytes, **layout)
 
 
 def output_format(path: Path) -> Format:
     """The format that ``path``'s suffix names; raises ``OutputError`` if none can be written."""
-    row = called(path.suffix)
+    row = called(suffix_in(path))
     if row is None or not row.writes:
         raise OutputError(f"{path}: cannot write this format; name it {', '.join(OUTPUT_SUFFIXES)}")
     return row
@@ -131,7 +147,14 @@ def check_output(
     Alpha counts if it is known to vary: before its samples are looked at, leave it out.
     ``memory_of`` tells the bytes of memory of the machine that is to write it.
     """
-    row, suffix = output_format(path), path.suffix.lower()
+    row, suffix = output_format(path), suffix_in(path)
+    own = row.name if row.closed else ""
+    if own != info.only_as:
+        name = (info.only_as or own).upper()
+        raise OutputError(
+            f"{path}: {name} becomes {name} only, and is made of nothing else: choose "
+            f"{_suffixes_for(info)}"
+        )
     if row.longest_side is not None and max(info.height, info.width) > row.longest_side:
         raise OutputError(
             f"{path}: the result, {info.width}x{info.height}, is more than the "
@@ -161,6 +184,8 @@ def check_output(
         raise OutputError(f"{path}: {suffix} cannot hold linear light: choose {others}")
     if info.find("ink") and not row.cmyk:
         raise OutputError(f"{path}: {suffix} cannot hold CMYK: choose .jpg or .tif")
+    if (info.nodata is not None or info.mask is not None) and not row.gaps:
+        raise OutputError(f"{path}: {suffix} cannot hold samples that are missing: choose .tif")
     if info.find("other", "index") and not row.others:
         others = _that(info, lambda row: row.others)
         raise OutputError(
@@ -188,10 +213,17 @@ def sample_type(row: Format, info: RasterInfo) -> np.dtype[Any]:
     return (alike or deep or types[-1:])[0]
 
 
+def _suffixes_for(info: RasterInfo) -> str:
+    """The suffixes of the one format that a raster may be stored in, or of a few."""
+    row = next((row for row in FORMATS if row.name == info.only_as), None)
+    return " or ".join(row.suffixes) if row else ".png or .tif"
+
+
 def _that(info: RasterInfo, holds: Callable[[Format], bool] = lambda row: True) -> str:
     """The suffixes of the formats that can be written and hold something, as a choice."""
     light = info.colours == "linear"
-    rows = [row for row in FORMATS if row.writes and holds(row) and (row.linear or not light)]
+    rows = [row for row in FORMATS if row.writes and not row.closed and holds(row)]
+    rows = [row for row in rows if row.linear or not light]
     *most, last = (row.suffixes[0] for row in rows)
     return f"{', '.join(most)} or {last}" if most else last
 

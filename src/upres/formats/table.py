@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from upres.formats.medical.recognising import is_dicom, is_nifti
 from upres.formats.metadata import names
+from upres.formats.metadata.geotags import is_geotiff
 from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
 
@@ -42,6 +44,8 @@ class Format:
     """Whether it holds bands that are no colours."""
     any_range: bool = False
     """Whether samples may lie outside of [0, 1], or of their type's range."""
+    gaps: bool = False
+    """Whether samples may be missing."""
     linear: bool = False
     """Whether its samples are proportional to light."""
     frames: bool = False
@@ -53,6 +57,8 @@ class Format:
     ``upres.formats.metadata.names``. A profile that is applied to the pixels is kept, too."""
     longest_side: int | None = None
     """Most pixels of a side."""
+    closed: bool = False
+    """Whether its files become files of it only, and these are made of none else."""
     encoder_bytes: int = 0
     """Memory for each pixel of an encoder that wants a whole frame at once, as measured."""
 
@@ -110,6 +116,22 @@ FORMATS = (
         encoder_bytes=8,
         keeps=PHOTOGRAPH,
     ),
+    # Before TIFF: a file of it may begin like one (PS3.10, 7.1).
+    Format(
+        "dicom",
+        (".dcm", ".dicom"),
+        rb".{128}DICM|[\x02\x08]\0.\0",
+        "medical.dicom",
+        holds=is_dicom,
+        extra="medical",
+        types=("uint8", "uint16", "int16"),
+        others=True,
+        any_range=True,
+        frames=True,
+        pages=True,
+        gaps=True,
+        closed=True,
+    ),
     Format(
         "camera raw",
         RAW_SUFFIXES,
@@ -117,6 +139,15 @@ FORMATS = (
         "image.raw",
         holds=is_raw,
         extra="formats",
+    ),
+    # Written as TIFF is.
+    Format(
+        "geotiff",
+        (".gtif", ".gtiff"),
+        rb"II[*+]\0|MM\0[*+]",
+        "geo.source",
+        holds=is_geotiff,
+        extra="geo",
     ),
     Format(
         "tiff",
@@ -129,7 +160,8 @@ FORMATS = (
         others=True,
         any_range=True,
         pages=True,
-        keeps=PHOTOGRAPH | {names.IPTC},
+        gaps=True,
+        keeps=PHOTOGRAPH | {names.IPTC, names.PLACE},
     ),
     Format(
         "avif",
@@ -246,6 +278,20 @@ FORMATS = (
         any_range=True,
         linear=True,
         keeps=frozenset({names.PROFILE}),
+    ),
+    Format(
+        "nifti",
+        (".nii", ".nii.gz"),
+        rb"(?:\x5c\x01|\x1c\x02)\0\0|\0\0(?:\x01\x5c|\x02\x1c)|\x1f\x8b",
+        "medical.nifti",
+        holds=is_nifti,
+        extra="medical",
+        types=("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64"),
+        others=True,
+        any_range=True,
+        frames=True,
+        gaps=True,
+        closed=True,
     ),
 )
 

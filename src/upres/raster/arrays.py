@@ -86,7 +86,7 @@ class ArraySink:
     def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
         rows, columns, count = block.shape
         place = self._array[top : top + rows, left : left + columns]
-        samples = from_bands(block, self.info.varying, self.info.dtype)
+        samples = from_bands(block, self.info.varying, self.info.dtype, self.info.nodata)
         if self._places == list(range(count)):
             copy_planes(place[:, :, :count], samples)
         else:
@@ -179,8 +179,8 @@ def _range(
     pixels: NDArray[Any], given: tuple[float, float] | None
 ) -> tuple[float | None, float | None]:
     """The least and the largest sample that there may be; ``None`` if they are to be measured."""
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise InputError("some samples are infinite or not numbers")
+    if pixels.dtype.kind == "f" and np.isinf(pixels).any():
+        raise InputError("some samples are infinite")
     if given is not None:
         wrong = InputError(f"value_range={given!r}: expected two finite numbers, the less first")
         try:
@@ -194,7 +194,8 @@ def _range(
         return 0.0, float(np.iinfo(pixels.dtype).max)
     if pixels.dtype.kind != "f":
         return None, None
-    least, most = pixels.min(), pixels.max()
+    # Where a sample is NaN there is none.
+    least, most = np.fmin.reduce(pixels, None), np.fmax.reduce(pixels, None)
     beyond = rounding(pixels.dtype)
     if least < -beyond or most > 1 + beyond:
         raise InputError(

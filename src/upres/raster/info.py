@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-Role = Literal["red", "green", "blue", "grey", "alpha", "ink", "index", "other"]
+Role = Literal["red", "green", "blue", "grey", "alpha", "ink", "index", "mask", "other"]
 """The kind of a band's samples: ``ink`` is a plate of CMYK and the like, ``index`` a number of a
-palette or class, which has no values in between, and ``other`` anything measured."""
+palette or class, which has no values in between, ``mask`` is 0 where the other bands' samples count
+for nothing, and ``other`` is anything measured."""
 
 Colours = Literal["srgb", "linear", "none"]
 """How the samples of colours are to be understood: ``srgb`` are gamma-encoded, as photographs are
@@ -23,9 +24,16 @@ Cover = Literal["straight", "associated", "emission"]
 multiplied by alpha, and so are those of ``emission``, but for some light that covers nothing: that
 is found out by looking."""
 
+Preserves = Literal["nothing", "bicubic", "mean"]
+"""The reduction of a result that gives its input back: MATLAB's antialiased bicubic, or the mean of
+the samples that one of the input has become."""
+
 RGB_ROLES: tuple[Role, ...] = ("red", "green", "blue")
 
 COLOUR_ROLES: tuple[Role, ...] = ("red", "green", "blue", "grey")
+
+REPEATED_ROLES: tuple[Role, ...] = ("index", "mask")
+"""Of bands that no network enlarges: each sample of the result is the nearest of the input."""
 
 SAMPLE_TYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float16", "float32", "float64")
 """NumPy's names of the types that samples may have."""
@@ -51,6 +59,12 @@ class Band:
     measured it is ``None``; bands of 8 bits are not measured, and it is ``low``."""
     most: float | None = None
     """The sample that is 1 to a network."""
+    unbounded: bool = False
+    """A measurement, which knows no bounds but its type's: ``least`` and ``most`` are those of most
+    samples, so that a few far ones leave the others the whole range. Samples may lie beyond."""
+    gaps: bool = False
+    """Some samples are missing: found out by looking. They are NaN in blocks that a sink is given,
+    but for those that only a band of role ``mask`` hides."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ class RasterInfo:
     frames: int | None = 1
     """How many; ``None`` if that is known at the end only."""
     nodata: float | None = None
-    """The sample that means that there is none. NaN is written as itself."""
+    """The sample that means that there is none, exact in ``dtype``. NaN means it without that."""
     spacing: tuple[float, float] | None = None
     """Height and width of a pixel in the world, in the file's own unit."""
     transform: tuple[float, float, float, float, float, float] | None = None
@@ -81,6 +95,14 @@ class RasterInfo:
     """Disk that is taken while it is read, as by the copy of a picture that has to be turned."""
     jpeg_quality: int | None = None
     """By libjpeg's scale, where the samples come from a JPEG file."""
+    preserves: Preserves = "nothing"
+    """The reduction of the result that has to give it back, by its format; see ``Plan``."""
+    slices: int = 1
+    """How many frames, one after another, are slices of a volume, from one side to the other."""
+    only_as: str = ""
+    """The name of the one format that a result may have; empty where it may have any."""
+    made_by: str = ""
+    """Of a result: how it was made, in words for those who read its file."""
 
     @property
     def pixels(self) -> int:
@@ -101,6 +123,11 @@ class RasterInfo:
     def varying(self) -> tuple[Band, ...]:
         """The bands that are enlarged, in the order in which blocks have them."""
         return tuple(band for band in self.bands if not band.constant)
+
+    @property
+    def mask(self) -> int | None:
+        """The number of the band that tells which pixels count; ``None`` if all do."""
+        return next(iter(self.find("mask")), None)
 
     @property
     def is_measured(self) -> bool:

@@ -90,7 +90,7 @@ def enlarge_files(
     jobs: Sequence[Job],
     options: Options,
     *,
-    open_picture: Callable[[Path, Options], Enlargement] = open_file,
+    open_picture: Callable[..., Enlargement] = open_file,
     existing: Existing = "refuse",
     journal: Journal | None = None,
     stop: threading.Event | None = None,
@@ -113,7 +113,7 @@ def enlarge_files(
     """
     stop = stop or threading.Event()
     shared = _Shared(
-        lambda path: open_picture(path, options), existing, options.larger, journal, stop
+        lambda job: job.opened(open_picture, options), existing, options.larger, journal, stop
     )
     # So many that the processors seldom wait for what holds Python's lock.
     workers = workers or min(MOST_WORKERS, 2 * usable_processors())
@@ -176,7 +176,7 @@ class _Shared:
 
     def __init__(
         self,
-        open_picture: Callable[[Path], Enlargement],
+        open_picture: Callable[[Job], Enlargement],
         existing: Existing,
         larger: Larger,
         journal: Journal | None,
@@ -206,8 +206,8 @@ class _Shared:
 
     def _enlarge(self, job: Job) -> Done | None:
         try:
-            check_name(job.target)
-            stamp = SourceStamp.of(job.source) if job.source.exists() else SourceStamp(0, 0)
+            check_name(job.target, folder=bool(job.members))
+            stamp = SourceStamp.of(*job.files) if job.source.exists() else SourceStamp(0, 0)
             if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None
             made = self._journal is not None and self._journal.has_made(job.source, job.target)
@@ -216,7 +216,7 @@ class _Shared:
                 raise ExistsError(job.target)
         except OSError as error:
             raise InputError(f"{job.source}: cannot look at this file: {error.strerror}") from error
-        picture = self._open_picture(job.source)
+        picture = self._open_picture(job)
         with self._room(picture.pixels):
             self._check_stop()
             make_folder(job.target.parent)

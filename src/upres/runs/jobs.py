@@ -5,10 +5,11 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Any
 
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
@@ -20,12 +21,19 @@ from upres.formats.registry import (
     SUFFIXES,
     called,
     recognised,
+    suffix_in,
 )
+from upres.formats.slices import in_series, is_slice
+from upres.runs.series import Series, folders_of
 
 BYTES_PER_PIXEL = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), 0.5)
 BYTES_PER_PIXEL |= {".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
 BYTES_PER_PIXEL |= {".jxl": 0.6, ".heic": 0.6, ".heif": 0.6}
 """Of compressed photographs, roughly; other formats take 2."""
+
+
+COG = "cog"
+"""A name of a format whose files are called .tif."""
 
 SAMPLES = 100
 """Pictures that are looked at to estimate the disk space that all of them need."""
@@ -37,6 +45,18 @@ class Job:
 
     source: Path
     target: Path
+    members: tuple[Path, ...] = ()
+    """The files of a series of slices, of which ``source`` is the first; ``target`` is a folder."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that are read."""
+        return self.members or (self.source,)
+
+    def opened(self, open_picture: Callable[..., Any], options: Options) -> Any:
+        """The picture, opened by ``open_file`` or one like it."""
+        more = {"members": self.members} if self.members else {}
+        return open_picture(self.source, options, **more)
 
 
 def find(
@@ -45,6 +65,7 @@ def find(
     recursive: bool = False,
     leave_out: Path | None = None,
     passed_over: list[Path] | None = None,
+    series: Series | None = None,
 ) -> tuple[list[tuple[Path, PurePath]], list[tuple[Path, UpresError]]]:
     """The pictures that files, folders and glob patterns name, each with its relative path;
     and which of these name none, or folders in them cannot be read, with the error that says so.
@@ -54,6 +75,8 @@ def find(
     pictures inside ``leave_out`` are left out, unless all are. A file that is named is taken
     whatever its suffix. A file that is named twice is taken once. ``passed_over`` gets the files in
     the folders that are pictures by their suffix or content, too, but not by a suffix that is read.
+    DICOM files of one series in one folder are one picture, called by the first of them; ``series``
+    gets the others, and the series' number.
 
     Raises ``InputError`` if none of them names a picture, ``UsageError`` if there is nothing
     but the folder ``leave_out`` itself, whose results would become pictures. A file that is
@@ -62,6 +85,7 @@ def find(
     found: dict[Path, tuple[Path, PurePath]] = {}
     empty: list[tuple[Path, UpresError]] = []
     passed_over = [] if passed_over is None else passed_over
+    series = {} if series is None else series
     left_out = leave_out and Path(os.path.realpath(leave_out))
     for given in inputs:
         paths = [given]
@@ -77,7 +101,7 @@ def find(
                 if left_out and _place(path) == left_out:
                     continue  # the shell's patterns match it, too
                 errors, before = len(empty), len(passed_over)
-                inside = list(_inside(path, recursive, left_out, empty, passed_over))
+                inside = list(_inside(path, recursive, left_out, empty, passed_over, series))
                 if not inside and len(empty) == errors:
                     deeper = Remedy("recursive", "looks into its folders, too", True)
                     remedies = () if recursive else (deeper,)
@@ -107,6 +131,7 @@ def destinations(
     default_scale: int,
     suffix: str | None = None,
     again: bool = False,
+    series: Series | None = None,
 ) -> list[Job]:
     """Pair each picture with the file that it is to be enlarged to.
 
@@ -116,6 +141,7 @@ def destinations(
     ``suffix`` replaces that of the results, which is their picture's, or ``.tif`` where files of
     that suffix are read only. When a run is made ``again``, pictures that are
     results of others are left out: a pattern that has matched those matches both now.
+    ``series`` are those of ``find``: each becomes a folder of its own.
 
     Raises ``UsageError`` if several inputs are to go to one file or ``suffix`` is not that
     of ``output``, ``OutputError`` if two pictures would get one name, or one the name of a
@@ -125,11 +151,21 @@ def destinations(
         if len(found) > 1:
             raise UsageError(f"{output}: {len(found)} pictures need a folder, not a file")
         check_suffix(output, suffix)
+        if found[0][0] in (series or {}):
+            raise UsageError(f"{output}: a series of slices needs a folder, not a file")
         return [Job(found[0][0], output)]
     mark = _mark(options, default_scale)
     jobs = []
+    folders = folders_of(found, series or {}, mark)
     for source, relative in found:
-        name = f"{source.stem}_{mark}{suffix or _suffix_written(source)}"
+        if source in folders:
+            files, name = folders[source]
+            if output is None or called(suffix or ".dcm") is not called(".dcm"):
+                raise UsageError(f"{source.parent}: a series of slices becomes a folder of DICOM")
+            jobs.append(Job(source, output / relative.parent.parent / name, files))
+            continue
+        stem = source.name[: len(source.name) - len(suffix_in(source))]
+        name = f"{stem}_{mark}{suffix or _suffix_written(source)}"
         jobs.append(Job(source, (output / relative if output else source).with_name(name)))
     if again:
         results = {_place(job.target) for job in jobs}
@@ -157,22 +193,27 @@ def is_folder(output: str) -> bool:
 
 def check_suffix(output: Path, suffix: str | None) -> None:
     """Raise ``UsageError`` if a result's file is not called by the suffix that is asked for."""
-    if suffix and output.suffix.lower() != suffix:
+    if suffix and suffix_in(output) != suffix:
         raise UsageError(f"{output}: is not called {suffix}, the format that is asked for")
 
 
 def suffix_called(name: str) -> str:
     """The suffix of a format, such as ``.png`` of ``PNG``; raises ``UsageError`` if unknown."""
-    suffix = "." + name.lower().removeprefix(".")
+    suffix = ".tif" if is_cog(name) else "." + name.lower().removeprefix(".")
     if suffix not in OUTPUT_SUFFIXES:
-        known = ", ".join(known.removeprefix(".") for known in OUTPUT_SUFFIXES)
+        known = ", ".join(known.removeprefix(".") for known in (*OUTPUT_SUFFIXES, COG))
         raise UsageError(f"format {name}: not a format that upres writes: {known}")
     return suffix
 
 
-def suffix_of(head: bytes) -> str:
+def is_cog(name: str | None) -> bool:
+    """Whether the name of a format is that of the Cloud Optimized GeoTIFF."""
+    return name is not None and name.lower().removeprefix(".") == COG
+
+
+def suffix_of(head: bytes, path: Path | None = None) -> str:
     """The suffix of the format that a file begins as; ``.tif`` of one that is not written."""
-    row = recognised(head)
+    row = recognised(head, path)
     return row.suffixes[0] if row is not None and row.writes else ".tif"
 
 
@@ -186,7 +227,7 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
     needed = 0.0
     for job in sample:
         with suppress(Exception):  # it fails when its turn comes
-            pixels = open_file(job.source, options).pixels
+            pixels = job.opened(open_file, options).pixels
             needed += pixels * BYTES_PER_PIXEL.get(job.target.suffix.lower(), 2)
     needed *= len(jobs) / max(1, len(sample))
     for folder in jobs[0].target.absolute().parents if jobs else ():
@@ -214,6 +255,7 @@ def _inside(
     left_out: Path | None,
     errors: list[tuple[Path, UpresError]],
     passed_over: list[Path],
+    series: Series,
 ) -> Iterator[Path]:
     """The pictures in a folder, sorted; hidden ones are none of the user's.
 
@@ -230,10 +272,12 @@ def _inside(
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if recursive and name[0] != ".")
-        for name in sorted(files):
-            if name[0] == ".":
-                continue
-            if os.path.splitext(name)[1].lower() in SUFFIXES:
+        paths = [Path(parent, name) for name in files if name[0] != "."]
+        together = in_series(path for path in paths if is_slice(path))
+        series |= {path: found for path, found in together.items() if len(found[0]) > 1}
+        others = {path for found, _ in together.values() for path in found} - together.keys()
+        for name in sorted(path.name for path in paths if path not in others):
+            if suffix_in(Path(name)) in SUFFIXES or Path(parent, name) in together:
                 yield Path(parent, name)
             elif _is_picture(Path(parent, name)):
                 passed_over.append(Path(parent, name))
@@ -266,8 +310,9 @@ def _mark(options: Options, default_scale: int) -> str:
 
 def _suffix_written(source: Path) -> str:
     """The suffix of a picture's result; what is only read, such as camera raw, becomes TIFF."""
-    row = called(source.suffix)
-    return source.suffix if row is None or row.writes else row.becomes
+    row = called(suffix_in(source))
+    own = source.name[len(source.name) - len(suffix_in(source)) :]
+    return own if row is None or row.writes else row.becomes
 
 
 def _megabytes(count: float) -> str:

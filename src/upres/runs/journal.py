@@ -39,9 +39,10 @@ class SourceStamp(NamedTuple):
     """In nanoseconds."""
 
     @classmethod
-    def of(cls, path: Path) -> SourceStamp:
-        status = path.stat()
-        return cls(status.st_size, status.st_mtime_ns)
+    def of(cls, *paths: Path) -> SourceStamp:
+        """The stamp of a file, or of several together."""
+        found = [path.stat() for path in paths]
+        return cls(sum(s.st_size for s in found), max(s.st_mtime_ns for s in found))
 
 
 class Journal:
@@ -72,7 +73,7 @@ class Journal:
         if (line["size"], line["mtime"]) != stamp:
             return False
         try:
-            return bool(target.stat().st_size == line["bytes"])
+            return bool(_bytes(target) == line["bytes"])
         except OSError:
             return False
 
@@ -271,8 +272,19 @@ def _lock(path: Path) -> io.FileIO:
         file.close()
 
 
+def _bytes(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    if path.is_dir():
+        return sum(_bytes(inside) for inside in path.iterdir())
+    return path.stat().st_size
+
+
 def _sync(path: Path) -> int:
-    """Have a file safely on disk; its size."""
+    """Have a file, or all files in a folder, safely on disk; the size."""
+    if path.is_dir():
+        size = sum(_sync(inside) for inside in sorted(path.iterdir()))
+        _sync_folder(path)
+        return size
     with path.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size

@@ -24,6 +24,7 @@ from upres.models.hub import is_reference
 from upres.runs.batch import MOST_WORKERS, Summary, enlarge_files
 from upres.runs.jobs import Job, destinations, find, space_warning
 from upres.runs.journal import Journal, fingerprint, opened
+from upres.runs.series import Series
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class Work:
     @property
     def name(self) -> str:
         """The run's name while it is shown."""
-        return self.jobs[0].source.name if len(self.jobs) == 1 else f"{len(self.jobs):,} pictures"
+        if len(self.jobs) > 1:
+            return f"{len(self.jobs):,} pictures"
+        only = self.jobs[0]
+        return (only.target if only.members else only.source).name
 
 
 def arranged(request: Request) -> Work:
@@ -78,11 +82,13 @@ def arranged(request: Request) -> Work:
     """
     backend = request.backend
     passed: list[Path] = []
+    series: Series = {}
     found, unusable = find(
         request.inputs,
         recursive=request.recursive,
         leave_out=request.folder,
         passed_over=passed,
+        series=series,
     )
     jobs = destinations(
         found,
@@ -92,6 +98,7 @@ def arranged(request: Request) -> Work:
         default_scale=default_scale(request.options, backend),
         suffix=request.suffix,
         again=request.resume or request.existing == "skip",
+        series=series,
     )
     return Work(jobs, unusable, passed)
 

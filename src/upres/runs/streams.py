@@ -47,7 +47,7 @@ def enlarge_stream(
             read_head(file)
         if target is None:
             with file.open("rb") as opened:
-                suffix = suffix or suffix_of(opened.read(HEAD_BYTES))
+                suffix = suffix or suffix_of(opened.read(HEAD_BYTES), file)
         result = target or Path(name, f"standard output{suffix}")
         remove_leftovers({result.parent})
         summary = enlarge(Job(file, result))

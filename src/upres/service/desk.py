@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from upres.runs.batch import UNEXPECTED
-from upres.service.line import Line, Place
+from upres.service.line import Line, Seat
 from upres.service.orders import Delivered, Estimate, Order, fulfil, look
 from upres.service.problems import ProblemError
 from upres.service.settings import LIGHT_WORKERS, Settings
@@ -34,7 +34,7 @@ class Ticket:
 
     id: str
     folder: Path
-    place: Place
+    place: Seat
     state: State = "uploading"
     part: float = 0.0
     """That is done, from 0 to 1."""

@@ -47,7 +47,7 @@ class JobBody(BaseModel):
     problem: dict[str, Any] | None
 
 
-def describe(ticket: Ticket) -> JobBody:
+def told_of(ticket: Ticket) -> JobBody:
     """A job for JSON."""
     estimate = ticket.estimate
     return JobBody(
@@ -101,13 +101,13 @@ async def begin(
         lambda task: task.cancelled() or task.exception()
     )
     response.headers["location"] = f"/jobs/{ticket.id}"
-    return describe(ticket)
+    return told_of(ticket)
 
 
 @job_router.get("/{job}", summary="Tell of a job", responses=OF_JOB)
 async def tell(ticket: JobOfPath) -> JobBody:
     """Its state, its plan, its result's facts or its error."""
-    return describe(ticket)
+    return told_of(ticket)
 
 
 @job_router.get(
@@ -117,7 +117,7 @@ async def events(ticket: JobOfPath) -> AsyncIterator[ServerSentEvent]:
     """An event at each change, whose data is the job; the last one is that of its end."""
     while True:
         changed = ticket.changed
-        told = describe(ticket)
+        told = told_of(ticket)
         yield ServerSentEvent(data=told, event=told.state)
         if told.state in ("done", "failed"):
             return

@@ -25,7 +25,7 @@ three, on a machine that does nothing else."""
 
 
 @dataclass(eq=False)
-class Place:
+class Seat:
     """A request's place in the line."""
 
     memory: int = 0
@@ -50,7 +50,7 @@ class Line:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most, self._workers, self._memory, self._clock = places, workers, memory, clock
-        self._places: list[Place] = []
+        self._places: list[Seat] = []
         self.pace = 1.0
         """How much longer than planned work takes here, as far as is known."""
         self._usual = USUAL_SECONDS
@@ -72,18 +72,18 @@ class Line:
         """Bytes that the plans of running work tell."""
         return sum(place.memory for place in self._places if place.started is not None)
 
-    def enter(self) -> Place:
+    def enter(self) -> Seat:
         """A place for a request whose picture is still to come.
 
         Raises ``ProblemError`` 429 if the line is full.
         """
         if len(self._places) >= self._most:
             raise self._busy("all places of this service are taken")
-        place = Place()
+        place = Seat()
         self._places.append(place)
         return place
 
-    def admit(self, place: Place, *, memory: int, seconds: float, limit: float) -> None:
+    def admit(self, place: Seat, *, memory: int, seconds: float, limit: float) -> None:
         """Take a request in for its plan, or refuse it.
 
         ``limit`` are the seconds that it may take, its wait included. Raises ``ProblemError`` 413
@@ -113,11 +113,11 @@ class Line:
         self._places.append(place)
         self._call()
 
-    async def turn(self, place: Place) -> None:
+    async def turn(self, place: Seat) -> None:
         """Wait until it is the request's turn."""
         await place.turn.wait()
 
-    def leave(self, place: Place, *, done: bool) -> None:
+    def leave(self, place: Seat, *, done: bool) -> None:
         """Give up a place; ``done`` tells whether its work came to its end."""
         if place not in self._places:
             return
@@ -157,7 +157,7 @@ class Line:
         make_room(memory)
         return at
 
-    def _planned(self) -> list[Place]:
+    def _planned(self) -> list[Seat]:
         return [place for place in self._places if place.planned]
 
     def _call(self) -> None:

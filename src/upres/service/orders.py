@@ -93,7 +93,7 @@ def look(order: Order, *, backend: Backend, tell: Tell) -> Estimate:
     """
     try:
         opened = open_file(order.source, order.options, backend=backend)
-        suffix = order.suffix or suffix_of(read_head(order.source))
+        suffix = order.suffix or suffix_of(read_head(order.source), order.source)
         if isinstance(opened, FileEnlargement):
             opened.require_fits(order.target(suffix))
     except UpresError as error:

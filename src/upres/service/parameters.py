@@ -12,6 +12,7 @@ from upres.enlarging.options import Consistent, Options, Palette
 from upres.formats.registry import OUTPUT_SUFFIXES
 from upres.models import Precision
 from upres.models.catalogue import catalogue
+from upres.runs.jobs import COG, is_cog, suffix_called
 from upres.service.problems import one_line
 
 LONGEST_SHOWN_NAME = 120
@@ -20,7 +21,7 @@ LONGEST_SHOWN_NAME = 120
 MODEL_NAMES = ("auto", *(listed.name for listed in catalogue()))
 """``auto`` lets the picture decide. Nothing else can be named: no path, no address."""
 
-FORMAT_NAMES = ("auto", *(suffix.removeprefix(".") for suffix in OUTPUT_SUFFIXES))
+FORMAT_NAMES = ("auto", *(suffix.removeprefix(".") for suffix in OUTPUT_SUFFIXES), COG)
 """``auto`` is the picture's own, if that is written."""
 
 _CONSISTENT: dict[str, Consistent] = {"false": False, "true": True, "force": "force"}
@@ -103,13 +104,14 @@ class Parameters(BaseModel):
             larger=self.larger,
             consistent=_CONSISTENT[self.consistent],
             check=self.check,
+            cog=is_cog(self.format),
             max_pixels=max_pixels,
         )
 
     @property
     def suffix(self) -> str | None:
         """Of the result's format; ``None`` is the picture's own."""
-        return None if self.format == "auto" else f".{self.format}"
+        return None if self.format == "auto" else suffix_called(self.format)
 
 
 def safe_name(given: str) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pyvips
 
 from upres.errors import InputError
+from upres.formats.image import avif_chroma
 from upres.formats.image.avif_sequence import AvifSequenceSource
 from upres.formats.image.avif_sequence_sink import AvifSequenceSink
-from upres.formats.image.either import EitherSink
+from upres.formats.image.either import still_or_moving
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import avif_colours, avif_items, exif
@@ -31,12 +32,22 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
     if len(items.pictures) > 1:
         raise InputError(f"{path}: has {len(items.pictures)} pictures; upres takes files of one")
     facts = Carried(nothing_carried().image, extras=tuple(items.extras))
-    return [VipsSource(path, LOADERS["avif"], facts=facts, colour_numbers=items.colour_numbers)]
+    chroma = avif_chroma.of_properties(items.coded)
+    return [
+        VipsSource(
+            path,
+            LOADERS["avif"],
+            source=(lambda: chroma.as_planes(path.read_bytes())) if chroma else None,
+            facts=facts,
+            colour_numbers=items.colour_numbers,
+            to_rgb=chroma.to_rgb if chroma else None,
+        )
+    ]
 
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
     """A sink of an AVIF file; see ``upres.formats.registry``."""
-    return EitherSink(
+    return still_or_moving(
         lambda: VipsSink(path, _encode, quality=quality, any_colours=True),
         lambda: AvifSequenceSink(path, _encode, quality=quality),
     )

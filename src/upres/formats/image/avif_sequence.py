@@ -13,6 +13,7 @@ import numpy as np
 import pyvips
 
 from upres.errors import InputError, needs_extra
+from upres.formats.image import avif_chroma
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.metadata import avif_tracks, timing
 from upres.formats.metadata.avif_boxes import read_top
@@ -60,6 +61,7 @@ class AvifSequenceSource:
             raise struct.error("no track of pictures")
         self._colours: Track = kinds[PICTURES]
         self._alpha: Track | None = kinds.get(ALPHA)
+        self._chroma = avif_chroma.of_properties(self._colours.properties)
         if self._alpha and len(self._alpha.samples) != len(self._colours.samples):
             raise struct.error("alpha of another number of frames")
         self._beside = {
@@ -89,6 +91,7 @@ class AvifSequenceSource:
             LOADERS["avif"],
             source=partial(self._still, file, number),
             colour_numbers=told,
+            to_rgb=self._chroma.to_rgb if self._chroma else None,
         )
 
     def _still(self, file: BinaryIO, number: int) -> pyvips.Source:
@@ -113,6 +116,8 @@ class AvifSequenceSource:
             xmp=content(*self._beside.get(b"mime", ())),
         )
         whole = put_together(still, self._colours.width, self._colours.height)
+        if self._chroma:
+            return self._chroma.as_planes(whole)
         return pyvips.Source.new_from_memory(whole)
 
     def _by_pillow(self) -> Iterator[Iterator[Rows]]:

@@ -1,4 +1,4 @@
-"""A sink of a format that holds stills and animations, which are written in two ways."""
+"""A sink of a format whose files are written in two ways, by the content that they get."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from upres.raster.source import Sink
 
 
 class EitherSink:
-    """The sink that ``still`` makes, or of several frames that which ``moving`` makes.
+    """The sink that ``choose`` makes by a raster's info and by what its source carries.
 
     See ``upres.raster.source.Sink``.
     """
 
-    def __init__(self, still: Callable[[], Sink], moving: Callable[[], Sink]) -> None:
-        self._still, self._moving = still, moving
+    def __init__(self, choose: Callable[[RasterInfo, object], Sink]) -> None:
+        self._choose = choose
         self._sink: Sink | None = None
 
     def begin(self, info: RasterInfo, carried: object) -> None:
         """See ``upres.raster.source.Sink``."""
-        self._sink = self._still() if info.frames == 1 else self._moving()
+        self._sink = self._choose(info, carried)
         self._sink.begin(info, carried)
 
     @property
@@ -46,3 +46,8 @@ class EitherSink:
     def __exit__(self, *exception: object) -> None:
         if self._sink is not None:
             self._sink.__exit__(*exception)
+
+
+def still_or_moving(still: Callable[[], Sink], moving: Callable[[], Sink]) -> EitherSink:
+    """The sink that ``still`` makes, or of several frames that which ``moving`` makes."""
+    return EitherSink(lambda info, _: still() if info.frames == 1 else moving())

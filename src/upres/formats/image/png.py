@@ -8,7 +8,7 @@ from pathlib import Path
 from upres.errors import InputError
 from upres.formats.image.apng import ApngSource
 from upres.formats.image.apng_sink import ApngSink
-from upres.formats.image.either import EitherSink
+from upres.formats.image.either import still_or_moving
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import density, png_chunks, png_kept
@@ -43,7 +43,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
     """A sink of a PNG file; see ``upres.formats.registry``."""
-    return EitherSink(
+    return still_or_moving(
         lambda: VipsSink(path, _encode, quality=quality, any_colours=True),
         lambda: ApngSink(path, _encode),
     )

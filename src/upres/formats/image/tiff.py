@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from upres.errors import InputError
+from upres.errors import InputError, OutputError, needs_extra
 from upres.files import publish, temporary
 from upres.formats.image import tiff_pages
+from upres.formats.image.either import EitherSink
 from upres.formats.image.vips import LOADERS, VipsSource
 from upres.formats.image.vips_sink import Picture, VipsSink, save
 from upres.formats.metadata import microscopy, tiff_exif
-from upres.formats.metadata.carried import nothing_carried
+from upres.formats.metadata.carried import Carried, nothing_carried
 from upres.formats.metadata.tiff_tags import (
     EXTRA_SAMPLES,
     HEIGHT,
@@ -33,8 +34,6 @@ from upres.raster.pixels import Float32Array
 from upres.raster.source import Sink, Source
 
 _ORIENTATION = 274
-_BIGTIFF_BYTES = 2**32 - 2**24
-"""TIFF's addresses end at 4 GiB; some room is left for all but pixels."""
 
 
 def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
@@ -113,17 +112,31 @@ class _Pages(Sequence[Source]):
             raise InputError(f"{error.problem} (page {number + 1})", *error.remedies) from None
 
 
-def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
-    """A sink of a TIFF file; see ``upres.formats.registry``."""
-    bigtiff = needs_bigtiff(content_bytes)
+def create_sink(
+    path: Path, *, quality: int | None, pages: int, content_bytes: int, cog: bool = False
+) -> Sink:
+    """A sink of a TIFF file, or of a GeoTIFF; see ``upres.formats.registry``."""
+    bigtiff = tiff_pages.needs_bigtiff(content_bytes)
+
+    def chosen(info: RasterInfo, carried: object) -> Sink:
+        if isinstance(carried, Carried) and carried.place is not None:
+            return geo_sink(path, cog=cog)
+        if cog:
+            raise OutputError(
+                f"{path}: a Cloud Optimized GeoTIFF is made of a GeoTIFF only: choose .tif"
+            )
+        return VipsSink(path, partial(_encode, bigtiff))
+
     if pages > 1:
         return _PagesSink(path, pages, bigtiff=bigtiff)
-    return VipsSink(path, partial(_encode, bigtiff))
+    return EitherSink(chosen)
 
 
-def needs_bigtiff(content: int) -> bool:
-    """Whether a TIFF file with so many bytes of samples, not compressed, has to be a BigTIFF."""
-    return content > _BIGTIFF_BYTES
+def geo_sink(path: Path, *, cog: bool) -> Sink:
+    """A sink of a GeoTIFF; raises ``MissingExtraError`` without the libraries for that."""
+    with needs_extra("writing GEOTIFF files", "geo"):
+        from upres.formats.geo.sink import create_sink
+    return create_sink(path, cog=cog)
 
 
 class _PagesSink:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import pyvips
 
 from upres.errors import InputError
+from upres.formats.metadata import geotags
 from upres.formats.metadata.tiff_tags import (
     EXTRA_SAMPLES,
     PHOTOMETRIC,
@@ -43,15 +44,19 @@ _PLANAR, _PLANES = 284, 2
 _ASSOCIATED, _ALPHA = 1, 2
 """Kinds of extra samples; 0 is one that nothing is known of."""
 
-_PLACE = {33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113}
-"""Scale, tie points, transformation, GeoTIFF's keys (OGC 19-008), and GDAL's metadata and value of
-no data."""
+_CLASSIC_BYTES = 2**32 - 2**24
+"""TIFF's addresses end at 4 GiB; some room is left for all but pixels."""
 
 _STRIPS, _TILES = (273, 279), (324, 325)
 """Tags that say where a page's pixels are, and how many bytes."""
 
 _FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _BLOCK = 2**20
+
+
+def needs_bigtiff(content: int) -> bool:
+    """Whether a TIFF file with so many bytes of samples, not compressed, has to be a BigTIFF."""
+    return content > _CLASSIC_BYTES
 
 
 def full_pages(path: Path, file: BinaryIO) -> dict[int, int]:
@@ -103,11 +108,11 @@ def check_place(path: Path, tags: Iterable[int]) -> None:
     """Raise ``InputError`` if a page with those ``tags`` has a place on a map, or a value for no
     data: a larger picture would have them elsewhere.
     """
-    if _PLACE.isdisjoint(tags):
+    if geotags.PLACE_TAGS.isdisjoint(tags):
         return
     raise InputError(
-        f"{path}: is a GeoTIFF, or has GDAL's tags, which upres does not keep: gdal_translate -co "
-        "PROFILE=BASELINE makes a copy without them, whose cells with no data are values like any"
+        f"{path}: is one of several pages, of which some have a place on the map, or GDAL's tags: "
+        "gdal_translate GTIFF_DIR:NUMBER:FILE makes a file of each"
     )
 
 

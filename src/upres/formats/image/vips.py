@@ -17,7 +17,7 @@ from upres.files import temporary_name
 from upres.formats.image.spooled import source_of
 from upres.formats.metadata import embedded
 from upres.formats.metadata.carried import Carried
-from upres.formats.metadata.colour import with_meaning
+from upres.formats.metadata.colour import normalised, with_meaning
 from upres.formats.metadata.jpeg_segments import jpeg_quality
 from upres.formats.registry import HEAD_BYTES, read_head, recognised
 from upres.raster.info import RGB_ROLES, Band, RasterInfo, Role
@@ -45,8 +45,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 """libvips' names of the kinds of samples."""
 
-_PLAIN = ("b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "cmyk")
-
 _BLOCK_BYTES = 2**22
 
 _NOT_READ = {
@@ -71,7 +69,8 @@ class VipsSource:
     the file, ``blocks`` are metadata that it may not find, by its names, and ``has_resolution``
     says whether the file tells the size of pixels other than by EXIF, ``has_orientation`` whether
     it is TIFF that has a tag of that. ``colour_numbers`` are ``with_meaning``'s, and ``memory_of``
-    tells the bytes of memory of the machine that is to decode it.
+    tells the bytes of memory of the machine that is to decode it. ``to_rgb`` is what remains to be
+    done where ``source`` gives other bands than colours.
 
     Raises ``InputError`` if the file is damaged, or of a kind that could not be written back whole.
     """
@@ -92,10 +91,11 @@ class VipsSource:
         has_orientation: bool = False,
         memory_of: Callable[[], int | None] = machine_memory,
         colour_numbers: tuple[int, int] = (2, 2),
+        to_rgb: Callable[[pyvips.Image], pyvips.Image] | None = None,
     ) -> None:
         self.path = path
         self._loader, self._keep_cmyk = loader, keep_cmyk
-        self._source, self._memory_of = source, memory_of
+        self._source, self._memory_of, self._to_rgb = source, memory_of, to_rgb
         self._animated = animated
         self._extras = extras
         self._facts, self._blocks, self._has_resolution = facts, blocks or {}, has_resolution
@@ -109,6 +109,8 @@ class VipsSource:
         source = self._source() if self._source else None
         loaded = load(self.path, self._loader, source=source, **options)
         _check_memory(self.path, loaded, self._loader, self._memory_of)
+        if self._to_rgb:
+            loaded = self._to_rgb(loaded)
         facts = self._facts or Carried(loaded)
         image = embedded.completed(
             loaded, self._loader, self._blocks, self._has_resolution, facts.density
@@ -260,19 +262,6 @@ def _check_memory(
             f"{path}: {kind}, whose {image.width}x{image.height} pixels take {needed:,} bytes to "
             f"decode, more than half of this machine's {memory:,}: convert it to one that is not"
         )
-
-
-def normalised(image: pyvips.Image, keep_cmyk: bool = False) -> pyvips.Image:
-    """Grey, RGB, or CMYK where that is kept, perhaps with alpha."""
-    interpretation = image.interpretation
-    if interpretation == "cmyk" and not keep_cmyk:
-        # By the embedded profile where there is one, else by a common press profile.
-        return image.icc_transform(
-            "srgb", embedded=True, input_profile="cmyk", depth=16 if image.format == "ushort" else 8
-        )
-    if interpretation not in _PLAIN:
-        return image.colourspace("srgb" if image.format == "uchar" else "rgb16")
-    return image
 
 
 def read_rgb8(source: Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:

@@ -164,7 +164,9 @@ class VipsSink:
     def write(self, frame: int, top: int, left: int, block: Float32Array) -> None:
         """See ``upres.raster.source.Sink``."""
         rows, columns, _ = block.shape
-        self._spool.write(top, left, from_bands(block, self._bands, self._spool.dtype))
+        self._spool.write(
+            top, left, from_bands(block, self._bands, self._spool.dtype, self._info.nodata)
+        )
         self._missing -= rows * columns
         if not self._missing and self._stream:
             with self._telling():

@@ -69,6 +69,17 @@ class Items:
         return None
 
     @property
+    def coded(self) -> list[tuple[bytes, bytes]]:
+        """Kind and content of the picture's properties, and of its tiles', if it is a grid."""
+        tiles = [to for kind, of, to in self.references if (kind, of) == (_INPUT, self.primary)]
+        return [
+            (kind, content)
+            for item in (self.primary, *tiles[:1])
+            for kind, _, content in self._of(item)
+            if item == self.primary or kind == b"av1C"
+        ]
+
+    @property
     def light(self) -> list[tuple[bytes, bytes]]:
         """Kind and content of what tells of the picture's brightness."""
         return [(kind, content) for kind, _, content in self._of(self.primary) if kind in LIGHT]

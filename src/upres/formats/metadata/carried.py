@@ -59,6 +59,8 @@ class Carried:
     """Of a PNG file."""
     density: Density | None = None
     """How large pixels are, as the header of a JPEG or PNG file tells it."""
+    place: object | None = field(default=None, repr=False)
+    """A GeoTIFF's place on the map and its words: see ``upres.formats.geo.place``."""
     extras: tuple[str, ...] = ()
     """Names of what else the file has, and few results or none keep; see ``parts``."""
 

@@ -1,4 +1,4 @@
-"""The meaning of a file's colours where it is told by numbers, without a profile.
+"""The meaning of a file's colours where it is told by numbers, without a profile, and their kind.
 
 libvips reads neither AVIF's nor PNG's numbers. Source: ITU-T H.273 (CICP), tables 2 and 3;
 ISO/IEC 23000-22 (MIAF), section 7.3.6.4 (colr nclx).
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import pyvips
+
+_PLAIN = ("b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "cmyk")
+"""libvips' names of the colours that stay as they are."""
 
 _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
 """Of BT.709 or not known, and of sRGB, of television or not known: all are shown as sRGB."""
@@ -54,3 +57,16 @@ def is_srgb(profile: bytes) -> bool:
     except pyvips.Error:  # damaged
         return False
     return bool(np.abs(shown.numpy().astype(float) - pixels).max() < 65535 / 200)
+
+
+def normalised(image: pyvips.Image, keep_cmyk: bool = False) -> pyvips.Image:
+    """Grey, RGB, or CMYK where that is kept, perhaps with alpha."""
+    interpretation = image.interpretation
+    if interpretation == "cmyk" and not keep_cmyk:
+        # By the embedded profile where there is one, else by a common press profile.
+        return image.icc_transform(
+            "srgb", embedded=True, input_profile="cmyk", depth=16 if image.format == "ushort" else 8
+        )
+    if interpretation not in _PLAIN:
+        return image.colourspace("srgb" if image.format == "uchar" else "rgb16")
+    return image

@@ -6,6 +6,7 @@ EXIF, XMP, IPTC, PHOTOSHOP = "EXIF", "XMP", "IPTC", "Photoshop's data"
 PROFILE, RESOLUTION, ASPECT = "colour profile", "resolution", "pixel aspect"
 COMMENTS, TEXT = "comments", "text"
 GAIN_MAP, MAKERS = "gain map", "maker's data"
+PLACE = "georeference"
 CHUNKS = "PNG chunks"
 """Of all the kinds that only PNG has, which messages name one by one."""
 

@@ -107,6 +107,18 @@ def next_pointer(file: BinaryIO, endian: str, big: bool, start: int) -> int:
     return file.tell() + min(size * int(number), _FARTHEST)
 
 
+def read_tags(file: BinaryIO, endian: str, big: bool, start: int) -> set[int]:
+    """The tags of the directory at ``start``; raises ``struct.error`` if it is damaged."""
+    head, size = ("Q", 20) if big else ("H", 12)
+    file.seek(min(start, _FARTHEST))
+    (number,) = struct.unpack(endian + head, file.read(struct.calcsize(endian + head)))
+    table = file.read(size * min(number, 1024))
+    return {
+        struct.unpack_from(endian + "H", table, place)[0]
+        for place in range(0, len(table) - size + 1, size)
+    }
+
+
 def read_entries(
     file: BinaryIO, endian: str, big: bool, start: int, *, depth: int, largest: int = 2**16
 ) -> list[Entry]:

@@ -1,0 +1,1 @@
+"""GeoTIFF: rasters with a place on the map, read and written by rasterio."""

@@ -1,0 +1,94 @@
+"""All that a GeoTIFF says beside its samples, and what becomes of it at another size."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Tags = Mapping[str, str]
+
+_STATISTICS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE")
+"""Beginnings of keys that are not true of other samples."""
+
+
+@dataclass(frozen=True)
+class BandWords:
+    """The words on one band. A mask beside the bands is none."""
+
+    description: str | None
+    unit: str | None
+    scale: float
+    offset: float
+    interpretation: Any
+    """Of its colour, by rasterio's ``ColorInterp``."""
+    palette: Mapping[int, Any] | None
+    """Colours by their numbers."""
+    tags: Mapping[str, Tags]
+    """By domain: the one without a name is that of a file's own words."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A GeoTIFF's place on the map, its words, and how it is stored. The types are rasterio's."""
+
+    height: int
+    width: int
+    crs: Any
+    transform: tuple[float, float, float, float, float, float] | None
+    """As ``RasterInfo`` has it, counted from the corner of the first pixel; ``None`` if there is
+    none."""
+    gcps: tuple[Any, ...]
+    gcps_crs: Any
+    rpcs: Any
+    bands: tuple[BandWords, ...]
+    tags: Mapping[str, Tags]
+    nodata: float | None
+    """As the file says it, whether a sample can be that or not."""
+    masked: bool
+    """Whether the last band of its samples is the file's mask."""
+    overviews: tuple[int, ...]
+    storage: Mapping[str, Any] = field(default_factory=dict)
+    """How the file is stored, as rasterio's profile says it."""
+
+    def resized(self, height: int, width: int) -> Place:
+        """The same ground with another number of pixels.
+
+        Places are counted from corners, so that they grow by the factor. Offsets of rational
+        polynomials are counted from the centre of the first pixel. Source: NGA, "The compendium of
+        controlled extensions for NITF", RPC00B.
+        """
+        down, across = height / self.height, width / self.width
+        transform, rpcs = self.transform, self.rpcs
+        if transform is not None:
+            a, b, c, d, e, f = transform
+            transform = (a / across, b / down, c, d / across, e / down, f)
+        if rpcs is not None:
+            rpcs = _copied(
+                rpcs,
+                line_off=(rpcs.line_off + 0.5) * down - 0.5,
+                samp_off=(rpcs.samp_off + 0.5) * across - 0.5,
+                line_scale=rpcs.line_scale * down,
+                samp_scale=rpcs.samp_scale * across,
+            )
+        gcps = tuple(
+            _copied(point, row=point.row * down, col=point.col * across) for point in self.gcps
+        )
+        return dataclasses.replace(
+            self, height=height, width=width, transform=transform, gcps=gcps, rpcs=rpcs
+        )
+
+
+def lasting(tags: Tags) -> dict[str, str]:
+    """The words that are true of other samples, too."""
+    return {key: value for key, value in tags.items() if not key.startswith(_STATISTICS)}
+
+
+def _copied(given: Any, **changes: Any) -> Any:
+    """The same object of rasterio's with other values."""
+    made = copy.copy(given)
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made

@@ -1,0 +1,44 @@
+"""The tags by which a TIFF file has a place on the map, or GDAL's words on its samples.
+
+Source: OGC 19-008 (GeoTIFF 1.1), and GDAL's page on its GTiff driver.
+"""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+from upres.formats.metadata.tiff_tags import read_header, read_tags
+
+PLACE_TAGS = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113, 50844})
+"""Scale, tie points, transformation, GeoTIFF's keys, GDAL's metadata, its value of no data, and
+rational polynomials."""
+
+_WORLD_FILES = (".tfw", ".tifw", ".wld")
+
+_AUXILIARY = ".aux.xml"
+
+_IN_AUXILIARY = (b"<GeoTransform", b"<SRS", b"<GCPList", b"<MaskFlags")
+
+_MOST = 2**20
+
+
+def is_geotiff(path: Path) -> bool:
+    """Whether a TIFF file has a place on the map, or GDAL's tags, in it or in a file beside it."""
+    with suppress(OSError, struct.error), path.open("rb") as file:
+        endian, big, start = read_header(file)
+        if not PLACE_TAGS.isdisjoint(read_tags(file, endian, big, start)):
+            return True
+    if any(path.with_suffix(suffix).is_file() for suffix in _WORLD_FILES):
+        return True
+    return any(part in auxiliary(path) for part in _IN_AUXILIARY)
+
+
+def auxiliary(path: Path) -> bytes:
+    """The beginning of the file beside it in which GDAL keeps the words that a TIFF has no place
+    for; nothing if there is none.
+    """
+    with suppress(OSError), path.with_name(path.name + _AUXILIARY).open("rb") as file:
+        return file.read(_MOST)
+    return b""
