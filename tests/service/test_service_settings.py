@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from upres.engine.machine import machine_memory
 from upres.enlarging.costs import BASE_BYTES
+from upres.enlarging.options import Options
 from upres.errors import UsageError
-from upres.service.parameters import safe_name
+from upres.service.parameters import Parameters, safe_name
 from upres.service.settings import SHARE_OF_MEMORY, Settings
 
 GB = 10**9
@@ -70,3 +73,18 @@ def test_values_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
 )
 def test_names_are_made_safe(given: str, name: str) -> None:
     assert safe_name(given) == name
+
+
+def test_a_request_has_the_options_of_the_command_and_its_defaults() -> None:
+    """Those that others get, too: but the check, which it makes unless it is told not to."""
+    made = Parameters().options(Options().max_pixels)
+    assert made == Options(check=True)
+    renamed = {"cmyk": "keep_cmyk", "cog": "format", "max_pixels": None}
+    wanted = {renamed.get(each.name, each.name) for each in dataclasses.fields(Options)} - {None}
+    assert wanted == Parameters.model_fields.keys() - {"name"}
+
+
+def test_a_picture_that_is_reduced_is_not_checked_unless_that_is_asked_for() -> None:
+    assert not Parameters(larger="reduce").options(1).check
+    with pytest.raises(UsageError, match="larger reduce"):
+        Parameters(larger="reduce", check=True).options(1)

@@ -24,7 +24,12 @@ MODEL_NAMES = ("auto", *(listed.name for listed in catalogue()))
 FORMAT_NAMES = ("auto", *(suffix.removeprefix(".") for suffix in OUTPUT_SUFFIXES), COG)
 """``auto`` is the picture's own, if that is written."""
 
-_CONSISTENT: dict[str, Consistent] = {"false": False, "true": True, "force": "force"}
+_CONSISTENT: dict[str, Consistent | None] = {
+    "auto": None,
+    "false": False,
+    "true": True,
+    "force": "force",
+}
 
 
 def _one_of(known: tuple[str, ...]) -> AfterValidator:
@@ -71,10 +76,18 @@ class Parameters(BaseModel):
     larger: Literal["refuse", "copy", "reduce"] = Field(
         "refuse", description="Of a picture that is larger already: refuse, copy or reduce it"
     )
-    consistent: Literal["false", "true", "force"] = Field(
-        "false", description="Make the result agree with its input; force: whatever JPEG has done"
+    consistent: Literal["auto", "false", "true", "force"] = Field(
+        "auto",
+        description="Make the result agree with its input; auto does for measurements, force "
+        "whatever JPEG has done",
     )
-    check: bool = Field(True, description="Tell how well the result agrees with its input")
+    labels: bool = Field(False, description="Samples are numbers of classes: each is repeated")
+    through_plane: bool = Field(False, description="Enlarge volumes between their slices, too")
+    check: bool | None = Field(
+        None,
+        description="Tell how well the result agrees with its input; it is told unless the "
+        "picture is to be reduced",
+    )
     name: str = Field("", max_length=1024, description="The picture's file name, for messages")
 
     @model_validator(mode="after")
@@ -103,7 +116,9 @@ class Parameters(BaseModel):
             palette=self.palette,
             larger=self.larger,
             consistent=_CONSISTENT[self.consistent],
-            check=self.check,
+            labels=self.labels,
+            through_plane=self.through_plane,
+            check=self.larger != "reduce" if self.check is None else self.check,
             cog=is_cog(self.format),
             max_pixels=max_pixels,
         )

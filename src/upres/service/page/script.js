@@ -297,7 +297,7 @@ function parameters() {
     [$("by").value]: $("size").value.trim(),
     model: $("model").value,
     format: $("format").value,
-    consistent: String($("consistent").checked),
+    consistent: $("consistent").checked ? "true" : "auto",
   };
 }
 
