@@ -277,7 +277,8 @@ def test_a_stop_ends_a_run_soon(clip: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(clip: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "upres", "enlarge", str(clip), "-s", "4", "-o", "out.mp4"]
+    command = [sys.executable, "-m", "upres", "enlarge", str(clip), "-s", "4"]
+    command += ["--model", "balanced", "-o", "out.mp4"]  # slow enough to be interrupted
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not list(tmp_path.glob(".out*/*.part")) and time.monotonic() < until:

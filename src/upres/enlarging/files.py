@@ -18,7 +18,8 @@ from upres.enlarging.agreement import Agreement
 from upres.enlarging.measuring import looks_like_pixel_art
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
-from upres.errors import InputError, LargeEnoughError, OutputError, Remedy, UpresError
+from upres.enlarging.videos import refuse_agreement
+from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
 from upres.files import full_disk, publish, temporary
 from upres.formats.registry import (
     check_output,
@@ -96,6 +97,23 @@ class FileEnlargement:
         most = max(plan.disk for plan in self.plans)
         return most if len(self.plans) == 1 else most + self.content_bytes
 
+    def _named(self, target: Path) -> Path:
+        """A path whose suffix tells the format: of a series, ``target`` is a folder."""
+        return target / NAMED if self.members else target
+
+    def require_fits(self, target: Path) -> None:
+        """Raise ``OutputError`` if the format by ``target``'s suffix cannot hold the result.
+
+        Transparency counts once it is seen: it may turn out to be opaque.
+        """
+        named = self._named(target)
+        if self.options.palette == "keep" and (row := output_format(named)).loses_colours:
+            raise OutputError(
+                f"{target}: {row.suffixes[0]} changes colours, which are to be kept: choose .png"
+            )
+        for each in self.plans:
+            check_output(named, _without_alpha(each), pages=len(self.plans))
+
     def write(
         self,
         target: Path,
@@ -118,13 +136,7 @@ class FileEnlargement:
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
         cannot be written or cannot hold the result.
         """
-        named = target / NAMED if self.members else target
-        if self.options.palette == "keep" and (row := output_format(named)).loses_colours:
-            raise OutputError(
-                f"{target}: {row.suffixes[0]} changes colours, which are to be kept: choose .png"
-            )
-        for each in self.plans:
-            check_output(named, _without_alpha(each), pages=len(self.plans))
+        self.require_fits(target)
         _check_disk(target, self.disk)
         if self.members:
             sink = create_series_sink(target)
@@ -147,7 +159,7 @@ class FileEnlargement:
                     beside=target,
                     backend=self.backend,
                     progress=partial(pipeline.share, progress, start, part) if progress else None,
-                    written=sample_type(output_format(named), each.info),
+                    written=sample_type(output_format(self._named(target)), each.info),
                 )
                 done += each.pixels
                 if total and agreement:
@@ -240,17 +252,6 @@ def open_file(
         ) from None
 
 
-def refuse_agreement(info: RasterInfo, options: Options) -> None:
-    """Raise ``InputError`` if a video is asked to agree with its input, or to keep a palette."""
-    if info.frames is None and (options.consistent or options.check):
-        raise InputError(
-            f"{info.name}: agreement with the input is for pictures: a video stores colours at "
-            "half of its size, and loses some of each frame"
-        )
-    if info.frames is None and options.palette == "keep":
-        raise InputError(f"{info.name}: a video cannot keep a palette: it loses some of each frame")
-
-
 def _planned(
     source: Path,
     pages: Sequence[Source],
@@ -259,12 +260,16 @@ def _planned(
     members: tuple[Path, ...],
 ) -> FileEnlargement:
     refuse_agreement(pages[0].info, options)
-    plans = tuple(plan(page.info, options, backend) for page in pages)
-    opened = FileEnlargement(source, pages, plans, options, backend, members)
-    if len(plans) > 1:
-        whole = dataclasses.replace(plans[0].info, page=None)
-        check_pixels(whole.problem, *opened.size, len(plans), options, pixels=opened.pixels)
-    return opened
+    plans: list[Plan] = []
+    pixels = 0
+    for page in pages:
+        plans.append(plan(page.info, options, backend))
+        pixels += plans[-1].pixels
+        if pixels > options.max_pixels:  # before the others are looked at: there may be thousands
+            width, height = max(((p.width, p.height) for p in plans), key=math.prod)
+            whole = dataclasses.replace(plans[0].info, page=None)
+            check_pixels(whole.problem, width, height, len(pages), options, pixels=pixels)
+    return FileEnlargement(source, pages, tuple(plans), options, backend, members)
 
 
 def enlarge_to(

@@ -29,11 +29,11 @@ from upres.enlarging.files import (
     FileEnlargement,
     Written,
     open_file,
-    refuse_agreement,
 )
 from upres.enlarging.options import Options
 from upres.enlarging.pipeline import enlarge_into
 from upres.enlarging.plan import Plan, plan
+from upres.enlarging.videos import refuse_agreement
 from upres.errors import LargeEnoughError, OutputError, Remedy, needs_extra
 from upres.files import make_folder
 from upres.formats.registry import called, check_output, read_head, recognised
