@@ -18,6 +18,8 @@ from upres.cli.fuse import EXAMPLES as FUSE_EXAMPLES
 from upres.cli.fuse import fuse
 from upres.cli.help import Command, Group, option
 from upres.cli.models import models
+from upres.cli.page import page
+from upres.cli.serve import serve
 from upres.cli.train import train
 from upres.errors import UpresError
 from upres.files import is_full_disk
@@ -87,5 +89,5 @@ def options(
 
 app.command(cls=Command, epilog=EXAMPLES)(enlarge)
 app.command(cls=Command, epilog=FUSE_EXAMPLES)(fuse)
-for _command in (models, evaluate, compare, train, export):
+for _command in (serve, page, models, evaluate, compare, train, export):
     app.command(cls=Command)(_command)
