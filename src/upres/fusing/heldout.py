@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from upres.fusing.frames import BurstFrame
 from upres.fusing.merging import Sums, merged
 from upres.fusing.observing import Blur, Samples
-from upres.fusing.seeing import Region, Seen, seen_in
+from upres.fusing.seeing import Region, SeenPart, seen_in
 from upres.raster.pixels import Float32Array
 
 EVERY = 4
@@ -53,7 +53,7 @@ def held_out(others: Sequence[BurstFrame]) -> list[BurstFrame]:
 def add_errors(
     total: HeldOut,
     tile: Region,
-    frames: Sequence[Seen],
+    frames: Sequence[SeenPart],
     bound: float,
     left_out: Sequence[BurstFrame],
     single: Float32Array,

@@ -33,7 +33,7 @@ from upres.fusing import motion
 from upres.fusing.filters import smoothed
 from upres.fusing.frames import BurstFrame
 from upres.fusing.observing import Blur, Normal
-from upres.fusing.seeing import Region, Seen
+from upres.fusing.seeing import Region, SeenPart
 from upres.raster.pixels import Float32Array
 
 STEPS = 20
@@ -77,7 +77,7 @@ class Sums:
 
 def merged(
     tile: Region,
-    frames: Sequence[Seen],
+    frames: Sequence[SeenPart],
     bound: float,
     single: Float32Array,
     sums: Sums,

@@ -17,7 +17,7 @@ Coordinates = NDArray[Any]
 
 Kind = Literal["shift", "affine", "homography"]
 
-PARAMETERS: dict[Kind, int] = {"shift": 2, "affine": 6, "homography": 8}
+FREEDOMS: dict[Kind, int] = {"shift": 2, "affine": 6, "homography": 8}
 
 
 def moved(matrix: Homography, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:

@@ -26,7 +26,7 @@ from upres.fusing.frames import BurstFrame, Given, read_frames, shared_info
 from upres.fusing.gathering import add_frame, no_sums
 from upres.fusing.heldout import MOST_TILES, HeldOut, add_errors, held_out
 from upres.fusing.merging import Sums, curvature_of, merged
-from upres.fusing.seeing import Region, Seen, seen_in, tiles_of
+from upres.fusing.seeing import Region, SeenPart, seen_in, tiles_of
 from upres.raster.info import RasterInfo, Role
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Rows, Sink, Source
@@ -274,7 +274,7 @@ class _Work:
         broken = gaps.with_gaps(self.info)
         gaps.put_back(np.moveaxis(block, 2, 0), before, broken, self.info.mask)
 
-    def _seen(self, tile: Region, frames: Sequence[BurstFrame]) -> list[Seen]:
+    def _seen(self, tile: Region, frames: Sequence[BurstFrame]) -> list[SeenPart]:
         return [seen for frame in frames if (seen := seen_in(tile, frame)) is not None]
 
     def _merged(

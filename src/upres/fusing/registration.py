@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.fusing import motion
-from upres.fusing.motion import PARAMETERS, Homography, Kind
+from upres.fusing.motion import FREEDOMS, Homography, Kind
 from upres.fusing.observing import Blur, Samples, Stretch
 from upres.raster.pixels import Float32Array
 
@@ -169,7 +169,7 @@ def fit(
     to_pixels = np.array([[half, 0, (width - 1) / 2], [0, half, (height - 1) / 2], [0, 0, 1]])
     to_unit = np.linalg.inv(to_pixels)
     matrix, gain, offset, deviation, correlation = start, 1.0, 0.0, math.inf, 0.0
-    count = PARAMETERS[kind] + 2
+    count = FREEDOMS[kind] + 2
     for step in range(_STEPS):
         parts = [seen_at(each, matrix, size) for each in samples]
         errors = [y[inside] - gain * z[inside] - offset for y, z, _, _, inside in parts]

@@ -80,7 +80,7 @@ def lies_in(
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenPart:
     """A frame's samples in a tile with its margin."""
 
     samples: Samples
@@ -94,7 +94,7 @@ class Seen:
     """Bands x rows x columns, in the reference's exposure."""
 
 
-def seen_in(tile: Region, frame: BurstFrame) -> Seen | None:
+def seen_in(tile: Region, frame: BurstFrame) -> SeenPart | None:
     """The samples of a frame that lie in a tile; ``None`` if there are none."""
     back = motion.inverse(frame.place)
     x, y = motion.corners(tile.rows.samples, tile.columns.samples)
@@ -115,7 +115,7 @@ def seen_in(tile: Region, frame: BurstFrame) -> Seen | None:
     given = frame.part(top, bottom - top, left, right - left)
     values = (given[:, :, list(frame.bands)] - frame.offsets) / frame.gains
     planes = np.ascontiguousarray(np.moveaxis(values, 2, 0), np.float32)
-    return Seen(samples, x, y, inside, weights, planes)
+    return SeenPart(samples, x, y, inside, weights, planes)
 
 
 def _reach(places: NDArray[np.float64], length: int) -> tuple[int, int]:

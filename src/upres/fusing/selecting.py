@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from upres.fusing import motion
-from upres.fusing.motion import PARAMETERS, Homography, Kind
+from upres.fusing.motion import FREEDOMS, Homography, Kind
 from upres.fusing.registration import Fit, Observed, fit, seen_at
 
 _CAUTION = 16.0
@@ -58,5 +58,5 @@ def _cost(samples: Sequence[Observed], each: Fit, size: tuple[int, int], deviati
         total += float(np.minimum(error * error, 9).sum())
         count += error.size
     # By the mean, as a fit may have more samples inside than another.
-    penalty = _CAUTION * PARAMETERS[each.kind] * math.log(max(count, 2))
+    penalty = _CAUTION * FREEDOMS[each.kind] * math.log(max(count, 2))
     return total / max(count, 1) * sum(one.values.size for one in samples) + penalty
