@@ -64,7 +64,9 @@ def _as_raster(samples: NDArray[Any], found: DicomPicture, dataset: Dataset) -> 
     unused = 8 * samples.dtype.itemsize - found.stored
     if unused:
         kept = (samples << unused) >> unused
-        if not (kept == samples).all() and not _has_planes_in_pixels(dataset):
+        # The bits that signed samples do not need repeat the sign, or are all 0.
+        told = (kept == samples).all() or (samples >> found.stored == 0).all()
+        if not told and not _has_planes_in_pixels(dataset):
             raise InputError(
                 f"{found.path}: some samples are beyond the {found.stored} bits that it says are "
                 "stored"
