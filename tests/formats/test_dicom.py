@@ -689,3 +689,27 @@ def test_a_file_without_identifiers_of_its_own(tmp_path: Path) -> None:
     pydicom.dcmwrite(source, dataset)
     with pytest.raises(InputError, match="SOPClassUID"):
         enlarged(source)
+
+
+def test_damaged_runs_end_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A decoder in Rust panics here, which is no ``Exception``, and prints where it did."""
+    dataset = ct(waves(64, 64))
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.compress(pydicom.uid.RLELossless)
+    whole = save(dataset, tmp_path / "a.dcm").read_bytes()
+    start = whole.index(b"\xe0\x7f\x10\x00")
+    random = np.random.default_rng(6)
+    told = []
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in random.integers(start + 84, len(content) - 8, 4):
+            content[place] = random.integers(256)
+        (tmp_path / "a.dcm").write_bytes(content)
+        try:
+            fakes.enlarge_file(tmp_path / "a.dcm", tmp_path / "b.dcm")
+        except InputError as error:
+            told.append(str(error))
+    assert told
+    assert not any("\n" in text for text in told)
+    assert not capfd.readouterr().err

@@ -43,7 +43,7 @@ def factor_between(info: RasterInfo, options: Options, height: int) -> int:
     if info.slices < 2:
         raise InputError(
             info.problem("has no slices one behind the other that share one scale of values"),
-            Remedy("through_plane", "enlarges each by itself", False),
+            Remedy("through_plane", "is for volumes only"),
         )
     if height % info.height:
         raise InputError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import RLELossless
 
 from upres.errors import InputError
 from upres.formats.medical import codestreams
@@ -31,7 +32,9 @@ def frames(found: DicomPicture) -> Generator[NDArray[Any]]:
             source = pydicom.dcmread(found.path, force=True)
             source.file_meta = FileMetaDataset()
             source.file_meta.TransferSyntaxUID = transfer_syntax(dataset)
-        decoded = iter_pixels(source, correct_unused_bits=False)
+        # The other decoder of RLE ends the whole process where a file is damaged.
+        plugin = "pydicom" if transfer_syntax(dataset) == RLELossless else ""
+        decoded = iter_pixels(source, correct_unused_bits=False, decoding_plugin=plugin)
     try:
         for count in range(found.frames):
             with telling(found.path):
