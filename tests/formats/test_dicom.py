@@ -713,3 +713,12 @@ def test_damaged_runs_end_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert told
     assert not any("\n" in text for text in told)
     assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("last", ["20", "128", "77.1.5.1"])
+def test_kinds_that_are_always_primary_stay_so(tmp_path: Path, last: str) -> None:
+    uid = f"1.2.840.10008.5.1.4.1.1.{last}"
+    source = save(ct(waves(), SOPClassUID=uid, SeriesDescription=["a", "b"]), tmp_path / "a.dcm")
+    result, _ = enlarged(source)
+    assert faults(tmp_path / "a_x2.dcm") <= faults(source)
+    assert result.SeriesDescription == "a b upres x2, not for diagnosis"

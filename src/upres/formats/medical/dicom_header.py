@@ -57,7 +57,10 @@ _PLACES = (
 )
 _LENGTHS = ("RadiusOfCircularShutter", "RadiusOfCircularCollimator")
 
-_NUCLEAR_MEDICINE = "1.2.840.10008.5.1.4.1.1.20"
+_PRIMARY_ONLY = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{last}" for last in ("20", "128", "77.1.5.1", "77.1.5.2")
+)
+"""Nuclear medicine, positron emission, and photographs of the eye: none is called secondary."""
 
 _REGION_POINTS = (
     *("DopplerSampleVolumeXPosition", "DopplerSampleVolumeYPosition"),
@@ -120,8 +123,7 @@ def describe(dataset: Dataset, factor: int, made_by: str, series_uid: str) -> li
     Gives the names of the texts whose old part cannot be written beside that.
     """
     grouped = (
-        "SharedFunctionalGroupsSequence" in dataset
-        or dataset.get("SOPClassUID") == _NUCLEAR_MEDICINE
+        "SharedFunctionalGroupsSequence" in dataset or dataset.get("SOPClassUID") in _PRIMARY_ONLY
     )
     dataset.ImageType = _derived(dataset.get("ImageType"), grouped)
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
@@ -153,7 +155,7 @@ def describe(dataset: Dataset, factor: int, made_by: str, series_uid: str) -> li
 def _derived(kinds: Any, grouped: bool) -> list[str]:
     """The type of a derived picture; where frames are ``grouped``, primary ones stay so.
 
-    Of such, the standard knows no others (PS3.3, C.8.16.1.2 and C.8.4.9.1.1).
+    Of such, the standard knows no others (PS3.3, C.8.16.1.2, C.8.4.9, C.8.9.4, C.8.17.2).
     """
     before = [str(v) for v in _several(kinds)]
     second = before[1] if grouped and len(before) > 1 else "SECONDARY"

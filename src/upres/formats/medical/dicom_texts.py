@@ -30,7 +30,8 @@ def append(dataset: Dataset, name: str, between: str, text: str, most: int) -> b
     Whether the old text, cut to the room that there is, is there, too: some character sets cannot
     hold it beside ASCII.
     """
-    before = str(dataset.get(name, "") or "").strip()
+    value = dataset.get(name) or ""
+    before = (value if isinstance(value, str) else " ".join(map(str, value))).strip()
     before = before[: max(0, most - len(text) - len(between))].strip()
     joined = f"{before}{between}{text}" if before else text[:most]
     encodings = convert_encodings(dataset.get("SpecificCharacterSet"))
