@@ -250,11 +250,13 @@ def test_items_that_would_be_wrong_are_left_out_and_named(tmp_path: Path) -> Non
     icon = Dataset()
     put(icon, waves(8, 8, most=255), stored=8)
     dataset.IconImageSequence = Sequence([icon])
+    dataset.HistogramSequence = Sequence([Dataset()])
     block = dataset.private_block(0x0029, "MAKER", create=True)
     block.add_new(1, "DS", "12")
     result, lost = enlarged(save(dataset, tmp_path / "a.dcm"))
-    assert lost == ["icons", "private elements"]
+    assert lost == ["icons", "histograms", "private elements"]
     assert "IconImageSequence" not in result
+    assert "HistogramSequence" not in result
     assert not [tag for tag in list(result.keys()) if tag.is_private]
 
 

@@ -415,3 +415,9 @@ def test_more_samples_than_its_kind_can_tell_are_refused(tmp_path: Path) -> None
     assert not (tmp_path / "b.nii").exists()
     fakes.enlarge_file(stored(source, samples, two=True), tmp_path / "b.nii")
     assert raw(tmp_path / "b.nii").shape == (40_000, 4, 1)
+
+
+@pytest.mark.parametrize(("two", "kept"), [(False, 347), (True, 12), (True, 539)])
+def test_a_header_that_ends_too_early_is_refused(tmp_path: Path, two: bool, kept: int) -> None:
+    source = stored(tmp_path / "a.nii", volume(6, 5, 3), two=two)
+    check_refused_in_one_line(source, source.read_bytes()[:kept])

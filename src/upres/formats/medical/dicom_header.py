@@ -20,6 +20,7 @@ NOT_FOR_DIAGNOSIS = "not for diagnosis"
 
 REMOVED = {
     "IconImageSequence": "icons",
+    "HistogramSequence": "histograms",
     "DigitalSignaturesSequence": "digital signatures",
     "MACParametersSequence": "digital signatures",
     "OriginalAttributesSequence": "",

@@ -20,6 +20,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Extension, Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from upres.errors import InputError, OutputError, Remedy
@@ -87,7 +88,7 @@ class _NiftiSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         head = nifti_head(path)
-        kind = Nifti2Header if len(head) == 540 else Nifti1Header
+        kind = Nifti2Header if head[4:7] in (b"n+2", b"ni2") else Nifti1Header
         try:
             header = kind(head, check=False)
             shape, self._start, code = self._told(header)
@@ -98,7 +99,7 @@ class _NiftiSource:
             header["pixdim"][1:4] = np.where(sizes == 0, 1, sizes)
             header.get_qform(coded=False)  # that the result's can be told
             extensions = self._extensions(len(head), str(header.endianness))
-        except (HeaderDataError, ValueError, OverflowError, struct.error) as error:
+        except (HeaderDataError, WrapStructError, ValueError, OverflowError, struct.error) as error:
             raise self._damaged(str(error)) from None
         self._stored = np.dtype(_TYPES[code]).newbyteorder(header.endianness)
         native = np.dtype(_TYPES[code])
