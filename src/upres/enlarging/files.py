@@ -18,6 +18,7 @@ from upres.enlarging.agreement import Agreement
 from upres.enlarging.measuring import looks_like_pixel_art
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
+from upres.enlarging.videos import refuse_agreement
 from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
 from upres.files import full_disk, publish, temporary
 from upres.formats.registry import (
@@ -204,7 +205,9 @@ class FileCopy:
         progress: Callable[[float], None] | None = None,
     ) -> Written:
         """Copy it to ``target``, at once and whole; raises what ``FileEnlargement.write`` does."""
-        if output_format(target) is not recognised(read_head(self.path), self.path):
+        row = output_format(target)
+        other = row.endless and target.suffix.lower() != self.path.suffix.lower()
+        if other or row is not recognised(read_head(self.path), self.path):
             raise OutputError(
                 f"{target}: {self.path.name} is large enough, and a copy of it has no such suffix",
                 Remedy("larger", "makes it anew", "reduce"),
@@ -256,6 +259,7 @@ def _planned(
     backend: Backend,
     members: tuple[Path, ...],
 ) -> FileEnlargement:
+    refuse_agreement(pages[0].info, options)
     plans: list[Plan] = []
     pixels = 0
     for page in pages:
