@@ -140,9 +140,8 @@ def destinations(
     ``options``, ``harbour_1920x1080.jpg`` and the like. ``output`` is a ``folder`` (see
     ``is_folder``), and folders are mirrored into it; otherwise it is the one result's file.
     ``suffix`` replaces that of the results, which is their picture's, or ``.tif`` where files of
-    that suffix are read only. When a run is made ``again``, pictures that are
-    results of others are left out: a pattern that has matched those matches both now.
-    ``series`` are those of ``find``: each becomes a folder of its own.
+    that suffix are read only. When a run is made ``again``, pictures that are results of others are
+    left out: a pattern matches both now. ``series``, those of ``find``, become a folder each.
 
     Raises ``UsageError`` if several inputs are to go to one file or ``suffix`` is not that
     of ``output``, ``OutputError`` if two pictures would get one name, or one the name of a
