@@ -228,8 +228,8 @@ Set5, shifted, turned and zoomed, noise 2: the gain over one frame in dB.
 ## Real clips
 
 Every fourth frame is predicted from the others at x2: the root mean square of the error, in \
-levels of 255. Two settings, `MOST_DETAIL` and `ENOUGH`, were chosen by looking at these three clips: \
-they are no independent test.
+levels of 255. Two settings, `MOST_DETAIL` and `ENOUGH`, were chosen by looking at these three \
+clips: they are no independent test.
 
 {clips}
 
