@@ -15,6 +15,9 @@ PLACE_TAGS = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113, 
 """Scale, tie points, transformation, GeoTIFF's keys, GDAL's metadata, its value of no data, and
 rational polynomials."""
 
+_TRANSFORMS = (frozenset({33550, 33922}), frozenset({34264}))
+"""The tags that, together, lead from pixels to places."""
+
 _WORLD_FILES = (".tfw", ".tifw", ".wld")
 
 _AUXILIARY = ".aux.xml"
@@ -33,6 +36,21 @@ def is_geotiff(path: Path) -> bool:
     if any(path.with_suffix(suffix).is_file() for suffix in _WORLD_FILES):
         return True
     return any(part in auxiliary(path) for part in _IN_AUXILIARY)
+
+
+def has_transform(path: Path) -> bool:
+    """Whether a TIFF file, or one beside it, leads from pixels to places, be it by 1 to 1.
+
+    GDAL gives that transform of files without any, too.
+    """
+    with suppress(OSError, struct.error), path.open("rb") as file:
+        endian, big, start = read_header(file)
+        tags = set(read_tags(file, endian, big, start))
+        if any(needed <= tags for needed in _TRANSFORMS):
+            return True
+    if any(path.with_suffix(suffix).is_file() for suffix in _WORLD_FILES):
+        return True
+    return b"<GeoTransform" in auxiliary(path)
 
 
 def auxiliary(path: Path) -> bytes:

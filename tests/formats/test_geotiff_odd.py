@@ -1,0 +1,103 @@
+"""GeoTIFFs of odd kinds, by the judgement of GDAL's programs and of tifffile."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from geotiffs import changed, enlarged, info, needs, read, waves, write
+
+import fakes
+from upres.errors import InputError
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633", None])
+def test_a_transform_of_1_to_1_is_one(tmp_path: Path, crs: str | None) -> None:
+    needs("gdal_translate")
+    plain = tmp_path / "plain.tif"
+    tifffile.imwrite(plain, waves(1).astype(np.uint8)[0])
+    path, corners = tmp_path / "in.tif", ["-a_ullr", "0", "0", "60", "40"]
+    words = ["-a_srs", crs] if crs else []
+    subprocess.run(["gdal_translate", "-q", *words, *corners, plain, path], check=True)
+    before, after = info(path), info(enlarged(path))
+    assert after["geoTransform"] == [0.0, 0.5, 0.0, 0.0, 0.0, 0.5]
+    assert after["cornerCoordinates"] == before["cornerCoordinates"]
+
+
+def test_a_reference_system_that_geotiff_cannot_hold_is_told(tmp_path: Path) -> None:
+    turned = "+proj=ob_tran +o_proj=longlat +o_lon_p=-162 +o_lat_p=39.25 +lon_0=180"
+    path = write(tmp_path / "in.tif", waves(1).astype(np.uint8), crs=turned)
+    assert info(path)["coordinateSystem"]["wkt"]  # from the file beside it
+    lost = fakes.enlarge_file(path, tmp_path / "out.tif")
+    assert lost == ("coordinate reference system",)
+    assert not info(tmp_path / "out.tif").get("coordinateSystem")
+    assert fakes.enlarge_file(write(path, read(path)), tmp_path / "known.tif") == ()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_cog_keeps_words_of_other_domains_or_tells(tmp_path: Path, own: bool) -> None:
+    path = write(tmp_path / "in.tif", waves(2).astype(np.uint8))
+    with changed(path) as file:
+        file.update_tags(ns="SENSOR", NAME="MSI")
+        file.update_tags(2, ns="CENTRE", NANOMETRES="665")
+        if own:
+            file.update_tags(2, QUALITY="good")
+    lost = fakes.enlarge_file(path, tmp_path / "out.tif", cog=True)
+    after = info(tmp_path / "out.tif")
+    assert after["bands"][1]["metadata"].get("", {}).get("QUALITY") == ("good" if own else None)
+    if own:
+        assert lost == ("metadata called SENSOR", "metadata called CENTRE")
+        assert "SENSOR" not in after["metadata"]
+    else:
+        assert lost == ()
+        assert after["metadata"]["SENSOR"] == {"NAME": "MSI"}
+        assert after["bands"][1]["metadata"]["CENTRE"] == {"NANOMETRES": "665"}
+
+
+def test_grey_whose_white_is_0_is_no_classes(tmp_path: Path) -> None:
+    samples = waves(1).astype(np.uint8)
+    path = write(tmp_path / "in.tif", samples, photometric="MINISWHITE")
+    result = enlarged(path, consistent=True)
+    assert info(result)["metadata"]["IMAGE_STRUCTURE"]["MINISWHITE"] == "YES"
+    assert "colorTable" not in info(result)["bands"][0]
+    repeated = samples.repeat(2, 1).repeat(2, 2)
+    assert (read(result) != repeated).any()
+
+
+def test_values_of_no_data_that_differ_by_band_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.tif", waves(2).astype(np.uint8))
+    value = '<PAMRasterBand band="2"><NoDataValue>9</NoDataValue></PAMRasterBand>'
+    beside = path.with_name("in.tif.aux.xml")
+    beside.write_text(f"<PAMDataset>{value}</PAMDataset>", "utf-8")
+    assert [band.get("noDataValue") for band in info(path)["bands"]] == [None, 9]
+    with pytest.raises(InputError, match="different values of no data: gdalwarp -dstnodata"):
+        enlarged(path)
+    both = f"<PAMDataset>{value}{value.replace('2', '1', 1)}</PAMDataset>"
+    beside.write_text(both, "utf-8")
+    assert [band["noDataValue"] for band in info(enlarged(path))["bands"]] == [9, 9]
+
+
+@pytest.mark.parametrize("space", ["CMYK", "CIELAB"])
+def test_colours_that_gdal_makes_others_of_are_refused(tmp_path: Path, space: str) -> None:
+    bands = 4 if space == "CMYK" else 3
+    path = write(tmp_path / "in.tif", waves(bands).astype(np.uint8), photometric=space)
+    with pytest.raises(InputError, match=f"its colours are {space}.*gdal_translate"):
+        enlarged(path)
+
+
+def test_an_orientation_is_told_and_a_resolution_grows(tmp_path: Path) -> None:
+    path = tmp_path / "in.tif"
+    place = [(33550, "d", 3, (10.0, 10.0, 0.0), False), (33922, "d", 6, (0.0,) * 6, False)]
+    samples = waves(3).astype(np.uint8).transpose(1, 2, 0)
+    for side, lost in ((1, ()), (6, ("orientation",))):
+        tags = [*place, (274, "H", 1, side, False)]
+        tifffile.imwrite(path, samples, photometric="rgb", resolution=(300, 200), extratags=tags)
+        target = tmp_path / f"{side}.tif"
+        assert fakes.enlarge_file(path, target) == lost
+        with tifffile.TiffFile(target) as file:
+            page = file.pages[0]
+            assert page.get_resolution("INCH") == (600, 400)
+            assert page.shape == (80, 120, 3)
