@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 from geotiffs import changed, enlarged, info, needs, read, waves, write
+from rasterio.rpc import RPC
 
 import fakes
 from upres.errors import InputError
@@ -101,3 +103,51 @@ def test_an_orientation_is_told_and_a_resolution_grows(tmp_path: Path) -> None:
             page = file.pages[0]
             assert page.get_resolution("INCH") == (600, 400)
             assert page.shape == (80, 120, 3)
+
+
+@pytest.mark.parametrize("kind", ["RPB", "RPCTXT"])
+def test_polynomials_beside_a_file_are_read(tmp_path: Path, kind: str) -> None:
+    needs("gdal_translate")
+    path = write(tmp_path / "whole.tif", waves(1).astype(np.uint8), crs=None, transform=None)
+    one, first = [1.0, *[0.0] * 19], [0.0, 1.0, *[0.0] * 18]
+    terms = {"line_num_coeff": first, "line_den_coeff": one}
+    terms |= {"samp_num_coeff": first, "samp_den_coeff": one}
+    sizes = {"height_off": 0.0, "height_scale": 9.0, "lat_off": 1.0, "lat_scale": 0.1}
+    sizes |= {"long_off": 2.0, "long_scale": 0.1, "line_off": 20.0, "line_scale": 20.0}
+    with changed(path) as file:
+        file.rpcs = RPC(**sizes, **terms, samp_off=30.0, samp_scale=30.0)
+    command = ["gdal_translate", "-q", "-co", "PROFILE=BASELINE", "-co", f"{kind}=YES"]
+    subprocess.run([*command, path, tmp_path / "in.tif"], check=True)
+    (tmp_path / "in.tif.aux.xml").unlink(missing_ok=True)
+    after = info(enlarged(tmp_path / "in.tif"))["metadata"]["RPC"]
+    assert (float(after["LINE_OFF"]), float(after["SAMP_SCALE"])) == (40.5, 60)
+
+
+def test_a_mask_beside_a_plain_tiff_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, waves(1).astype(np.uint8)[0])
+    shown = np.full((40, 60), 255, np.uint8)
+    shown[5:20, 7:30] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), changed(path) as file:
+        file.write_mask(shown)
+    assert path.with_name("in.tif.msk").exists()
+    with changed(enlarged(path)) as result:
+        np.testing.assert_array_equal(result.read_masks(1), shown.repeat(2, 0).repeat(2, 1))
+
+
+def test_a_copy_tells_of_the_files_beside(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.tif", waves(1).astype(np.uint8))
+    target = tmp_path / "out.tif"
+    assert fakes.enlarge_file(path, target, width=20, larger="copy") == ()
+    assert target.read_bytes() == path.read_bytes()
+    path.with_suffix(".tfw").write_text("1\n0\n0\n-1\n0\n0\n", "ascii")
+    assert fakes.enlarge_file(path, target, width=20, larger="copy") == ("in.tfw",)
+
+
+def test_a_model_that_removes_faults_of_jpeg_is_not_made_to_agree(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.tif", waves(3).astype(np.uint8), compress="jpeg")
+    opened = fakes.open_file(path, model=fakes.fake_model(halo=2, name="photo"))
+    assert opened.plans[0].preserves == "nothing"
+    assert opened.why.startswith("reduced again it differs from its input: model photo")
+    with pytest.raises(InputError, match="a consistent result keeps them"):
+        fakes.open_file(path, model=fakes.fake_model(halo=2, name="photo"), consistent=True)

@@ -20,6 +20,7 @@ from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
 from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
 from upres.files import full_disk, publish, temporary
+from upres.formats.metadata.geotags import files_beside
 from upres.formats.registry import (
     check_output,
     create_sink,
@@ -28,6 +29,7 @@ from upres.formats.registry import (
     read_head,
     recognised,
     sample_type,
+    suffix_in,
 )
 from upres.formats.slices import NAMED, create_series_sink, open_series
 from upres.raster.info import RasterInfo
@@ -193,7 +195,9 @@ class FileCopy:
         progress: Callable[[float], None] | None = None,
     ) -> Written:
         """Copy it to ``target``, at once and whole; raises what ``FileEnlargement.write`` does."""
-        if output_format(target) is not recognised(read_head(self.path), self.path):
+        row = recognised(read_head(self.path), self.path)
+        alike = row is not None and not row.writes and suffix_in(target) == suffix_in(self.path)
+        if output_format(target) is not row and not alike:
             raise OutputError(
                 f"{target}: {self.path.name} is large enough, and a copy of it has no such suffix",
                 Remedy("larger", "makes it anew", "reduce"),
@@ -203,7 +207,8 @@ class FileCopy:
             publish(path, target, replace=replace)
         if progress:
             progress(1)
-        return Written(agreement=Agreement() if self.check else None)
+        lost = tuple(each.name for each in files_beside(self.path))
+        return Written(lost, Agreement() if self.check else None)
 
 
 def open_file(

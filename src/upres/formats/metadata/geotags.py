@@ -20,7 +20,11 @@ _TRANSFORMS = (frozenset({33550, 33922}), frozenset({34264}))
 
 _WORLD_FILES = (".tfw", ".tifw", ".wld")
 
-_AUXILIARY = ".aux.xml"
+_POLYNOMIALS = (".RPB", ".rpb", "_RPC.TXT", "_rpc.txt")
+"""Endings of files of rational polynomials, in place of the suffix."""
+
+_AUXILIARY, _MASK, _OVERVIEWS = ".aux.xml", ".msk", ".ovr"
+"""Those of GDAL's own files, behind the suffix."""
 
 _IN_AUXILIARY = (b"<GeoTransform", b"<SRS", b"<GCPList", b"<MaskFlags")
 
@@ -33,9 +37,18 @@ def is_geotiff(path: Path) -> bool:
         endian, big, start = read_header(file)
         if not PLACE_TAGS.isdisjoint(read_tags(file, endian, big, start)):
             return True
-    if any(path.with_suffix(suffix).is_file() for suffix in _WORLD_FILES):
+    words = {path.name + ending for ending in (_AUXILIARY, _OVERVIEWS)}
+    if any(beside.name not in words for beside in files_beside(path)):
         return True
     return any(part in auxiliary(path) for part in _IN_AUXILIARY)
+
+
+def files_beside(path: Path) -> list[Path]:
+    """The files beside a TIFF file that are parts of its raster: its place, mask, and the like."""
+    stems = [path.with_suffix(suffix) for suffix in _WORLD_FILES]
+    stems += [path.with_name(path.stem + ending) for ending in _POLYNOMIALS]
+    stems += [path.with_name(path.name + end) for end in (_AUXILIARY, _MASK, _OVERVIEWS)]
+    return [each for each in stems if each.is_file()]
 
 
 def has_transform(path: Path) -> bool:
