@@ -13,7 +13,8 @@ from geotiffs import changed, enlarged, info, needs, read, waves, write
 from rasterio.rpc import RPC
 
 import fakes
-from upres.errors import InputError
+from upres.enlarging.options import Options
+from upres.errors import InputError, UsageError
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32633", None])
@@ -151,3 +152,49 @@ def test_a_model_that_removes_faults_of_jpeg_is_not_made_to_agree(tmp_path: Path
     assert opened.why.startswith("reduced again it differs from its input: model photo")
     with pytest.raises(InputError, match="a consistent result keeps them"):
         fakes.open_file(path, model=fakes.fake_model(halo=2, name="photo"), consistent=True)
+
+
+def test_a_far_value_of_no_data_does_not_stop_the_check(tmp_path: Path) -> None:
+    samples = waves(1) + 6_378_137
+    samples[0, 5:15, 5:15] = -1e300
+    path = write(tmp_path / "in.tif", samples, nodata=-1e300)
+    opened = fakes.open_file(path, check=True, model=fakes.fake_model(halo=2))
+    agreement = opened.write(tmp_path / "out.tif").agreement
+    assert agreement is not None
+    assert agreement.decibels > 100
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("uint8", 0), ("uint16", None), ("uint16", 65535), ("int16", -32768), ("float32", np.nan)],
+)
+def test_means_are_kept_if_asked_for(tmp_path: Path, dtype: str, nodata: float | None) -> None:
+    # Samples beside the ends of the type, where shares of the room that is left are given.
+    ends = (np.iinfo(dtype) if dtype != "float32" else np.finfo("float16")).max
+    samples = np.clip(waves(3, most=1.4 * float(ends)) - 0.2 * float(ends), 1, float(ends) - 1)
+    samples = samples.astype(dtype)
+    gone = np.zeros(samples.shape, np.bool_)
+    if nodata is not None:
+        gone[1, 5:20, 7:30] = True
+        samples[gone] = nodata
+    path = write(tmp_path / "in.tif", samples, nodata=nodata)
+    result = read(enlarged(path, keep_means=True)).astype(np.float64)
+    means = result.reshape(3, 40, 2, 60, 2).mean((2, 4))
+    rounding = 0 if dtype != "float32" else 1e-6 * float(ends)
+    np.testing.assert_allclose(means[~gone], samples[~gone], rtol=0, atol=rounding)
+    missing = np.isnan(result) if dtype == "float32" else result == nodata
+    np.testing.assert_array_equal(missing, gone.repeat(2, 1).repeat(2, 2))
+    assert (result != read(enlarged(path, "_other.tif"))).any()
+
+
+def test_means_are_kept_of_whole_factors_of_measurements_only(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.tif", waves(1).astype(np.uint8))
+    with pytest.raises(InputError, match=r"150x100 is no whole number of times 60x40"):
+        fakes.open_file(path, scale=2.5, keep_means=True)
+    plain = tmp_path / "plain.tif"
+    tifffile.imwrite(plain, waves(1).astype(np.uint8)[0])
+    with pytest.raises(InputError, match="the means of a picture are not kept"):
+        fakes.open_file(plain, keep_means=True)
+    for other in ({"consistent": False}, {"labels": True}, {"palette": "keep"}):
+        with pytest.raises(UsageError, match=r"keep_means or .*, not both"):
+            Options(keep_means=True, **other)  # type: ignore[arg-type]
