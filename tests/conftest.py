@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from upres.card import ModelCard
 from upres.engine.openvino_graphs import import_openvino
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from upres.training.networks import Plain
 
 # Before a test imports it by itself, and it reports that to its makers.
@@ -112,3 +116,25 @@ def picture() -> NDArray[np.uint8]:
     smooth = 127 + 100 * np.sin(np.stack([x / 9, y / 7, (x + y) / 11], axis=2))
     smooth[10:30, 20:40] = (250, 30, 90)
     return smooth.astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window; skips where it or its driver is missing."""
+    api: Any = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs the browser chromium")
+    with api.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """Packages of npm that tests of pages use; skips without them."""
+    folder = Path(__file__).parents[1] / ".npm" / "node_modules"
+    if not folder.is_dir():
+        pytest.skip("needs packages of npm in .npm, which .ci/run installs")
+    return folder

@@ -1,12 +1,11 @@
-"""What the tests of reports share: pictures, models that differ, and a browser."""
+"""What the tests of reports share: pictures, and models that differ."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -17,9 +16,6 @@ from upres.evaluation.benchmark import Enlarger, Evaluation, enlarge_rgb8, evalu
 from upres.evaluation.datasets import Rgb8
 from upres.evaluation.report import write_report
 from upres.models import read_model
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 ENVIRONMENT = '{"device": "2 CPU threads", "packages": {"torch": "2.9"}}'
 LOG = """\
@@ -81,19 +77,6 @@ def report(
     path = tmp_path_factory.mktemp("report") / "r.html"
     write_report(evaluation, models, path, enlarge=by_name)
     return path
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window; skips where it or its driver is missing."""
-    api: Any = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs the browser chromium")
-    with api.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 class WriteRun(Protocol):

@@ -16,6 +16,8 @@ from upres.cli.evaluate import evaluate
 from upres.cli.export import export
 from upres.cli.help import Command, Group, option
 from upres.cli.models import models
+from upres.cli.page import page
+from upres.cli.serve import serve
 from upres.cli.train import train
 from upres.errors import UpresError
 from upres.files import is_full_disk
@@ -84,5 +86,5 @@ def options(
 
 
 app.command(cls=Command, epilog=EXAMPLES)(enlarge)
-for _command in (models, evaluate, compare, train, export):
+for _command in (serve, page, models, evaluate, compare, train, export):
     app.command(cls=Command)(_command)

@@ -98,6 +98,23 @@ class FileEnlargement:
         most = max(plan.disk for plan in self.plans)
         return most if len(self.plans) == 1 else most + self.content_bytes
 
+    def _named(self, target: Path) -> Path:
+        """A path whose suffix tells the format: of a series, ``target`` is a folder."""
+        return target / NAMED if self.members else target
+
+    def require_fits(self, target: Path) -> None:
+        """Raise ``OutputError`` if the format by ``target``'s suffix cannot hold the result.
+
+        Transparency counts once it is seen: it may turn out to be opaque.
+        """
+        named = self._named(target)
+        if self.options.palette == "keep" and (row := output_format(named)).loses_colours:
+            raise OutputError(
+                f"{target}: {row.suffixes[0]} changes colours, which are to be kept: choose .png"
+            )
+        for each in self.plans:
+            check_output(named, _without_alpha(each), pages=len(self.plans))
+
     def write(
         self,
         target: Path,
@@ -120,13 +137,7 @@ class FileEnlargement:
         Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if ``target``
         cannot be written or cannot hold the result.
         """
-        named = target / NAMED if self.members else target
-        if self.options.palette == "keep" and (row := output_format(named)).loses_colours:
-            raise OutputError(
-                f"{target}: {row.suffixes[0]} changes colours, which are to be kept: choose .png"
-            )
-        for each in self.plans:
-            check_output(named, _without_alpha(each), pages=len(self.plans))
+        self.require_fits(target)
         _check_disk(target, self.disk)
         if self.members:
             sink = create_series_sink(target)
@@ -149,7 +160,7 @@ class FileEnlargement:
                     beside=target,
                     backend=self.backend,
                     progress=partial(pipeline.share, progress, start, part) if progress else None,
-                    written=sample_type(output_format(named), each.info),
+                    written=sample_type(output_format(self._named(target)), each.info),
                 )
                 done += each.pixels
                 if total and agreement:
@@ -250,12 +261,16 @@ def _planned(
     backend: Backend,
     members: tuple[Path, ...],
 ) -> FileEnlargement:
-    plans = tuple(plan(page.info, options, backend) for page in pages)
-    opened = FileEnlargement(source, pages, plans, options, backend, members)
-    if len(plans) > 1:
-        whole = dataclasses.replace(plans[0].info, page=None)
-        check_pixels(whole.problem, *opened.size, len(plans), options, pixels=opened.pixels)
-    return opened
+    plans: list[Plan] = []
+    pixels = 0
+    for page in pages:
+        plans.append(plan(page.info, options, backend))
+        pixels += plans[-1].pixels
+        if pixels > options.max_pixels:  # before the others are looked at: there may be thousands
+            width, height = max(((p.width, p.height) for p in plans), key=math.prod)
+            whole = dataclasses.replace(plans[0].info, page=None)
+            check_pixels(whole.problem, width, height, len(pages), options, pixels=pixels)
+    return FileEnlargement(source, pages, tuple(plans), options, backend, members)
 
 
 def enlarge_to(

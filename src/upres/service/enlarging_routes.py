@@ -1,0 +1,142 @@
+"""One request, one result: ``POST /enlarge``; and the plans that tell beforehand what it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from upres.enlarging.costs import BASE_BYTES
+from upres.enlarging.options import Options
+from upres.enlarging.plan import plan
+from upres.errors import UpresError
+from upres.models.catalogue import catalogue
+from upres.raster.info import RasterInfo, bands_of, usual_roles
+from upres.service.answers import ALWAYS, ENLARGED, PICTURE, PLAN_EXAMPLE, PROBLEMS
+from upres.service.desk import Desk, Ticket
+from upres.service.orders import Delivered, Order
+from upres.service.parameters import Parameters
+from upres.service.results import Delivery
+from upres.service.uploads import receive_picture
+
+enlarging_router = APIRouter()
+
+PURPOSES_BY_NAME = {
+    "auto": "the picture decides",
+    **{listed.name: listed.purpose for listed in catalogue()},
+}
+
+
+@enlarging_router.post(
+    "/enlarge",
+    summary="Enlarge a picture",
+    response_class=Response,
+    responses={200: ENLARGED, **PROBLEMS},
+    openapi_extra=PICTURE,
+)
+async def enlarge_picture(request: Request, parameters: Annotated[Parameters, Query()]) -> Response:
+    """The answer is the file that ``upres enlarge`` writes, byte for byte.
+
+    A client that leaves stops the work.
+    """
+    desk: Desk = request.app.state.desk
+    limit = desk.settings.seconds
+    ticket = desk.open()
+    try:
+        await take(request, desk, ticket, parameters, limit=limit)
+        result = await _while_connected(request, desk.begin(ticket, limit=limit))
+    except BaseException:
+        await desk.close(ticket)
+        raise
+
+    async def close() -> None:
+        await desk.close(ticket)
+
+    return Delivery(result, close)
+
+
+async def take(
+    request: Request, desk: Desk, ticket: Ticket, parameters: Parameters, *, limit: float
+) -> None:
+    """Receive a request's picture, and admit it; raises ``ProblemError``."""
+    options = parameters.options(desk.settings.max_pixels)
+    order = Order(ticket.folder, "picture", options, parameters.suffix)
+    name = await receive_picture(
+        request, order.source, name=parameters.name, most=desk.settings.upload_bytes, limit=limit
+    )
+    await desk.admit(ticket, Order(ticket.folder, name, options, parameters.suffix), limit=limit)
+
+
+async def _while_connected(request: Request, work: asyncio.Task[Delivered]) -> Delivered:
+    """Wait for work, and stop it if the client leaves; raises as it does."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    leaving = asyncio.create_task(gone())
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+        return await work
+    finally:
+        leaving.cancel()
+        if not work.done():
+            work.cancel()
+
+
+class Size(Parameters):
+    """A picture that is not uploaded yet: its own size, and how it is to be enlarged."""
+
+    picture_width: int = Field(ge=1, le=10**6, description="Of the picture, in pixels")
+    picture_height: int = Field(ge=1, le=10**6, description="Of the picture, in pixels")
+    channels: int = Field(3, ge=1, le=4, description="1 is grey, 3 RGB; 2 and 4 have alpha")
+
+
+@enlarging_router.get(
+    "/plans",
+    summary="Tell what a picture would take, by each model",
+    responses={200: {"content": {"application/json": {"example": PLAN_EXAMPLE}}}, **ALWAYS},
+)
+async def plans(request: Request, size: Annotated[Size, Query()]) -> list[dict[str, Any]]:
+    """For each model its purpose, the size of the result, and seconds and bytes of memory, about.
+
+    Instead of these, ``problem`` tells why a model does not suit.
+    """
+    desk: Desk = request.app.state.desk
+    options = size.options(desk.settings.max_pixels)
+    return await asyncio.to_thread(_plans, desk, size, options)
+
+
+def _plans(desk: Desk, size: Size, options: Options) -> list[dict[str, Any]]:
+    backend = desk.settings.backend_of()
+    roles = usual_roles(size.channels) or ()
+    info = RasterInfo(
+        size.picture_height,
+        size.picture_width,
+        bands_of(roles, 0, 255),
+        np.dtype(np.uint8),
+        name="the picture",
+    )
+    told = []
+    for name, purpose in PURPOSES_BY_NAME.items():
+        entry: dict[str, Any] = {"model": name, "purpose": purpose}
+        try:
+            chosen = dataclasses.replace(options, model=None if name == "auto" else name)
+            made = plan(info, chosen, backend)
+        except UpresError as error:
+            entry["problem"] = error.problem
+        else:
+            entry |= {
+                "width": made.width,
+                "height": made.height,
+                "seconds": round(made.seconds * desk.line.pace, 2),
+                "memory": made.memory - BASE_BYTES,
+            }
+        told.append(entry)
+    return told

@@ -1,0 +1,180 @@
+"""The work of a request, done in a process of its own: looking at a picture, and enlarging it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from upres.engine.protocol import Backend
+from upres.enlarging.costs import BASE_BYTES
+from upres.enlarging.files import FileCopy, FileEnlargement, open_file
+from upres.enlarging.options import Options
+from upres.enlarging.plan import default_scale
+from upres.errors import InputError, UpresError
+from upres.files import is_full_disk
+from upres.formats.registry import output_format, read_head
+from upres.runs.jobs import destinations, suffix_of
+from upres.service.problems import ProblemError, one_line, refused
+
+Tell = Callable[[float], None]
+"""Is told the part that is done, and may raise to end the work."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A picture that was uploaded, and how it is to be enlarged."""
+
+    folder: Path
+    """Of this request alone; everything that is made for it is in there."""
+    name: str
+    """The file's name, as the client has it: for messages and the result's name only."""
+    options: Options
+    suffix: str | None = None
+    """Of the result's format; ``None`` is the picture's own."""
+
+    @property
+    def source(self) -> Path:
+        """The picture, whose name is ours."""
+        return self.folder / "picture"
+
+    def target(self, suffix: str) -> Path:
+        """The result."""
+        return self.folder / f"result{suffix}"
+
+    def problem(self, error: UpresError) -> ProblemError:
+        """An error on its files, which are called as the client has them."""
+        said = {str(self.source): self.name, f"{self.folder}{os.sep}": ""}
+        problem = refused(error, said=said)
+        if is_full_disk(error):
+            problem.status, problem.code = 507, "no_room"
+        return problem
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The means that an order will take, told from the picture's header, and its result."""
+
+    memory: int
+    """Bytes beside those that a process has anyway."""
+    disk: int
+    seconds: float
+    width: int
+    height: int
+    models: tuple[str, ...]
+    suffix: str
+    result_name: str
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """An order that is carried out."""
+
+    path: Path
+    name: str
+    width: int
+    height: int
+    models: tuple[str, ...]
+    why: str
+    seconds: float
+    decibels: float | None
+    """How well it agrees with its picture, if that was asked for."""
+    not_kept: tuple[str, ...]
+
+
+def look(order: Order, *, backend: Backend, tell: Tell) -> Estimate:
+    """Read a picture's header, and plan its result; no pixels are decoded.
+
+    Raises ``ProblemError`` for an order that will not be carried out.
+    """
+    try:
+        opened = open_file(order.source, order.options, backend=backend)
+        suffix = order.suffix or suffix_of(read_head(order.source), order.source)
+        if isinstance(opened, FileEnlargement):
+            opened.require_fits(order.target(suffix))
+    except UpresError as error:
+        raise order.problem(error) from None
+    width, height = opened.size
+    estimate = Estimate(
+        memory=0,
+        disk=opened.disk,
+        seconds=0.0,
+        width=width,
+        height=height,
+        models=_models(opened),
+        suffix=suffix,
+        result_name=_result_name(order, suffix, backend),
+    )
+    if isinstance(opened, FileCopy):
+        return estimate
+    row = output_format(order.target(suffix))
+    encoder = max(plan.height * plan.width for plan in opened.plans) * row.encoder_bytes
+    return dataclasses.replace(
+        estimate,
+        memory=max(plan.memory for plan in opened.plans) - BASE_BYTES + encoder,
+        seconds=sum(plan.seconds for plan in opened.plans),
+    )
+
+
+def fulfil(
+    order: Order, suffix: str, result_name: str, *, backend: Backend, tell: Tell
+) -> Delivered:
+    """Enlarge a picture to a file whose bytes are those that ``upres enlarge`` writes.
+
+    Raises ``ProblemError`` if that fails.
+    """
+    start = time.monotonic()
+    # Files that libraries keep for a while are to go with the folder.
+    os.environ["TMPDIR"] = tempfile.tempdir = str(order.folder)
+    try:
+        opened = open_file(order.source, order.options, backend=backend)
+        written = opened.write(order.target(suffix), progress=tell)
+    except UpresError as error:
+        raise order.problem(error) from None
+    except MemoryError:
+        short = InputError(f"{order.source}: there is not enough memory for this picture")
+        raise order.problem(short) from None
+    width, height = opened.size
+    return Delivered(
+        path=order.target(suffix),
+        name=result_name,
+        width=width,
+        height=height,
+        models=_models(opened),
+        # By its plan: the hint at pixel art, which the command adds, looks at all pixels once more.
+        why=_why(opened),
+        seconds=time.monotonic() - start,
+        decibels=written.agreement.decibels if written.agreement else None,
+        not_kept=written.not_kept,
+    )
+
+
+def _result_name(order: Order, suffix: str, backend: Backend) -> str:
+    """The name that the command would give the result."""
+    name = PurePath(order.name)
+    (job,) = destinations(
+        [(Path(name), name)],
+        None,
+        order.options,
+        folder=False,
+        default_scale=default_scale(order.options, backend),
+        suffix=suffix,
+    )
+    return one_line(job.target.name)
+
+
+def _models(opened: FileEnlargement | FileCopy) -> tuple[str, ...]:
+    """The names of the models, in turn; of pages that go by others, those of the first."""
+    if isinstance(opened, FileCopy):
+        return ()
+    return tuple(f"{model.card.name}-x{model.card.scale}" for model in opened.plans[0].models)
+
+
+def _why(opened: FileEnlargement | FileCopy) -> str:
+    if isinstance(opened, FileCopy):
+        return opened.why
+    return opened.plans[0].why if len(opened.plans) == 1 else ""

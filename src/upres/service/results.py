@@ -1,0 +1,78 @@
+"""A result as a response: the file, and headers that tell about it."""
+
+from __future__ import annotations
+
+import math
+import mimetypes
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.responses import FileResponse
+from starlette.types import Receive, Scope, Send
+
+from upres.service.orders import Delivered
+
+RESULT_HEADERS = {
+    "upres-model": "The models that enlarged it, one after another",
+    "upres-seconds": "Seconds that it took, without its wait",
+    "upres-size": "Width and height of the result",
+    "upres-agreement": "How well the result, reduced again, agrees with the picture, in dB; inf "
+    "where every sample does",
+    "upres-why": "Why the picture decided for that model",
+    "upres-not-kept": "Names of what the picture's file says and the result cannot keep",
+}
+
+
+class Delivery(FileResponse):
+    """A result's file; whatever becomes of the connection, ``at_end`` is called then."""
+
+    def __init__(self, result: Delivered, at_end: Callable[[], Awaitable[None]]) -> None:
+        kind = mimetypes.guess_type(result.path.name)[0] or "application/octet-stream"
+        super().__init__(
+            result.path, media_type=kind, filename=result.name, headers=headers_of(result)
+        )
+        self._at_end = at_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._at_end()
+
+
+def facts(result: Delivered) -> dict[str, Any]:
+    """All that there is to tell about a result, for JSON."""
+    return {
+        "name": result.name,
+        "width": result.width,
+        "height": result.height,
+        "bytes": result.path.stat().st_size,
+        "models": result.models,
+        "why": result.why,
+        "seconds": round(result.seconds, 3),
+        "agreement": _decibels(result.decibels),
+        "not_kept": result.not_kept,
+    }
+
+
+def headers_of(result: Delivered) -> dict[str, str]:
+    """The same, as headers; those that have nothing to tell are left out."""
+    agreement = _decibels(result.decibels)
+    told = {
+        "upres-model": ", ".join(result.models),
+        "upres-seconds": f"{result.seconds:.3f}",
+        "upres-size": f"{result.width}x{result.height}",
+        "upres-agreement": "" if agreement is None else str(agreement),
+        "upres-why": result.why,
+        "upres-not-kept": ", ".join(result.not_kept),
+        "cache-control": "no-store",
+    }
+    # Headers are ASCII; names of metadata may be anything.
+    return {k: v.encode("ascii", "replace").decode() for k, v in told.items() if v}
+
+
+def _decibels(decibels: float | None) -> float | str | None:
+    """JSON has no infinity."""
+    if decibels is None:
+        return None
+    return "inf" if math.isinf(decibels) else round(decibels, 2)
