@@ -124,6 +124,18 @@ def test_polynomials_beside_a_file_are_read(tmp_path: Path, kind: str) -> None:
     assert (float(after["LINE_OFF"]), float(after["SAMP_SCALE"])) == (40.5, 60)
 
 
+def test_a_value_of_no_data_beside_a_plain_tiff_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "in.tif"
+    samples = waves(1).astype(np.uint8)
+    samples[0, 5:20, 7:30] = 3
+    tifffile.imwrite(path, samples[0])
+    value = '<PAMRasterBand band="1"><NoDataValue>3</NoDataValue></PAMRasterBand>'
+    path.with_name("in.tif.aux.xml").write_text(f"<PAMDataset>{value}</PAMDataset>", "utf-8")
+    result = enlarged(path)
+    assert info(result)["bands"][0]["noDataValue"] == 3
+    np.testing.assert_array_equal(read(result) == 3, (samples == 3).repeat(2, 1).repeat(2, 2))
+
+
 def test_a_mask_beside_a_plain_tiff_is_read(tmp_path: Path) -> None:
     path = tmp_path / "in.tif"
     tifffile.imwrite(path, waves(1).astype(np.uint8)[0])

@@ -26,7 +26,11 @@ _POLYNOMIALS = (".RPB", ".rpb", "_RPC.TXT", "_rpc.txt")
 _AUXILIARY, _MASK, _OVERVIEWS = ".aux.xml", ".msk", ".ovr"
 """Those of GDAL's own files, behind the suffix."""
 
-_IN_AUXILIARY = (b"<GeoTransform", b"<SRS", b"<GCPList", b"<MaskFlags")
+_IN_AUXILIARY = (
+    *(b"<GeoTransform", b"<SRS", b"<GCPList", b"<GeodataXform", b'domain="RPC"'),
+    *(b"<NoDataValue", b"<MaskFlags"),
+)
+"""Parts of that file by which a raster has a place, or missing samples."""
 
 _MOST = 2**20
 
