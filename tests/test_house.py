@@ -35,6 +35,7 @@ ROOMS = [
 ]
 HEAVY = {"evaluation", "training", "service"}
 EXTRAS = {
+    "av",
     "torch",
     "onnx",
     "onnxscript",

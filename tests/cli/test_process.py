@@ -107,7 +107,7 @@ def test_damaged_pictures_are_told_of_by_the_command_alone(tmp_path: Path) -> No
     (tmp_path / "bad").mkdir()
     (tmp_path / "out").mkdir()
     for row in FORMATS:
-        if not row.writes or row.closed:
+        if not row.writes or row.closed or row.endless:
             continue
         whole = tmp_path / f"whole{row.suffixes[0]}"
         if not whole.exists():

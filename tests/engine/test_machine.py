@@ -16,4 +16,6 @@ from upres.engine.machine import Processor
     ],
 )
 def test_what_processors_are_made_for(flags: str, int8: bool, bfloat16: bool) -> None:
-    assert Processor.with_flags(flags.split()) == Processor(int8, bfloat16)
+    assert Processor.with_flags(flags.split()) == Processor(
+        int8, bfloat16, avx512="avx512f" in flags
+    )

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
         ("q.json", b"{}"),
         ("r", b""),
         ("s.doc", b"BM is a name"),
-        ("t.mp4", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"),
+        ("t.m4a", b"\0\0\0\x18ftypM4A \0\0\0\0M4A isom"),
         (".hidden.svg", b"<svg/>"),
     ):
         (mixed / name).write_bytes(content)

@@ -102,8 +102,11 @@ def progress_bar(quiet: bool) -> Progress:
     return Progress(console=Console(stderr=True), disable=quiet or not shown)
 
 
-def end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
-    """Say how a run ended, and exit if it did not end well."""
+def end(summary: Summary, hint: str = "", *, quiet: bool, alone: bool = False) -> None:
+    """Say how a run ended, and exit if it did not end well.
+
+    ``hint`` says how it can be gone on with: of several files, and ``alone`` of one, too.
+    """
     from upres.runs.batch import INTERRUPTED
 
     for _, error in summary.failed:
@@ -122,7 +125,8 @@ def end(summary: Summary, hint: str = "", *, quiet: bool) -> None:
     if summary.stopped_by and sum(counts.values()) > 1:
         complain(UpresError(f"{summary.stopped_by}: {line}; {hint}", *summary.remedies))
     elif summary.stopped_by:
-        complain(UpresError(summary.stopped_by, *summary.remedies))
+        line = f"{summary.stopped_by}; {hint}" if alone else summary.stopped_by
+        complain(UpresError(line, *summary.remedies))
     elif sum(counts.values()) > 1 and (summary.failed or not quiet):
         say(f"upres: {line}")
     code = 130 if summary.stopped_by == INTERRUPTED else 1

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
-import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upres.cli.console import Reporter, end, lacking, progress_bar, say
+from upres.cli.console import Reporter, end, progress_bar
 from upres.cli.enlarge_options import (
     CheckOption,
     ConsistentOption,
@@ -42,17 +41,25 @@ from upres.cli.enlarge_options import (
     WrapOption,
 )
 from upres.cli.process import keep_libraries_quiet, set_up_libvips, share_python_s_lock
+from upres.cli.streaming import STREAM, through_streams
+from upres.cli.video import (
+    CodecOption,
+    CrfOption,
+    FromOption,
+    KeepDamagedOption,
+    LikeOption,
+    LosslessOption,
+    PreviewOption,
+    ToOption,
+    video_settings,
+)
 from upres.errors import UsageError
 from upres.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from upres.enlarging.options import Existing
     from upres.runs.batch import Summary
-    from upres.runs.jobs import Job
     from upres.runs.request import Request
-
-STREAM = Path("-")
-"""Standard input or output."""
 
 EXAMPLES = """
 Examples:
@@ -89,6 +96,14 @@ def enlarge(
     labels: LabelsOption = False,
     through_plane: ThroughPlaneOption = False,
     force: ForceOption = False,
+    codec: CodecOption = None,
+    crf: CrfOption = None,
+    lossless: LosslessOption = False,
+    start: FromOption = None,
+    stop: ToOption = None,
+    preview: PreviewOption = None,
+    like: LikeOption = None,
+    keep_damaged: KeepDamagedOption = False,
     recursive: RecursiveOption = False,
     resume: ResumeOption = False,
     skip_existing: SkipExistingOption = False,
@@ -104,6 +119,7 @@ def enlarge(
     from upres.enlarging.options import MAX_PIXELS, Options
     from upres.runs.jobs import is_cog, is_folder, suffix_called
     from upres.runs.request import Request
+    from upres.runs.video import is_video
 
     if "" in pictures:
         raise UsageError("a picture's name is empty: name a file, a folder or a pattern")
@@ -141,16 +157,21 @@ def enlarge(
         recursive=recursive,
         existing=_existing(force, skip_existing),
         resume=resume,
+        video=video_settings(codec, crf, lossless, start, stop, like, preview, keep_damaged),
     )
-    if resume and not to_folder:
+    if format is None and (target is None or to_folder) and (lossless or preview):
+        request = dataclasses.replace(request, suffix=".png" if preview else ".mkv")
+    if resume and not (to_folder or all(map(is_video, request.inputs))):
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
     if STREAM in (*request.inputs, target):
-        end(_through_streams(request, quiet=quiet), quiet=True)
+        end(through_streams(request, quiet=quiet), quiet=True)
         return
     if target is None and any(map(os.path.isdir, request.inputs)):
         raise UsageError("a folder of pictures needs an --output folder for the results")
-    hint = "the same command with --resume goes on" if to_folder else "--skip-existing goes on"
-    end(_run(request, quiet=quiet), hint, quiet=quiet)
+    videos = all(map(is_video, request.inputs))
+    goes_on = to_folder or videos
+    hint = "the same command with --resume goes on" if goes_on else "--skip-existing goes on"
+    end(_run(request, quiet=quiet), hint, quiet=quiet, alone=videos)
 
 
 def _refuse_empty(given: Mapping[str, str | None]) -> None:
@@ -189,45 +210,3 @@ def _run(request: Request, *, quiet: bool) -> Summary:
             finished=reporter.finished,
             not_kept=reporter.not_kept,
         )
-
-
-def _through_streams(request: Request, *, quiet: bool) -> Summary:
-    """Enlarge one picture from standard input, or to standard output."""
-    from upres.enlarging.files import open_file
-    from upres.enlarging.plan import default_scale
-    from upres.runs.batch import enlarge_files
-    from upres.runs.streams import enlarge_stream
-
-    if request.folder:
-        raise UsageError(f"--output {request.folder}: standard input and output need a file's name")
-    if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
-        raise UsageError("standard input and output (-) are for one picture at a time")
-    backend = request.backend
-    default_scale(request.options, backend)  # that there is such a model, before anything is read
-    source = None if request.inputs[0] == STREAM else request.inputs[0]
-    target = None if request.target == STREAM else request.target
-    if target is None and request.options.larger == "skip":
-        raise UsageError("--larger skip leaves nothing for standard output: give copy or reduce")
-    for stream, used in ((sys.stdin, source is None), (sys.stdout, target is None)):
-        if used and stream is None:
-            raise UsageError("standard input or output (-) is closed: redirect it")
-    if target is None and sys.stdout.isatty():
-        raise UsageError("standard output is a terminal: redirect it, or name a file by --output")
-
-    def not_kept(made: Path, names: Sequence[str]) -> None:
-        if not quiet:
-            say(lacking("standard output" if target is None else str(made), names))
-
-    def enlarge(job: Job) -> Summary:
-        with stop_on_signals() as stop:
-            return enlarge_files(
-                [job],
-                request.options,
-                open_picture=partial(open_file, backend=backend),
-                existing=request.existing,
-                stop=stop,
-                not_kept=not_kept,
-                finished=lambda _, told: say(f"upres: {told}") if request.options.check else None,
-            )
-
-    return enlarge_stream(source, target, request.suffix, enlarge)

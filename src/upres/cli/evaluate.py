@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from upres.cli.console import progress_bar
 from upres.cli.help import argument, option
 from upres.cli.process import set_up_libvips
 from upres.errors import UsageError, needs_extra
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 PICTURES = "Test pictures"
 REPORT = "Report"
@@ -21,7 +25,7 @@ def evaluate(
         option(
             *("--data", "-d"),
             takes="PATH",
-            help="A benchmark set's folder, or a tar file of pictures; may be repeated.",
+            help="A benchmark set's folder, a tar file of pictures, or a video; may be repeated.",
             panel=PICTURES,
         ),
     ],
@@ -78,7 +82,7 @@ def evaluate(
     """Measure models on benchmark sets, beside bicubic, and write a report.
 
     A MODEL is a shipped model's name, an .onnx file, or a checkpoint (.pt or .safetensors); all
-    are of one scale.
+    are of one scale. A video is measured frame by frame, and how it flickers; there is no report.
     """
     set_up_libvips()
     from rich.console import Console
@@ -88,7 +92,16 @@ def evaluate(
     from upres.evaluation.outputs import evaluate_into
     from upres.evaluation.record import record_scores
     from upres.evaluation.tables import table
+    from upres.runs.video import is_video
 
+    if any(map(is_video, data)):
+        if not all(map(is_video, data)) or jpeg or seed is not None or show or record:
+            raise UsageError(
+                "a video is measured frame by frame, by itself: give no sets of pictures, --jpeg, "
+                "--seed, --show and --record beside it"
+            )
+        _evaluate_videos(models, data, scale, output)
+        return
     if record and (checkpoint := next(filter(is_checkpoint, models), None)):
         raise UsageError(f"{checkpoint}: --record needs an .onnx file; export it first")
     compression = jpeg_of_options(jpeg, seed)
@@ -114,6 +127,42 @@ def evaluate(
     for subject in subjects if record else ():
         record_scores(subject.source, evaluation)
         console.print(f"recorded the scores in {subject.source}", soft_wrap=True)
+
+
+def _evaluate_videos(
+    models: list[str], videos: list[Path], scale: int | None, output: Path
+) -> None:
+    """Measure models on the frames of videos, and print a line for each method and video."""
+    from rich.console import Console
+
+    from upres.evaluation.models import open_models
+    from upres.evaluation.tables import file_stem
+    from upres.evaluation.video import (
+        evaluate_video,
+        video_table,
+        write_video_scores,
+    )
+    from upres.files import make_folder
+
+    console = Console()
+    make_folder(output)
+    with open_models(models, scale=scale, to_onnx=export_checkpoint) as subjects:
+        opened = [subject.model for subject in subjects]
+        sources = [subject.source for subject in subjects]
+        factor = opened[0].card.scale
+        for video in videos:
+            with progress_bar(quiet=False) as progress:
+                task = progress.add_task("evaluating", total=None)
+                tell = partial(_tell, progress, task)
+                scores = evaluate_video(opened, video, sources=sources, progress=tell)
+            stem = output / file_stem([video.stem, *(m.card.name for m in opened)], factor)
+            console.print(video_table(scores, video, factor))
+            written = write_video_scores(scores, video, factor, stem)
+            console.print(f"wrote {written}", highlight=False, soft_wrap=True)
+
+
+def _tell(bar: Progress, task: TaskID, text: str) -> None:
+    bar.update(task, description=text)
 
 
 def export_checkpoint(source: Path, target: Path) -> None:

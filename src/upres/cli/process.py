@@ -44,6 +44,8 @@ def set_up() -> None:
     os.environ.setdefault("VIPS_WARNING", "0")
     # Loaders that libvips itself calls unsafe for files from strangers.
     os.environ["VIPS_BLOCK_UNTRUSTED"] = "1"
+    # The encoder of AV1 would tell of itself on standard error.
+    os.environ.setdefault("SVT_LOG", "0")
     # What fetches models from repositories shows bars of its own, and tells of itself.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -23,6 +23,7 @@ class Processor:
     bfloat16: bool
     """It multiplies matrices of bfloat16 (AMX). With AVX-512 alone, OpenVINO is slower in bfloat16
     than in float32."""
+    avx512: bool = False
 
     @classmethod
     def with_flags(cls, flags: Iterable[str]) -> Processor:
@@ -31,6 +32,7 @@ class Processor:
         return cls(
             int8=not has.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"}),
             bfloat16="amx_bf16" in has,
+            avx512="avx512f" in has,
         )
 
 
@@ -43,7 +45,11 @@ def this_processor() -> Processor:
     with suppress(ImportError):
         from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
 
-        return Processor(int8=bool(__cpu_features__.get("AVX512VNNI")), bfloat16=False)
+        return Processor(
+            int8=bool(__cpu_features__.get("AVX512VNNI")),
+            bfloat16=False,
+            avx512=bool(__cpu_features__.get("AVX512F")),
+        )
     return Processor(int8=False, bfloat16=False)
 
 

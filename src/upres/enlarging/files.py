@@ -18,6 +18,7 @@ from upres.enlarging.agreement import Agreement
 from upres.enlarging.measuring import looks_like_pixel_art
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
+from upres.enlarging.videos import refuse_agreement
 from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
 from upres.files import full_disk, publish, temporary
 from upres.formats.metadata.geotags import files_beside
@@ -206,9 +207,10 @@ class FileCopy:
         progress: Callable[[float], None] | None = None,
     ) -> Written:
         """Copy it to ``target``, at once and whole; raises what ``FileEnlargement.write`` does."""
-        row = recognised(read_head(self.path), self.path)
-        alike = row is not None and not row.writes and suffix_in(target) == suffix_in(self.path)
-        if output_format(target) is not row and not alike:
+        row, own = output_format(target), recognised(read_head(self.path), self.path)
+        same = suffix_in(target) == suffix_in(self.path)
+        alike = row is own or (own is not None and not own.writes and same)
+        if not alike or (row.endless and not same):
             raise OutputError(
                 f"{target}: {self.path.name} is large enough, and a copy of it has no such suffix",
                 Remedy("larger", "makes it anew", "reduce"),
@@ -261,6 +263,7 @@ def _planned(
     backend: Backend,
     members: tuple[Path, ...],
 ) -> FileEnlargement:
+    refuse_agreement(pages[0].info, options)
     plans: list[Plan] = []
     pixels = 0
     for page in pages:

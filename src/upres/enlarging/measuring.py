@@ -57,7 +57,8 @@ def measured(source: Source, beside: Path, info: RasterInfo | None = None) -> Ra
     wanted = [_is_wanted(band, info) for band in info.bands]
     alpha = [number for number, band in enumerate(info.bands) if band.role == "alpha"]
     # NaN may be among all that are floats.
-    looks = any(wanted) or info.dtype.kind == "f"
+    # Videos have none, and to read one twice would take twice the time.
+    looks = any(wanted) or (info.dtype.kind == "f" and info.frames is not None)
     if not looks and not alpha:
         return info
     count = len(info.bands)

@@ -22,6 +22,7 @@ from upres.enlarging.means import keeping_means
 from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.overlaps import Block
 from upres.enlarging.plan import Plan
+from upres.enlarging.repeats import Repeats
 from upres.enlarging.windows import Progress, enlarge_windows
 from upres.files import temporary_name
 from upres.raster.info import RasterInfo
@@ -62,6 +63,7 @@ def enlarge_into(
     sink.begin(result, source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     agreement = Agreement() if plan.check else None
+    repeats = Repeats() if info.frames is None else None
     frames: Iterator[Iterator[Float32Array]] = (
         _seen(blocks, info, kept) for blocks in source.frames(beside)
     )
@@ -84,6 +86,7 @@ def enlarge_into(
             written=written or info.dtype,
             beside=beside,
             progress=part,
+            repeats=repeats,
         ):
             sink.write(frame, top, left, light.from_network(block, info))
             del block  # its memory is for the next one
@@ -100,6 +103,7 @@ def _planned_frame(
     written: np.dtype[Any],
     beside: Path,
     progress: Progress | None,
+    repeats: Repeats | None,
 ) -> Iterator[Block]:
     """The windows of a frame's result, as the plan says; ``agreement`` takes it into account."""
     margins = wrapping.margins(info, plan) if plan.wrap else wrapping.NONE
@@ -123,6 +127,7 @@ def _planned_frame(
             # They are none of the input that a result can agree with.
             keep_hidden=not plan.consistent,
             keeps_palette=plan.keeps_palette,
+            repeats=repeats,
         )
         if given and plan.consistent:
             parts = agreeing(parts, given, wide, plan.height // info.height, beside=beside)
@@ -204,11 +209,12 @@ def enlarge_frame(
     progress: Progress | None = None,
     keep_hidden: bool = True,
     keeps_palette: bool = False,
+    repeats: Repeats | None = None,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model after another, and give the windows that the last one makes.
 
     If it ``keeps_palette``, each pixel of the result is one of the frame's. All others go to the
-    next one by way of a spool.
+    next one by way of a spool. Of a video, ``repeats`` are the windows of the frame before.
     """
     with ExitStack() as stack:
         # A model's cost goes by the pixels that it is given.
@@ -227,6 +233,8 @@ def enlarge_frame(
                 keep_hidden=keep_hidden or not last,
                 progress=partial(share, progress, done, part) if progress else None,
                 keeps_palette=keeps_palette,
+                repeats=repeats,
+                stage=number,
             )
             if last:
                 yield from windows

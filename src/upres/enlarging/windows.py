@@ -12,6 +12,7 @@ from upres.engine.protocol import Backend
 from upres.engine.wrappers import compile_window
 from upres.enlarging import tiles
 from upres.enlarging.pieces import Axis
+from upres.enlarging.repeats import Repeats
 from upres.enlarging.steps import Step, steps_for
 from upres.enlarging.window import Window
 from upres.raster.info import RasterInfo
@@ -36,6 +37,8 @@ def enlarge_windows(
     window_pixels: int | None = None,
     strip_bytes: int = STRIP_BYTES,
     keeps_palette: bool = False,
+    repeats: Repeats | None = None,
+    stage: int = 0,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model.
 
@@ -53,7 +56,8 @@ def enlarge_windows(
     them. A model without a halo, which looks at the whole picture, gets it as one window.
 
     If it ``keeps_palette``, each pixel of the result is one of the frame's. Without
-    ``keep_hidden``, colours that alpha hides are those of visible neighbours.
+    ``keep_hidden``, colours that alpha hides are those of visible neighbours. Of a video,
+    ``repeats`` has the windows of the frame before, by this model's number, its ``stage``.
 
     The result equals that of one window over the whole frame, to float32 rounding.
     """
@@ -80,7 +84,14 @@ def enlarge_windows(
         for column in grid.columns:
             given = np.concatenate([block[:, column.start : column.stop] for block in strip])
             pieces = (axes[0].piece(row), axes[1].piece(column))
-            yield pieces[0].start, pieces[1].start, _run(steps, Window(given, engine, pieces))
+            place = (stage, row.start, column.start)
+            result = repeats.find(place, given) if repeats else None
+            if result is None:
+                result = _run(steps, Window(given, engine, pieces))
+                if repeats:
+                    repeats.keep(place, given, result)
+            yield pieces[0].start, pieces[1].start, result
+            del result  # its memory is for the next one
             done += 1
             if progress:
                 progress(done / total)

@@ -12,10 +12,10 @@ import numpy as np
 
 from upres.engine.machine import machine_memory
 from upres.errors import InputError, OutputError, needs_extra
+from upres.formats.suffixes import OTHER_SUFFIXES
 from upres.formats.table import (
     FORMATS,
     HEAD_BYTES,
-    OTHER_SUFFIXES,
     OUTPUT_SUFFIXES,
     SUFFIXES,
     Format,
@@ -173,6 +173,11 @@ def check_output(
         raise OutputError(
             f"{path}: {suffix} cannot hold the picture's transparency: choose {others}"
         )
+    if info.frames is not None and row.endless:
+        raise OutputError(f"{path}: {suffix} is for videos, and this is a picture: choose .png")
+    if info.frames is None and not row.endless:
+        others = _that(info, lambda row: row.endless and row.writes)
+        raise OutputError(f"{path}: {suffix} cannot hold a video: choose {others}")
     if (info.frames or 2) > 1 and not row.frames:
         count = f"{info.frames} frames" if info.frames else "frames"
         others = _that(info, lambda row: row.frames)
@@ -223,6 +228,7 @@ def _that(info: RasterInfo, holds: Callable[[Format], bool] = lambda row: True) 
     """The suffixes of the formats that can be written and hold something, as a choice."""
     light = info.colours == "linear"
     rows = [row for row in FORMATS if row.writes and not row.closed and holds(row)]
+    rows = [row for row in rows if row.endless is (info.frames is None)]
     rows = [row for row in rows if row.linear or not light]
     *most, last = (row.suffixes[0] for row in rows)
     return f"{', '.join(most)} or {last}" if most else last

@@ -11,6 +11,7 @@ from upres.formats.metadata import names
 from upres.formats.metadata.geotags import is_geotiff
 from upres.formats.metadata.names import PHOTOGRAPH
 from upres.formats.metadata.raw_files import is_raw
+from upres.formats.suffixes import OTHER_VIDEO_HEADS, OTHER_VIDEOS, RAW_SUFFIXES, VIDEOS
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Format:
     """Whether its samples are proportional to light."""
     frames: bool = False
     pages: bool = False
+    endless: bool = False
+    """Whether it is for videos: frames whose number is known at the end only."""
     loses_colours: bool = False
     """Whether samples may become others when it is written."""
     keeps: frozenset[str] = frozenset()
@@ -69,12 +72,6 @@ class Format:
 
 
 HEAD_BYTES = 256
-
-RAW_SUFFIXES = (
-    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
-    *(".3fr", ".erf", ".iiq", ".kdc", ".dcr", ".mef", ".mos", ".mrw", ".raw", ".rwl", ".sr2"),
-)
-
 _WHOLE, _FLOAT = ("uint8", "uint16"), ("float32",)
 
 FORMATS = (
@@ -293,17 +290,28 @@ FORMATS = (
         gaps=True,
         closed=True,
     ),
+    Format(  # sound alone begins so, too
+        "video",
+        VIDEOS,
+        rb".{4}(?:ftyp|moov|mdat|free|skip|wide|pnot)|\x1a\x45\xdf\xa3",
+        "video.files",
+        telling=False,
+        extra="video",
+        types=("float32",),
+        frames=True,
+        endless=True,
+    ),
+    Format(
+        "other video",
+        OTHER_VIDEOS,
+        OTHER_VIDEO_HEADS,
+        "video.files",
+        telling=False,
+        becomes=".mkv",
+        extra="video",
+        endless=True,
+    ),
 )
-
-OTHER_SUFFIXES = (
-    *(".svg", ".svgz", ".ai", ".eps", ".wmf", ".emf", ".cdr"),
-    *(".psd", ".psb", ".xcf", ".kra", ".ora", ".clip", ".afphoto"),
-    *(".ico", ".cur", ".icns", ".tga", ".pcx", ".dds", ".ktx", ".ktx2", ".vtf", ".xbm", ".xpm"),
-    *(".jxr", ".wdp", ".hdp", ".djvu", ".djv", ".ras", ".sgi", ".rgb", ".cin", ".dpx", ".fits"),
-    *(".heics", ".heifs", ".avifs", ".avci", ".mng", ".jng", ".flif", ".bpg", ".qoi", ".wbmp"),
-    *(".fts", ".iff", ".lbm", ".pict", ".pct", ".sct", ".jbig2", ".jb2", ".x3f", ".crw"),
-)
-"""Of pictures that upres does not read: it says so of those in a folder."""
 
 SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
 """Of the files that are read, in lower case."""

@@ -283,6 +283,7 @@ def _settle(
         done = future.result()
     except (_Stopped, CancelledError):
         summary.left += 1
+        summary.stopped_by = summary.stopped_by or INTERRUPTED
         return
     except UpresError as error:
         failure = error

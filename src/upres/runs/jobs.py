@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, Remedy, UpresError, UsageError
 from upres.formats.registry import (
@@ -25,9 +24,11 @@ from upres.formats.registry import (
 )
 from upres.formats.slices import in_series, is_slice
 from upres.runs.series import Series, folders_of
+from upres.runs.video import open_any
 
 BYTES_PER_PIXEL = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), 0.5)
 BYTES_PER_PIXEL |= {".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
+BYTES_PER_PIXEL |= dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".webm"), 0.05)
 BYTES_PER_PIXEL |= {".jxl": 0.6, ".heic": 0.6, ".heif": 0.6}
 """Of compressed photographs, roughly; other formats take 2."""
 
@@ -212,9 +213,9 @@ def is_cog(name: str | None) -> bool:
 
 
 def suffix_of(head: bytes, path: Path | None = None) -> str:
-    """The suffix of the format that a file begins as; ``.tif`` of one that is not written."""
+    """The suffix of results of a file that begins so: its own, if its format is written."""
     row = recognised(head, path)
-    return row.suffixes[0] if row is not None and row.writes else ".tif"
+    return ".tif" if row is None else row.suffixes[0] if row.writes else row.becomes
 
 
 def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
@@ -227,7 +228,7 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
     needed = 0.0
     for job in sample:
         with suppress(Exception):  # it fails when its turn comes
-            pixels = job.opened(open_file, options).pixels
+            pixels = job.opened(open_any, options).pixels
             needed += pixels * BYTES_PER_PIXEL.get(job.target.suffix.lower(), 2)
     needed *= len(jobs) / max(1, len(sample))
     for folder in jobs[0].target.absolute().parents if jobs else ():

@@ -14,17 +14,18 @@ from upres import __version__
 from upres.card import Model
 from upres.engine.backends import Device, default_backend
 from upres.engine.protocol import Backend
-from upres.enlarging.files import open_file
 from upres.enlarging.options import Existing, Options
 from upres.enlarging.plan import default_scale
 from upres.errors import UpresError
 from upres.files import make_folder, remove_leftovers
+from upres.formats.video.settings import VideoSettings
 from upres.models import DEFAULT_MODEL, at_precision, open_model
 from upres.models.hub import is_reference
 from upres.runs.batch import MOST_WORKERS, Summary, enlarge_files
 from upres.runs.jobs import Job, destinations, find, space_warning
 from upres.runs.journal import Journal, fingerprint, opened
 from upres.runs.series import Series
+from upres.runs.video import VideoRun, open_any, settle
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Request:
     recursive: bool = False
     existing: Existing = "refuse"
     resume: bool = False
-    """Go on with the run into ``folder`` that was interrupted, if there is one."""
+    """Go on with the run into ``folder`` that was interrupted, or with parts of videos."""
+    video: VideoSettings = field(default_factory=VideoSettings)
 
     @property
     def backend(self) -> Backend:
@@ -121,11 +123,18 @@ def carry_out(
     Raises ``OutputError`` if the journal cannot be written or another process works in the folder,
     ``UsageError`` if the run that is to be resumed was asked for with other options.
     """
-    open_picture = partial(open_file, backend=request.backend)
+    open_picture = partial(
+        open_any, video=VideoRun(request.video, request.resume), backend=request.backend
+    )
     with _journal(request) as journal:
         existing = request.existing
         if journal and request.resume and not journal.continued and existing == "refuse":
             existing = "skip"  # the run before came to its end, so its results are whole
+        if request.resume:
+            for job in work.jobs:
+                settle(job.target)
+            if journal is None and existing == "refuse":
+                existing = "skip"  # a video without parts beside it is whole
         remove_leftovers({job.target.parent for job in work.jobs})
         warning = space_warning(work.jobs, request.options) if len(work.jobs) > 1 else None
         if warning and warned:
@@ -184,4 +193,7 @@ def _asked(request: Request) -> Mapping[str, object]:
     if options.model is None:
         by = f"{by}, or as the picture decides"
     decisive = {name: value for name, value in vars(options).items() if name != "check"}
-    return {**decisive, "model": by, "format": request.suffix, "upres": __version__}
+    asked = {**decisive, "model": by, "format": request.suffix, "upres": __version__}
+    if request.video != VideoSettings():
+        asked["video"] = {name: str(value) for name, value in vars(request.video).items()}
+    return asked

@@ -93,6 +93,9 @@ def look(order: Order, *, backend: Backend, tell: Tell) -> Estimate:
     """
     try:
         opened = open_file(order.source, order.options, backend=backend)
+        if opened.pages[0].info.frames is None:
+            # No header tells how long it takes, and the command makes parts of it to go on from.
+            raise InputError(f"{order.source}: videos are for the command alone, not the service")
         suffix = order.suffix or suffix_of(read_head(order.source), order.source)
         if isinstance(opened, FileEnlargement):
             opened.require_fits(order.target(suffix))

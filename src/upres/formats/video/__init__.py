@@ -1,0 +1,1 @@
+"""Video by PyAV: frames, their times and colours, and the streams beside them."""
