@@ -130,3 +130,17 @@ def test_the_request_may_do_without() -> None:
         enlarged(given, scale=1.5)
     assert enlarged(given, scale=1.5, consistent=False).shape == (47, 39)
     assert Options().consistent is None
+
+
+@pytest.mark.parametrize("nodata", [0.0, 3.0, 7.0])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_none_becomes_the_value_of_no_data(scale: int, nodata: float) -> None:
+    random = np.random.default_rng(8)
+    given = random.integers(0, 8, (50, 40)).astype(float)
+    given[given == nodata] = 4
+    plane = random.normal(3, 3, (50 * scale, 40 * scale))
+    made = with_means(plane, given, scale, (0, 7), whole=True, nodata=nodata)
+    assert (made != nodata).all()
+    assert ((made >= 0) & (made <= 7) & (made == np.rint(made))).all()
+    parts = made.reshape(50, scale, 40, scale)
+    np.testing.assert_allclose(parts.mean((1, 3)), given, atol=1e-12)

@@ -250,11 +250,13 @@ def test_items_that_would_be_wrong_are_left_out_and_named(tmp_path: Path) -> Non
     icon = Dataset()
     put(icon, waves(8, 8, most=255), stored=8)
     dataset.IconImageSequence = Sequence([icon])
+    dataset.HistogramSequence = Sequence([Dataset()])
     block = dataset.private_block(0x0029, "MAKER", create=True)
     block.add_new(1, "DS", "12")
     result, lost = enlarged(save(dataset, tmp_path / "a.dcm"))
-    assert lost == ["icons", "private elements"]
+    assert lost == ["icons", "histograms", "private elements"]
     assert "IconImageSequence" not in result
+    assert "HistogramSequence" not in result
     assert not [tag for tag in list(result.keys()) if tag.is_private]
 
 
@@ -572,3 +574,153 @@ def test_real_files_come_out_right(shared_data: Path, tmp_path: Path, name: str)
         large = (frame[..., 0] == header.PixelPaddingValue).repeat(2, 0).repeat(2, 1)
         assert (made[large] == header.PixelPaddingValue).all()
         assert (made[~large] != header.PixelPaddingValue).all()
+
+
+@pytest.mark.parametrize("above", ["sign", "nothing"])
+def test_signed_samples_may_have_anything_above_their_bits(tmp_path: Path, above: str) -> None:
+    samples = waves(most=4000) - 2000
+    dataset = ct(samples)
+    put(dataset, samples if above == "sign" else samples & 0xFFF, stored=12, signed=True)
+    result, _ = enlarged(save(dataset, tmp_path / "a.dcm"))
+    assert (means(result.pixel_array, 2) == samples).all()
+
+
+def test_means_are_kept_beside_the_value_of_padding(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    samples = random.integers(-4, 5, (40, 44))
+    samples[:8] = -2
+    dataset = ct(samples)
+    put(dataset, samples, signed=True)
+    dataset.add_new("PixelPaddingValue", "SS", -2)
+    result, _ = enlarged(save(dataset, tmp_path / "a.dcm"))
+    large = result.pixel_array
+    assert (means(large, 2) == samples).all()
+    assert ((large == -2) == np.kron(samples == -2, np.ones((2, 2), bool))).all()
+
+
+def test_detectors_and_receptors_stay_where_they_were(tmp_path: Path) -> None:
+    detector = Dataset()
+    detector.ImagePositionPatient = [-10.5, 20.25, 30.125]
+    detector.ImageOrientationPatient = list(dicoms.AXIAL)
+    nuclear = ct(waves(), SOPClassUID="1.2.840.10008.5.1.4.1.1.20", NumberOfFrames="1")
+    del nuclear.ImagePositionPatient, nuclear.ImageOrientationPatient
+    nuclear.DetectorInformationSequence = Sequence([detector])
+    result, _ = enlarged(save(nuclear, tmp_path / "nm.dcm"))
+    (moved,) = result.DetectorInformationSequence
+    place = [-10.5 - 0.6 / 4, 20.25 - 0.7 / 4, 30.125]
+    np.testing.assert_allclose([float(v) for v in moved.ImagePositionPatient], place)
+    assert result.ImageType[1] == "PRIMARY"
+    # In the middle of the beam, which stays there: y goes up.
+    portal = ct(waves(), SOPClassUID="1.2.840.10008.5.1.4.1.1.481.1")
+    portal.ImagePlanePixelSpacing = ["0.4", "0.4"]
+    portal.RTImagePosition = ["-5.4", "4.6"]
+    result, _ = enlarged(save(portal, tmp_path / "rt.dcm"))
+    assert list(result.ImagePlanePixelSpacing) == [0.2, 0.2]
+    middle = [-55 * 0.2 / 2, 47 * 0.2 / 2]
+    np.testing.assert_allclose([float(v) for v in result.RTImagePosition], middle)
+
+
+def test_frames_of_a_volume_of_ultrasound_stay_where_they_were(tmp_path: Path) -> None:
+    dataset = enhanced(shared=True)
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.6.2"
+    (common,) = dataset.SharedFunctionalGroupsSequence
+    turned = Dataset()
+    turned.ImageOrientationVolume = list(dicoms.AXIAL)
+    del common.PlaneOrientationSequence
+    common.PlaneOrientationVolumeSequence = Sequence([turned])
+    for number, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        place = Dataset()
+        place.ImagePositionVolume = [1.0, 2.0, 3.0 * number]
+        del frame.PlanePositionSequence
+        frame.PlanePositionVolumeSequence = Sequence([place])
+    result, _ = enlarged(save(dataset, tmp_path / "a.dcm"))
+    for number, frame in enumerate(result.PerFrameFunctionalGroupsSequence):
+        (place,) = frame.PlanePositionVolumeSequence
+        np.testing.assert_allclose(place.ImagePositionVolume, [0.85, 1.825, 3 * number])
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [
+        ("ISO_IR 13", "ABC ﾔﾏﾀﾞ".encode("shift_jis")),
+        ("ISO_IR 192", b"bad \xff"),
+        ("ISO_IR 100", "Müller".encode("latin-1")),
+    ],
+)
+def test_texts_stay_the_bytes_that_they_are(
+    tmp_path: Path, charset: str, text: bytes, implicit: bool
+) -> None:
+    text += b" " * (len(text) % 2)
+    mark = "@" * len(text)
+    dataset = ct(waves(), SpecificCharacterSet=charset, PatientName=mark, SeriesDescription=mark)
+    inner = Dataset()
+    inner.CodeMeaning = mark
+    dataset.ProcedureCodeSequence = Sequence([inner])
+    if implicit:
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+    source = save(dataset, tmp_path / "a.dcm")
+    source.write_bytes(source.read_bytes().replace(mark.encode(), text))
+    result, lost = enlarged(source)
+    assert result.get_item("PatientName").value == text
+    assert result.ProcedureCodeSequence[0].get_item("CodeMeaning").value == text
+    described = result.get_item("SeriesDescription").value
+    assert described.startswith(text[:3]) or "series' description" in lost
+    assert described.rstrip().endswith(b"upres x2, not for diagnosis")
+
+
+def test_what_a_file_cannot_hold_is_refused(tmp_path: Path) -> None:
+    wide = save(ct(np.zeros((2, 40_000), int)), tmp_path / "wide.dcm")
+    with pytest.raises(OutputError, match="65,535 a side"):
+        enlarged(wide)
+    assert not list(tmp_path.glob("*_x2*"))
+
+
+def test_a_file_without_identifiers_of_its_own(tmp_path: Path) -> None:
+    dataset = ct(waves())
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    del dataset.SOPInstanceUID
+    source = tmp_path / "a.dcm"
+    pydicom.dcmwrite(source, dataset)
+    result, _ = enlarged(source)
+    assert result.SOPInstanceUID
+    assert faults(tmp_path / "a_x2.dcm") <= faults(source)
+    del dataset.SOPClassUID
+    pydicom.dcmwrite(source, dataset)
+    with pytest.raises(InputError, match="SOPClassUID"):
+        enlarged(source)
+
+
+def test_damaged_runs_end_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A decoder in Rust panics here, which is no ``Exception``, and prints where it did."""
+    dataset = ct(waves(64, 64))
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.compress(pydicom.uid.RLELossless)
+    whole = save(dataset, tmp_path / "a.dcm").read_bytes()
+    start = whole.index(b"\xe0\x7f\x10\x00")
+    random = np.random.default_rng(6)
+    told = []
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in random.integers(start + 84, len(content) - 8, 4):
+            content[place] = random.integers(256)
+        (tmp_path / "a.dcm").write_bytes(content)
+        try:
+            fakes.enlarge_file(tmp_path / "a.dcm", tmp_path / "b.dcm")
+        except InputError as error:
+            told.append(str(error))
+    assert told
+    assert not any("\n" in text for text in told)
+    assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("last", ["20", "128", "77.1.5.1"])
+def test_kinds_that_are_always_primary_stay_so(tmp_path: Path, last: str) -> None:
+    uid = f"1.2.840.10008.5.1.4.1.1.{last}"
+    source = save(ct(waves(), SOPClassUID=uid, SeriesDescription=["a", "b"]), tmp_path / "a.dcm")
+    result, _ = enlarged(source)
+    assert faults(tmp_path / "a_x2.dcm") <= faults(source)
+    assert result.SeriesDescription == "a b upres x2, not for diagnosis"

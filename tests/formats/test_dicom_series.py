@@ -210,6 +210,19 @@ def test_each_series_of_a_folder_is_one_picture(tmp_path: Path) -> None:
     }
 
 
+def test_files_without_a_suffix_become_some_with_one(tmp_path: Path) -> None:
+    names = ["IM1", "1.2.840.1", "1.2.840.2", "a.IMA"]
+    for number, name in enumerate(names):
+        series(tmp_path / "in", [0], names=name, uid=f"1.2.3.{number}")
+    (tmp_path / "in" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    passed_over: list[Path] = []
+    found, _ = find([tmp_path / "in"], passed_over=passed_over)
+    for folder in (None, tmp_path / "out"):
+        jobs = destinations(found, folder, Options(), folder=True, default_scale=2)
+        assert {job.target.name for job in jobs} == {f"{name}_x2.dcm" for name in names}
+    assert not passed_over  # that lists the others is no picture
+
+
 def test_a_folder_s_files_are_grouped_whatever_is_wrong_with_some(tmp_path: Path) -> None:
     files = series(tmp_path, [0, 2])
     damaged = tmp_path / "damaged.dcm"

@@ -178,13 +178,21 @@ def test_a_far_value_of_no_data_does_not_stop_the_check(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "nodata"),
-    [("uint8", 0), ("uint16", None), ("uint16", 65535), ("int16", -32768), ("float32", np.nan)],
+    [
+        ("uint8", 0),
+        ("uint8", 100),
+        ("uint16", None),
+        ("uint16", 65535),
+        ("int16", -32768),
+        ("float32", np.nan),
+    ],
 )
 def test_means_are_kept_if_asked_for(tmp_path: Path, dtype: str, nodata: float | None) -> None:
     # Samples beside the ends of the type, where shares of the room that is left are given.
     ends = (np.iinfo(dtype) if dtype != "float32" else np.finfo("float16")).max
     samples = np.clip(waves(3, most=1.4 * float(ends)) - 0.2 * float(ends), 1, float(ends) - 1)
     samples = samples.astype(dtype)
+    samples[samples == nodata] += 1
     gone = np.zeros(samples.shape, np.bool_)
     if nodata is not None:
         gone[1, 5:20, 7:30] = True

@@ -212,7 +212,7 @@ def test_between_slices_each_voxel_keeps_its_mean(tmp_path: Path, scale: int) ->
     model = fake_model(scale=scale, halo=2)
     fakes.enlarge_file(source, target, through_plane=True, model=model, ripple=0.1)
     given, made = raw(source), raw(target)
-    assert np.abs(reduced(made, scale, scale, scale) - given).max() <= 0.5
+    np.testing.assert_allclose(reduced(made, scale, scale, scale), given, rtol=0, atol=1e-9)
     # Slices differ from each other, and each volume is by itself.
     assert not (made[:, :, 0] == made[:, :, 1]).all()
     second = stored(tmp_path / "one.nii", given[..., 1])
@@ -375,3 +375,49 @@ def test_real_files_come_out_right(shared_data: Path, tmp_path: Path, name: str)
     assert [e.get_content() for e in after.header.extensions] == [
         e.get_content() for e in before.header.extensions
     ]
+
+
+@pytest.mark.parametrize("change", ["end", "checksum", "sample"])
+def test_damage_that_only_a_checksum_tells_is_refused(tmp_path: Path, change: str) -> None:
+    random = np.random.default_rng(3).integers(0, 99, (20, 20, 4)).astype(np.int16)
+    source = stored(tmp_path / "a.nii.gz", random)
+    content = bytearray(source.read_bytes())
+    if change == "sample":
+        plain = bytearray(gzip.decompress(content))
+        plain[-100] ^= 16
+        content[:-8] = gzip.compress(bytes(plain))[:-8]
+    elif change == "checksum":
+        content[-6] ^= 1
+    check_refused_in_one_line(source, bytes(content[: -4 if change == "end" else None]))
+
+
+@pytest.mark.parametrize("size", [-2.0, 0.0])
+def test_sizes_that_should_not_be_are_read_as_others_do(tmp_path: Path, size: float) -> None:
+    source = stored(tmp_path / "a.nii", volume(14, 10, 3))
+    content = bytearray(source.read_bytes())
+    struct.pack_into("<2h", content, 252, 1, 0)  # the place is told by the qform
+    struct.pack_into("<f", content, 80, size)
+    source.write_bytes(content)
+    fakes.enlarge_file(source, tmp_path / "b.nii")
+    before, after = nibabel.load(source).affine, nibabel.load(tmp_path / "b.nii").affine
+    corner = [-0.5, -0.5, -0.5, 1]
+    np.testing.assert_allclose(before @ corner, after @ corner, atol=1e-4)
+    np.testing.assert_allclose(
+        before @ [13.5, 9.5, 2.5, 1], after @ [27.5, 19.5, 2.5, 1], atol=1e-4
+    )
+
+
+def test_more_samples_than_its_kind_can_tell_are_refused(tmp_path: Path) -> None:
+    samples = np.zeros((20_000, 2, 1), np.uint8)
+    source = stored(tmp_path / "a.nii", samples)
+    with pytest.raises(OutputError, match="32,767 a side"):
+        fakes.enlarge_file(source, tmp_path / "b.nii")
+    assert not (tmp_path / "b.nii").exists()
+    fakes.enlarge_file(stored(source, samples, two=True), tmp_path / "b.nii")
+    assert raw(tmp_path / "b.nii").shape == (40_000, 4, 1)
+
+
+@pytest.mark.parametrize(("two", "kept"), [(False, 347), (True, 12), (True, 539)])
+def test_a_header_that_ends_too_early_is_refused(tmp_path: Path, two: bool, kept: int) -> None:
+    source = stored(tmp_path / "a.nii", volume(6, 5, 3), two=two)
+    check_refused_in_one_line(source, source.read_bytes()[:kept])

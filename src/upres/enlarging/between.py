@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from upres.enlarging.light import from_seen, to_seen
-from upres.enlarging.means import limits_of, shared_out
+from upres.enlarging.means import limits_of, rounded, shared_out
 from upres.enlarging.options import Options
 from upres.errors import InputError, Remedy
 from upres.files import temporary_name
@@ -43,7 +43,7 @@ def factor_between(info: RasterInfo, options: Options, height: int) -> int:
     if info.slices < 2:
         raise InputError(
             info.problem("has no slices one behind the other that share one scale of values"),
-            Remedy("through_plane", "enlarges each by itself", False),
+            Remedy("through_plane", "is for volumes only"),
         )
     if height % info.height:
         raise InputError(
@@ -147,10 +147,13 @@ def _with_mean(block: Float32Array, wanted: Float32Array, info: RasterInfo) -> F
         return block
     samples = np.stack([from_seen(each, info) for each in block], -1)
     target = from_seen(wanted, info)
+    # Whole numbers have means in their plane that are multiples of one over this.
+    parts = len(block) ** 2
     for number, band in enumerate(info.varying):
-        samples[:, :, number] = shared_out(
-            samples[:, :, number], target[:, :, number], limits_of(band, info)
-        )
+        moved = shared_out(samples[:, :, number], target[:, :, number], limits_of(band, info))
+        if info.dtype.kind in "iu":
+            moved = rounded(moved * parts, target[:, :, number] * parts) / parts
+        samples[:, :, number] = moved
     return np.stack([to_seen(samples[..., i], info) for i in range(samples.shape[-1])])
 
 

@@ -72,6 +72,7 @@ def keeping_means(
                 scale,
                 limits_of(info.varying[number], info),
                 whole=info.dtype.kind in "iu",
+                nodata=info.nodata,
             )
         area.planes[:] = np.moveaxis(to_seen(samples, info), 2, 0)
         yield area.part()
@@ -79,19 +80,27 @@ def keeping_means(
 
 
 def with_means(
-    plane: Values, given: Values, scale: int, limits: tuple[float, float], *, whole: bool
+    plane: Values,
+    given: Values,
+    scale: int,
+    limits: tuple[float, float],
+    *,
+    whole: bool,
+    nodata: float | None = None,
 ) -> Values:
     """The plane nearest to ``plane`` whose ``scale`` x ``scale`` parts have the means ``given``.
 
     No sample lies beyond ``limits``, within which all of ``given`` must be. ``whole`` numbers are
-    rounded so that each part's sum is the nearest whole number.
+    rounded so that each part's sum is the nearest whole number, and none becomes ``nodata``.
     """
     height, width = given.shape
     # Rows x columns x the samples that one of the input becomes.
     cells = plane.reshape(height, scale, width, scale).swapaxes(1, 2).reshape(height, width, -1)
     moved = shared_out(cells, given, limits)
     if whole:
-        moved = _rounded(moved, given)
+        moved = rounded(moved, given)
+        if nodata is not None:
+            _move_off(moved, nodata, limits)
     joined = moved.reshape(height, width, scale, scale).swapaxes(1, 2)
     return joined.reshape(height * scale, width * scale)
 
@@ -113,11 +122,14 @@ def shared_out(cells: Values, given: Values, limits: tuple[float, float]) -> Val
     return moved
 
 
-def _rounded(cells: Values, given: Values) -> Values:
-    """Whole numbers, those with the largest remainders rounded up: sums stay as they are."""
+def rounded(cells: Values, given: Values) -> Values:
+    """Whole numbers, those with the largest remainders rounded up, whose mean is ``given``.
+
+    The mean is over the last axis; their sum is the whole number nearest to that of such a mean.
+    """
     count = cells.shape[-1]
     lower = np.floor(cells)
-    more = np.rint(given * count - lower.sum(-1))[:, :, None]
+    more = np.rint(given * count - lower.sum(-1))[..., None]
     order = np.argsort(lower - cells, axis=-1, kind="stable")
     raised = np.zeros_like(cells)
     np.put_along_axis(raised, order, (np.arange(count) < more).astype(cells.dtype), -1)
@@ -130,6 +142,30 @@ def _limits_of_type(info: RasterInfo) -> tuple[float, float]:
         return -np.inf, np.inf
     low, high = float(np.iinfo(info.dtype).min), float(np.iinfo(info.dtype).max)
     return low + (info.nodata == low), high - (info.nodata == high)
+
+
+def _move_off(cells: Values, nodata: float, limits: tuple[float, float]) -> None:
+    """Change whole numbers so that none is ``nodata``, and the mean over the last axis stays.
+
+    Each such sample moves by one, and the one that is farthest from it by one the other way.
+    """
+    count = cells.shape[-1]
+    flat = cells.reshape(-1, count)
+    left = np.flatnonzero((flat == nodata).any(-1))
+    for _ in range(count):
+        part = flat[left]
+        each = np.arange(len(part))
+        first = (part == nodata).argmax(-1)
+        other = np.abs(part - nodata).argmax(-1)
+        far = part[each, other] - nodata
+        # Towards each other; apart where the other would become it, too.
+        step = np.where(np.abs(far) > 1, 1, -1) * np.sign(far)
+        part[each, first] += step
+        part[each, other] -= step
+        fits = (step != 0) & ((part >= limits[0]) & (part <= limits[1])).all(-1)
+        flat[left[fits]] = part[fits]
+        left = left[fits][(part[fits] == nodata).any(-1)]
+    cells[:] = flat.reshape(cells.shape)
 
 
 def limits_of(band: Band, info: RasterInfo) -> tuple[float, float]:

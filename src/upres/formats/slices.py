@@ -12,6 +12,8 @@ from upres.formats.medical.recognising import DIRECTORY, is_dicom
 from upres.formats.registry import SUFFIXES, called, suffix_in
 from upres.raster.source import Sink, Source
 
+__all__ = ["DIRECTORY", "NAMED", "create_series_sink", "in_series", "is_slice", "open_series"]
+
 NAMED = "series.dcm"
 """A file's name for which it is asked whether DICOM can hold a series' slices."""
 

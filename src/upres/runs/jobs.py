@@ -22,7 +22,7 @@ from upres.formats.registry import (
     recognised,
     suffix_in,
 )
-from upres.formats.slices import in_series, is_slice
+from upres.formats.slices import DIRECTORY, in_series, is_slice
 from upres.runs.series import Series, folders_of
 from upres.runs.video import open_any
 
@@ -140,9 +140,8 @@ def destinations(
     ``options``, ``harbour_1920x1080.jpg`` and the like. ``output`` is a ``folder`` (see
     ``is_folder``), and folders are mirrored into it; otherwise it is the one result's file.
     ``suffix`` replaces that of the results, which is their picture's, or ``.tif`` where files of
-    that suffix are read only. When a run is made ``again``, pictures that are
-    results of others are left out: a pattern that has matched those matches both now.
-    ``series`` are those of ``find``: each becomes a folder of its own.
+    that suffix are read only. When a run is made ``again``, pictures that are results of others are
+    left out: a pattern matches both now. ``series``, those of ``find``, become a folder each.
 
     Raises ``UsageError`` if several inputs are to go to one file or ``suffix`` is not that
     of ``output``, ``OutputError`` if two pictures would get one name, or one the name of a
@@ -165,8 +164,9 @@ def destinations(
                 raise UsageError(f"{source.parent}: a series of slices becomes a folder of DICOM")
             jobs.append(Job(source, output / relative.parent.parent / name, files))
             continue
-        stem = source.name[: len(source.name) - len(suffix_in(source))]
-        name = f"{stem}_{mark}{suffix or _suffix_written(source)}"
+        bare = suffix_in(source) not in SUFFIXES and is_slice(source)  # as on scanners' disks
+        stem = source.name if bare else source.name[: len(source.name) - len(suffix_in(source))]
+        name = f"{stem}_{mark}{suffix or ('.dcm' if bare else _suffix_written(source))}"
         jobs.append(Job(source, (output / relative if output else source).with_name(name)))
     if again:
         results = {_place(job.target) for job in jobs}
@@ -280,7 +280,7 @@ def _inside(
         for name in sorted(path.name for path in paths if path not in others):
             if suffix_in(Path(name)) in SUFFIXES or Path(parent, name) in together:
                 yield Path(parent, name)
-            elif _is_picture(Path(parent, name)):
+            elif name.upper() != DIRECTORY and _is_picture(Path(parent, name)):
                 passed_over.append(Path(parent, name))
 
 

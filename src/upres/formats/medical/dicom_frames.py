@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import RLELossless
 
 from upres.errors import InputError
 from upres.formats.medical import codestreams
@@ -31,7 +32,9 @@ def frames(found: DicomPicture) -> Generator[NDArray[Any]]:
             source = pydicom.dcmread(found.path, force=True)
             source.file_meta = FileMetaDataset()
             source.file_meta.TransferSyntaxUID = transfer_syntax(dataset)
-        decoded = iter_pixels(source, correct_unused_bits=False)
+        # The other decoder of RLE ends the whole process where a file is damaged.
+        plugin = "pydicom" if transfer_syntax(dataset) == RLELossless else ""
+        decoded = iter_pixels(source, correct_unused_bits=False, decoding_plugin=plugin)
     try:
         for count in range(found.frames):
             with telling(found.path):
@@ -64,7 +67,9 @@ def _as_raster(samples: NDArray[Any], found: DicomPicture, dataset: Dataset) -> 
     unused = 8 * samples.dtype.itemsize - found.stored
     if unused:
         kept = (samples << unused) >> unused
-        if not (kept == samples).all() and not _has_planes_in_pixels(dataset):
+        # The bits that signed samples do not need repeat the sign, or are all 0.
+        told = (kept == samples).all() or (samples >> found.stored == 0).all()
+        if not told and not _has_planes_in_pixels(dataset):
             raise InputError(
                 f"{found.path}: some samples are beyond the {found.stored} bits that it says are "
                 "stored"

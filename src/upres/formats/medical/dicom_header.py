@@ -7,20 +7,20 @@ Sources: DICOM PS3.3, C.7.6 (images), C.8.5.5 (ultrasound regions), C.7.6.11 (sh
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from pydicom.valuerep import format_number_as_ds
 
-from upres.formats.medical.geometry import finer
+from upres.formats.medical import dicom_places, dicom_texts
 
 NOT_FOR_DIAGNOSIS = "not for diagnosis"
 
 REMOVED = {
     "IconImageSequence": "icons",
+    "HistogramSequence": "histograms",
     "DigitalSignaturesSequence": "digital signatures",
     "MACParametersSequence": "digital signatures",
     "OriginalAttributesSequence": "",
@@ -38,7 +38,7 @@ REMOVED = {
 
 _DISTANCES = (
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
-    "ObjectPixelSpacingInCenterOfBeam",
+    *("ObjectPixelSpacingInCenterOfBeam", "ImagePlanePixelSpacing"),
 )
 """Down and across, of a sample."""
 
@@ -57,6 +57,11 @@ _PLACES = (
     *("CenterOfCircularCollimator", "VerticesOfThePolygonalCollimator"),
 )
 _LENGTHS = ("RadiusOfCircularShutter", "RadiusOfCircularCollimator")
+
+_PRIMARY_ONLY = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{last}" for last in ("20", "128", "77.1.5.1", "77.1.5.2")
+)
+"""Nuclear medicine, positron emission, and photographs of the eye: none is called secondary."""
 
 _REGION_POINTS = (
     *("DopplerSampleVolumeXPosition", "DopplerSampleVolumeYPosition"),
@@ -100,7 +105,7 @@ def rescale(dataset: Dataset, factor: int, *, thickness: int = 1) -> None:
         _change(dataset, name, lambda v: v / thickness)
     for region in dataset.get("SequenceOfUltrasoundRegions") or ():
         _enlarge_region(region, factor)
-    _enlarge_position(dataset, factor)
+    dicom_places.enlarge_position(dataset, factor)
     for name in (
         *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
         *("PixelMeasuresSequence", "PlanePositionSequence", "FrameDisplayShutterSequence"),
@@ -110,21 +115,17 @@ def rescale(dataset: Dataset, factor: int, *, thickness: int = 1) -> None:
             continue
         for item in dataset[name].value:
             rescale(item, factor, thickness=thickness)
-    _enlarge_positions_by_groups(dataset, factor)
+    dicom_places.enlarge_positions_by_groups(dataset, factor)
 
 
-def move(dataset: Dataset, position: Sequence[float], normal: Sequence[float]) -> None:
-    """Put a slice at ``position``, of its first sample in mm; its location moves along."""
-    old = np.array([float(v) for v in dataset.ImagePositionPatient])
-    dataset.ImagePositionPatient = [_number(v) for v in position]
-    if dataset.get("SliceLocation") not in (None, ""):
-        along = float((np.array(position) - old) @ np.array(normal))
-        dataset.SliceLocation = _number(float(dataset.SliceLocation) + along)
+def describe(dataset: Dataset, factor: int, made_by: str, series_uid: str) -> list[str]:
+    """Say that it is derived, from which picture, how, and that it is not for diagnosis.
 
-
-def describe(dataset: Dataset, factor: int, made_by: str, series_uid: str) -> None:
-    """Say that it is derived, from which picture, how, and that it is not for diagnosis."""
-    grouped = "SharedFunctionalGroupsSequence" in dataset
+    Gives the names of the texts whose old part cannot be written beside that.
+    """
+    grouped = (
+        "SharedFunctionalGroupsSequence" in dataset or dataset.get("SOPClassUID") in _PRIMARY_ONLY
+    )
     dataset.ImageType = _derived(dataset.get("ImageType"), grouped)
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for item in dataset.get(groups) or ():
@@ -132,28 +133,30 @@ def describe(dataset: Dataset, factor: int, made_by: str, series_uid: str) -> No
                 for inner in item[element].value if item[element].VR == "SQ" else ():
                     if "FrameType" in inner:
                         inner.FrameType = _derived(inner.FrameType, grouped)
-    source = Dataset()
-    source.ReferencedSOPClassUID = dataset.get("SOPClassUID", "")
-    source.ReferencedSOPInstanceUID = dataset.get("SOPInstanceUID", "")
-    source.PurposeOfReferenceCodeSequence = Items(
-        [_code("121322", "Source image for image processing operation")]
-    )
-    dataset.SourceImageSequence = Items([source])
-    before = str(dataset.get("DerivationDescription", "") or "").strip()
-    text = f"{made_by}; {NOT_FOR_DIAGNOSIS}"
-    dataset.DerivationDescription = (f"{before}; {text}" if before else text)[-1024:]
+    if dataset.get("SOPInstanceUID"):  # else there is nothing to refer to
+        source = Dataset()
+        source.ReferencedSOPClassUID = dataset.SOPClassUID
+        source.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
+        source.PurposeOfReferenceCodeSequence = Items(
+            [_code("121322", "Source image for image processing operation")]
+        )
+        dataset.SourceImageSequence = Items([source])
     dataset.DerivationCodeSequence = Items([_code("113085", "Spatial resampling")])
-    told = f"upres x{factor}, {NOT_FOR_DIAGNOSIS}"
-    name = str(dataset.get("SeriesDescription", "") or "").strip()
-    room = 64 - len(told) - 1
-    dataset.SeriesDescription = f"{name[:room].strip()} {told}".strip()
     dataset.SeriesInstanceUID = series_uid
+    lost = []
+    derivation = f"{made_by}; {NOT_FOR_DIAGNOSIS}"
+    if not dicom_texts.append(dataset, "DerivationDescription", "; ", derivation, 1024):
+        lost.append("derivation")
+    told = f"upres x{factor}, {NOT_FOR_DIAGNOSIS}"
+    if not dicom_texts.append(dataset, "SeriesDescription", " ", told, 64):
+        lost.append("series' description")
+    return lost
 
 
 def _derived(kinds: Any, grouped: bool) -> list[str]:
     """The type of a derived picture; where frames are ``grouped``, primary ones stay so.
 
-    Of such, the standard knows no others (PS3.3, C.8.16.1.2).
+    Of such, the standard knows no others (PS3.3, C.8.16.1.2, C.8.4.9, C.8.9.4, C.8.17.2).
     """
     before = [str(v) for v in _several(kinds)]
     second = before[1] if grouped and len(before) > 1 else "SECONDARY"
@@ -195,53 +198,6 @@ def without_palette(dataset: Dataset) -> None:
         del dataset[tag]
 
 
-def _enlarge_position(dataset: Dataset, factor: int) -> None:
-    """Move the centre of the first sample towards the corner; of one frame, or one of several."""
-    if all(
-        name in dataset and dataset[name].value
-        for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-    ):
-        # The spacing is that of the result already.
-        spacing = [float(v) * factor for v in dataset.PixelSpacing]
-        _move_corner(dataset, dataset.ImageOrientationPatient, spacing, factor)
-
-
-def _move_corner(
-    dataset: Dataset, orientation: Sequence[Any], spacing: Sequence[float], factor: int
-) -> None:
-    turned = [float(v) for v in orientation]
-    affine = np.eye(4)
-    # A column further is along a row.
-    affine[:3, 0] = np.array(turned[:3]) * spacing[1]
-    affine[:3, 1] = np.array(turned[3:]) * spacing[0]
-    affine[:3, 3] = [float(v) for v in dataset.ImagePositionPatient]
-    corner = finer(affine, (factor, factor, 1))[:3, 3]
-    dataset.ImagePositionPatient = [_number(v) for v in corner]
-
-
-def _enlarge_positions_by_groups(dataset: Dataset, factor: int) -> None:
-    """The same of frames whose place is told in groups, some of which are for all frames."""
-    frames = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    shared: Dataset = next(iter(dataset.get("SharedFunctionalGroupsSequence") or ()), Dataset())
-
-    def found(frame: Dataset, group: str, name: str) -> tuple[Dataset | None, Any]:
-        for place in (frame, shared):
-            for item in place.get(group) or ():
-                if item.get(name):
-                    return item, item[name].value
-        return None, None
-
-    moved: set[int] = set()
-    for frame in frames:
-        item, _ = found(frame, "PlanePositionSequence", "ImagePositionPatient")
-        _, turned = found(frame, "PlaneOrientationSequence", "ImageOrientationPatient")
-        _, spacing = found(frame, "PixelMeasuresSequence", "PixelSpacing")
-        if item is None or turned is None or spacing is None or id(item) in moved:
-            continue
-        moved.add(id(item))
-        _move_corner(item, turned, [float(v) * factor for v in spacing], factor)
-
-
 def _enlarge_region(region: Dataset, factor: int) -> None:
     """A part of an ultrasound picture, its first and last samples counted from 0."""
     for name in ("RegionLocationMinX0", "RegionLocationMinY0"):
@@ -270,7 +226,7 @@ def _change(dataset: Dataset, name: str, change: Callable[[float], float]) -> No
     element = dataset[name]
     values = [change(float(v)) for v in _several(element.value)]
     if element.VR == "DS":
-        told: list[Any] = [_number(v) for v in values]
+        told: list[Any] = [dicom_places.number_text(v) for v in values]
     elif element.VR in ("IS", "US", "UL", "SL", "SS"):
         told = [int(np.floor(v + 0.5)) for v in values]
     else:
@@ -282,11 +238,6 @@ def _several(value: Any) -> list[Any]:
     if value is None or value == "":
         return []
     return [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else [*value]
-
-
-def _number(value: float) -> str:
-    """A decimal string of at most 16 characters (PS3.5, 6.2)."""
-    return format_number_as_ds(float(value))
 
 
 def _code(value: str, meaning: str) -> Dataset:
@@ -308,7 +259,7 @@ def _remove_private(dataset: Dataset) -> bool:
 
 def _items(dataset: Dataset) -> Iterator[Dataset]:
     for tag in list(dataset.keys()):
-        if dataset[tag].VR == "SQ":
+        if dataset.get_item(tag).VR == "SQ":  # texts stay the bytes that they are
             yield from dataset[tag].value
 
 

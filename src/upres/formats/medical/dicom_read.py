@@ -119,7 +119,8 @@ def telling(path: Path) -> Iterator[None]:
     except (InputError, GeneratorExit, MemoryError):
         raise
     except Exception as error:  # of many kinds, as many as there are ways to damage a file
-        reason = str(error).splitlines()[0].strip() if str(error) else type(error).__name__
+        lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+        reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
         raise InputError(f"{path}: this file is damaged or truncated: {reason}") from None
 
 
@@ -201,6 +202,8 @@ def _check(path: Path, dataset: FileDataset, found: DicomPicture, number: Any) -
     refused = ""
     if syntax in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
         refused = f"its transfer syntax is {syntax.name}: convert it by dcmconv +te"
+    elif not found.sop_class:
+        refused = "has no SOPClassUID, which tells what kind of picture it is"
     elif "TotalPixelMatrixColumns" in dataset:
         refused = "is a tile of a whole slide, whose tiles have places of their own"
     elif found.sop_class.startswith(_SEGMENTATION):

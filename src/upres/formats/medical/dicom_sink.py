@@ -20,7 +20,7 @@ from upres import __version__
 from upres.errors import OutputError, Remedy
 from upres.files import publish, temporary, temporary_name
 from upres.folders import publish_folder, temporary_folder
-from upres.formats.medical import dicom_header, dicom_read, series
+from upres.formats.medical import dicom_header, dicom_places, dicom_read, dicom_texts, series
 from upres.formats.medical.dicom_read import DicomPicture
 from upres.formats.medical.recognising import is_dicom
 from upres.raster.info import RasterInfo
@@ -33,6 +33,9 @@ IMPLEMENTATION = "2.25.190397432391426374219283749110948577346"
 
 _MOST_BYTES = 2**32 - 2
 """Of the samples of a file (PS3.5, 7.1.1)."""
+
+_MOST_SAMPLES = 2**16 - 1
+"""A side (PS3.3, C.7.6.3.1)."""
 
 _LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
 
@@ -85,6 +88,12 @@ class DicomSink:
             raise OutputError(
                 f"{self._target}: a DICOM picture is enlarged by whole factors only",
                 Remedy("scale", "gives such a factor"),
+            )
+        if max(info.height, info.width) > _MOST_SAMPLES:
+            raise OutputError(
+                f"{self._target}: {info.width}x{info.height} pixels are more than a DICOM file can "
+                f"tell: at most {_MOST_SAMPLES:,} a side",
+                Remedy("scale", "gives a smaller factor"),
             )
         self._stored = np.dtype(
             f"<{'i' if first.signed and not first.colours else 'u'}"
@@ -186,6 +195,7 @@ class DicomSink:
         factor = info.height // source.rows
         dataset = dicom_read.read(source.path)
         syntax = dicom_read.transfer_syntax(dataset)
+        dicom_texts.keep(dataset)
         self._not_kept += dicom_header.strip(dataset)
         if source.colours:
             if source.photometric == dicom_read.PALETTE:
@@ -204,7 +214,7 @@ class DicomSink:
         uid = dicom_header.uid(
             "series", source.series or source.instance, info.made_by, f"{info.height}x{info.width}"
         )
-        dicom_header.describe(dataset, factor, info.made_by, uid)
+        self._not_kept += dicom_header.describe(dataset, factor, info.made_by, uid)
         self._tell_extremes(dataset)
         part = str(self._file % self._between)
         instance = dicom_header.uid(uid, source.instance, part, self._digest())
@@ -228,11 +238,11 @@ class DicomSink:
         step = (places[-1] - places[0]) / (len(places) - 1)
         corner = np.array([float(v) for v in dataset.ImagePositionPatient])
         moved = corner + ((part + 0.5) / self._between - 0.5) * step
-        dicom_header.move(dataset, moved.tolist(), series.normal(orientation).tolist())
+        dicom_places.move(dataset, moved.tolist(), series.normal(orientation).tolist())
         dataset.InstanceNumber = str(self._file + 1)
         spacing = float(np.linalg.norm(step @ series.normal(orientation))) / self._between
         if "SpacingBetweenSlices" in dataset:
-            dataset.SpacingBetweenSlices = pydicom.valuerep.format_number_as_ds(spacing)
+            dataset.SpacingBetweenSlices = dicom_places.number_text(spacing)
 
     def _tell_extremes(self, dataset: FileDataset) -> None:
         """The least and the largest sample, where the source tells its own."""

@@ -20,9 +20,10 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Extension, Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from upres.errors import InputError, OutputError
+from upres.errors import InputError, OutputError, Remedy
 from upres.files import publish, temporary, temporary_name
 from upres.formats.medical.geometry import finer
 from upres.formats.medical.recognising import nifti_head
@@ -87,15 +88,18 @@ class _NiftiSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         head = nifti_head(path)
-        kind = Nifti2Header if len(head) == 540 else Nifti1Header
+        kind = Nifti2Header if head[4:7] in (b"n+2", b"ni2") else Nifti1Header
         try:
             header = kind(head, check=False)
             shape, self._start, code = self._told(header)
             if header["pixdim"][0] == 0:  # as the standard says, METHOD 2
                 header["pixdim"][0] = 1
+            # Sizes have no sign, and none is 0: so does nibabel read those that are wrong.
+            sizes = np.abs(header["pixdim"][1:4])
+            header["pixdim"][1:4] = np.where(sizes == 0, 1, sizes)
             header.get_qform(coded=False)  # that the result's can be told
             extensions = self._extensions(len(head), str(header.endianness))
-        except (HeaderDataError, ValueError, OverflowError, struct.error) as error:
+        except (HeaderDataError, WrapStructError, ValueError, OverflowError, struct.error) as error:
             raise self._damaged(str(error)) from None
         self._stored = np.dtype(_TYPES[code]).newbyteorder(header.endianness)
         native = np.dtype(_TYPES[code])
@@ -128,6 +132,7 @@ class _NiftiSource:
             for _ in range(info.frames or 0):
                 samples = np.frombuffer(self._slice(file), self._stored)
                 yield iter([samples.astype(info.dtype).reshape(info.height, info.width, 1)])
+            self._check_rest(file)
 
     def _told(self, header: Nifti1Header) -> tuple[tuple[int, int, int, int], int, int]:
         """Columns, rows, slices and volumes; where samples begin; the number of their type."""
@@ -179,22 +184,32 @@ class _NiftiSource:
     def _skip(self, file: IO[bytes]) -> None:
         self._read(file, self._start)
 
+    def _check_rest(self, file: IO[bytes]) -> None:
+        """Read on to the end, where gzip has a checksum of all that was read."""
+        if isinstance(file, gzip.GzipFile):
+            left = _MOST_BEFORE
+            while left > 0 and (part := self._some(file, 2**20)):
+                left -= len(part)
+
     def _slice(self, file: IO[bytes]) -> bytes:
         return self._read(file, self.info.pixels * self._stored.itemsize)
 
     def _read(self, file: IO[bytes], count: int) -> bytes:
         """So many bytes, and no memory for more than there are."""
         parts, missing = [], count
+        while missing:
+            part = self._some(file, min(missing, 2**20))
+            if not part:
+                raise self._damaged("it ends too early")
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def _some(self, file: IO[bytes], count: int) -> bytes:
         try:
-            while missing:
-                part = file.read(min(missing, 2**20))
-                if not part:
-                    raise self._damaged("it ends too early")
-                parts.append(part)
-                missing -= len(part)
+            return file.read(count)
         except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
             raise self._damaged(str(error)) from None
-        return b"".join(parts)
 
     def _damaged(self, reason: str) -> InputError:
         line = reason.splitlines()[0] if reason else "its header"
@@ -270,6 +285,13 @@ class _NiftiSink:
         old = [int(side) for side in header["dim"][1:4]]
         count = max(int(header["dim"][0]), 2)
         new = [info.width, info.height, info.slices]
+        most = np.iinfo(header["dim"].dtype).max
+        if max(new) > most:
+            raise OutputError(
+                f"{self._target}: {' x '.join(map(str, new))} samples are more than this kind of "
+                f"NIfTI can tell: at most {most:,} a side",
+                Remedy("scale", "gives a smaller factor"),
+            )
         factors = np.array(new) / [max(1, side) for side in old]
         qform = header.get_qform(coded=False)
         sform = np.eye(4)
