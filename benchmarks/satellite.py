@@ -135,10 +135,13 @@ def results(small: Path, folder: Path, model: upres.Model) -> dict[str, Samples]
     size = (2 * given.shape[1], 2 * given.shape[2])
     smooth = np.stack([bicubic(band.astype(np.float64), size=size) for band in given])
     found = {"bicubic": in_type(smooth, given.dtype).astype(np.float64)}
-    for name, consistent in (("upres", None), ("upres, not made to agree", False)):
-        upres.enlarge_file(
-            small, folder / "large.tif", model=model, consistent=consistent, existing="replace"
-        )
+    ways: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("upres", {}),
+        ("upres, means kept", {"keep_means": True}),
+        ("upres, not made to agree", {"consistent": False}),
+    )
+    for name, options in ways:
+        upres.enlarge_file(small, folder / "large.tif", model=model, existing="replace", **options)
         found[name] = read(folder / "large.tif")
     if len(given) == 6:
         found["upres, three bands as RGB"] = triples(given, model).astype(np.float64)

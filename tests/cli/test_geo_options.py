@@ -57,6 +57,20 @@ def test_the_options_decide_what_becomes_of_a_raster(
     assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
 
 
+def test_words_of_gdal_that_are_no_text_are_not_shown(tmp_path: Path, model_file: Path) -> None:
+    path = tmp_path / "in.tif"
+    with rasterio.open(path, "w", **PROFILE) as file:
+        file.update_tags(TITLE="a scene")
+        file.write(np.zeros((1, 20, 30), np.uint8))
+    whole = path.read_bytes()
+    assert b'name="TITLE"' in whole
+    # GDAL quotes it, as it is no attribute of XML.
+    path.write_bytes(whole.replace(b"name=", b"na\xb5\xb5 "))
+    command = ("enlarge", path.name, "--model", model_file, "--scale", 2, "--output", "out.tif")
+    result = upres(*command, cwd=tmp_path)
+    assert result.stderr == "wrote out.tif\nout.tif: not kept: text that is no UTF-8\n"
+
+
 def test_without_the_extra_it_is_refused_in_one_line(classes: Path) -> None:
     """And a plain TIFF file is not."""
     plain = classes.with_name("plain.tif")

@@ -51,7 +51,9 @@ def write(path: Path, samples: Array, **profile: Any) -> Path:
 
 def changed(path: Path) -> Any:
     """A file that is there, open for changes."""
-    return rasterio.open(path, "r+")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, "r+")
 
 
 def read(path: Path) -> Array:

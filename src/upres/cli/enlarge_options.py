@@ -174,6 +174,11 @@ CheckOption = Annotated[
     option("--check", help="Tell how well results agree with their pictures.", panel=RESULTS),
 ]
 
+KeepMeansOption = Annotated[
+    bool,
+    option("--keep-means", help="GeoTIFF: results agree by means, not bicubic.", panel=RESULTS),
+]
+
 LabelsOption = Annotated[
     bool,
     option("--labels", help="Samples are numbers of classes: repeat them.", panel=RESULTS),

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 from upres.engine.machine import usable_processors
 
@@ -73,6 +74,28 @@ def keep_libraries_quiet() -> None:
     sys.stderr = os.fdopen(own, "w", buffering=1, encoding=encoding, errors=errors)
     os.dup2(nowhere, _STANDARD_ERROR)
     os.close(nowhere)
+    _pass_over_words_of_gdal()
+
+
+def _pass_over_words_of_gdal() -> None:
+    """Have Python not tell of words of GDAL's that rasterio cannot log, as they are no UTF-8.
+
+    Such are those that quote a damaged file. Errors among them reach the command all the same.
+    """
+    tell_ignored, tell = sys.unraisablehook, sys.excepthook
+
+    def ignored(found: sys.UnraisableHookArgs) -> None:
+        if not (found.exc_type is UnicodeDecodeError and "rasterio" in str(found.object)):
+            tell_ignored(found)
+
+    def raised(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        # Of one that is ignored there is none: it is told of before the other hook is.
+        if not (kind is UnicodeDecodeError and traceback is None):
+            tell(kind, error, traceback)
+
+    sys.unraisablehook, sys.excepthook = ignored, raised
 
 
 def set_up_libvips(threads: int | None = None) -> None:

@@ -195,7 +195,7 @@ def _as_written(planes: Float32Array, info: RasterInfo, written: np.dtype[Any]) 
         most = float(np.iinfo(written).max) if written.kind in "iu" else 1.0
         bands = tuple(dataclasses.replace(band, low=0.0, high=most) for band in bands)
     samples = from_bands(np.moveaxis(planes, 0, 2), bands, written, info.nodata)
-    values = np.moveaxis(to_bands(samples, bands), 2, 0)
+    values = np.moveaxis(to_bands(samples, bands, info.nodata), 2, 0)
     return np.where(np.isnan(planes), planes, values) if gaps.with_gaps(info) else values
 
 

@@ -154,6 +154,7 @@ def enlarge_file(
     larger: Larger = "refuse",
     consistent: Consistent | None = None,
     check: bool = False,
+    keep_means: bool = False,
     labels: bool = False,
     through_plane: bool = False,
     cog: bool = False,
@@ -172,9 +173,9 @@ def enlarge_file(
     it, the format of ``source`` decides: GeoTIFF's results agree where the factor is whole, and
     those of DICOM and NIfTI keep the mean of each sample. ``check`` measures how well the result
     agrees with ``source``, as ``upres.agreement`` does: of all pages together, before a lossy
-    format changes them. ``labels`` says that samples are numbers of classes, which are repeated.
-    ``through_plane`` enlarges volumes between their slices, too. ``cog`` writes a GeoTIFF as a
-    Cloud Optimized GeoTIFF.
+    format changes them. ``keep_means`` has GeoTIFF's results keep the means, too. ``labels`` says
+    that samples are numbers of classes, which are repeated. ``through_plane`` enlarges volumes
+    between their slices, too. ``cog`` writes a GeoTIFF as a Cloud Optimized GeoTIFF.
 
     A picture that is larger already than asked for is refused; ``larger`` may ``copy`` or
     ``reduce`` it, or ``skip`` the work.
@@ -205,6 +206,7 @@ def enlarge_file(
         larger=larger,
         consistent=consistent,
         check=check,
+        keep_means=keep_means,
         labels=labels,
         through_plane=through_plane,
         cog=cog,

@@ -21,6 +21,7 @@ from upres.enlarging.plan import Plan, check_pixels, plan
 from upres.enlarging.videos import refuse_agreement
 from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
 from upres.files import full_disk, publish, temporary
+from upres.formats.metadata.geotags import files_beside
 from upres.formats.registry import (
     check_output,
     create_sink,
@@ -29,6 +30,7 @@ from upres.formats.registry import (
     read_head,
     recognised,
     sample_type,
+    suffix_in,
 )
 from upres.formats.slices import NAMED, create_series_sink, open_series
 from upres.raster.info import RasterInfo
@@ -205,9 +207,10 @@ class FileCopy:
         progress: Callable[[float], None] | None = None,
     ) -> Written:
         """Copy it to ``target``, at once and whole; raises what ``FileEnlargement.write`` does."""
-        row = output_format(target)
-        other = row.endless and target.suffix.lower() != self.path.suffix.lower()
-        if other or row is not recognised(read_head(self.path), self.path):
+        row, own = output_format(target), recognised(read_head(self.path), self.path)
+        same = suffix_in(target) == suffix_in(self.path)
+        alike = row is own or (own is not None and not own.writes and same)
+        if not alike or (row.endless and not same):
             raise OutputError(
                 f"{target}: {self.path.name} is large enough, and a copy of it has no such suffix",
                 Remedy("larger", "makes it anew", "reduce"),
@@ -217,7 +220,8 @@ class FileCopy:
             publish(path, target, replace=replace)
         if progress:
             progress(1)
-        return Written(agreement=Agreement() if self.check else None)
+        lost = tuple(each.name for each in files_beside(self.path))
+        return Written(lost, Agreement() if self.check else None)
 
 
 def open_file(

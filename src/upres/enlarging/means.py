@@ -136,6 +136,14 @@ def rounded(cells: Values, given: Values) -> Values:
     return lower + raised
 
 
+def _limits_of_type(info: RasterInfo) -> tuple[float, float]:
+    """The least and the largest sample of a type, but for the one that means that there is none."""
+    if info.dtype.kind == "f":
+        return -np.inf, np.inf
+    low, high = float(np.iinfo(info.dtype).min), float(np.iinfo(info.dtype).max)
+    return low + (info.nodata == low), high - (info.nodata == high)
+
+
 def _move_off(cells: Values, nodata: float, limits: tuple[float, float]) -> None:
     """Change whole numbers so that none is ``nodata``, and the mean over the last axis stays.
 
@@ -164,6 +172,8 @@ def limits_of(band: Band, info: RasterInfo) -> tuple[float, float]:
     """The least and the largest sample that a result may have."""
     assert band.low is not None
     assert band.high is not None
+    if band.unbounded:
+        return _limits_of_type(info)
     if info.dtype.itemsize <= 2 and info.dtype.kind != "f":
         return band.low, band.high
     # Their bands range as far as most samples do, but for 0 where none is negative.

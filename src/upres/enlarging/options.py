@@ -62,6 +62,9 @@ class Options:
     consistent: Consistent | None = None
     """Make the result agree with its input, see ``upres.enlarging.consistency``; ``None`` lets its
     format decide."""
+    keep_means: bool = False
+    """Make the result agree by the means of its samples, see ``upres.enlarging.means``, where its
+    format would have it agree by bicubic, or would not have to."""
     labels: bool = False
     """Its samples are numbers of classes, which have nothing in between: each is repeated."""
     through_plane: bool = False
@@ -96,6 +99,14 @@ class Options:
                 raise _wrong(name, f"must be one of {', '.join(choices)}, not {one}")
         if self.labels and self.consistent:
             raise UsageError("numbers of classes are repeated: there is nothing to make consistent")
+        for name, at_odds in (
+            ("consistent=False", self.consistent is False),
+            ("labels", self.labels),
+            ("palette keep", self.palette == "keep"),
+            ("larger reduce", self.larger == "reduce"),
+        ):
+            if self.keep_means and at_odds:
+                raise UsageError(f"give keep_means or {name}, not both: it keeps no means")
         if self.consistent not in (None, False, True, "force"):
             raise UsageError(f"consistent must be True, False or 'force', not {self.consistent!r}")
         if self.consistent and self.palette == "keep":

@@ -139,8 +139,14 @@ def plan(
     check_pixels(info.problem, width, height, (info.frames or 1) * between, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
     preserves, reason = preserved(info, options, height, width)
-    if preserves == "bicubic" and options.consistent != "force":
-        _check_consistent(info, models[0])
+    faults = _faults_of_jpeg(info, models[0])
+    if faults and preserves == "bicubic" and options.consistent != "force":
+        if options.consistent:
+            raise InputError(
+                info.problem(f"{faults}, and a consistent result keeps them"),
+                Remedy("consistent", "makes it all the same", "force"),
+            )
+        preserves, reason = "nothing", f"reduced again it differs from its input: {faults}"
     why = "; ".join(filter(None, (why, reason)))
     compares = preserves != "nothing" or options.check
     # A copy whose blocks are not ordered yet, with smaller ones.
@@ -203,19 +209,14 @@ def check_pixels(
         )
 
 
-def _check_consistent(info: RasterInfo, first: Model) -> None:
-    """Raise ``InputError`` where agreement with a raster would keep what JPEG has done to it."""
+def _faults_of_jpeg(info: RasterInfo, first: Model) -> str:
+    """Why agreement with a raster would keep what JPEG has done to it; empty if it would not."""
     quality = info.jpeg_quality
     if first.card.name.removesuffix(INT8) == COMPRESSED_MODEL:
-        why = f"model {COMPRESSED_MODEL} is to remove the faults of JPEG"
-    elif quality is not None and quality < clean_quality(first):
-        why = f"a JPEG of quality {quality} has faults"
-    else:
-        return
-    raise InputError(
-        info.problem(f"{why}, and a consistent result keeps them"),
-        Remedy("consistent", "makes it all the same", "force"),
-    )
+        return f"model {COMPRESSED_MODEL} is to remove the faults of JPEG"
+    if quality is not None and quality < clean_quality(first):
+        return f"a JPEG of quality {quality} has faults"
+    return ""
 
 
 def clean_quality(first: Model) -> int:

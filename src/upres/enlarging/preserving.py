@@ -7,6 +7,7 @@ import dataclasses
 from upres.enlarging.consistency import is_whole_factor, require_whole_factor
 from upres.enlarging.means import require_means
 from upres.enlarging.options import Options
+from upres.errors import InputError
 from upres.raster.info import Preserves, RasterInfo
 
 
@@ -26,7 +27,10 @@ def preserved(info: RasterInfo, options: Options, height: int, width: int) -> tu
 
     Raises ``InputError`` if it was asked for, and cannot be.
     """
+    if options.keep_means and info.preserves == "nothing":
+        raise InputError(info.problem("the means of a picture are not kept, but of measurements"))
     usual: Preserves = "bicubic" if info.preserves == "nothing" else info.preserves
+    usual = "mean" if options.keep_means else usual
     if usual == "mean" and options.palette == "keep":
         return "nothing", "its samples are those of its input, and so it does not keep their means"
     if usual == "mean" and options.consistent is not False:

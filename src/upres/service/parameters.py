@@ -81,6 +81,7 @@ class Parameters(BaseModel):
         description="Make the result agree with its input; auto does for measurements, force "
         "whatever JPEG has done",
     )
+    keep_means: bool = Field(False, description="GeoTIFF: the result agrees by means, not bicubic")
     labels: bool = Field(False, description="Samples are numbers of classes: each is repeated")
     through_plane: bool = Field(False, description="Enlarge volumes between their slices, too")
     check: bool | None = Field(
@@ -116,6 +117,7 @@ class Parameters(BaseModel):
             palette=self.palette,
             larger=self.larger,
             consistent=_CONSISTENT[self.consistent],
+            keep_means=self.keep_means,
             labels=self.labels,
             through_plane=self.through_plane,
             check=self.larger != "reduce" if self.check is None else self.check,

@@ -32,7 +32,7 @@ TITLES = {
 
 PARAMETERS = frozenset(
     {"scale", "width", "height", "fit", "model", "precision", "format", "quality"}
-    | {"consistent", "wrap", "palette", "larger", "labels", "through_plane"}
+    | {"consistent", "wrap", "palette", "larger", "labels", "through_plane", "keep_means"}
 )
 """Options that a request has a say in: the remedies of others are for whoever runs the service."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,14 +77,32 @@ class Place:
         gcps = tuple(
             _copied(point, row=point.row * down, col=point.col * across) for point in self.gcps
         )
+        tags = {
+            domain: _finer(words, across, down) if domain == "" else words
+            for domain, words in self.tags.items()
+        }
         return dataclasses.replace(
-            self, height=height, width=width, transform=transform, gcps=gcps, rpcs=rpcs
+            self, height=height, width=width, transform=transform, gcps=gcps, rpcs=rpcs, tags=tags
         )
 
 
 def lasting(tags: Tags) -> dict[str, str]:
     """The words that are true of other samples, too."""
     return {key: value for key, value in tags.items() if not key.startswith(_STATISTICS)}
+
+
+def _finer(tags: Tags, across: float, down: float) -> Tags:
+    """The words of a file, its resolution that of so many more pixels on the same paper.
+
+    Without a unit it is a ratio, and stays.
+    """
+    found = dict(tags)
+    if tags.get("TIFFTAG_RESOLUTIONUNIT", "").startswith("1"):
+        return found
+    for key, factor in (("TIFFTAG_XRESOLUTION", across), ("TIFFTAG_YRESOLUTION", down)):
+        with suppress(KeyError, ValueError):
+            found[key] = f"{float(tags[key]) * factor:.9g}"
+    return found
 
 
 def _copied(given: Any, **changes: Any) -> Any:

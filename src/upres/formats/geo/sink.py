@@ -58,7 +58,7 @@ class _Encoder:
     def samples(self, block: Float32Array) -> NDArray[Any]:
         return from_bands(block, self._info.varying, self.dtype, self._info.nodata)
 
-    def encode(self, path: Path, spool: Spool) -> None:
+    def encode(self, path: Path, spool: Spool) -> list[str]:
         try:
             if self._cog:
                 with temporary(self._target, ".tif") as plain, gdal(GDAL_PAM_ENABLED=False):
@@ -69,6 +69,8 @@ class _Encoder:
                 with gdal(GDAL_PAM_ENABLED=False):
                     self._write(path, spool)
                     self._build_overviews(path, list(self._place.overviews))
+            with gdal(GDAL_PAM_ENABLED=False), data_set(path) as dataset:
+                return _lost(self._place, dataset)
         except (*Failed, UnicodeError) as error:
             cause = full_disk(self._target.parent)
             if cause is not None:
@@ -191,11 +193,28 @@ class _Encoder:
             driver="COG",
             COMPRESS=kind.upper(),
             PREDICTOR="YES" if kind in _PREDICTED and self._info.find("other") else "NO",
+            # Words of other domains are copied by this only, and bands' own ones without it only.
+            COPY_SRC_MDD="AUTO" if any("" in band.tags for band in self._place.bands) else "YES",
             BLOCKSIZE=TILE,
             BIGTIFF="YES" if needs_bigtiff(self._bytes()) else "NO",
             OVERVIEWS="FORCE_USE_EXISTING",
             NUM_THREADS=1,
         )
+
+
+def _lost(place: Place, dataset: Any) -> list[str]:
+    """Short names of what a file lacks that was written of a place: GeoTIFF cannot hold all."""
+    lost = []
+    crs = place.gcps_crs if place.gcps else place.crs
+    if crs and crs != (dataset.gcps[1] if place.gcps else dataset.crs):
+        lost.append("coordinate reference system")
+    numbered = {0: place.tags} | {n: band.tags for n, band in enumerate(place.bands, 1)}
+    for number, tags in numbered.items():
+        lost += [
+            f"metadata called {domain}"
+            for domain in tags.keys() - {"", *dataset.tag_namespaces(number)}
+        ]
+    return list(dict.fromkeys(lost))
 
 
 def _lossless(compression: str, known: tuple[str, ...]) -> str:

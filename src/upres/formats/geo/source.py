@@ -17,8 +17,8 @@ from upres.formats.geo.opening import Failed, data_set, gdal, reason
 from upres.formats.geo.place import BandWords, Place, lasting
 from upres.formats.metadata import names
 from upres.formats.metadata.carried import Carried, nothing_carried
-from upres.formats.metadata.geotags import auxiliary
-from upres.formats.metadata.tiff_tags import read_entries, read_header
+from upres.formats.metadata.geotags import auxiliary, has_transform
+from upres.formats.metadata.tiff_tags import read_entries, read_header, read_numbers
 from upres.raster.info import SAMPLE_TYPES, Band, RasterInfo
 from upres.raster.source import Rows, Source
 
@@ -36,6 +36,12 @@ _ASCII = 2
 
 _NOT_COPIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "COLOR_PROFILE")
 """Domains of words that GDAL makes by itself."""
+
+_CONVERTED = ("CMYK", "CIELAB")
+"""Colours that GDAL makes others of, without a profile."""
+
+_ORIENTATION = 274
+"""TIFF's tag of the side that is up, which GDAL passes over."""
 
 _ELSEWHERE = {"GEOLOCATION": "geolocation arrays", "EXIF": names.EXIF}
 """Domains that a result does not get."""
@@ -121,12 +127,23 @@ def _told(path: Path, dataset: Any) -> Place:
             f"{path}: holds {len(dataset.subdatasets)} rasters: gdal_translate "
             "GTIFF_DIR:NUMBER:FILE makes a file of each"
         )
+    if len(set(map(str, dataset.nodatavals))) > 1:
+        raise InputError(
+            f"{path}: its bands have different values of no data: gdalwarp -dstnodata VALUE makes "
+            "a file of one value"
+        )
     flags = dataset.mask_flag_enums
     masked = MaskFlags.per_dataset in flags[0] and MaskFlags.alpha not in flags[0]
     gcps, gcps_crs = dataset.gcps
-    lies = not gcps and not dataset.transform.is_identity
+    lies = not gcps and (not dataset.transform.is_identity or has_transform(path))
     profile = dataset.profile
     structure = dataset.tags(ns="IMAGE_STRUCTURE")
+    space = structure.get("SOURCE_COLOR_SPACE")
+    if space in _CONVERTED:
+        raise InputError(
+            f"{path}: its colours are {space}, which GDAL reads as RGB only: gdal_translate makes "
+            "a file of these"
+        )
     storage = {
         "block": dataset.block_shapes[0],
         "tiled": bool(profile.get("tiled")),
@@ -153,11 +170,14 @@ def _told(path: Path, dataset: Any) -> Place:
 
 
 def _band(dataset: Any, number: int) -> BandWords:
+    at = number - 1
     try:
         palette = dataset.colormap(number)
     except ValueError:  # there is none
         palette = None
-    at = number - 1
+    # GDAL has colours for the numbers of a grey picture, too, if white is 0.
+    if dataset.colorinterp[at] != ColorInterp.palette:
+        palette = None
     return BandWords(
         description=dataset.descriptions[at],
         unit=dataset.units[at],
@@ -199,6 +219,9 @@ def _left_out(path: Path, dataset: Any) -> list[str]:
     found = [name for domain, name in _ELSEWHERE.items() if domain in domains]
     if _has_other_text(path):
         found.append("text that is no UTF-8")
+    with suppress(OSError, struct.error), path.open("rb") as file:
+        if read_numbers(file).get(_ORIENTATION, 1) != 1:
+            found.append("orientation")
     return found + [name for part, name in _BESIDE.items() if name and part in beside]
 
 

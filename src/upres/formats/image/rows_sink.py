@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -30,8 +30,10 @@ class Encoder(Protocol):
     def samples(self, block: Float32Array) -> NDArray[Any]:
         """A window as it is stored: rows x columns x ``channels``."""
 
-    def encode(self, path: Path, spool: Spool) -> None:
+    def encode(self, path: Path, spool: Spool) -> Iterable[str] | None:
         """Write all of the samples to a file that is new and empty.
+
+        Returns short names of items that the format has a place for, and this file has not.
 
         Raises ``OSError`` if it cannot be written.
         """
@@ -70,7 +72,8 @@ class RowsSink:
         self._spool.write(top, left, self._encoder.samples(block))
 
     def commit(self, *, replace: bool) -> None:
-        self._encoder.encode(self._path, self._spool)
+        lost = self._encoder.encode(self._path, self._spool)
+        self._not_kept = [*self._not_kept, *(lost or ())]
         publish(self._path, self.target, replace=replace)
 
     def __enter__(self) -> Self:
