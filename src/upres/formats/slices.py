@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +25,7 @@ def is_slice(path: Path) -> bool:
     if suffix in SUFFIXES:
         row = called(suffix)
         return row is not None and row.name == "dicom"
-    return path.name.upper() != DIRECTORY and path.is_file() and is_dicom(path)
+    return path.name.upper() != DIRECTORY and os.path.isfile(path) and is_dicom(path)
 
 
 def in_series(files: Iterable[Path]) -> dict[Path, tuple[tuple[Path, ...], str]]:

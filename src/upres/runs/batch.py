@@ -207,7 +207,7 @@ class _Shared:
     def _enlarge(self, job: Job) -> Done | None:
         try:
             check_name(job.target, folder=bool(job.members))
-            stamp = SourceStamp.of(*job.files) if job.source.exists() else SourceStamp(0, 0)
+            stamp = SourceStamp.of(*job.files) if os.path.exists(job.source) else SourceStamp(0, 0)
             if self._journal and self._journal.has_done(job.source, stamp, job.target):
                 return None
             made = self._journal is not None and self._journal.has_made(job.source, job.target)
