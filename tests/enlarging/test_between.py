@@ -16,13 +16,20 @@ from upres.raster.pixels import Float32Array
 RNG = np.random.default_rng(3)
 
 
-def info_of(slices: int, height: int, width: int, volumes: int = 1, bands: int = 1) -> RasterInfo:
-    band = Band("other", -1000.0, 1000.0, least=-100.0, most=100.0, unbounded=True)
+def info_of(
+    slices: int,
+    height: int,
+    width: int,
+    volumes: int = 1,
+    bands: int = 1,
+    dtype: str = "int16",
+) -> RasterInfo:
+    band = Band("other", -1000.0, 1000.0, least=-100.0, most=100.0, unbounded=True, limited=True)
     return RasterInfo(
         height,
         width,
         (band,) * bands,
-        np.dtype(np.int16),
+        np.dtype(dtype),
         frames=slices * volumes,
         slices=slices,
         preserves="mean",
@@ -64,7 +71,8 @@ def test_both_planes_are_averaged_and_means_are_kept(
         np.concatenate(list(frame))
         for frame in with_slices_between(
             frames,
-            info_of(5, 7, 9, 2, bands),
+            # Whole numbers would be rounded.
+            info_of(5, 7, 9, 2, bands, "float32"),
             factor,
             enlarge,
             beside=tmp_path / "x",

@@ -172,7 +172,7 @@ def limits_of(band: Band, info: RasterInfo) -> tuple[float, float]:
     """The least and the largest sample that a result may have."""
     assert band.low is not None
     assert band.high is not None
-    if band.unbounded:
+    if band.unbounded and not band.limited:
         return _limits_of_type(info)
     if info.dtype.itemsize <= 2 and info.dtype.kind != "f":
         return band.low, band.high

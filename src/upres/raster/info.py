@@ -62,6 +62,9 @@ class Band:
     unbounded: bool = False
     """A measurement, which knows no bounds but its type's: ``least`` and ``most`` are those of most
     samples, so that a few far ones leave the others the whole range. Samples may lie beyond."""
+    limited: bool = False
+    """A measurement whose samples have less than their type's range, as by the bits that are
+    stored, or that are not negative where none is: no result goes beyond."""
     gaps: bool = False
     """Some samples are missing: found out by looking. They are NaN in blocks that a sink is given,
     but for those that only a band of role ``mask`` hides."""

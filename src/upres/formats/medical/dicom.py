@@ -56,7 +56,7 @@ class _DicomSource:
         self._pictures = pictures
         first = pictures[0]
         low, high = map(float, first.limits)
-        bands: tuple[Band, ...] = (Band("other", low, high, unbounded=True),)
+        bands: tuple[Band, ...] = (Band("other", low, high, unbounded=True, limited=True),)
         if first.colours:
             bands = bands_of(("red", "green", "blue"), low, high)
         count = sum(each.frames for each in pictures)

@@ -109,11 +109,12 @@ class _NiftiSource:
         role: Role = "index" if int(header["intent_code"]) == _LABELS else "other"
         if limits and (role == "index" or native.itemsize > 2):
             low, high = None, None
+        measured = role == "other"
         columns, rows, slices, volumes = shape
         self.info = RasterInfo(
             height=rows,
             width=columns,
-            bands=(Band(role, low, high, unbounded=role == "other"),),
+            bands=(Band(role, low, high, unbounded=measured, limited=measured),),
             dtype=dtype,
             name=str(path),
             only_as="nifti",
