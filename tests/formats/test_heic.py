@@ -260,7 +260,7 @@ def test_a_film_is_refused(tmp_path: Path) -> None:
         (b"hevc\0\0\0\0msf1hevc", "heic"),
         (b"avif\0\0\0\0avifmif1", "avif"),
         (b"mif1\0\0\0\0mif1avif", "avif"),
-        (b"isom\0\0\0\0mp42avc1", None),
+        (b"isom\0\0\0\0mp42avc1", "video"),
     ],
 )
 def test_brands_tell_it_from_its_family(brands: bytes, name: str | None) -> None:

@@ -25,7 +25,8 @@ def trailing(path: Path, end: int | None) -> tuple[str, ...]:
             head += file.read()
     if not head.strip(b"\0"):
         return ()
-    return (FURTHER_PICTURES,) if recognised(head) else (OTHER,)
+    row = recognised(head)
+    return (OTHER,) if row is None or row.endless else (FURTHER_PICTURES,)
 
 
 _PADDING = 2**20
