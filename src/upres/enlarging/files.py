@@ -70,7 +70,7 @@ class FileEnlargement:
             return ""
         note = ""
         if self.options.palette == "free":
-            with suppress(UpresError):
+            with suppress(UpresError, OSError):
                 if looks_like_pixel_art(self.pages[0], self.path):
                     note = "looks like pixel art, whose colours palette keep would keep"
         return "; ".join(filter(None, (self.plans[0].why, note)))

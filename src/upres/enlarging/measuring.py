@@ -25,6 +25,9 @@ FARTHEST = 1e36
 PIXEL_ART_PIXELS, PIXEL_ART_COLOURS = 256 * 256, 64
 """As much as a sprite or a screen of an old console has."""
 
+_METADATA = 4096
+"""Bytes that a file of pixel art may have beside a byte for each pixel."""
+
 
 Float64Array = NDArray[np.float64]
 
@@ -135,24 +138,30 @@ def of_whole_range(info: RasterInfo) -> RasterInfo:
     return dataclasses.replace(info, bands=tuple(bands))
 
 
-def looks_like_pixel_art(source: Source, beside: Path) -> bool:
+def looks_like_pixel_art(source: Source, path: Path) -> bool:
     """Whether a picture is small, has few colours and most pixels like one beside them.
 
-    Larger ones are not looked at. Raises ``InputError`` if the picture is damaged.
+    Larger ones are not looked at, nor those whose file, ``path``, is compressed and longer than
+    pixel art is: to decode each picture of a folder once more would take as long as to enlarge it.
+
+    Raises ``InputError`` if the picture is damaged, ``OSError`` if the file is gone.
     """
     info = source.info
     if info.dtype != np.uint8 or info.frames != 1 or info.pixels > PIXEL_ART_PIXELS:
         return False
     if not info.find(*COLOUR_ROLES) or info.find("other", "index", "ink"):
         return False
-    pixels = np.concatenate(list(next(iter(source.frames(beside)))))
+    if info.pixels + _METADATA < path.stat().st_size < info.frame_bytes:
+        return False
+    pixels = np.concatenate(list(next(iter(source.frames(path)))))
+    # At first, as it is the fastest.
+    alike = [(pixels[1:] == pixels[:-1]).all(2), (pixels[:, 1:] == pixels[:, :-1]).all(2)]
+    if np.concatenate([each.ravel() for each in alike]).mean() <= 0.5:
+        return False
     colours = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)
     if not 1 < len(colours) <= PIXEL_ART_COLOURS:
         return False
-    if info.alpha is not None and len(np.unique(pixels[:, :, info.alpha])) > 2:
-        return False
-    alike = [(pixels[1:] == pixels[:-1]).all(2), (pixels[:, 1:] == pixels[:, :-1]).all(2)]
-    return bool(np.concatenate([each.ravel() for each in alike]).mean() > 0.5)
+    return info.alpha is None or len(np.unique(pixels[:, :, info.alpha])) <= 2
 
 
 def _is_wanted(band: Band, info: RasterInfo) -> bool:
