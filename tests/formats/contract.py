@@ -60,6 +60,24 @@ def read(path: Path) -> tuple[RasterInfo, Array]:
     return source.info, frame
 
 
+def check_damage_in_one_line(
+    path: Path, content: bytes, seed: int, *, head: int, times: int = 60
+) -> None:
+    """Check that a file with three bytes of ``content`` changed is read, or refused in one line.
+
+    Every second time, the bytes are among its first ``head``.
+    """
+    random = np.random.default_rng(seed)
+    for number in range(times):
+        damaged = bytearray(content)
+        for place in random.integers(0, head if number % 2 else len(damaged), 3):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        told = refusal(path)
+        assert "\n" not in told
+        assert told.startswith(str(path)) or not told
+
+
 def check_refused_in_one_line(path: Path, content: bytes) -> None:
     """That a file of that content, written to ``path``, is refused with its name in one line."""
     path.write_bytes(content)

@@ -14,7 +14,16 @@ import numpy as np
 import PIL.Image
 import pytest
 import pyvips
-from contract import Array, FileSourceTests, SinkTests, info_of, refusal, taken, upright, waves
+from contract import (
+    Array,
+    FileSourceTests,
+    SinkTests,
+    check_damage_in_one_line,
+    info_of,
+    taken,
+    upright,
+    waves,
+)
 
 from upres.errors import InputError, OutputError
 from upres.formats.metadata import jxl_header
@@ -292,14 +301,7 @@ def test_a_header_is_told_without_decoding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_damage_ends_in_one_line(tmp_path: Path, seed: int) -> None:
-    path, random = tmp_path / "in.jxl", np.random.default_rng(seed)
+    path = tmp_path / "in.jxl"
     written(path, smooth(3, "uint8"), profile=profile("p3"), exif_block=EXIF)
     content = path.read_bytes()
-    for _ in range(60):
-        damaged = bytearray(content)
-        for place in random.integers(0, len(damaged), 3):
-            damaged[place] = random.integers(256)
-        path.write_bytes(damaged)
-        told = refusal(path)
-        assert "\n" not in told
-        assert told.startswith(str(path)) or not told
+    check_damage_in_one_line(path, content, seed, head=len(content))
