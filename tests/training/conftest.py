@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import io
+import sys
 import tarfile
+import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -123,3 +128,23 @@ def scaled() -> Callable[[Path, float, Path], Path]:
         return target
 
     return write
+
+
+@pytest.fixture
+def spandrel() -> Any:
+    """spandrel, imported with a stand-in for torchvision where that cannot be had.
+
+    spandrel imports three names of torchvision for two architectures that upres does not
+    export, and torchvision's public builds do not import beside a CPU build of torch.
+    """
+    if importlib.util.find_spec("spandrel") is None:
+        pytest.skip("needs spandrel: pip install 'upres[community]'")
+    with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec("torchvision") is None:
+            functional = types.ModuleType("torchvision.transforms.functional")
+            for name in ("InterpolationMode", "rotate", "normalize"):
+                setattr(functional, name, None)
+            for name in ("torchvision", "torchvision.transforms"):
+                patch.setitem(sys.modules, name, types.ModuleType(name))
+            patch.setitem(sys.modules, functional.__name__, functional)
+        return importlib.import_module("spandrel")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_networks import CONFIGS
 
 from upres.card import ModelCard
 from upres.engine.onnxruntime import CPU, OnnxRuntime
@@ -18,25 +19,13 @@ from upres.training.config import load_recipe
 from upres.training.export import export_onnx, load_network, save_weights
 from upres.training.loop import train
 from upres.training.networks import (
-    EdsrConfig,
     NetworkConfig,
     PlainConfig,
-    PooledConfig,
-    RcanConfig,
-    SrresnetConfig,
     build,
 )
 from upres.training.networks.parts import luma_of
 from upres.training.quantise import to_int8
 from upres.training.variants import to_half
-
-CONFIGS = [
-    PlainConfig(features=8, blocks=1),
-    PooledConfig(features=4, blocks=2),
-    SrresnetConfig(features=8, blocks=1),
-    EdsrConfig(features=8, blocks=1),
-    RcanConfig(features=8, groups=1, blocks=1, reduction=2),
-]
 
 
 def test_a_recipe_of_one_channel_trains_and_enlarges(data: Path, tmp_path: Path) -> None:

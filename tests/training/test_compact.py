@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +25,6 @@ PLAIN = [
     for name in ("fast", "balanced", "photo")
     for scale in sorted(shipped_models()[name])
 ]
-
-
-@pytest.fixture
-def spandrel() -> Iterator[Any]:
-    """spandrel, with a stand-in for torchvision where that is not installed: see
-    ``test_community``."""
-    if importlib.util.find_spec("spandrel") is None:
-        pytest.skip("needs spandrel: pip install 'upres[community]'")
-    with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec("torchvision") is None:
-            functional = types.ModuleType("torchvision.transforms.functional")
-            for name in ("InterpolationMode", "rotate", "normalize"):
-                setattr(functional, name, None)
-            for name in ("torchvision", "torchvision.transforms"):
-                patch.setitem(sys.modules, name, types.ModuleType(name))
-            patch.setitem(sys.modules, functional.__name__, functional)
-        yield importlib.import_module("spandrel")
 
 
 def noise(height: int, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from small_networks import CONFIGS
 from typer.testing import CliRunner
 
 from upres.card import ModelCard
@@ -20,24 +21,11 @@ from upres.errors import ModelError, OutputError
 from upres.models import open_model, read_model
 from upres.training.export import export_onnx
 from upres.training.networks import (
-    EdsrConfig,
     NetworkConfig,
-    PlainConfig,
-    PooledConfig,
-    RcanConfig,
-    SrresnetConfig,
     build,
 )
 from upres.training.portable import lower_opset, unroll_self_ensemble
 from upres.training.variants import to_portable
-
-CONFIGS = [
-    PlainConfig(features=8, blocks=2),
-    PooledConfig(features=4, blocks=2),
-    SrresnetConfig(features=8, blocks=1),
-    EdsrConfig(features=8, blocks=2),
-    RcanConfig(features=8, groups=2, blocks=2, reduction=2),
-]
 
 
 def elsewhere(path: Path, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
