@@ -57,14 +57,7 @@ def to_half(
         side = round_up(NOISE_SIDE, card.multiple_of)
         shape = (1, card.channels, side, side)
         noise = np.random.default_rng(0).random(shape, np.float32)
-        with replacing(target) as temporary:
-            onnx.save(graph, temporary)
-            difference = difference_between(model, read_model(temporary), [noise])
-            if not difference <= HALF_TOLERANCE:
-                raise TrainingError(
-                    f"{source}: with weights in float16 it would differ by {difference:.2g}, more "
-                    f"than {HALF_TOLERANCE:g}; the model was not written"
-                )
+        difference = _save_alike(graph, target, model, noise, f"{source}: with weights in float16")
     return target, card, difference
 
 
@@ -128,15 +121,26 @@ def to_portable(
         # Not a square, as of one rows and columns might be swapped unnoticed.
         height, width = (round_up(side, card.multiple_of) for side in (NOISE_SIDE, NOISE_SIDE + 9))
         noise = np.random.default_rng(0).random((1, card.channels, height, width), np.float32)
-        with replacing(target) as temporary:
-            onnx.save(graph, temporary)
-            difference = difference_between(model, read_model(temporary), [noise])
-            if not difference <= HALF_TOLERANCE:
-                raise TrainingError(
-                    f"{source}: for other runtimes it would differ by {difference:.2g}, more than "
-                    f"{HALF_TOLERANCE:g}; the model was not written"
-                )
+        _save_alike(graph, target, model, noise, f"{source}: for other runtimes")
     return target, card
+
+
+def _save_alike(
+    graph: onnx.ModelProto, target: Path, model: Model, noise: Float32Array, variant: str
+) -> float:
+    """Write a variant of a model; return how far it is from the model on ``noise``.
+
+    Raises ``TrainingError``, which names the ``variant``, if that is too far.
+    """
+    with replacing(target) as temporary:
+        onnx.save(graph, temporary)
+        difference = difference_between(model, read_model(temporary), [noise])
+        if not difference <= HALF_TOLERANCE:
+            raise TrainingError(
+                f"{variant} it would differ by {difference:.2g}, more than {HALF_TOLERANCE:g}; the "
+                "model was not written"
+            )
+    return difference
 
 
 def variant_path(source: Path, mark: str) -> Path:
