@@ -7,7 +7,8 @@ from functools import partial
 from typing import Annotated, Literal
 
 from upres.cli.console import say
-from upres.cli.help import OTHER, option
+from upres.cli.enlarge_options import QuietOption
+from upres.cli.help import option
 from upres.cli.process import keep_libraries_quiet, set_up_libvips, share_python_s_lock
 from upres.errors import UsageError, needs_extra
 
@@ -176,7 +177,7 @@ def serve(
             panel=MUCH,
         ),
     ] = None,
-    quiet: Annotated[bool, option("--quiet", "-q", help="Print errors only.", panel=OTHER)] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Serve a page in the browser, and pictures over HTTP.
 
