@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,13 @@ from upres.formats.video.container import (
 )
 from upres.formats.video.segment import read_times, timed
 from upres.formats.video.settings import VideoSettings
-from upres.formats.video.streams import OF_THE_FILE, copy_stream, describe, frames_stream
+from upres.formats.video.streams import (
+    OF_THE_FILE,
+    copy_stream,
+    describe,
+    frames_stream,
+    packets_of,
+)
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -191,15 +198,7 @@ def _copied_packets(
     streams = [s for s in source.streams if s.index in copies and s.type != "attachment"]
     if not streams:
         return
-    packets = source.demux(streams)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.FFmpegError as error:
-            _damaged(clip, settings, error)
-            return
+    for packet in packets_of(source, partial(_damaged, clip, settings), streams):
         cover = packet.stream.disposition & av.stream.Disposition.attached_pic
         if cover and packet.pts is None:
             packet.pts = packet.dts = 0

@@ -32,6 +32,7 @@ from upres.formats.video.container import (
 from upres.formats.video.deinterlacing import deinterlaced
 from upres.formats.video.planes import beyond, to_colours
 from upres.formats.video.settings import VideoSettings
+from upres.formats.video.streams import packets_of
 from upres.raster.info import Band, RasterInfo, Role
 from upres.raster.source import Rows
 
@@ -197,16 +198,12 @@ def _frames(
 ) -> Iterator[VideoFrame]:
     """All frames that can be decoded; ``damaged`` is told of each that cannot."""
     stream.thread_type = "AUTO"
-    packets = container.demux()
     time: int | None = None
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.FFmpegError as error:
-            damaged(time, said(error))
-            return
+
+    def unreadable(error: av.FFmpegError) -> None:
+        damaged(time, said(error))
+
+    for packet in packets_of(container, unreadable):
         if packet.stream_index != stream.index:
             ends.see(packet)
             continue

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import av
 from av.container import InputContainer, OutputContainer
+from av.packet import Packet
 from av.stream import AttachmentStream, Stream
 from av.video.stream import VideoStream
 
@@ -22,6 +25,27 @@ _OF_THE_FRAMES = (
     "ENCODER",
 )
 """Beginnings of a stream's tags that would not be true of other frames."""
+
+
+def packets_of(
+    container: InputContainer,
+    damaged: Callable[[av.FFmpegError], None],
+    streams: Sequence[Stream] = (),
+) -> Iterator[Packet[Stream]]:
+    """The packets of some streams, or of all, up to the first that cannot be read.
+
+    ``damaged`` is told of that one. Errors of whoever takes the packets are not caught.
+    """
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.FFmpegError as error:
+            damaged(error)
+            return
+        yield packet
 
 
 def global_header(target: Path) -> bool:
