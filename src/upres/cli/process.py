@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-from upres.engine.machine import usable_processors
-
 SWITCH_SECONDS = 0.0005
 """How long a thread keeps Python's lock when another waits for it; Python's own value is ten
 times that."""
@@ -107,6 +105,8 @@ def set_up_libvips(threads: int | None = None) -> None:
     if threads is not None:
         os.environ["VIPS_CONCURRENCY"] = str(max(1, threads))
     else:
+        from upres.engine.machine import usable_processors
+
         os.environ.setdefault("VIPS_CONCURRENCY", str(usable_processors()))
     import pyvips
 

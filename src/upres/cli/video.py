@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +10,8 @@ from upres.cli.help import option
 from upres.errors import UsageError
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from upres.formats.video.settings import VideoSettings
 
 VIDEO = "Videos"
@@ -93,6 +94,8 @@ def video_settings(
 
 def seconds(name: str, text: str) -> Fraction:
     """A time as ``80``, ``1:20``, ``0:01:20.5``; raises ``UsageError``, which names the option."""
+    from fractions import Fraction
+
     if not re.fullmatch(r"(\d{1,4}:)?(\d{1,4}:)?\d{1,6}(\.\d{1,9})?", text):
         raise UsageError(f"{name} {text}: give a time, such as 80, 1:20 or 0:01:20.5")
     total = Fraction(0)
