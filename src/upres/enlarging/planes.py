@@ -153,15 +153,15 @@ def keep_borders_near(
             continue
         above, before = max(0, first - 1), max(0, start - 1)
         around = given[:, above : last + 1, before : stop + 1]
-        inner = (slice(first - above, last - above), slice(start - before, stop - before))
+        inner = np.s_[:, first - above : last - above, start - before : stop - before]
         place = output[:, first * scale : last * scale, start * scale : stop * scale]
-        for band, plane in zip(place, around, strict=True):
-            highest, lowest = _largest_around(plane, 1)[inner], -_largest_around(-plane, 1)[inner]
-            spread = highest - lowest
-            for row in range(scale):
-                for column in range(scale):
-                    phase = band[row::scale, column::scale]
-                    np.clip(phase, lowest - spread, highest + spread, out=phase)
+        highest, lowest = _largest_around(around, 1)[inner], -_largest_around(-around, 1)[inner]
+        spread = highest - lowest
+        least, most = lowest - spread, highest + spread
+        for row in range(scale):
+            for column in range(scale):
+                phase = place[:, row::scale, column::scale]
+                np.clip(phase, least, most, out=phase)
 
 
 def keep_in_place(output: Float32Array, plane: Float32Array) -> Float32Array:
@@ -194,11 +194,14 @@ def _larger_along(plane: Float32Array, scale: int) -> Float32Array:
     return np.stack(phases, 1).reshape(-1, plane.shape[1])
 
 
-def _largest_around(plane: Float32Array, radius: int) -> Float32Array:
+def _largest_around(planes: Float32Array, radius: int) -> Float32Array:
+    """The largest sample at most ``radius`` rows and columns, the last two axes, away."""
     for _ in range(2):  # along one axis and then the other
-        around = plane.T.copy()
+        planes = planes.swapaxes(-1, -2)
+        around = planes.copy()
         for distance in range(1, radius + 1):
-            np.maximum(around[distance:], plane.T[:-distance], out=around[distance:])
-            np.maximum(around[:-distance], plane.T[distance:], out=around[:-distance])
-        plane = around
-    return plane
+            later, sooner = around[..., distance:, :], around[..., :-distance, :]
+            np.maximum(later, planes[..., :-distance, :], out=later)
+            np.maximum(sooner, planes[..., distance:, :], out=sooner)
+        planes = around
+    return planes
