@@ -65,6 +65,15 @@ class LargeEnoughError(InputError):
 
     code = "large_enough"
 
+    def of_a_file(self) -> LargeEnoughError:
+        """The same, with the choices that there are for files."""
+        return LargeEnoughError(
+            self.problem,
+            Remedy("larger", "passes it over", "skip"),
+            Remedy("larger", "copies it", "copy"),
+            Remedy("larger", "reduces it", "reduce"),
+        )
+
 
 class OutputError(UpresError):
     """A file or folder cannot be written, or would be overwritten."""
