@@ -23,6 +23,7 @@ from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
 from upres.files import full_disk, publish, temporary
 from upres.formats.metadata.geotags import files_beside
 from upres.formats.registry import (
+    Format,
     check_output,
     create_sink,
     open_pages,
@@ -230,17 +231,19 @@ def open_file(
     *,
     backend: Backend | None = None,
     members: tuple[Path, ...] = (),
+    row: Format | None = None,
 ) -> FileEnlargement | FileCopy:
     """Open a file to be enlarged, and plan its result; no pixels are decoded.
 
-    ``members`` are the files of a series of slices, of which ``source`` is the first.
+    ``members`` are the files of a series of slices, of which ``source`` is the first. ``row`` is
+    the file's format, where that is known already.
 
     Raises ``InputError`` if ``source`` cannot be read or is too small or large for the
     request, ``ModelError`` if there is no such model. A picture that is larger already is a
     ``LargeEnoughError``, unless ``options.larger`` copies or reduces it.
     """
     backend = backend or default_backend()
-    pages = open_series(members) if members else open_pages(source, keep_cmyk=options.cmyk)
+    pages = open_series(members) if members else open_pages(source, keep_cmyk=options.cmyk, row=row)
     try:
         return _planned(source, pages, options, backend, members)
     except LargeEnoughError as error:
@@ -248,12 +251,7 @@ def open_file(
             raise
         if options.larger == "copy":
             return FileCopy(source, pages, check=options.check)
-        raise LargeEnoughError(
-            error.problem,
-            Remedy("larger", "passes it over", "skip"),
-            Remedy("larger", "copies it", "copy"),
-            Remedy("larger", "reduces it", "reduce"),
-        ) from None
+        raise error.of_a_file() from None
 
 
 def _planned(

@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 
+_LONG_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix.count(".") > 1)
+
+
 def recognised(head: bytes, path: Path | None = None) -> Format | None:
     """The format of a file that begins so; without its ``path``, of the plainest that does."""
     for row in FORMATS:
@@ -60,24 +63,24 @@ def called(suffix: str) -> Format | None:
 def suffix_in(path: PurePath) -> str:
     """The suffix of a file's name, in small letters: its last, or ``.nii.gz``."""
     name = path.name.lower()
-    long = (suffix for suffix in SUFFIXES if suffix.count(".") > 1 and name.endswith(suffix))
-    return next(long, path.suffix.lower())
+    return next(filter(name.endswith, _LONG_SUFFIXES), path.suffix.lower())
 
 
-def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
+def open_pages(
+    path: Path, *, keep_cmyk: bool = False, row: Format | None = None
+) -> Sequence[Source]:
     """Open a file, whatever its name says it is, and read its headers only: a source for each page.
 
     Most files have one page; the frames of an animation are one source. A page is opened each time
     that it is asked for, as there may be more of them than files can be open.
 
     CMYK is converted to sRGB by its own colour profile unless ``keep_cmyk``; RGB keeps its
-    profile.
+    profile. ``row`` is the file's format, where that is known already.
 
     Raises ``InputError`` if it is missing, of no known format, damaged, or of a kind that could
     not be written back whole, ``MissingExtraError`` if its format needs an extra.
     """
-    head = read_head(path)
-    row = recognised(head, path)
+    row = row or recognised(read_head(path), path)
     if row is None:
         known = ", ".join(dict.fromkeys(row.name.upper() for row in FORMATS))
         raise InputError(f"{path}: not a picture in a format that upres reads ({known})")

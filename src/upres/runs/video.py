@@ -34,7 +34,7 @@ from upres.enlarging.options import Options
 from upres.enlarging.pipeline import enlarge_into
 from upres.enlarging.plan import Plan, plan
 from upres.enlarging.videos import refuse_agreement
-from upres.errors import LargeEnoughError, OutputError, Remedy, needs_extra
+from upres.errors import LargeEnoughError, OutputError, needs_extra
 from upres.files import make_folder
 from upres.formats.registry import called, check_output, read_head, recognised
 from upres.formats.video.settings import VideoSettings
@@ -84,7 +84,7 @@ def open_any(
     pictures = video.settings.like is not None
     row = None if pictures else recognised(read_head(path), path)
     if not pictures and (row is None or not row.endless):
-        return open_file(path, options, backend=backend)
+        return open_file(path, options, backend=backend, row=row)
     backend = backend or default_backend()
     with needs_extra("reading videos", "video"):
         from upres.formats.video.pictures import PicturesSource
@@ -100,12 +100,7 @@ def open_any(
     except LargeEnoughError as error:
         if options.larger == "copy":
             return FileCopy(path, [source])
-        raise LargeEnoughError(
-            error.problem,
-            Remedy("larger", "passes it over", "skip"),
-            Remedy("larger", "copies it", "copy"),
-            Remedy("larger", "reduces it", "reduce"),
-        ) from None
+        raise error.of_a_file() from None
     if video.settings.like is not None and options.scale == 1:
         planned = dataclasses.replace(planned, models=())  # they are large enough
     return VideoEnlargement(source, planned, options.quality, video, backend)
