@@ -140,6 +140,7 @@ def soft(channels: int) -> Array:
         (noise(3), False),
         (soft(4), False),
         (np.full((32, 40, 3), 7, np.uint8), False),
+        (np.full((1, 1, 3), 7, np.uint8), False),
         (np.tile(art(3), (10, 10, 1)), False),
         (art(1, np.uint16)[:, :, 0], False),
     ],

@@ -155,8 +155,9 @@ def looks_like_pixel_art(source: Source, path: Path) -> bool:
         return False
     pixels = np.concatenate(list(next(iter(source.frames(path)))))
     # At first, as it is the fastest.
-    alike = [(pixels[1:] == pixels[:-1]).all(2), (pixels[:, 1:] == pixels[:, :-1]).all(2)]
-    if np.concatenate([each.ravel() for each in alike]).mean() <= 0.5:
+    beside = [(pixels[1:] == pixels[:-1]).all(2), (pixels[:, 1:] == pixels[:, :-1]).all(2)]
+    alike = np.concatenate([each.ravel() for each in beside])
+    if 2 * alike.sum() <= alike.size:  # a single pixel has none beside it
         return False
     colours = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)
     if not 1 < len(colours) <= PIXEL_ART_COLOURS:
