@@ -156,6 +156,16 @@ def test_requests_without_a_picture_are_refused(
     assert (response.status_code, problem(response)["code"]) == (422, code)
 
 
+def test_options_in_a_form_are_refused_and_the_line_says_where_they_go(
+    client: httpx.Client,
+) -> None:
+    for fields in ({"data": {"scale": "2"}}, {"files": [("a", b"x"), ("b", b"y")]}):
+        form = {"files": {"picture": encoded()}} | fields
+        response = client.post("/enlarge", **form)
+        assert (response.status_code, problem(response)["code"]) == (422, "form")
+        assert "scale=4 go into the address" in problem(response)["detail"]
+
+
 def test_an_upload_that_falls_silent_ends(serve: Serve) -> None:
     service = serve(seconds=1)
 

@@ -189,10 +189,11 @@ def test_metadata_that_a_result_cannot_keep_is_told(client: httpx.Client) -> Non
         ({"max_pixels": "1"}, "max_pixels"),
         ({"output": "/tmp/x"}, "output"),
         ({"url": "file:///etc/passwd"}, "url"),
+        ({"scale": ["2", "3"]}, "scale: is given 2 times"),
     ],
 )
 def test_parameters_that_are_unknown_or_wrong_are_refused(
-    client: httpx.Client, query: dict[str, str], said: str
+    client: httpx.Client, query: dict[str, str | list[str]], said: str
 ) -> None:
     for path in ("/enlarge", "/jobs"):
         response = client.post(path, params=query, content=encoded())

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from serving import Running, Serve, encoded, problem
 
-from upres.errors import UsageError
+from running import upres
+from upres.errors import OutputError, UsageError
+from upres.service.server import listen
 from upres.service.settings import Settings
 
 HERE = "http://127.0.0.1"
@@ -16,7 +20,19 @@ HERE = "http://127.0.0.1"
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "10.0.0.1", "", "[::2]", "a b"],
+    [
+        *(
+            "evil.example",
+            "evil.example:80",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "",
+            "[::2]",
+            "a b",
+        ),
+        *("localhost#evil.example", "localhost?", "localhost/", "localhost,evil.example", "[::1"),
+        *("evil.example@localhost", "local\thost", "2130706433", "localhost:x"),
+    ],
 )
 def test_a_foreign_host_is_refused(client: httpx.Client, host: str) -> None:
     response = client.get("/health/live", headers={"host": host})
@@ -88,8 +104,10 @@ def test_without_the_token_only_the_page_and_health_answer(serve: Serve) -> None
     for given in ("Bearer s3cre", "Bearer", "s3cret", "Basic s3cret", "Bearer s3cret\xe9"):
         headers = {"authorization": given.encode("latin-1")}
         assert client.post("/enlarge", content=encoded(), headers=headers).status_code == 401
-    headers = {"authorization": "Bearer s3cret"}
-    assert client.post("/enlarge", content=encoded(), headers=headers).status_code == 200
+    # The scheme's letters may be large or small: RFC 9110.
+    for given in ("Bearer s3cret", "bearer s3cret"):
+        headers = {"authorization": given}
+        assert client.post("/enlarge", content=encoded(), headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
@@ -98,6 +116,42 @@ def test_it_is_refused_to_listen_to_others_without_a_token(host: str) -> None:
         Settings(host=host)
     assert Settings(host=host, token="t").token == "t"
     assert Settings(host="::1").is_local
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"token": ""}, "the token must be"),
+        ({"token": "two words"}, "the token must be"),
+        ({"token": "a\n"}, "the token must be"),
+        ({"token": "schl\u00fcssel"}, "the token must be"),
+        ({"origins": ("*",)}, r"\*: is no site"),
+        ({"origins": ("example.org",)}, "example.org: is no site"),
+        ({"origins": ("https://example.org/page",)}, "https://example.org/page: is no site"),
+        ({"names": ("https://example.org/",)}, "https://example.org/: is no name"),
+        ({"names": ("example.org:80",)}, "example.org:80: is no name"),
+        ({"port": 70_000}, "port must be at most 65535"),
+        ({"seconds": float("nan")}, "seconds must be at least 1"),
+        ({"kept_seconds": float("inf")}, "kept_seconds must be at least 0"),
+    ],
+)
+def test_settings_that_no_request_could_meet_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=f"^{said}"):
+        Settings(**wrong)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 300, "nosuch.invalid"])
+def test_an_address_that_is_none_is_told_in_one_line(host: str) -> None:
+    with pytest.raises(OutputError, match=f"^{re.escape(host)}:") as refusal:
+        listen(Settings(host=host, token="t", port=0))
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_empty_token_of_the_environment_is_no_token(tmp_path: Path) -> None:
+    """Whoever sets it wants one: ``UPRES_TOKEN=$(command that failed)``."""
+    done = upres("serve", "--port=0", cwd=tmp_path, environment={"UPRES_TOKEN": ""})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "upres: UPRES_TOKEN: is empty: leave it out, or give it a value\n"
 
 
 def test_numbers_are_known_where_others_may_ask_and_names_only_if_told(serve: Serve) -> None:

@@ -192,12 +192,14 @@ def serve(
     from upres.enlarging.options import MAX_PIXELS
     from upres.service.settings import Settings
 
-    if token == "":
-        raise UsageError("--token: is empty: leave it out, or give it a value")
+    given = {"--token": token, TOKEN: os.environ.get(TOKEN)}
+    for called, value in given.items():
+        if value == "":  # whoever sets it wants one
+            raise UsageError(f"{called}: is empty: leave it out, or give it a value")
     settings = Settings(
         host=host,
         port=port,
-        token=token or os.environ.get(TOKEN) or None,
+        token=token or given[TOKEN],
         names=tuple(name or ()),
         origins=tuple(origin or ()),
         workers=workers,

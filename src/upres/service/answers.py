@@ -45,6 +45,7 @@ _EXAMPLES = {
     "no_job": (404, "there is no job of this name, or no longer"),
     "not_ready": (409, "this job has no result yet"),
     "slow_upload": (408, "the upload took too long: 300 seconds are allowed"),
+    "overloaded": (503, "the machine of this service does too much else: try again later"),
     "ending": (503, "this service is about to end: try again later"),
     "too_long": (504, "this took longer than the 300 seconds that it may take"),
     "no_room": (507, "the disk of this service is full"),

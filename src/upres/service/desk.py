@@ -25,6 +25,9 @@ State = Literal["uploading", "waiting", "working", "done", "failed"]
 LOOK_SECONDS = 10.0
 """Within which a picture's header has to be read; it takes milliseconds."""
 
+LOOK_PATIENCE = 6.0
+"""How many times as long it may take on a machine that does much else."""
+
 ENDING = ProblemError(503, "ending", "this service is about to end: try again later", 10)
 
 
@@ -42,6 +45,8 @@ class Ticket:
     estimate: Estimate | None = None
     result: Delivered | None = None
     problem: ProblemError | None = None
+    fetched: bool = False
+    """Whether anyone has had the result."""
     task: asyncio.Task[Delivered] | None = None
     ended_at: float = math.inf
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,6 +69,7 @@ class Desk:
         folder: Path,
         *,
         ended: Callable[[Ticket], None] = lambda ticket: None,
+        free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self.settings = settings
         self.line = Line(
@@ -74,7 +80,7 @@ class Desk:
         self.is_ending = False
         self.jobs: dict[str, Ticket] = {}
         self._folder = folder
-        self._ended = ended
+        self._ended, self._free = ended, free
         self._open: set[Ticket] = set()
         started = (settings.backend_of, settings.prepare)
         workers, kept = settings.workers_at_once, settings.kept_bytes
@@ -115,6 +121,7 @@ class Desk:
         assert isinstance(estimate, Estimate)
         if self.is_ending:
             raise ENDING
+        self._make_room(estimate.disk)
         ticket.estimate = estimate
         self.line.admit(ticket.place, memory=estimate.memory, seconds=estimate.seconds, limit=limit)
         ticket.change("waiting")
@@ -150,6 +157,25 @@ class Desk:
         for ticket in [t for t in self.jobs.values() if t.ended_at < oldest]:
             del self.jobs[ticket.id]
             self._remove(ticket)
+
+    def _make_room(self, needed: int) -> None:
+        """Let the disk have room for work, if need be by removing results that were fetched.
+
+        Raises ``ProblemError`` 507 where there is none beside the work that was taken in before.
+        """
+        under_way = [t.estimate for t in self._open if t.estimate and math.isinf(t.ended_at)]
+        needed += sum(estimate.disk for estimate in under_way)
+        fetched = sorted(
+            (ticket for ticket in self.jobs.values() if ticket.fetched),
+            key=lambda ticket: ticket.ended_at,
+        )
+        while self._free(self._folder) < needed:
+            if not fetched:
+                problem = "the disk of this service has no room for this result: try again later"
+                raise ProblemError(507, "no_room", problem)
+            oldest = fetched.pop(0)
+            del self.jobs[oldest.id]
+            self._remove(oldest)
 
     async def end(self) -> None:
         """Finish the work under way, within the settings' grace; refuse everything else."""
@@ -230,8 +256,11 @@ class Desk:
 
     async def _ask(self, pool: Pool, work: Errand, limit: float) -> object:
         try:
-            return await pool.do(work, limit=limit)
-        except OverdueError:
+            return await pool.do(work, limit=limit, patience=LOOK_PATIENCE)
+        except OverdueError as error:
+            if not error.worked:
+                problem = "the machine of this service does too much else: try again later"
+                raise ProblemError(503, "overloaded", problem, int(limit)) from None
             problem = "this picture takes too long to look at: it is damaged, or made to do that"
             raise ProblemError(422, "input", problem) from None
         except (EndedError, StoppedError) as error:

@@ -20,6 +20,7 @@ from upres.service.answers import ALWAYS, ENLARGED, PICTURE, PLAN_EXAMPLE, PROBL
 from upres.service.desk import Desk, Ticket
 from upres.service.orders import Delivered, Order
 from upres.service.parameters import Parameters
+from upres.service.problems import ProblemError
 from upres.service.results import Delivery
 from upres.service.uploads import receive_picture
 
@@ -63,12 +64,26 @@ async def take(
     request: Request, desk: Desk, ticket: Ticket, parameters: Parameters, *, limit: float
 ) -> None:
     """Receive a request's picture, and admit it; raises ``ProblemError``."""
+    require_once(request)
     options = parameters.options(desk.settings.max_pixels)
     order = Order(ticket.folder, "picture", options, parameters.suffix)
     name = await receive_picture(
-        request, order.source, name=parameters.name, most=desk.settings.upload_bytes, limit=limit
+        request,
+        order.source,
+        name=parameters.name,
+        most=desk.settings.upload_bytes,
+        limit=limit,
+        quiet=desk.settings.quiet_seconds,
     )
     await desk.admit(ticket, Order(ticket.folder, name, options, parameters.suffix), limit=limit)
+
+
+def require_once(request: Request) -> None:
+    """Raise ``ProblemError`` 422 for a parameter that is given twice: one would be passed over."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in request.query_params:
+        if given.count(name) > 1:
+            raise ProblemError(422, "parameters", f"{name}: is given {given.count(name)} times")
 
 
 async def _while_connected(request: Request, work: asyncio.Task[Delivered]) -> Delivered:
@@ -109,6 +124,7 @@ async def plans(request: Request, size: Annotated[Size, Query()]) -> list[dict[s
     Instead of these, ``problem`` tells why a model does not suit.
     """
     desk: Desk = request.app.state.desk
+    require_once(request)
     options = size.options(desk.settings.max_pixels)
     return await asyncio.to_thread(_plans, desk, size, options)
 

@@ -85,9 +85,10 @@ class Guard:
             raise ProblemError(403, "origin", "the page of another site may not ask this service")
         is_question = method == "OPTIONS" and asked_for  # of CORS, which carries no token
         if self._settings.token and path not in OPEN_PATHS and not is_question:
-            given = headers.get("authorization", "").encode("latin-1", "replace")
-            wanted = f"Bearer {self._settings.token}".encode()
-            if not secrets.compare_digest(given, wanted):
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            wanted = self._settings.token.encode()
+            right = secrets.compare_digest(given.strip().encode("latin-1", "replace"), wanted)
+            if scheme.lower() != "bearer" or not right:
                 problem = "this service needs its token: send it as Authorization: Bearer TOKEN"
                 raise ProblemError(
                     401, "token", problem, headers={"www-authenticate": 'Bearer realm="upres"'}
@@ -111,11 +112,13 @@ class Guard:
 
 def urlsplit_host(url: str, *, with_port: bool = True) -> str:
     """The host of an address, in small letters; empty where there is none."""
+    if not url.isprintable() or " " in url:  # parts of these would be passed over
+        return ""
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises where that is no number
     except ValueError:
         return ""
-    if parts.path not in ("", "/") or parts.query or parts.username is not None:
+    if parts.path or "?" in url or "#" in url or parts.username is not None:
         return ""
     return parts.netloc.lower() if with_port else parts.hostname or ""

@@ -133,10 +133,10 @@ async def events(ticket: JobOfPath) -> AsyncIterator[ServerSentEvent]:
 async def result(ticket: JobOfPath) -> Response:
     """The file, for as long as the job is kept."""
 
-    async def stay() -> None:
-        pass
+    async def note() -> None:
+        ticket.fetched = True
 
-    return Delivery(_result_of(ticket), stay)
+    return Delivery(_result_of(ticket), note)
 
 
 @job_router.get(

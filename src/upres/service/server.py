@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ import uvicorn
 from upres.errors import OutputError
 from upres.runs.streams import folder
 from upres.service.app import create_app
+from upres.service.connections import Connection
 from upres.service.desk import Desk
 from upres.service.settings import Settings
 
@@ -28,6 +30,9 @@ def run(settings: Settings, *, started: Callable[[str], None] = lambda address: 
     ``started`` is told the address once it takes requests. Raises ``OutputError`` if it cannot
     listen there, or cannot keep pictures in the folder for temporary files.
     """
+    # It notes bytes of forms that it cannot read.
+    logging.getLogger("python_multipart").addHandler(logging.NullHandler())
+    logging.getLogger("python_multipart").propagate = False
     listening = listen(settings)
     with listening, folder() as name:
         server = Server(settings, Path(name), listening, started)
@@ -49,6 +54,8 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise OutputError(f"{where}: cannot listen here: {error.strerror}") from None
+    except UnicodeError:
+        raise OutputError(f"{settings.host}: is no name or address of a machine") from None
     return listening
 
 
@@ -70,6 +77,9 @@ class Server(uvicorn.Server):
         listening: socket.socket,
         started: Callable[[str], None],
     ) -> None:
+        class Patient(Connection):
+            quiet_seconds = settings.quiet_seconds
+
         self._desk: Desk | None = None
         self._ending: asyncio.Task[None] | None = None
         self._started = started
@@ -78,7 +88,9 @@ class Server(uvicorn.Server):
             create_app(settings, name, ready=self._ready),
             # Neither addresses nor names of files are anybody's business.
             access_log=False,
-            log_level="warning",
+            # Warnings are on requests that cannot be read: anyone could fill a disk by them.
+            log_level="error",
+            http=Patient,
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=5,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +18,8 @@ from upres.errors import Remedy, UsageError
 LOOPBACK = "127.0.0.1"
 
 PORT = 8765
+
+LAST_PORT = 65535
 
 MOST_WORKERS_AT_ONCE = 4
 """Pictures that are worked on at once unless it is told otherwise: each takes all processors for
@@ -68,6 +72,8 @@ class Settings:
     """How long a request may take, once it is uploaded, its wait included."""
     job_seconds: float = 3600.0
     """The same of a job."""
+    quiet_seconds: float = 20.0
+    """How long a client may send nothing of a request, or take nothing of an answer."""
     upload_bytes: int = 2**28
     """Of a request's body, at most."""
     kept_seconds: float = 600.0
@@ -87,15 +93,32 @@ class Settings:
                 f"{self.host}: others reach this address, so the service needs a token",
                 Remedy("token", "is what they have to send"),
             )
+        self._check_words()
         least: dict[str, float] = {
             **{"workers": 1, "memory": 4 * BASE_BYTES, "places": 1, "upload_bytes": 1},
             **{"seconds": 1, "job_seconds": 1, "kept_seconds": 0, "grace_seconds": 0},
-            **{"max_pixels": 1, "port": 0},
+            **{"max_pixels": 1, "port": 0, "quiet_seconds": 0},
         }
         for name, low in least.items():
             value = getattr(self, name)
-            if value is not None and value < low:
-                raise UsageError(f"{name} must be at least {low:,}, not {value:,}")
+            unit = " bytes" if name in ("memory", "upload_bytes") else ""
+            if value is not None and not (low <= value < math.inf):  # as no number is, too
+                raise UsageError(f"{name} must be at least {low:,}{unit}, not {value:,}")
+        if self.port > LAST_PORT:
+            raise UsageError(f"port must be at most {LAST_PORT}, not {self.port}")
+
+    def _check_words(self) -> None:
+        """Raise ``UsageError`` for words that no request could ever have."""
+        if self.token is not None and not re.fullmatch(r"[!-~]+", self.token):
+            raise UsageError(
+                "the token must be of letters, digits and signs of ASCII, without spaces"
+            )
+        for origin in self.origins:
+            if not re.fullmatch(r"https?://[^/?#@\s]+/?", origin, re.IGNORECASE):
+                raise UsageError(f"{origin}: is no site: give it as https://example.org")
+        for name in self.names:
+            if not re.fullmatch(r"[^/?#@:\s]+|\[?[0-9a-fA-F:.]+\]?", name):
+                raise UsageError(f"{name}: is no name: give it as example.org, without a port")
 
     @property
     def is_local(self) -> bool:

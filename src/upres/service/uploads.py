@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 from starlette.datastructures import UploadFile
@@ -13,26 +14,28 @@ from starlette.types import Message, Receive
 from upres.service.parameters import safe_name
 from upres.service.problems import ProblemError
 
-SILENT_SECONDS = 20.0
-"""How long an upload may send nothing."""
+LEAST_PACE = 4096
+"""Bytes a second that an upload has to reach, after some seconds: a client that sends a byte now
+and then would keep a place from others."""
 
 _BLOCK = 2**20
 
 
 async def receive_picture(
-    request: Request, target: Path, *, name: str, most: int, limit: float
+    request: Request, target: Path, *, name: str, most: int, limit: float, quiet: float
 ) -> str:
     """Write the picture of a request's body to a file, and give its name, as the client has it.
 
     The body is the file, or a form with one. ``name`` is the one that the request's parameters
-    tell. ``most`` are the bytes that it may have, ``limit`` the seconds that it may take.
+    tell. ``most`` are the bytes that it may have, ``limit`` the seconds that it may take, and
+    ``quiet`` those that may go by without a byte, or before it has to keep a pace.
 
     Raises ``ProblemError`` 408, 413, 415, 422 or 507.
     """
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length) > most:
         raise _too_large(most)
-    body = Request(request.scope, _counted(request.receive, most))
+    body = Request(request.scope, _counted(request.receive, most, quiet))
     try:
         async with asyncio.timeout(limit):
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -41,14 +44,15 @@ async def receive_picture(
             else:
                 await _from_body(body, target)
     except TimeoutError:
-        raise ProblemError(
-            408, "slow_upload", f"the upload took too long: {limit:,.0f} seconds are allowed"
-        ) from None
+        raise _too_slow(f"{limit:,.0f} seconds are allowed") from None
     except OSError as error:
         problem = f"the disk of this service cannot keep the picture: {error.strerror}"
         raise ProblemError(507, "no_room", problem) from None
     if not target.stat().st_size:
-        raise ProblemError(422, "empty", "the request has no picture: send the file as its body")
+        missing = "send the file as its body"
+        if kind == "multipart/form-data":
+            missing = "its form has no file with a name, or is cut off"
+        raise ProblemError(422, "empty", f"the request has no picture: {missing}")
     return safe_name(name)
 
 
@@ -62,7 +66,13 @@ async def _from_form(request: Request, target: Path, name: str) -> str:
     try:
         form = await request.form(max_files=1, max_fields=0)
     except HTTPException as error:
-        raise ProblemError(422, "form", f"this form cannot be read: {error.detail}") from None
+        detail = f"this form cannot be read: {error.detail}"
+        if "maximum number of" in error.detail.lower():
+            detail = (
+                "a form has one file, and nothing else: "
+                "options such as scale=4 go into the address, behind a question mark"
+            )
+        raise ProblemError(422, "form", detail) from None
     try:
         pictures = [value for value in form.values() if isinstance(value, UploadFile)]
         with target.open("wb") as file:
@@ -74,20 +84,31 @@ async def _from_form(request: Request, target: Path, name: str) -> str:
         await form.close()
 
 
-def _counted(receive: Receive, most: int) -> Receive:
+def _counted(receive: Receive, most: int, quiet: float) -> Receive:
     """Messages of a body, which raises ``ProblemError`` where it is too long, or silent."""
     count = 0
+    start = time.monotonic()
 
     async def next_message() -> Message:
         nonlocal count
-        async with asyncio.timeout(SILENT_SECONDS):
-            message = await receive()
+        try:
+            async with asyncio.timeout(quiet):
+                message = await receive()
+        except TimeoutError:
+            raise _too_slow(f"nothing came for {quiet:,.0f} seconds") from None
         count += len(message.get("body", b""))
+        late = time.monotonic() - start - quiet
+        if message.get("more_body") and count < late * LEAST_PACE:
+            raise _too_slow(f"{LEAST_PACE:,} bytes a second have to come")
         if count > most:
             raise _too_large(most)
         return message
 
     return next_message
+
+
+def _too_slow(why: str) -> ProblemError:
+    return ProblemError(408, "slow_upload", f"the upload took too long: {why}")
 
 
 def _too_large(most: int) -> ProblemError:

@@ -7,6 +7,7 @@ replaced, and no other request notices.
 from __future__ import annotations
 
 import asyncio
+import math
 import multiprocessing
 import os
 import signal
@@ -42,6 +43,11 @@ class Errand(Protocol):
 
 class OverdueError(Exception):
     """Errand took longer than it may."""
+
+    def __init__(self, *, worked: bool) -> None:
+        super().__init__(worked)
+        self.worked = worked
+        """Whether it had a processor for that long; if not, the machine is to blame."""
 
 
 class StoppedError(Exception):
@@ -112,23 +118,32 @@ class Worker:
         self.is_usable = True
         """Whether it can be given more work."""
 
-    def do(self, work: Errand, tell: Tell, limit: float) -> Any:
+    def do(self, work: Errand, tell: Tell, limit: float, patience: float) -> Any:
         """Give work to it, and wait for the result.
 
         ``tell`` is told the part that is done. Raises ``ProblemError`` as the work does,
         ``OverdueError`` after ``limit`` seconds, ``StoppedError`` after ``stop``, ``EndedError``
-        if the process ended or the work failed unexpectedly.
+        if the process ended or the work failed unexpectedly. On a machine that does much else, the
+        limit is on seconds of the processor, until ``patience`` times as many have gone by.
         """
+        last = time.monotonic() + patience * limit
+        used = self._processor_seconds()
+
+        def has_time(now: float) -> bool:
+            if now > last or used is None:
+                return False
+            return (self._processor_seconds() or math.inf) - used < limit
+
         deadline = time.monotonic() + limit
         try:
             with self._lock:
                 if self._stopped_at is not None:  # before it has begun
                     raise StoppedError
                 self._connection.send(work)
-            kind, value, *resident = self._next(deadline)
+            kind, value, *resident = self._next(deadline, has_time)
             while kind == "part":
                 tell(value)
-                kind, value, *resident = self._next(deadline)
+                kind, value, *resident = self._next(deadline, has_time)
         except (EOFError, OSError):
             self.end()
             kind, value, resident = "ended", "a process ended", [0]
@@ -139,7 +154,7 @@ class Worker:
         if kind == "refused":
             raise value
         if self._overdue:
-            raise OverdueError
+            raise OverdueError(worked=used is None or time.monotonic() < last)
         if self._stopped_at is not None:
             raise StoppedError
         raise EndedError(value)
@@ -168,12 +183,21 @@ class Worker:
             self._process.kill()
         self._process.join()
 
-    def _next(self, deadline: float) -> tuple[Any, ...]:
+    def _processor_seconds(self) -> float | None:
+        """Of its process, up to now; ``None`` where nothing tells."""
+        with suppress(OSError, ValueError, IndexError):
+            told = Path(f"/proc/{self._process.pid}/stat").read_text("utf-8", "replace")
+            # Behind its name, which may have spaces.
+            user, system = told.rpartition(")")[2].split()[11:13]
+            return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return None
+
+    def _next(self, deadline: float, has_time: Callable[[float], bool]) -> tuple[Any, ...]:
         """The next message; ``EOFError`` where the process has ended."""
         while True:
             ready = self._connection.poll(_TICK)
             now = time.monotonic()
-            if now > deadline and self._stopped_at is None:
+            if now > deadline and self._stopped_at is None and not has_time(now):
                 self._overdue = True
                 self.stop()
             if ready:
@@ -204,7 +228,14 @@ class Pool:
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
 
-    async def do(self, work: Errand, *, limit: float, tell: Tell = lambda part: None) -> Any:
+    async def do(
+        self,
+        work: Errand,
+        *,
+        limit: float,
+        tell: Tell = lambda part: None,
+        patience: float = 1.0,
+    ) -> Any:
         """Have work done by a worker that is free; raises as ``Worker.do`` does.
 
         Where the task that waits for it is cancelled, the work is stopped first.
@@ -213,7 +244,7 @@ class Pool:
             loop = asyncio.get_running_loop()
             worker = await self._next_worker()
             worker.be_ready()
-            future = loop.run_in_executor(self._threads, worker.do, work, tell, limit)
+            future = loop.run_in_executor(self._threads, worker.do, work, tell, limit, patience)
             try:
                 return await asyncio.shield(future)
             except asyncio.CancelledError:
