@@ -25,8 +25,11 @@ State = Literal["uploading", "waiting", "working", "done", "failed"]
 LOOK_SECONDS = 10.0
 """Within which a picture's header has to be read; it takes milliseconds."""
 
+VIEW_SECONDS = 60.0
+"""Within which a view has to be made: all pixels of a large result are read for one."""
+
 LOOK_PATIENCE = 6.0
-"""How many times as long it may take on a machine that does much else."""
+"""How many times as long both may take on a machine that does much else."""
 
 ENDING = ProblemError(503, "ending", "this service is about to end: try again later", 10)
 
@@ -85,6 +88,7 @@ class Desk:
         started = (settings.backend_of, settings.prepare)
         workers, kept = settings.workers_at_once, settings.kept_bytes
         self._heavy = Pool(workers, *started, most_resident=kept)
+        self._seeing = asyncio.Lock()
         self._light = Pool(LIGHT_WORKERS, *started, most_resident=kept)
 
     async def start(self) -> None:
@@ -117,7 +121,8 @@ class Desk:
         ``limit`` are the seconds that it may take. Raises ``ProblemError``.
         """
         ticket.order = order
-        estimate = await self._ask(self._light, partial(look, order), LOOK_SECONDS)
+        damaged = "this picture takes too long to look at: it is damaged, or made to do that"
+        estimate = await self._ask(partial(look, order), LOOK_SECONDS, damaged)
         assert isinstance(estimate, Estimate)
         if self.is_ending:
             raise ENDING
@@ -132,9 +137,13 @@ class Desk:
         ticket.task = asyncio.create_task(self._work(ticket, limit))
         return ticket.task
 
-    async def do_light(self, work: Errand) -> object:
-        """Have something done that is not enlarging; raises ``ProblemError``."""
-        return await self._ask(self._light, work, LOOK_SECONDS)
+    async def see(self, work: Errand) -> object:
+        """Have a view made, one after another: a process is left to those who come.
+
+        Raises ``ProblemError``.
+        """
+        async with self._seeing:
+            return await self._ask(work, VIEW_SECONDS, "this part takes too long to be shown")
 
     def find(self, name: str) -> Ticket:
         """A job; raises ``ProblemError`` 404 if there is none of that name, any more."""
@@ -254,15 +263,14 @@ class Desk:
             raise _unexpected(error) from None
         return result
 
-    async def _ask(self, pool: Pool, work: Errand, limit: float) -> object:
+    async def _ask(self, work: Errand, limit: float, overdue: str) -> object:
         try:
-            return await pool.do(work, limit=limit, patience=LOOK_PATIENCE)
+            return await self._light.do(work, limit=limit, patience=LOOK_PATIENCE)
         except OverdueError as error:
             if not error.worked:
                 problem = "the machine of this service does too much else: try again later"
                 raise ProblemError(503, "overloaded", problem, int(limit)) from None
-            problem = "this picture takes too long to look at: it is damaged, or made to do that"
-            raise ProblemError(422, "input", problem) from None
+            raise ProblemError(422, "input", overdue) from None
         except (EndedError, StoppedError) as error:
             raise _unexpected(error) from None
 

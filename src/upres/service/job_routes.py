@@ -168,7 +168,7 @@ async def see(
     assert ticket.order
     box = Cut(left, top, width, height)
     work = partial(view, ticket.order, Seen(of, made.path, (rows, columns)), box)
-    content = await desk.do_light(work)
+    content = await desk.see(work)
     assert isinstance(content, bytes)
     return Response(content, media_type="image/png", headers={"cache-control": "no-store"})
 

@@ -25,6 +25,9 @@ from upres.service.orders import Order, Tell
 MOST_SIDE = 1280
 """Pixels of a view's sides, at most."""
 
+_PIXELS_AT_ONCE = 2**18
+"""Of a wide picture a few rows: a view's process has no plan of its memory."""
+
 Of = Literal["picture", "result", "bicubic"]
 """The picture as it came, its result, or the picture enlarged by bicubic interpolation."""
 
@@ -76,10 +79,10 @@ def _blocks(source: Source, info: RasterInfo, box: Cut) -> Iterator[Float32Array
     top = 0
     for block in next(source.frames(Path(info.name))):
         first, last = max(0, box.top - top), min(len(block), box.top + box.height - top)
-        if first < last:
-            yield light.to_network(
-                block[first:last, box.left : box.left + box.width][:, :, kept], info
-            )
+        rows = max(1, _PIXELS_AT_ONCE // box.width)
+        for start in range(first, last, rows):
+            some = block[start : min(last, start + rows), box.left : box.left + box.width]
+            yield light.to_network(some[:, :, kept], info)
         top += len(block)
         if top >= box.top + box.height:
             return
@@ -89,14 +92,18 @@ def _reduced_part(source: Source, info: RasterInfo, box: Cut) -> Float32Array:
     """A part, reduced to means of whole squares until it is small enough."""
     step = -(-max(box.height, box.width) // MOST_SIDE)
     steps = min(step, box.height), min(step, box.width)
-    made: list[Float32Array] = []
+    # In one piece: small arrays that are kept between large ones that go cost a gigabyte.
+    shape = (box.height // steps[0], box.width // steps[1], len(info.varying))
+    made = np.empty(shape, np.float32)
+    done = 0
     rest = np.empty((0, box.width, len(info.varying)), np.float32)
     for block in _blocks(source, info, box):
         rest = np.concatenate([rest, block])
-        count = len(rest) // steps[0] * steps[0]
-        made.append(_means(rest[:count], steps))
-        rest = rest[count:]
-    return np.concatenate(made)
+        count = len(rest) // steps[0]
+        made[done : done + count] = _means(rest[: count * steps[0]], steps)
+        done += count
+        rest = rest[count * steps[0] :]
+    return made
 
 
 def _means(block: Float32Array, steps: tuple[int, int]) -> Float32Array:

@@ -5,6 +5,8 @@ const $ = (id) => document.getElementById(id);
 const AT_ONCE = 2;
 const PREVIEWED = 50;
 const ZOOMED = 320;
+const AGAIN = 5;
+const KNOWN_FOR = 30000;
 
 // ---------------------------------------------------------------- the engine behind HTTP
 
@@ -20,6 +22,8 @@ class Problem extends Error {
 const service = {
   about: "Enlarges pictures by residual networks, on the computer that this page comes from.",
   atOnce: AT_ONCE,
+  told: new Map(),
+  jobs: new Set(),
   token: new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token"),
 
   useToken(token) {
@@ -48,7 +52,13 @@ const service = {
   async plans(width, height, parameters) {
     const query = new URLSearchParams({ ...parameters, picture_width: width, picture_height: height });
     query.delete("model");
-    return (await this.ask(`plans?${query}`)).json();
+    const path = `plans?${query}`, known = this.told.get(path);
+    if (known && performance.now() < known.until) return known.plans;
+    // Of fifty pictures of one camera it is asked once, and not again at each that is done.
+    const plans = this.ask(path).then((response) => response.json());
+    this.told.set(path, { plans, until: performance.now() + KNOWN_FOR });
+    plans.catch(() => this.told.delete(path));
+    return plans;
   },
 
   /** Enlarge a file; gives its facts and blob, and tells each state. */
@@ -57,7 +67,11 @@ const service = {
     tell("uploading");
     const job = await this.begin(file, query, { signal, tell });
     const path = `jobs/${job.id}`;
-    const remove = () => this.ask(path, { method: "DELETE", keepalive: true }).catch(() => {});
+    const remove = () => {
+      this.jobs.delete(remove);
+      return this.ask(path, { method: "DELETE", keepalive: true }).catch(() => {});
+    };
+    this.jobs.add(remove);
     try {
       const ended = await this.follow(path, { signal, tell });
       if (ended.problem) throw new Problem(ended.problem.detail, ended.problem.status);
@@ -78,13 +92,26 @@ const service = {
         return await response.json();
       } catch (error) {
         if (error.status !== 429) throw error;
-        tell("busy", error.retryAfter);
-        await pause(1000 * error.retryAfter, signal);
+        const seconds = Math.max(1, error.retryAfter || 5); // a proxy's refusal has none
+        tell("busy", seconds);
+        await pause(1000 * seconds, signal);
       }
     }
   },
 
+  /** The job at its end; where the connection is cut off, it is asked for again. */
   async follow(path, { signal, tell }) {
+    for (let again = 0; ; again++) {
+      const last = await this.followOnce(path, { signal, tell }).catch((error) => {
+        if (error.name === "AbortError" || error.status || again === AGAIN) throw error;
+      });
+      if (["done", "failed"].includes(last?.state)) return last;
+      if (again === AGAIN) throw new Problem("the service has ended the work");
+      await pause(1000, signal);
+    }
+  },
+
+  async followOnce(path, { signal, tell }) {
     const response = await this.ask(`${path}/events`, { signal });
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let pending = "", last = null;
@@ -100,7 +127,6 @@ const service = {
         tell(last.state, last.part);
       }
     }
-    if (!last || !["done", "failed"].includes(last.state)) throw new Problem("the service has ended the work");
     return last;
   },
 
@@ -224,7 +250,8 @@ async function enlarge(item) {
     const problem = item.element.querySelector(".problem");
     problem.hidden = false;
     problem.textContent = error.message;
-    say(`${item.file.name}: ${error.message}`);
+    // The line has the name, unless it is on the service.
+    say(error.message.startsWith(item.file.name) ? error.message : `${item.file.name}: ${error.message}`);
     if (error.status === 401) askForToken();
   } finally {
     item.abort = null;
@@ -400,15 +427,21 @@ $("clear").addEventListener("click", () => {
 
 const SEEN = /^[^.].*\.[a-z0-9]{2,5}$/i;
 
+const unread = [];
+
 /** The files of a folder that was dropped, and of those in it. */
 async function filesIn(entry) {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
-  const reader = entry.createReader();
   const found = [];
-  for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) break;
-    for (const inside of some) found.push(...(await filesIn(inside)));
+  try {
+    if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+    const reader = entry.createReader();
+    for (;;) {
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!some.length) break;
+      for (const inside of some) found.push(...(await filesIn(inside)));
+    }
+  } catch {
+    unread.push(entry.name); // the others are taken all the same
   }
   return found.filter((file) => SEEN.test(file.name));
 }
@@ -429,15 +462,19 @@ addEventListener("drop", async (event) => {
   event.preventDefault();
   const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.length) return add([...event.dataTransfer.files]);
-  const files = await Promise.all(entries.map(filesIn));
-  add(files.flat());
+  const files = (await Promise.all(entries.map(filesIn))).flat();
+  add(files);
+  const lost = unread.splice(0);
+  if (lost.length) say(`the browser cannot read ${lost.join(", ")}`);
+  else if (!files.length) say("There are no pictures in it.");
 });
 addEventListener("paste", (event) => {
   const files = [...(event.clipboardData?.files ?? [])];
   if (files.length) add(files);
 });
-addEventListener("pagehide", () => {
-  for (const item of items) item.result?.remove();
+addEventListener("pagehide", ({ persisted }) => {
+  // The browser may keep the page, and show it again as it was.
+  if (!persisted) for (const remove of [...(engine.jobs ?? [])]) remove();
 });
 
 // ---------------------------------------------------------------- before and after
@@ -477,8 +514,10 @@ async function show(item) {
 
 $("slider").addEventListener("input", () => $("stage").style.setProperty("--at", `${$("slider").value}%`));
 
+let zoomed = 0;
+
 async function zoom() {
-  const item = shown;
+  const item = shown, number = ++zoomed;
   if (!item) return;
   const times = Number($("zoom-by").value);
   const { width, height } = item.result;
@@ -490,7 +529,7 @@ async function zoom() {
   try {
     for (const [image, of] of [[$("zoom-bicubic"), "bicubic"], [$("zoom-result"), "result"]]) {
       const blob = await item.result.view(of, box);
-      if (shown !== item) return;
+      if (shown !== item || number !== zoomed) return; // there is a later one
       await put(image, blob);
       image.style.width = `${box.width * times}px`;
       image.alt = `${of === "result" ? "upres" : "bicubic"}: ${place} of ${item.file.name}`;

@@ -8,6 +8,20 @@ const FILL_RADIUS = 4;
 
 const luma = (red, green, blue) => 0.299 * red + 0.587 * green + 0.114 * blue;
 
+/** Spans of windows along an axis, as upres.enlarging.tiles.cut has them. */
+export function cut(length, window, halo) {
+  if (length <= window) return [{ start: 0, stop: length, keepStart: 0, keepStop: length }];
+  const spans = [];
+  const step = window - 2 * halo;
+  for (let number = 0; ; number++) {
+    const start = Math.min(number * step, length - window);
+    const stop = start + window;
+    const keepStart = spans.length ? spans.at(-1).keepStop : 0;
+    spans.push({ start, stop, keepStart, keepStop: stop === length ? length : stop - halo });
+    if (stop === length) return spans;
+  }
+}
+
 /** Take from an enlarged window the colour that the network gave to pixels without any. */
 export function keepNeutral(made, colour, width, height, scale) {
   const size = width * height;

@@ -3,7 +3,7 @@
 // the network's halo around them, so that the result is that of the whole picture, and memory does not
 // grow with it.
 
-import { bicubicPart, fillTransparent, keepBordersNear, keepFlat, keepInPlace, keepNeutral } from "./steps.js";
+import { bicubicPart, cut, fillTransparent, keepBordersNear, keepFlat, keepInPlace, keepNeutral } from "./steps.js";
 import { PngWriter, metadataOf } from "./png.js";
 
 const WINDOW = 256;
@@ -110,20 +110,6 @@ function plans({ width, height, scale }) {
 }
 
 // ---------------------------------------------------------------- windows
-
-/** Spans of windows along an axis, as upres.enlarging.tiles.cut has them. */
-export function cut(length, window, halo) {
-  if (length <= window) return [{ start: 0, stop: length, keepStart: 0, keepStop: length }];
-  const spans = [];
-  const step = window - 2 * halo;
-  for (let number = 0; ; number++) {
-    const start = Math.min(number * step, length - window);
-    const stop = start + window;
-    const keepStart = spans.length ? spans.at(-1).keepStop : 0;
-    spans.push({ start, stop, keepStart, keepStop: stop === length ? length : stop - halo });
-    if (stop === length) return spans;
-  }
-}
 
 /** A picture that is decoded; parts of it are read as samples. */
 class Picture {
