@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import PIL.Image
 import pytest
-from serving import Running, Serve, encoded
+from serving import LONG, Running, Serve, encoded
 from slow import slow_backend
 
 if TYPE_CHECKING:
@@ -230,6 +230,10 @@ def test_the_one_line_stands_beside_a_picture_that_fails(open_page: Open) -> Non
     assert len(lines) == 2
     assert lines[0].startswith("text.png: not a picture in a format that upres reads")
     assert lines[1].startswith("cut.png: ")
+    page.click("#clear")
+    # It is told to those who do not see, too, with the name once.
+    enlarged(page, named[0])
+    until(page, "document.querySelector('#said').textContent.startsWith('text.png: not a ')")
     # Once more, with another choice, and as a request that is wrong.
     page.click("#clear")
     enlarged(page, ("good.png", encoded()), factor="0.5")
@@ -317,6 +321,128 @@ def test_a_folder_is_taken_with_those_in_it(open_page: Open, tmp_path: Path) -> 
     assert sorted(page.locator(".name").all_inner_texts()) == ["a.png", "b.png"]
 
 
+def test_a_folder_is_dropped_with_those_in_it(open_page: Open, tmp_path: Path) -> None:
+    """As by a hand: the browser itself reads the folder."""
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    for name in ("a.png", "more/b.png", "more/.hidden.png", "more/readme"):
+        (tmp_path / "photos" / name).write_bytes(encoded())
+    (tmp_path / "empty").mkdir()
+    page = open_page()
+    session = page.context.new_cdp_session(page)
+    for folder in ("photos", "empty"):
+        data = {"items": [], "files": [str(tmp_path / folder)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            event = {"type": kind, "x": 400, "y": 150, "data": data}
+            session.send("Input.dispatchDragEvent", event)
+        if folder == "photos":
+            until(page, "document.querySelectorAll('.item').length === 2")
+    until(page, "document.querySelector('#said').textContent === 'There are no pictures in it.'")
+    assert sorted(page.locator(".name").all_inner_texts()) == ["a.png", "b.png"]
+
+
+def test_fifty_pictures_are_worked_off(open_page: Open, running: Running) -> None:
+    page = open_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    named = [(f"{number}.png", encoded(30 + number % 5, 20)) for number in range(50)]
+    enlarged(page, *named)
+    assert page.locator('.item[data-state="done"]').count() == 50
+    # Five sizes, before and after the factor is chosen; not all again at each that is done.
+    assert len([url for url in asked if "/plans" in url]) <= 3 * 5
+    _, archive = downloaded(page, "#save-all")
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert len(opened.namelist()) == 50
+    page.click("#clear")
+    until(page, "document.querySelectorAll('.item').length === 0")
+    end = time.monotonic() + LONG
+    while running.left():
+        assert time.monotonic() < end
+
+
+@pytest.mark.parametrize("leave", ["reload", "close", "elsewhere"])
+def test_whoever_leaves_the_page_ends_its_jobs(open_page: Open, serve: Serve, leave: str) -> None:
+    service = serve(workers=1, backend_of=partial(slow_backend, 0.1))
+    page = open_page(service)
+    page.set_input_files("#files", files(("a.png", encoded()), ("large.png", encoded(600, 500))))
+    page.fill("#size", "2")
+    page.click("#start")
+    until(page, "document.querySelectorAll('progress')[1].value > 0.01")
+    if leave == "reload":
+        page.reload()
+    elif leave == "close":
+        page.close()
+    else:
+        page.goto(f"{service.url}/health/live")
+    desk = service.server._desk
+    assert desk
+    end = time.monotonic() + LONG / 2
+    while desk.jobs or desk.line.running or list(service.folder.iterdir()):
+        assert time.monotonic() < end, "its jobs go on"
+        time.sleep(0.05)
+    if leave == "elsewhere":
+        page.go_back()
+        enlarged(page, ("again.png", encoded()))
+        assert state(page, "again.png") == "done"
+        page.click("#clear")
+
+
+def test_two_pages_do_not_disturb_each_other(open_page: Open, client: httpx.Client) -> None:
+    first, second = open_page(), open_page()
+    enlarged(first, ("a.png", encoded(40, 30)))
+    enlarged(second, ("a.png", encoded(50, 30)), factor="3")
+    second.click("#clear")
+    first.click(".show")
+    until(first, "document.querySelector('#zoom-result').naturalWidth > 0")
+    _, made = downloaded(first, ".save")
+    assert PIL.Image.open(io.BytesIO(made)).size == (80, 60)
+    first.click("#clear")
+
+
+def test_a_connection_that_is_cut_off_is_no_end_of_the_work(open_page: Open) -> None:
+    page = open_page()
+    cut: list[str] = []
+
+    def once(route: Any) -> None:
+        if cut:
+            route.continue_()
+        else:
+            cut.append(route.request.url)
+            route.fulfill(status=200, content_type="text/event-stream", body="")
+
+    page.route("**/events", once)
+    enlarged(page, ("photo.png", encoded()))
+    assert cut
+    assert state(page, "photo.png") == "done"
+    page.click("#clear")
+
+
+def test_of_places_that_are_asked_for_quickly_the_last_is_shown(open_page: Open) -> None:
+    page = open_page()
+    enlarged(page, ("photo.png", encoded(400, 300)))
+    page.click(".show")
+    until(page, "document.querySelector('#zoom-result').naturalWidth > 0")
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if "left=0&" in route.request.url and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/view?*", hold)
+    for place in (0, 1000):
+        move = f"x => {{ x.value = {place}; x.dispatchEvent(new Event('change')); }}"
+        page.eval_on_selector("#zoom-x", move)
+        page.wait_for_timeout(100)
+    until(page, "document.querySelector('#zoom-result').alt.includes('from 640')")
+    assert held
+    held[0].continue_()
+    page.wait_for_timeout(500)
+    for name in ("bicubic", "result"):
+        assert "from 640" in (page.locator(f"#zoom-{name}").get_attribute("alt") or "")
+    page.click("#clear")
+
+
 def test_a_token_is_asked_for_or_comes_with_the_address(open_page: Open, serve: Serve) -> None:
     service = serve(token="s3cret")
     page = open_page(service)
@@ -393,6 +519,10 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_window(
         assert page.evaluate("document.documentElement.scrollWidth") <= width, when
 
     judge("empty")
+    page.set_input_files("#files", files(("photo.png", encoded())))
+    until(page, "document.querySelector('#model-help').textContent.includes('about')")
+    judge("before the work")
+    page.click("#clear")
     name = "a-very-long-name-without-any-place-to-break-it-" * 2 + ".png"
     enlarged(page, (name, encoded(200, 150)), ("bad.png", b"text"))
     page.click(".show")

@@ -99,25 +99,58 @@ export async function metadataOf(file) {
   try {
     if (SIGNATURE.every((byte, at) => bytes[at] === byte)) found = ofPng(bytes);
     else if (bytes[0] === 0xff && bytes[1] === 0xd8) found = await ofJpeg(bytes);
-    else found.lost.push("metadata");
+    else found.lost = ofOthers(bytes);
   } catch {
     found = { chunks: [], lost: ["metadata"], known: false }; // it is damaged
   }
-  if (!found.lost.includes("frames") && (await frames(file, bytes)) > 1) found.lost.push("frames");
   return { ...found, lost: [...new Set(found.lost)] };
 }
 
-async function frames(file, bytes) {
-  if (!self.ImageDecoder || !file.type || !(await ImageDecoder.isTypeSupported(file.type))) return 1;
-  const decoder = new ImageDecoder({ data: bytes, type: file.type });
-  try {
-    await decoder.tracks.ready;
-    return decoder.tracks.selectedTrack.frameCount;
-  } catch {
-    return 1;
-  } finally {
-    decoder.close();
+const starts = (bytes, at, text) => [...text].every((letter, number) => bytes[at + number] === letter.charCodeAt(0));
+
+/** Names of what other formats have and a result does not keep, as far as their heads tell. */
+function ofOthers(bytes) {
+  const lost = ["metadata"];
+  if (starts(bytes, 0, "GIF8") && isAnimatedGif(bytes)) lost.push("frames");
+  if (starts(bytes, 0, "RIFF") && starts(bytes, 8, "WEBPVP8X")) {
+    if (bytes[20] & 2) lost.push("frames");
+    const exif = chunkOfWebp(bytes, "EXIF");
+    // Not all browsers turn these upright.
+    if (exif && orientation(starts(exif, 0, "Exif\0\0") ? exif.slice(6) : exif) > 1) lost.push("orientation");
   }
+  if (starts(bytes, 4, "ftyp")) {
+    if (starts(bytes, 8, "avis") || starts(bytes, 8, "msf1")) lost.push("frames");
+    const head = Math.min(bytes.length, 65536);
+    for (let at = 16; at + 6 < head; at++) {
+      if (bytes[at] === 0x61 && starts(bytes, at, "av1C") && bytes[at + 6] & 0x40) lost.push("more than 8 bits");
+    }
+  }
+  return lost;
+}
+
+function isAnimatedGif(bytes) {
+  const palette = (flags) => (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
+  let count = 0;
+  for (let at = 13 + palette(bytes[10]); at < bytes.length && bytes[at] !== 0x3b; ) {
+    if (bytes[at] === 0x2c) {
+      if (++count > 1) return true;
+      at += 11 + palette(bytes[at + 9]);
+    } else if (bytes[at] === 0x21) at += 2;
+    else return false;
+    while (bytes[at]) at += 1 + bytes[at]; // blocks, up to an empty one
+    at += 1;
+  }
+  return false;
+}
+
+function chunkOfWebp(bytes, type) {
+  const view = new DataView(bytes.buffer);
+  for (let at = 12; at + 8 <= bytes.length; ) {
+    const length = view.getUint32(at + 4, true);
+    if (starts(bytes, at, type)) return bytes.slice(at + 8, at + 8 + length);
+    at += 8 + length + (length & 1);
+  }
+  return null;
 }
 
 function ofPng(bytes) {
@@ -134,28 +167,29 @@ function ofPng(bytes) {
     else if (!PIXELS.has(type)) lost.push(`PNG's ${type}`);
     at += 12 + length;
   }
-  return { chunks, lost, known: true };
+  return { chunks, lost, known: !lost.includes("colour profile") };
 }
 
 async function ofJpeg(bytes) {
   const view = new DataView(bytes.buffer), chunks = [], lost = [], profile = [];
-  const starts = (at, text) => [...text].every((letter, number) => bytes[at + number] === letter.charCodeAt(0));
   for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0xda; ) {
     const marker = bytes[at + 1], length = view.getUint16(at + 2), start = at + 4, end = at + 2 + length;
-    if (marker === 0xe0 && starts(start, "JFIF\0")) {
+    if (marker === 0xe0 && starts(bytes, start, "JFIF\0")) {
       const unit = bytes[start + 7], dots = [view.getUint16(start + 8), view.getUint16(start + 10)];
       if (unit && dots[0] && dots[1]) chunks.push(["pHYs", density(dots, unit)]);
-    } else if (marker === 0xe1 && starts(start, "Exif\0\0")) {
+    } else if (marker === 0xe1 && starts(bytes, start, "Exif\0\0")) {
       chunks.push(["eXIf", upright(bytes.slice(start + 6, end))]);
-    } else if (marker === 0xe1 && starts(start, "http://ns.adobe.com/xap/1.0/\0")) {
+    } else if (marker === 0xe1 && starts(bytes, start, "http://ns.adobe.com/xap/1.0/\0")) {
       const keyword = new TextEncoder().encode("XML:com.adobe.xmp\0\0\0\0\0");
       chunks.push(["iTXt", joined([keyword, bytes.slice(start + 29, end)])]);
-    } else if (marker === 0xe2 && starts(start, "ICC_PROFILE\0")) {
+    } else if (marker === 0xe2 && starts(bytes, start, "ICC_PROFILE\0")) {
       profile[bytes[start + 12] - 1] = bytes.slice(start + 14, end);
     } else if (marker === 0xed) lost.push("IPTC");
     else if (marker === 0xfe) lost.push("comments");
-    else if (marker === 0xe2 && starts(start, "MPF\0")) lost.push("further pictures");
-    else if (marker > 0xe0 && marker <= 0xef && marker !== 0xee) lost.push("other segments");
+    else if (marker === 0xe2 && starts(bytes, start, "MPF\0")) lost.push("further pictures");
+    else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+      if (bytes[start + 5] === 4) lost.push("inks (CMYK)");
+    } else if (marker > 0xe0 && marker <= 0xef && marker !== 0xee) lost.push("other segments");
     at = end;
   }
   const whole = joined(profile);
@@ -179,15 +213,29 @@ function density(dots, unit) {
 
 /** EXIF of a picture that stands upright now, without its thumbnail, which would show the old one. */
 function upright(exif) {
-  const view = new DataView(exif.buffer, exif.byteOffset, exif.length);
-  const little = exif[0] === 0x49;
-  const at = view.getUint32(4, little), count = view.getUint16(at, little);
+  const { view, at, count, little } = entriesOf(exif);
   for (let number = 0; number < count; number++) {
     const entry = at + 2 + 12 * number;
     if (view.getUint16(entry, little) === 0x0112) view.setUint16(entry + 8, 1, little);
   }
   view.setUint32(at + 2 + 12 * count, 0, little);
   return exif;
+}
+
+function orientation(exif) {
+  const { view, at, count, little } = entriesOf(exif);
+  for (let number = 0; number < count; number++) {
+    const entry = at + 2 + 12 * number;
+    if (view.getUint16(entry, little) === 0x0112) return view.getUint16(entry + 8, little);
+  }
+  return 1;
+}
+
+function entriesOf(exif) {
+  const view = new DataView(exif.buffer, exif.byteOffset, exif.length);
+  const little = exif[0] === 0x49;
+  const at = view.getUint32(4, little);
+  return { view, at, count: view.getUint16(at, little), little };
 }
 
 function joined(parts) {
