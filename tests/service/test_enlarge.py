@@ -60,6 +60,63 @@ def test_the_answer_is_the_file_that_the_library_writes(
     assert response.headers["content-disposition"] == f'attachment; filename="photo_x2{suffix}"'
 
 
+OPTIONS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
+    "wrap": ("PNG", {"wrap": "true"}, {"wrap": True}),
+    "palette": ("PNG", {"palette": "keep"}, {"palette": "keep"}),
+    "consistent": ("PNG", {"consistent": "true"}, {"consistent": True}),
+    "force": ("JPEG", {"consistent": "force"}, {"consistent": "force"}),
+    "labels": ("TIFF", {"labels": "true"}, {"labels": True}),
+    "quality": ("JPEG", {"quality": "40"}, {"quality": 40}),
+    "model": ("PNG", {"model": "balanced"}, {"model": "balanced"}),
+    "precision": ("PNG", {"model": "fast", "precision": "fp32"}, {"precision": "fp32"}),
+    "reduce": ("PNG", {"width": "30", "larger": "reduce"}, {"width": 30, "larger": "reduce"}),
+    "fit": ("PNG", {"fit": "150x100"}, {"fit": (150, 100)}),
+    "height": ("PNG", {"height": "100"}, {"height": 100}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_each_option_does_what_the_library_s_does(
+    name: str, client: httpx.Client, tmp_path: Path
+) -> None:
+    kind, query, options = OPTIONS[name]
+    content = encoded(48, 32, kind)
+    source = tmp_path / f"photo.{kind.lower()}"
+    source.write_bytes(content)
+    size = {} if {"width", "height", "fit"} & query.keys() else {"scale": 2}
+    response = client.post("/enlarge", params={**query, **size}, content=content)
+    assert response.status_code == 200, response.text
+    target = tmp_path / f"wanted{suffix_of(read_head(source), source)}"
+    options = {"model": query.get("model"), **options, **size}
+    assert response.content == by_library(source, target, **options)
+    if name not in ("model", "precision", "fit", "height", "reduce"):
+        # And it makes a difference to this picture.
+        assert response.content != client.post("/enlarge", params=size, content=content).content
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"larger": "skip"}, "larger: Input should be 'refuse', 'copy' or 'reduce'"),
+        ({"keep_means": "true", "labels": "true"}, "give keep_means or labels, not both"),
+        ({"keep_means": "true", "palette": "keep"}, "give keep_means or palette keep"),
+        ({"labels": "true", "consistent": "true"}, "numbers of classes are repeated"),
+        ({"keep_means": "true"}, "picture.png: "),
+        ({"through_plane": "true"}, "picture.png: "),
+        ({"format": "cog"}, "a Cloud Optimized GeoTIFF is made of a GeoTIFF only"),
+    ],
+)
+def test_options_that_do_not_suit_are_refused_by_their_names(
+    client: httpx.Client, query: dict[str, str], said: str
+) -> None:
+    response = client.post(
+        "/enlarge", params={**query, "scale": 2, "name": "picture.png"}, content=encoded()
+    )
+    if response.status_code == 200:
+        pytest.fail(f"{query} is taken without a word")
+    assert said in problem(response)["detail"]
+
+
 def test_real_files_become_the_files_that_the_library_writes(
     client: httpx.Client, shared_data: Path, tmp_path: Path
 ) -> None:

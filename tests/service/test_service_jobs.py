@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -75,6 +76,63 @@ def test_a_job_from_beginning_to_end(client: httpx.Client) -> None:
     for method, place in (("GET", ""), ("GET", "/events"), ("GET", "/result"), ("DELETE", "")):
         response = client.request(method, f"{path}{place}")
         assert (response.status_code, problem(response)["code"]) == (404, "no_job")
+
+
+def test_two_follow_one_job_and_fetch_its_result_each(serve: Serve) -> None:
+    service = serve(workers=1, backend_of=partial(slow_backend, 0.02))
+    path = begun(service.client(), encoded(300, 200))
+    told: dict[int, list[str]] = {}
+
+    def follow(number: int) -> None:
+        told[number] = [kind for kind, _ in events(service.client(), path)]
+
+    threads = [threading.Thread(target=follow, args=[number]) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert {kinds[-1] for kinds in told.values()} == {"done"}
+    # One who comes after the end is told that, and no more.
+    client = service.client()
+    assert [kind for kind, _ in events(client, path)] == ["done"]
+    first, second = (client.get(f"{path}/result") for _ in range(2))
+    assert first.content == second.content
+    # A download that was cut off goes on.
+    rest = client.get(f"{path}/result", headers={"range": "bytes=100-"})
+    assert (rest.status_code, rest.content) == (206, first.content[100:])
+    client.delete(path)
+
+
+def test_whoever_follows_a_job_that_is_deleted_is_told_its_end(serve: Serve) -> None:
+    service = serve(workers=1, backend_of=partial(slow_backend, 0.1))
+    client = service.client()
+    path = begun(client, encoded(600, 600))
+    seen_kinds: list[str] = []
+    thread = threading.Thread(
+        target=lambda: seen_kinds.extend(kind for kind, _ in events(service.client(), path))
+    )
+    thread.start()
+    while "working" not in client.get(path).json()["state"]:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    assert client.delete(path).status_code == 204
+    thread.join(LONG / 4)
+    assert not thread.is_alive()
+    assert seen_kinds[-1] == "failed"
+    assert service.left() == []
+
+
+def test_names_of_jobs_cannot_be_guessed(client: httpx.Client) -> None:
+    paths = [begun(client, encoded(9, 9)) for _ in range(20)]
+    names = {path.removeprefix("/jobs/") for path in paths}
+    assert len(names) == 20
+    # Of 128 bits, with nothing in common.
+    assert all(len(name) == 22 for name in names)
+    assert len({name[:2] for name in names}) > 10
+    for path in paths:
+        client.delete(path)
+    for guess in ("0", "a" * 22, next(iter(names))[:-1], "%2e%2e%2f"):
+        assert client.get(f"/jobs/{guess}").status_code in (404, 405, 422)
 
 
 def test_events_tell_how_far_it_is(serve: Serve) -> None:
