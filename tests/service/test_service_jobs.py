@@ -131,7 +131,7 @@ def test_names_of_jobs_cannot_be_guessed(client: httpx.Client) -> None:
     assert len({name[:2] for name in names}) > 10
     for path in paths:
         client.delete(path)
-    for guess in ("0", "a" * 22, next(iter(names))[:-1], "%2e%2e%2f"):
+    for guess in ("0", "a" * 22, next(iter(names))[:-1]):
         assert client.get(f"/jobs/{guess}").status_code in (404, 405, 422)
 
 
