@@ -5,7 +5,7 @@ WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src src
 RUN python -m venv /opt/upres \
-    && /opt/upres/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve,formats]'
+    && /opt/upres/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve,formats,geo,medical]'
 
 FROM python:3.11-slim
 COPY --from=build /opt/upres /opt/upres

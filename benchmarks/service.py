@@ -232,8 +232,8 @@ take processor time, too. The engine alone, which computes the same windows and 
 nothing, does {by_engine} a second. Latencies are in milliseconds.
 
 *{PLAIN}* is `benchmarks/plain_service.py`, a service as most projects write it: FastAPI, Pillow \
-and ONNX Runtime, by the same model in fp32. It has no queue, no limits, and keeps no metadata. It is \
-compared with the engine in fp32.
+and ONNX Runtime, by the same model in fp32. It has no queue, no limits, and keeps no metadata. It \
+is compared with the engine in fp32.
 
 {table([*heads, "median", "95 %", "99 %"], rows)}
 

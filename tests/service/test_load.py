@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -175,6 +176,35 @@ def test_told_to_end_it_finishes_its_work_and_refuses_the_rest(tmp_path: Path, g
         assert answers["waits"].status_code == 503
         assert answers["works"].status_code == (200 if grace > 1 else 503)
         _, said = service.process.communicate(timeout=LONG)
+        assert (service.process.returncode, said) == (0, "")
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT] * 2])
+def test_told_to_end_it_leaves_slow_clients_without_a_word(
+    tmp_path: Path, signals: list[signal.Signals]
+) -> None:
+    """One that uploads and one that follows are told so; one that takes no answer is cut off."""
+    with serving(tmp_path / "kept", workers=1) as service:
+        head = "POST /enlarge?scale=2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+        place = (service.client.base_url.host, service.client.base_url.port)
+        large = encoded(1500, 900, "BMP")
+        with (
+            socket.create_connection(place, LONG) as uploading,
+            socket.create_connection(place, LONG) as reading,
+        ):
+            reading.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reading.sendall(f"{head}{len(large)}\r\n\r\n".encode() + large)
+            assert reading.recv(32).startswith(b"HTTP/1.1 200 ")
+            uploading.sendall(f"{head}100000\r\n\r\nabc".encode())
+            while "upres_waiting 1.0" not in service.get("/metrics").text:
+                time.sleep(0.02)
+            for each in signals:
+                service.process.send_signal(each)
+                time.sleep(0.4)
+            answer = uploading.recv(2**16)
+            assert answer.startswith(b"HTTP/1.1 503 ") or (not answer and len(signals) > 1)
+            _, said = service.process.communicate(timeout=LONG)
         assert (service.process.returncode, said) == (0, "")
     assert list((tmp_path / "kept").iterdir()) == []
 

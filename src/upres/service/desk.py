@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from upres.runs.batch import UNEXPECTED
 from upres.service.line import Line, Seat
@@ -50,6 +50,8 @@ class Ticket:
     problem: ProblemError | None = None
     fetched: bool = False
     """Whether anyone has had the result."""
+    upload: asyncio.Task[Any] | None = None
+    """Receives the picture, until that is taken in."""
     task: asyncio.Task[Delivered] | None = None
     ended_at: float = math.inf
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -111,7 +113,7 @@ class Desk:
         except OSError:
             self.line.leave(place, done=False)
             raise ProblemError(507, "no_room", "the disk of this service is full") from None
-        ticket = Ticket(name, folder, place)
+        ticket = Ticket(name, folder, place, upload=asyncio.current_task())
         self._open.add(ticket)
         return ticket
 
@@ -191,6 +193,9 @@ class Desk:
         self.is_ending = True
         tasks = []
         for ticket in list(self._open):
+            if ticket.task is None and ticket.upload is not None:
+                ticket.problem = ENDING
+                ticket.upload.cancel()
             if ticket.task is None or ticket.task.done():
                 continue
             if ticket.place.started is None:
@@ -208,6 +213,7 @@ class Desk:
 
     def end_at_once(self) -> None:
         """End all processes, whatever they do, and remove all files."""
+        self.is_ending = True
         self._heavy.end()
         self._light.end()
         for ticket in list(self._open):
@@ -260,7 +266,7 @@ class Desk:
         except OverdueError:
             raise _late(limit) from None
         except (EndedError, StoppedError) as error:
-            raise _unexpected(error) from None
+            raise (ENDING if self.is_ending else _unexpected(error)) from None
         return result
 
     async def _ask(self, work: Errand, limit: float, overdue: str) -> object:

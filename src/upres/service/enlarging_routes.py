@@ -64,6 +64,20 @@ async def take(
     request: Request, desk: Desk, ticket: Ticket, parameters: Parameters, *, limit: float
 ) -> None:
     """Receive a request's picture, and admit it; raises ``ProblemError``."""
+    try:
+        await _take(request, desk, ticket, parameters, limit=limit)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if ticket.problem is None or task is None:
+            raise
+        # By the desk, which is to end: the client is told so.
+        task.uncancel()
+        raise ticket.problem from None
+
+
+async def _take(
+    request: Request, desk: Desk, ticket: Ticket, parameters: Parameters, *, limit: float
+) -> None:
     require_once(request)
     options = parameters.options(desk.settings.max_pixels)
     order = Order(ticket.folder, "picture", options, parameters.suffix)
@@ -76,6 +90,7 @@ async def take(
         quiet=desk.settings.quiet_seconds,
     )
     await desk.admit(ticket, Order(ticket.folder, name, options, parameters.suffix), limit=limit)
+    ticket.upload = None
 
 
 def require_once(request: Request) -> None:

@@ -106,7 +106,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end at the first signal; end at once at the second."""
         if self._desk is None or self._desk.is_ending:
-            self.should_exit = True
+            self._cut_off()
             self.force_exit = sig == signal.SIGINT
             if self._desk is not None:
                 self._loop.call_soon_threadsafe(self._desk.end_at_once)
@@ -114,11 +114,17 @@ class Server(uvicorn.Server):
         self._desk.is_ending = True
         self._loop.call_soon_threadsafe(self._begin_to_end)
 
+    def _cut_off(self) -> None:
+        """Have uvicorn end, which cuts off those who are slow to take their answers."""
+        # It would note each of them, with the place in the program.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        self.should_exit = True
+
     def _begin_to_end(self) -> None:
         assert self._desk
 
         async def end(desk: Desk) -> None:
             await desk.end()
-            self.should_exit = True
+            self._cut_off()
 
         self._ending = asyncio.create_task(end(self._desk))

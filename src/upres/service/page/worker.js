@@ -44,7 +44,9 @@ const told = () => ({
 
 async function hasGpu() {
   try {
-    return Boolean(await navigator.gpu?.requestAdapter());
+    const adapter = await navigator.gpu?.requestAdapter();
+    // One that the processor plays is slower than WebAssembly, by minutes.
+    return Boolean(adapter) && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter) && adapter.info?.architecture !== "swiftshader";
   } catch {
     return false;
   }
