@@ -48,7 +48,7 @@ export const engine = {
       limits:
         `Everything is loaded, and nothing more is asked of the network (${how}). Results are PNG in 8 bits. ` +
         "EXIF, XMP, colour profile and resolution of JPEG and PNG are kept; other metadata, more frames than the " +
-        "first, and more bits than 8 are not, and each result says so. Factors are 2, 3 and 4.",
+        "first, and more bits than 8 are not, and each result says so. Factors are 2, 3 and 4; photo also restores by 1.",
     };
   },
 
