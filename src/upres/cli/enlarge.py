@@ -51,6 +51,7 @@ from upres.cli.video import (
     LosslessOption,
     PreviewOption,
     ToOption,
+    refuse_unused,
     video_settings,
 )
 from upres.errors import UsageError
@@ -159,6 +160,7 @@ def enlarge(
         resume=resume,
         video=video_settings(codec, crf, lossless, start, stop, like, preview, keep_damaged),
     )
+    refuse_unused(request.inputs, target, request.video, quality)
     if format is None and (target is None or to_folder) and (lossless or preview):
         request = dataclasses.replace(request, suffix=".png" if preview else ".mkv")
     if resume and not (to_folder or all(map(is_video, request.inputs))):

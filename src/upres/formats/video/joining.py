@@ -26,6 +26,7 @@ from upres.formats.video.segment import read_times, timed
 from upres.formats.video.settings import VideoSettings
 from upres.formats.video.streams import (
     OF_THE_FILE,
+    TIMECODE,
     copy_stream,
     describe,
     frames_stream,
@@ -73,6 +74,8 @@ def join(
             if stream.index == clip.stream:
                 frames = frames_stream(container, encoding, called)
                 describe(frames, stream, of_frames=True)
+                if settings.start:
+                    frames.metadata.pop(TIMECODE, None)  # it is the first frame's
                 if clip.matrix:
                     frames.set_display_matrix(clip.matrix)
             elif stream.index in kept:

@@ -162,7 +162,10 @@ class VideoSource:
             told = ((stream.start_time or 0) + stream.duration) * clip.time_base
         elif container.duration:
             slack, reached = Fraction(1), max(reached, end_of_all)
-            told = Fraction((container.start_time or 0) + container.duration, av.time_base)
+            # These tell when the last stream ends, all others how long it takes.
+            from_zero = container.format.name.startswith(("matroska", "flv", "asf"))
+            start = 0 if from_zero else container.start_time or 0
+            told = Fraction(start + container.duration, av.time_base)
         else:
             return
         if reached + slack < told and not self.settings.keep_damaged:
@@ -209,6 +212,8 @@ def _frames(
             continue
         if packet.pts is not None:
             time = packet.pts
+        if not packet.size and packet.dts is not None:
+            continue  # of Theora and in AVI: the frame before is shown for longer
         if packet.is_corrupt:
             damaged(time, "a packet is broken")
         try:
