@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_a_camera_s_timecode_is_kept(tmp_path: Path, name: str, target: str) -> 
     assert tags["timecode"] == "01:02:03:04"
     assert len(streams) == (2 if target == "out.mov" else 1)
     # It is the first frame's, and an excerpt begins with another.
-    assert enlarged(source, tmp_path / "cut.mov", start=0.2) == ["timecode"]
+    assert enlarged(source, tmp_path / "cut.mov", start=Fraction(1, 5)) == ["timecode"]
     assert "timecode" not in stream(tmp_path / "cut.mov")["tags"]
 
 
@@ -80,6 +81,25 @@ def test_a_recording_that_begins_late_or_amid_a_group(tmp_path: Path) -> None:
     assert enlarged(cut, tmp_path / "cut.mkv") == []
     found = [t for t, _ in times(tmp_path / "cut.mkv")]
     assert found == pytest.approx([t for t, _ in times(cut)], abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("in.ts", "libx264"), ("in.mpg", "mpeg2video"), ("in.avi", "mpeg4")]
+)
+def test_excerpts_of_containers_without_an_index_or_fine_times(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    tone = ("-f", "lavfi", "-i", "sine=440:d=2", "-c:a", "mp2", "-g", "99")
+    source = made(tmp_path / name, *tone, "-c:v", codec, pictures="testsrc2=s=64x48:r=25:d=2")
+    zero = float(probed(source, "-show_format")["format"].get("start_time", 0))
+    enlarged(source, tmp_path / "out.mkv", start=Fraction("1.1"), stop=Fraction("1.5"))
+    shown = [t - zero for t, _ in times(source) if 1.1 <= t - zero < 1.5]
+    found = [t for t, _ in times(tmp_path / "out.mkv")]
+    assert len(found) == len(shown) == 10
+    # Sound and frames move alike, also where frames are counted.
+    heard = {line.split()[1]: float(line.split()[0]) - zero for line in copied(source, "a:0")}
+    time, content = copied(tmp_path / "out.mkv", "a:0")[0].split()
+    assert shown[0] - found[0] == pytest.approx(heard[content] - float(time), abs=2e-3)
 
 
 def test_data_that_cannot_be_copied_is_told_before_the_work(tmp_path: Path) -> None:

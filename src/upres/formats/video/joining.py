@@ -143,7 +143,9 @@ class _Shift:
         zero = Fraction(source.start_time or 0, av.time_base)
         self.start = None if settings.start is None else zero + settings.start
         self.stop = None if settings.stop is None else zero + settings.stop
-        self._by = Fraction(0) if self.start is None else self.start
+        # A whole number of the frames' units, which may be as coarse as a frame: by as much, sound
+        # moves, too.
+        self._by = (self.start or Fraction(0)) // clip.time_base * clip.time_base
 
     def of(self, unit: Fraction) -> int:
         """In a stream's unit."""

@@ -39,6 +39,9 @@ from upres.raster.source import Rows
 AHEAD_BYTES = 2**27
 """Most memory of frames that are decoded before they are asked for; at least one is."""
 
+BACK_SECONDS = (0, 2, 10, 60)
+"""How long before an excerpt a place is looked for, one after another, to begin decoding."""
+
 _RGB: tuple[Role, ...] = ("red", "green", "blue")
 
 
@@ -243,9 +246,30 @@ def excerpt(
 
 
 def _seek(container: InputContainer, stream: VideoStream, time: int) -> None:
-    """Go to a place from which all frames from ``time`` on can be decoded, if one is told."""
+    """Go to a place from which all frames from ``time`` on can be decoded.
+
+    Of containers without an index, such as MPEG's, FFmpeg goes to any packet, be it amid a group.
+    """
+    unit = stream.time_base or Fraction(1, av.time_base)
+    for seconds in BACK_SECONDS:
+        place = time - int(seconds / unit)
+        with suppress(av.FFmpegError):
+            container.seek(place, stream=stream, backward=True)
+            if _has_key(container, stream, time):
+                container.seek(place, stream=stream, backward=True)
+                return
     with suppress(av.FFmpegError):
-        container.seek(time, stream=stream, backward=True)
+        container.seek(container.start_time or 0)
+
+
+def _has_key(container: InputContainer, stream: VideoStream, time: int) -> bool:
+    """Whether a packet from here on stands alone, and is shown at ``time`` at the latest."""
+    for packet in container.demux(stream):
+        if packet.pts is None or packet.pts > time:
+            return False
+        if packet.is_keyframe:
+            return True
+    return False
 
 
 def moment(clip: Clip, frame: VideoFrame) -> str:
