@@ -151,6 +151,15 @@ class _Shift:
         """In a stream's unit."""
         return round(self._by / unit)
 
+    def earlier(self, packet: Packet[Any]) -> None:
+        """Have a packet be earlier, in a finer unit where its own is as coarse as in AVI."""
+        fine = 1000 if packet.time_base > Fraction(1, 1000) else 1
+        unit = packet.time_base / fine
+        packet.pts = None if packet.pts is None else packet.pts * fine - self.of(unit)
+        packet.dts = None if packet.dts is None else packet.dts * fine - self.of(unit)
+        packet.duration *= fine
+        packet.time_base = unit
+
     def holds(self, time: Fraction) -> bool:
         """Whether a time is in the excerpt."""
         return (self.start is None or time >= self.start) and (
@@ -213,9 +222,7 @@ def _copied_packets(
             time = packet.pts if packet.pts is not None else packet.dts
             if not shift.holds((time or 0) * packet.time_base):
                 continue
-            by = shift.of(packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts - by
-            packet.dts = None if packet.dts is None else packet.dts - by
+            shift.earlier(packet)
         packet.stream = copies[packet.stream_index]
         yield packet
 
