@@ -157,7 +157,7 @@ class _Shift:
         unit = packet.time_base / fine
         packet.pts = None if packet.pts is None else packet.pts * fine - self.of(unit)
         packet.dts = None if packet.dts is None else packet.dts * fine - self.of(unit)
-        packet.duration *= fine
+        packet.duration = packet.duration and packet.duration * fine
         packet.time_base = unit
 
     def holds(self, time: Fraction) -> bool:
