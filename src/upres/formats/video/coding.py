@@ -55,8 +55,9 @@ class _Encoder:
 
 
 _ENCODERS: dict[VideoCodec, _Encoder] = {
-    # Of a frame of 1280x720, "medium" took 21 ms of a processor's time where "fast" took 18.
-    "x264": _Encoder("libx264", 17, {"preset": "fast"}, "FRAME"),
+    # Of frames of bikes.mp4, 1280x720, this takes 20 ms of a processor's time where "fast" takes 40.
+    # For as many bytes, either has the same PSNR, to 0.1 dB. "veryfast" alone has 0.3 dB less.
+    "x264": _Encoder("libx264", 17, {"preset": "veryfast", "trellis": "1"}, "FRAME"),
     "x265": _Encoder("libx265", 18, {"preset": "medium"}),
     "av1": _Encoder("libsvtav1", 20, {"preset": "6"}),
     "vp9": _Encoder("libvpx-vp9", 20, {"deadline": "good", "cpu-used": "2", "row-mt": "1"}),
