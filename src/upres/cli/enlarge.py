@@ -50,6 +50,7 @@ from upres.cli.video import (
     LikeOption,
     LosslessOption,
     PreviewOption,
+    SteadyOption,
     ToOption,
     refuse_unused,
     video_settings,
@@ -104,6 +105,7 @@ def enlarge(
     stop: ToOption = None,
     preview: PreviewOption = None,
     like: LikeOption = None,
+    steady: SteadyOption = False,
     keep_damaged: KeepDamagedOption = False,
     recursive: RecursiveOption = False,
     resume: ResumeOption = False,
@@ -158,7 +160,9 @@ def enlarge(
         recursive=recursive,
         existing=_existing(force, skip_existing),
         resume=resume,
-        video=video_settings(codec, crf, lossless, start, stop, like, preview, keep_damaged),
+        video=video_settings(
+            codec, crf, lossless, start, stop, like, preview, steady, keep_damaged
+        ),
     )
     refuse_unused(request.inputs, target, request.video, quality)
     if format is None and (target is None or to_folder) and (lossless or preview):

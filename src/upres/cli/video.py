@@ -63,6 +63,10 @@ PreviewOption = Annotated[
         panel=VIDEO,
     ),
 ]
+SteadyOption = Annotated[
+    bool,
+    option("--steady", help="Take noise down where nothing moves, over five frames.", panel=VIDEO),
+]
 KeepDamagedOption = Annotated[
     bool,
     option("--keep-damaged", help="Keep what can be decoded of damaged videos.", panel=VIDEO),
@@ -77,6 +81,7 @@ def video_settings(
     stop: str | None,
     like: str | None,
     preview: str | None,
+    steady: bool,
     keep_damaged: bool,
 ) -> VideoSettings:
     """The wishes that the options tell; raises ``UsageError``."""
@@ -90,6 +95,7 @@ def video_settings(
         stop=None if stop is None else seconds("--to", stop),
         like=None if like is None else Path(like),
         preview=None if preview is None else seconds("--preview", preview),
+        steady=steady,
         keep_damaged=keep_damaged,
     )
 
@@ -113,7 +119,9 @@ def refuse_unused(
         and all(suffix_in(path) in SUFFIXES and not is_video(path) for path in inputs)
         and not any(map(os.path.isdir, inputs))
     ):
-        raise UsageError("--codec, --crf, --lossless, --from, --to and --preview are for videos")
+        raise UsageError(
+            "--codec, --crf, --lossless, --from, --to, --preview and --steady are for videos"
+        )
 
 
 def seconds(name: str, text: str) -> Fraction:

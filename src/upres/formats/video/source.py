@@ -32,6 +32,7 @@ from upres.formats.video.container import (
 from upres.formats.video.deinterlacing import deinterlaced
 from upres.formats.video.planes import beyond, to_colours
 from upres.formats.video.settings import VideoSettings
+from upres.formats.video.steady import REACH, Numbered, steadied
 from upres.formats.video.streams import packets_of
 from upres.raster.info import Band, RasterInfo, Role
 from upres.raster.source import Rows
@@ -99,11 +100,20 @@ class VideoSource:
             del block
 
     def _blocks(self) -> Iterator[Rows]:
-        clip = self.carried
+        frames = self._planes()
+        if self.settings.steady:
+            frames = steadied(frames, self._first)
+        for _, planes in frames:
+            yield to_colours(planes, self.carried.coding)
+
+    def _planes(self) -> Iterator[Numbered]:
+        """The planes of the frames that are asked for, and of those before that they need."""
+        clip, steady = self.carried, self.settings.steady
         for number, frame in enumerate(self.decoded()):
-            if number < self._first:
+            if number < self._first - (REACH if steady else 0):
                 continue
-            clip.times[number - self._first] = (frame.pts or 0, frame.duration or 0)
+            if number >= self._first:
+                clip.times[number - self._first] = (frame.pts or 0, frame.duration or 0)
             if (frame.height, frame.width) != (self.info.height, self.info.width):
                 raise InputError(
                     f"{self.path}: its frames change their size at {moment(clip, frame)}: cut it "
@@ -114,7 +124,8 @@ class VideoSource:
                 frame = frame.reformat(format=self._layout)
             planes = plane_arrays(frame, self._layout)
             clip.clipped.update(beyond(planes, clip.coding))
-            yield to_colours(planes, clip.coding)
+            # A decoder's memory is for its next frames.
+            yield number, [plane.copy() for plane in planes] if steady else planes
 
     def decoded(self) -> Iterator[VideoFrame]:
         """Each frame of the video, or of the excerpt, in order, with a time of its own.
