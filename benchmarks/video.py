@@ -142,7 +142,8 @@ round, and given as median (least to most).
 {table(HEADER, rows)}
 
 A video should run at {AIM:g} of the engine's own rate. It runs at {reached:.2f}\
-{"" if reached >= AIM else " (**less**)"}. {vapoursynth()} The process holds {memory:.0f} MiB at most.
+{"" if reached >= AIM else " (**less**)"}. {vapoursynth()} \
+The process holds {memory:.0f} MiB at most.
 """
     arguments.output.write_text(text, "utf-8")
     print(text)

@@ -12,12 +12,16 @@ import pytest
 from numpy.typing import NDArray
 
 import fakes
-from formats.video.clips import made
+from formats.video.clips import made, run
+from running import upres
 from upres.errors import UsageError
 from upres.formats.video.settings import VideoSettings
+from upres.raster.resize import bicubic
 from upres.runs.video import VideoRun, open_any
 
 pytest.importorskip("av")
+
+import av
 
 from upres.formats.video.source import VideoSource
 from upres.formats.video.steady import steadied
@@ -126,3 +130,24 @@ def test_frames_of_each_kind(tmp_path: Path, pix_fmt: str) -> None:
 def test_pictures_are_not_made_steady(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a video's own frames"):
         VideoSettings(steady=True, like=tmp_path / "in.mp4")
+
+
+def test_a_network_flickers_less_than_bicubic(tmp_path: Path) -> None:
+    given = noisy([scene()] * COUNT, 4)
+    raw, source = tmp_path / "raw", tmp_path / "in.mkv"
+    raw.write_bytes(b"".join(frame.astype(np.uint8).tobytes() for frame in given))
+    kind = ("-f", "rawvideo", "-pix_fmt", "gray", "-s", "128x96", "-i", raw)
+    run("ffmpeg", "-v", "error", *kind, "-c:v", "ffv1", source)
+    flicker = {}
+    for steady in ((), ("--steady",)):
+        target = tmp_path / f"out{len(steady)}.mkv"
+        command = ["in.mkv", "-s", "2", "--precision", "fp32", "--lossless", "-o", target]
+        said = upres("enlarge", *map(str, command), *steady, cwd=tmp_path)
+        assert said.returncode == 0, said.stderr
+        with av.open(str(target)) as container:
+            made = [f.to_ndarray(format="gray").astype(float) for f in container.decode(video=0)]
+        flicker[steady] = change(made[2:-2])
+    unit = [np.asarray(frame / 255, np.float32)[:, :, None] for frame in given]
+    by_bicubic = 255 * change([bicubic(frame, size=(192, 256)) for frame in unit][2:-2])
+    assert flicker[()] > 1.1 * by_bicubic
+    assert flicker["--steady",] < 0.6 * by_bicubic
