@@ -32,7 +32,7 @@ from upres.formats.video.container import (
 from upres.formats.video.deinterlacing import deinterlaced
 from upres.formats.video.planes import beyond, to_colours
 from upres.formats.video.settings import VideoSettings
-from upres.formats.video.steady import REACH, Numbered, steadied
+from upres.formats.video.steady import STEADY_REACH, Numbered, steadied
 from upres.formats.video.streams import packets_of
 from upres.raster.info import Band, RasterInfo, Role
 from upres.raster.source import Rows
@@ -110,7 +110,7 @@ class VideoSource:
         """The planes of the frames that are asked for, and of those before that they need."""
         clip, steady = self.carried, self.settings.steady
         for number, frame in enumerate(self.decoded()):
-            if number < self._first - (REACH if steady else 0):
+            if number < self._first - (STEADY_REACH if steady else 0):
                 continue
             if number >= self._first:
                 clip.times[number - self._first] = (frame.pts or 0, frame.duration or 0)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from upres.raster.pixels import Float32Array
 
-REACH = 2
+STEADY_REACH = 2
 """How many frames before and after one are looked at for it."""
 
-AROUND = 2
+STEADY_AROUND = 2
 """How many samples around one have to be alike, too."""
 
 _MEDIAN, _MEAN = 0.6745, 0.7979
@@ -32,7 +32,7 @@ Numbered = tuple[int, list[NDArray[Any]]]
 def steadied(frames: Iterable[Numbered], first: int) -> Iterator[Numbered]:
     """The frames from number ``first`` on, each sample the mean of those that show the same.
 
-    These are the sample there in the frame and in ``REACH`` frames before and after, as far as the
+    These are the sample there in the frame and in ``STEADY_REACH`` frames before and after, as far as the
     frames differ around it by noise alone. Noise is measured in each pair of frames: as they
     differ at most places, and no more than a frame differs from its neighbours. Where it is none,
     and where something moves, samples stay as they are. Planes are float32, of stored levels.
@@ -40,12 +40,12 @@ def steadied(frames: Iterable[Numbered], first: int) -> Iterator[Numbered]:
     Source of the measure within a frame: Immerkaer, "Fast noise variance estimation", Computer
     Vision and Image Understanding 64(2), 1996, with the median in place of the mean.
     """
-    window: deque[Numbered] = deque(maxlen=2 * REACH + 1)
+    window: deque[Numbered] = deque(maxlen=2 * STEADY_REACH + 1)
     waiting = 0
     for frame in frames:
         window.append(frame)
         waiting += 1
-        if waiting > REACH:
+        if waiting > STEADY_REACH:
             yield from _made(window, len(window) - waiting, first)
             waiting -= 1
     for place in range(len(window) - waiting, len(window)):
@@ -55,7 +55,7 @@ def steadied(frames: Iterable[Numbered], first: int) -> Iterator[Numbered]:
 def _made(window: deque[Numbered], place: int, first: int) -> Iterator[Numbered]:
     number, planes = window[place]
     if number >= first:
-        others = [other for n, other in window if n != number and abs(n - number) <= REACH]
+        others = [other for n, other in window if n != number and abs(n - number) <= STEADY_REACH]
         yield number, [_mean(plane, [o[i] for o in others]) for i, plane in enumerate(planes)]
 
 
@@ -90,10 +90,10 @@ def _noise(plane: Float32Array) -> float:
 
 
 def _around(plane: Float32Array) -> Float32Array:
-    """The mean of the samples up to ``AROUND`` away."""
-    length = 2 * AROUND + 1
+    """The mean of the samples up to ``STEADY_AROUND`` away."""
+    length = 2 * STEADY_AROUND + 1
     for axis in (0, 1):
-        margin = [(AROUND, AROUND) if axis == i else (0, 0) for i in range(2)]
+        margin = [(STEADY_AROUND, STEADY_AROUND) if axis == i else (0, 0) for i in range(2)]
         padded = np.moveaxis(np.pad(plane, margin, mode="edge"), axis, 0)
         size = plane.shape[axis]
         total = padded[:size].copy()
