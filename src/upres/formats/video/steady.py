@@ -32,8 +32,8 @@ Numbered = tuple[int, list[NDArray[Any]]]
 def steadied(frames: Iterable[Numbered], first: int) -> Iterator[Numbered]:
     """The frames from number ``first`` on, each sample the mean of those that show the same.
 
-    These are the sample there in the frame and in ``STEADY_REACH`` frames before and after, as far as the
-    frames differ around it by noise alone. Noise is measured in each pair of frames: as they
+    These are the sample there in the frame and in ``STEADY_REACH`` frames before and after, as far
+    as the frames differ around it by noise alone. Noise is measured in each pair of frames: as they
     differ at most places, and no more than a frame differs from its neighbours. Where it is none,
     and where something moves, samples stay as they are. Planes are float32, of stored levels.
 
