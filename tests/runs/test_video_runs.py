@@ -256,6 +256,7 @@ def test_a_full_disk_is_told_in_one_line(clip: Path, tmp_path: Path) -> None:
     assert "cannot write" in line
     assert "too large" in line
     assert [name for name in os.listdir(tmp_path) if not name.startswith(".")] == []
+    assert not list(tmp_path.glob(".*/*.new"))
 
 
 def test_a_stop_ends_a_run_soon(clip: Path, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ from upres.cli.video import (
     LikeOption,
     LosslessOption,
     PreviewOption,
+    SteadyOption,
     ToOption,
+    refuse_unused,
     video_settings,
 )
 from upres.errors import UsageError
@@ -103,6 +105,7 @@ def enlarge(
     stop: ToOption = None,
     preview: PreviewOption = None,
     like: LikeOption = None,
+    steady: SteadyOption = False,
     keep_damaged: KeepDamagedOption = False,
     recursive: RecursiveOption = False,
     resume: ResumeOption = False,
@@ -157,8 +160,11 @@ def enlarge(
         recursive=recursive,
         existing=_existing(force, skip_existing),
         resume=resume,
-        video=video_settings(codec, crf, lossless, start, stop, like, preview, keep_damaged),
+        video=video_settings(
+            codec, crf, lossless, start, stop, like, preview, steady, keep_damaged
+        ),
     )
+    refuse_unused(request.inputs, target, request.video, quality)
     if format is None and (target is None or to_folder) and (lossless or preview):
         request = dataclasses.replace(request, suffix=".png" if preview else ".mkv")
     if resume and not (to_folder or all(map(is_video, request.inputs))):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -61,6 +63,10 @@ PreviewOption = Annotated[
         panel=VIDEO,
     ),
 ]
+SteadyOption = Annotated[
+    bool,
+    option("--steady", help="Take noise down where nothing moves, over five frames.", panel=VIDEO),
+]
 KeepDamagedOption = Annotated[
     bool,
     option("--keep-damaged", help="Keep what can be decoded of damaged videos.", panel=VIDEO),
@@ -75,6 +81,7 @@ def video_settings(
     stop: str | None,
     like: str | None,
     preview: str | None,
+    steady: bool,
     keep_damaged: bool,
 ) -> VideoSettings:
     """The wishes that the options tell; raises ``UsageError``."""
@@ -88,8 +95,33 @@ def video_settings(
         stop=None if stop is None else seconds("--to", stop),
         like=None if like is None else Path(like),
         preview=None if preview is None else seconds("--preview", preview),
+        steady=steady,
         keep_damaged=keep_damaged,
     )
+
+
+def refuse_unused(
+    inputs: Sequence[Path], target: Path | None, settings: VideoSettings, quality: int | None
+) -> None:
+    """Raise ``UsageError`` for options of videos where there is none, and of pictures the same."""
+    from upres.formats.registry import SUFFIXES, suffix_in
+    from upres.formats.video.settings import VideoSettings
+    from upres.runs.video import is_video
+
+    videos = all(map(is_video, inputs))
+    makes_pictures = settings.preview is not None or (target is not None and not is_video(target))
+    if quality is not None and videos and not makes_pictures:
+        raise UsageError("--quality is for pictures: --crf is for videos")
+    # Of folders, patterns and files without a known suffix, nothing is known yet.
+    if (
+        settings != VideoSettings()
+        and settings.like is None
+        and all(suffix_in(path) in SUFFIXES and not is_video(path) for path in inputs)
+        and not any(map(os.path.isdir, inputs))
+    ):
+        raise UsageError(
+            "--codec, --crf, --lossless, --from, --to, --preview and --steady are for videos"
+        )
 
 
 def seconds(name: str, text: str) -> Fraction:

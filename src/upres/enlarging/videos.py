@@ -8,7 +8,12 @@ from upres.raster.info import RasterInfo
 
 
 def refuse_agreement(info: RasterInfo, options: Options) -> None:
-    """Raise ``InputError`` if a video is asked to agree with its input, or to keep a palette."""
+    """Raise ``InputError`` if a video is asked to agree with its input, or to keep a palette.
+
+    Nor are its samples numbers of classes.
+    """
+    if info.frames is None and options.labels:
+        raise InputError(f"{info.name}: numbers of classes are in pictures, and this is a video")
     if info.frames is None and (options.consistent or options.check):
         raise InputError(
             f"{info.name}: agreement with the input is for pictures: a video stores colours at "

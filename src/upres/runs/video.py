@@ -34,7 +34,7 @@ from upres.enlarging.options import Options
 from upres.enlarging.pipeline import enlarge_into
 from upres.enlarging.plan import Plan, plan
 from upres.enlarging.videos import refuse_agreement
-from upres.errors import LargeEnoughError, OutputError, needs_extra
+from upres.errors import LargeEnoughError, OutputError, UsageError, needs_extra
 from upres.files import make_folder
 from upres.formats.registry import called, check_output, read_head, recognised
 from upres.formats.video.settings import VideoSettings
@@ -99,6 +99,9 @@ def open_any(
         planned = _even(plan(source.info, options, backend))
     except LargeEnoughError as error:
         if options.larger == "copy":
+            if video.settings != VideoSettings():
+                words = f"{path}: a copy is whole, and as it is: leave videos' options out"
+                raise UsageError(words) from None
             return FileCopy(path, [source])
         raise error.of_a_file() from None
     if video.settings.like is not None and options.scale == 1:
@@ -178,6 +181,8 @@ class VideoEnlargement:
         """Write each frame to a file of its own; those that are there are taken over to resume."""
         from upres.formats.video.pictures import PicturesSink, count_made
 
+        if self.video.settings.is_encoded:
+            raise UsageError(f"{pattern}: are pictures: leave codec, crf and lossless out")
         first = count_made(pattern) if self.video.resume else 0
         with PicturesSink(pattern, first=first, replace=replace, quality=self.quality) as sink:
             self._enlarge(first, sink, pattern, progress)

@@ -40,6 +40,7 @@ def clips(tmp_path: Path) -> Path:
         *("-c:v", "libx265", "-pix_fmt", "yuv420p10le"),
         *("-x265-params", f"log-level=none:{params}"),
     )
+    made(tmp_path / "noisy.mp4", pictures=f"{small},noise=alls=9:allf=t")
     (tmp_path / "films").mkdir()
     made(tmp_path / "films" / "a.mp4")
     return tmp_path
@@ -63,5 +64,6 @@ def test_each_recipe_runs(clips: Path) -> None:
     assert stream(clips / "episode_x2.mkv", "s:0")["codec_name"] == "ass"
     assert stream(clips / "screencast_x2.mkv")["codec_name"] == "ffv1"
     assert stream(clips / "hdr_x2.mp4")["color_transfer"] == "smpte2084"
+    assert len(frames(clips / "noisy_x2.mp4")) == 50
     assert (clips / "large" / "a_x2.mp4").exists()
     assert len(frames(clips / "again.mp4")) == len(frames(clips / "phone.mp4"))

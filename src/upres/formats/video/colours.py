@@ -95,6 +95,23 @@ def tags_written(tags: ColourTags, small: tuple[int, int], large: tuple[int, int
     )
 
 
+def tags_of_codec(codec: str, tags: ColourTags) -> ColourTags | None:
+    """The same meaning in the numbers that a codec has; ``None`` where it has none for the matrix.
+
+    Numbers of one matrix, or of one curve, go for each other. Sources: the VP9 bitstream
+    specification, 7.2.2; Apple's "ProRes bitstream syntax" (SMPTE RDD 36), 6.1.1.
+    """
+    if codec == "vp9":
+        return tags if tags.matrix in (RGB, 1, UNKNOWN, 5, 6, 7, 9) else None
+    if codec == "prores":
+        if tags.matrix not in (RGB, 1, UNKNOWN, 5, 6, 9):
+            return None
+        matrix = 6 if tags.matrix == 5 else tags.matrix
+        transfer = 1 if tags.transfer in (6, 14, 15) else tags.transfer
+        return dataclasses.replace(tags, matrix=matrix, transfer=transfer)
+    return tags
+
+
 def unreadable(matrix: int) -> Literal["BT.2020 of constant luminance", "ICtCp"] | None:
     """The name of colours that are no matrix of red, green and blue."""
     if matrix == CONSTANT:

@@ -54,6 +54,8 @@ list of other files."""
 MOST_RATE = 1000
 """Frames a second; more is a unit of time that was taken for a rate."""
 
+_TRANSPARENT = "{}: this video has transparency ({}), which upres does not enlarge in videos"
+
 _logging = threading.Lock()
 
 
@@ -134,9 +136,7 @@ def planar(name: str, path: Path) -> str:
     if pixel.has_palette:
         return "gbrp"
     if any(component.is_alpha for component in pixel.components):
-        raise InputError(
-            f"{path}: this video has transparency ({name}), which upres does not enlarge in videos"
-        )
+        raise InputError(_TRANSPARENT.format(path, name))
     if pixel.is_bayer or bits > 16 or re.search(r"f(16|32)|xyz", name):
         raise InputError(f"{path}: upres does not read frames of this kind ({name})")
     deep = f"{bits}le" if bits > 8 else ""
@@ -158,9 +158,12 @@ def subsampling(pixel: VideoFormat) -> tuple[int, int]:
 
 def header(container: InputContainer, path: Path) -> tuple[int, int, str]:
     """Height, width and planar pixel format of the frames; none is decoded here."""
-    context = enlarged_stream(container, path).codec_context
+    stream = enlarged_stream(container, path)
+    context = stream.codec_context
     if not context.pix_fmt or not context.width or not context.height:
         raise InputError(f"{path}: cannot read this video: its first frame is damaged or missing")
+    if stream.metadata.get("alpha_mode") == "1":  # beside the frames, where decoders do not look
+        raise InputError(_TRANSPARENT.format(path, f"{context.name} with alpha"))
     return context.height, context.width, planar(context.pix_fmt, path)
 
 
@@ -185,7 +188,7 @@ def clip_of(path: Path) -> Clip:
         coding = Coding(
             bits=pixel.components[0].bits,
             matrix=matrix,
-            full=(rgb or "yuvj" in (context.pix_fmt or "")) if tags.full is None else tags.full,
+            full=_is_full(context.pix_fmt or "", rgb or grey) if tags.full is None else tags.full,
             across=across,
             down=down,
             siting=tags.siting or DEFAULT_SITING,
@@ -205,6 +208,14 @@ def clip_of(path: Path) -> Clip:
             lost=tuple(name for key, name in _LOST.items() if key in side),
             interlaced=frame.interlaced_frame or context.field_order in _FIELDS,
         )
+
+
+def _is_full(name: str, is_plain: bool) -> bool:
+    """Whether untagged samples take all of their type's range: FFmpeg's rule, by the pixel format.
+
+    Codecs whose grey is that of television tell so.
+    """
+    return is_plain or "yuvj" in name
 
 
 _MATRICES = (1, 4, 5, 6, 7, 9, YCGCO)

@@ -26,6 +26,7 @@ from upres.formats.video.segment import read_times, timed
 from upres.formats.video.settings import VideoSettings
 from upres.formats.video.streams import (
     OF_THE_FILE,
+    TIMECODE,
     copy_stream,
     describe,
     frames_stream,
@@ -73,6 +74,8 @@ def join(
             if stream.index == clip.stream:
                 frames = frames_stream(container, encoding, called)
                 describe(frames, stream, of_frames=True)
+                if settings.start:
+                    frames.metadata.pop(TIMECODE, None)  # it is the first frame's
                 if clip.matrix:
                     frames.set_display_matrix(clip.matrix)
             elif stream.index in kept:
@@ -140,11 +143,22 @@ class _Shift:
         zero = Fraction(source.start_time or 0, av.time_base)
         self.start = None if settings.start is None else zero + settings.start
         self.stop = None if settings.stop is None else zero + settings.stop
-        self._by = Fraction(0) if self.start is None else self.start
+        # A whole number of the frames' units, which may be as coarse as a frame: by as much, sound
+        # moves, too.
+        self._by = (self.start or Fraction(0)) // clip.time_base * clip.time_base
 
     def of(self, unit: Fraction) -> int:
         """In a stream's unit."""
         return round(self._by / unit)
+
+    def earlier(self, packet: Packet[Any]) -> None:
+        """Have a packet be earlier, in a finer unit where its own is as coarse as in AVI."""
+        fine = 1000 if packet.time_base > Fraction(1, 1000) else 1
+        unit = packet.time_base / fine
+        packet.pts = None if packet.pts is None else packet.pts * fine - self.of(unit)
+        packet.dts = None if packet.dts is None else packet.dts * fine - self.of(unit)
+        packet.duration = packet.duration and packet.duration * fine
+        packet.time_base = unit
 
     def holds(self, time: Fraction) -> bool:
         """Whether a time is in the excerpt."""
@@ -208,9 +222,7 @@ def _copied_packets(
             time = packet.pts if packet.pts is not None else packet.dts
             if not shift.holds((time or 0) * packet.time_base):
                 continue
-            by = shift.of(packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts - by
-            packet.dts = None if packet.dts is None else packet.dts - by
+            shift.earlier(packet)
         packet.stream = copies[packet.stream_index]
         yield packet
 

@@ -6,11 +6,14 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Stream
+from av.video.frame import VideoFrame
 
 from upres.errors import OutputError, Remedy
 from upres.formats.video.coding import Encoding, container_of
@@ -23,7 +26,19 @@ from upres.formats.video.container import (
     side_data,
 )
 from upres.formats.video.settings import VideoSettings
-from upres.formats.video.streams import OF_THE_FILE, copy_stream, frames_stream, is_chapters, named
+from upres.formats.video.streams import (
+    OF_THE_FILE,
+    TIMECODE,
+    copy_stream,
+    frames_stream,
+    is_chapters,
+    is_timecode,
+    named,
+    packets_of,
+)
+
+TRIED_PACKETS = 1000
+"""How many packets at the beginning are looked at for one of each stream."""
 
 
 def streams_kept(clip: Clip, target: Path, encoding: Encoding) -> tuple[list[int], list[str]]:
@@ -34,18 +49,19 @@ def streams_kept(clip: Clip, target: Path, encoding: Encoding) -> tuple[list[int
     """
     kept, lost = [], []
     with open_container(clip.path) as source:
+        packets = _first_packets(source)
         try:
-            _trial(source, target, encoding, None)
+            _trial(source, target, encoding)
         except (av.FFmpegError, ValueError) as error:
             words = said(error) if isinstance(error, av.FFmpegError) else str(error)
             raise OutputError(
                 f"{target}: cannot hold these frames: {words}", Remedy("codec", "names another")
             ) from None
         for stream in source.streams:
-            if stream.index == clip.stream or is_chapters(source, stream):
+            if stream.index == clip.stream or is_chapters(source, stream) or is_timecode(stream):
                 continue
             try:
-                _trial(source, target, encoding, stream)
+                _trial(source, target, encoding, stream, packets.get(stream.index))
             except (av.FFmpegError, ValueError):
                 lost.append(named(stream))
             else:
@@ -53,13 +69,30 @@ def streams_kept(clip: Clip, target: Path, encoding: Encoding) -> tuple[list[int
     return kept, lost
 
 
-def _trial(source: InputContainer, target: Path, encoding: Encoding, stream: Stream | None) -> None:
-    """Begin a file of the result's kind, with the frames' stream and one more."""
+def _first_packets(source: InputContainer) -> dict[int, Packet[Stream]]:
+    """A packet of each stream that has one near the beginning."""
+    found: dict[int, Packet[Stream]] = {}
+    for packet in islice(packets_of(source, lambda error: None), TRIED_PACKETS):
+        if packet.size and packet.dts is not None:
+            found.setdefault(packet.stream_index, packet)
+    return found
+
+
+def _trial(
+    source: InputContainer,
+    target: Path,
+    encoding: Encoding,
+    stream: Stream | None = None,
+    packet: Packet[Stream] | None = None,
+) -> None:
+    """Make a file of the result's kind, of the frames' stream and one more, with one packet."""
     with av.open(io.BytesIO(), "w", format=container_of(target)) as container:
         frames_stream(container, encoding, target)
-        if stream is not None:
-            copy_stream(container, stream)
+        copy = None if stream is None else copy_stream(container, stream)
         container.start_encoding()
+        if copy is not None and packet is not None:
+            packet.stream = copy
+            container.mux(packet)
 
 
 def lost_in(clip: Clip, path: Path, kept: Sequence[int], settings: VideoSettings) -> Iterator[str]:
@@ -69,18 +102,23 @@ def lost_in(clip: Clip, path: Path, kept: Sequence[int], settings: VideoSettings
         for name in source.metadata:
             if name.lower() not in ours | OF_THE_FILE:
                 yield f"tag {name}"
+        if settings.start and TIMECODE in source.streams[clip.stream].metadata:
+            yield "timecode"
         if len(result.chapters()) < len(source.chapters()) and not settings.is_excerpt:
             yield "chapters"
         # As their order is the source's.
+        frame = first_frame(result, enlarged_stream(result, path), path)
         if clip.matrix:
-            frame = first_frame(result, enlarged_stream(result, path), path)
             turned = struct.pack("<9i", *clip.matrix)
             if side_data(frame).get("DISPLAYMATRIX") != turned:
                 yield "rotation"
-        start, started = (_start(s, path) for s in (source, result))
-        if not settings.is_excerpt and abs(started - start) > Fraction(1, 500):
+        # Not as streams tell it: a recorded broadcast begins with packets that nobody can decode.
+        first = first_frame(source, enlarged_stream(source, clip.path), clip.path)
+        start, started = _moment(first), _moment(frame)
+        later = Fraction(0) if start is None or started is None else started - start
+        if abs(later) > Fraction(1, 500) and not settings.is_excerpt:
             # As in Matroska, which has no times before zero, where sound often begins.
-            yield f"start (all streams are {float(started - start):.3f} s later)"
+            yield f"start (all streams are {float(later):.3f} s later)"
         results = list(result.streams)
         for stream in source.streams:
             if stream.index not in (clip.stream, *kept):
@@ -98,6 +136,6 @@ def lost_in(clip: Clip, path: Path, kept: Sequence[int], settings: VideoSettings
                 yield f"disposition of {named(stream)}"
 
 
-def _start(container: InputContainer, path: Path) -> Fraction:
-    stream = enlarged_stream(container, path)
-    return (stream.start_time or 0) * (stream.time_base or Fraction(1))
+def _moment(frame: VideoFrame) -> Fraction | None:
+    """When a frame is shown, in seconds; ``None`` where FFmpeg cannot tell."""
+    return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base

@@ -13,7 +13,7 @@ import numpy as np
 
 from upres.errors import ExistsError, InputError, OutputError
 from upres.formats.metadata.carried import Carried, nothing_carried
-from upres.formats.registry import check_output, create_sink, open_pages
+from upres.formats.registry import called, check_output, create_sink, open_pages
 from upres.formats.video.container import Clip
 from upres.formats.video.settings import VideoSettings
 from upres.formats.video.source import VideoSource
@@ -28,8 +28,9 @@ _PLAIN = ({1, 2, 5, 6}, {1, 2, 6, 13})
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a name stands for many, a number each: ``%06d.png``."""
-    return len(_NUMBER.findall(path.name)) == 1
+    """Whether a name stands for many pictures, a number each: ``%06d.png``."""
+    row = called(path.suffix)
+    return len(_NUMBER.findall(path.name)) == 1 and not (row and row.endless)
 
 
 def numbered(pattern: Path, number: int) -> Path:

@@ -37,6 +37,8 @@ class VideoSettings:
     own."""
     preview: Fraction | None = None
     """Make of the frame at this time, in seconds, a picture before and after."""
+    steady: bool = False
+    """Take noise down where nothing moves, see ``upres.formats.video.steady``."""
     keep_damaged: bool = False
     """Keep the frames that can be decoded of a damaged video, instead of refusing it."""
 
@@ -57,10 +59,19 @@ class VideoSettings:
             raise UsageError(f"an excerpt cannot begin at {float(begin):g} s")
         if self.preview is not None and (self.is_excerpt or self.like):
             raise UsageError("a preview is of one frame of a video: leave the excerpt out")
+        if self.steady and self.like is not None:
+            raise UsageError("steady is for a video's own frames: leave it out, or like")
+        if self.preview is not None and self.is_encoded:
+            raise UsageError("a preview is a picture: leave codec, crf and lossless out")
         if self.stop is not None and self.stop <= begin:
             raise UsageError(
                 f"an excerpt from {float(begin):g} s cannot end at {float(self.stop):g} s"
             )
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether it is told how frames are to be encoded."""
+        return self.codec is not None or self.crf is not None or self.lossless
 
     @property
     def is_excerpt(self) -> bool:

@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -116,7 +116,7 @@ class VideoSink:
             width=info.width,
         )
         self._kept, lost = streams_kept(carried, self.target, self._encoding)
-        self._not_kept += [*carried.lost, *not_told(self._encoding), *lost]
+        self._not_kept += [*carried.lost, *not_told(self._encoding, carried), *lost]
         if self._parts is None:
             path = self._stack.enter_context(temporary(self.target, ".part"))
             self._parts = _OnePart(path)
@@ -248,6 +248,7 @@ class _Part:
         for place, plane in zip(plane_arrays(image, encoding.layout), planes, strict=True):
             place[:] = plane
         # An encoder is told the frame's number. Some take a fine unit of time for a rate of frames.
+        encoding.describe(image)
         image.pts, image.time_base = self._count, 1 / encoding.rate
         self._times[self._count] = time
         self._count += 1
@@ -263,6 +264,7 @@ class _Part:
 
     def give_up(self) -> None:
         """Leave nothing of a part that is not whole."""
-        self._file.close()
+        with suppress(OSError):  # of a full disk, as there is something left to be written
+            self._file.close()
         if self._name != self.path:
             self._name.unlink(missing_ok=True)

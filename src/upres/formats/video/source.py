@@ -32,12 +32,16 @@ from upres.formats.video.container import (
 from upres.formats.video.deinterlacing import deinterlaced
 from upres.formats.video.planes import beyond, to_colours
 from upres.formats.video.settings import VideoSettings
+from upres.formats.video.steady import STEADY_REACH, Numbered, steadied
 from upres.formats.video.streams import packets_of
 from upres.raster.info import Band, RasterInfo, Role
 from upres.raster.source import Rows
 
 AHEAD_BYTES = 2**27
 """Most memory of frames that are decoded before they are asked for; at least one is."""
+
+BACK_SECONDS = (0, 2, 10, 60)
+"""How long before an excerpt a place is looked for, one after another, to begin decoding."""
 
 _RGB: tuple[Role, ...] = ("red", "green", "blue")
 
@@ -96,11 +100,20 @@ class VideoSource:
             del block
 
     def _blocks(self) -> Iterator[Rows]:
-        clip = self.carried
+        frames = self._planes()
+        if self.settings.steady:
+            frames = steadied(frames, self._first)
+        for _, planes in frames:
+            yield to_colours(planes, self.carried.coding)
+
+    def _planes(self) -> Iterator[Numbered]:
+        """The planes of the frames that are asked for, and of those before that they need."""
+        clip, steady = self.carried, self.settings.steady
         for number, frame in enumerate(self.decoded()):
-            if number < self._first:
+            if number < self._first - (STEADY_REACH if steady else 0):
                 continue
-            clip.times[number - self._first] = (frame.pts or 0, frame.duration or 0)
+            if number >= self._first:
+                clip.times[number - self._first] = (frame.pts or 0, frame.duration or 0)
             if (frame.height, frame.width) != (self.info.height, self.info.width):
                 raise InputError(
                     f"{self.path}: its frames change their size at {moment(clip, frame)}: cut it "
@@ -111,7 +124,8 @@ class VideoSource:
                 frame = frame.reformat(format=self._layout)
             planes = plane_arrays(frame, self._layout)
             clip.clipped.update(beyond(planes, clip.coding))
-            yield to_colours(planes, clip.coding)
+            # A decoder's memory is for its next frames.
+            yield number, [plane.copy() for plane in planes] if steady else planes
 
     def decoded(self) -> Iterator[VideoFrame]:
         """Each frame of the video, or of the excerpt, in order, with a time of its own.
@@ -162,7 +176,10 @@ class VideoSource:
             told = ((stream.start_time or 0) + stream.duration) * clip.time_base
         elif container.duration:
             slack, reached = Fraction(1), max(reached, end_of_all)
-            told = Fraction((container.start_time or 0) + container.duration, av.time_base)
+            # These tell when the last stream ends, all others how long it takes.
+            from_zero = container.format.name.startswith(("matroska", "flv", "asf"))
+            start = 0 if from_zero else container.start_time or 0
+            told = Fraction(start + container.duration, av.time_base)
         else:
             return
         if reached + slack < told and not self.settings.keep_damaged:
@@ -209,6 +226,8 @@ def _frames(
             continue
         if packet.pts is not None:
             time = packet.pts
+        if not packet.size and packet.dts is not None:
+            continue  # of Theora and in AVI: the frame before is shown for longer
         if packet.is_corrupt:
             damaged(time, "a packet is broken")
         try:
@@ -238,9 +257,30 @@ def excerpt(
 
 
 def _seek(container: InputContainer, stream: VideoStream, time: int) -> None:
-    """Go to a place from which all frames from ``time`` on can be decoded, if one is told."""
+    """Go to a place from which all frames from ``time`` on can be decoded.
+
+    Of containers without an index, such as MPEG's, FFmpeg goes to any packet, be it amid a group.
+    """
+    unit = stream.time_base or Fraction(1, av.time_base)
+    for seconds in BACK_SECONDS:
+        place = time - int(seconds / unit)
+        with suppress(av.FFmpegError):
+            container.seek(place, stream=stream, backward=True)
+            if _has_key(container, stream, time):
+                container.seek(place, stream=stream, backward=True)
+                return
     with suppress(av.FFmpegError):
-        container.seek(time, stream=stream, backward=True)
+        container.seek(container.start_time or 0)
+
+
+def _has_key(container: InputContainer, stream: VideoStream, time: int) -> bool:
+    """Whether a packet from here on stands alone, and is shown at ``time`` at the latest."""
+    for packet in container.demux(stream):
+        if packet.pts is None or packet.pts > time:
+            return False
+        if packet.is_keyframe:
+            return True
+    return False
 
 
 def moment(clip: Clip, frame: VideoFrame) -> str:

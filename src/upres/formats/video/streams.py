@@ -16,6 +16,9 @@ from upres.formats.video.coding import Encoding, container_of, flags_of
 OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 """ColourTags that tell how the source was stored."""
 
+TIMECODE = "timecode"
+"""A stream's tag that tells the clock of its first frame."""
+
 _OF_THE_FRAMES = (
     "BPS",
     "DURATION",
@@ -96,6 +99,14 @@ def is_chapters(source: InputContainer, stream: Stream) -> bool:
         and bool(source.chapters())
         and stream.codec_context is None
     )
+
+
+def is_timecode(stream: Stream) -> bool:
+    """Whether a stream holds the timecode of the first frame, which its tag tells, too.
+
+    FFmpeg's writers of MP4 and MOV make such a stream of that tag, and take no copy.
+    """
+    return stream.type == "data" and TIMECODE in stream.metadata
 
 
 def named(stream: Stream) -> str:
