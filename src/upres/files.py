@@ -250,6 +250,20 @@ def _remove_folder(folder: Path, *, locked: bool) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def place_of(path: Path, known: dict[str, str] | None = None) -> str:
+    """The one path for all paths to a place: through links to folders, not to files.
+
+    ``known`` are places of folders that were asked for before, and gets others.
+    """
+    if os.path.isdir(path):
+        return os.path.realpath(path)
+    known = {} if known is None else known
+    folder, name = os.path.split(path)
+    if folder not in known:
+        known[folder] = os.path.realpath(folder)
+    return os.path.join(known[folder], name)
+
+
 def splice(path: Path, start: int, end: int, content: bytes, *, block: int = SPLICE_BLOCK) -> None:
     """Put bytes in the place of those from ``start`` to ``end``; those behind are moved.
 

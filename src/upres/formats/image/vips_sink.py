@@ -149,7 +149,10 @@ class VipsSink:
         if dtype != info.dtype or (dtype.kind == "u" and dtype.itemsize <= 2):
             # All of the type's range. A source with a largest sample of its own has less.
             most = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
-            self._bands = tuple(dataclasses.replace(b, low=0.0, high=most) for b in self._bands)
+            self._bands = tuple(
+                b if (b.low, b.high) == (0, most) else dataclasses.replace(b, low=0.0, high=most)
+                for b in self._bands
+            )
         shape = (info.height, info.width, len(self._bands))
         name = temporary_name(self.target, ".raw")
         self._spool = self._stack.enter_context(Spool(name, shape, dtype, head=head_of))
