@@ -6,7 +6,6 @@ import errno
 import itertools
 import os
 import re
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ SPLICE_BLOCK = 2**20
 FULL = 2**16
 """A disk with fewer free bytes is full: there is no picture that it would hold."""
 
-PROCESS = secrets.token_hex(4)
+PROCESS = os.urandom(4).hex()
 """Tells this process from all others, those in containers included, whose numbers are alike."""
 
 TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?", re.DOTALL)

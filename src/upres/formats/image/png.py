@@ -44,7 +44,7 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
     """A sink of a PNG file; see ``upres.formats.registry``."""
     return still_or_moving(
-        lambda: VipsSink(path, _encode, quality=quality, any_colours=True),
+        lambda: VipsSink(path, _encode, quality=quality, any_colours=True, meanwhile=True),
         lambda: ApngSink(path, _encode),
     )
 

@@ -48,8 +48,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 _BLOCK_BYTES = 2**22
 
 _KEPT_BYTES = 2**18
-"""A picture of no more is kept once it is read: to open and decode it again takes longer than most
-of what is done with it."""
+"""A picture of no more is kept once it is read, as to open and decode it again takes long."""
 
 _NOT_READ = {
     "samples out of range": "its samples are of more than 32 bits",
@@ -180,10 +179,7 @@ class VipsSource:
         """Each frame in turn, upright, in blocks of rows from the top."""
         if self._kept is None and self.info.frames == 1 and self.info.frame_bytes <= _KEPT_BYTES:
             self._kept = [block for rows in self._frames(beside) for block in rows]
-        if self._kept is None:
-            yield from self._frames(beside)
-        else:
-            yield iter(self._kept)
+        yield from self._frames(beside) if self._kept is None else [iter(self._kept)]
 
     def _frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
         image, self._image = self._image, None
