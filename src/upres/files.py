@@ -6,7 +6,6 @@ import errno
 import itertools
 import os
 import re
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ SPLICE_BLOCK = 2**20
 FULL = 2**16
 """A disk with fewer free bytes is full: there is no picture that it would hold."""
 
-PROCESS = secrets.token_hex(4)
+PROCESS = os.urandom(4).hex()
 """Tells this process from all others, those in containers included, whose numbers are alike."""
 
 TEMPORARY = re.compile(r"\..{0,40}\.upres-(?P<process>[0-9a-f]{8})-\d+(\.\w+)?", re.DOTALL)
@@ -248,6 +247,20 @@ def _remove_folder(folder: Path, *, locked: bool) -> None:
     if not locked and (folder / FOLDER_LOCK).exists():
         _remove_unlocked(os.fspath(folder / FOLDER_LOCK))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def place_of(path: Path, known: dict[str, str] | None = None) -> str:
+    """The one path for all paths to a place: through links to folders, not to files.
+
+    ``known`` are places of folders that were asked for before, and gets others.
+    """
+    if os.path.isdir(path):
+        return os.path.realpath(path)
+    known = {} if known is None else known
+    folder, name = os.path.split(path)
+    if folder not in known:
+        known[folder] = os.path.realpath(folder)
+    return os.path.join(known[folder], name)
 
 
 def splice(path: Path, start: int, end: int, content: bytes, *, block: int = SPLICE_BLOCK) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,43 @@ def test_a_frame_that_is_gone_is_not_taken_for_the_next(tmp_path: Path) -> None:
         with stream:
             handed_over(spool, noise(40, 56), stream)
     assert seen == [None]
+
+
+def test_rows_are_taken_while_others_are_made(tmp_path: Path) -> None:
+    height, width = 1700, 1800
+    samples, seen = noise(height, width)[0], []
+
+    def encode(image: pyvips.Image) -> None:
+        region = pyvips.Region.new(image)
+        seen.append(np.frombuffer(region.fetch(0, 0, width, 100), np.uint8))
+        first.set()
+        seen.append(np.frombuffer(region.fetch(0, 0, width, height), np.uint8))
+
+    first = threading.Event()
+    with stored(tmp_path / "s", height, width) as spool, FrameStream(spool, 1, encode) as stream:
+        spool.write(0, 0, samples[:900])
+        stream.rows_are_there(900)
+        assert first.wait(20)
+        spool.write(900, 0, samples[900:])
+        stream.next_frame()
+        stream.finish()
+    np.testing.assert_array_equal(seen[0], samples[:100].ravel())
+
+
+def test_no_row_is_taken_before_it_is_there(tmp_path: Path) -> None:
+    height, width = 1700, 1800
+    samples, seen = noise(height, width)[0], []
+    with (
+        stored(tmp_path / "s", height, width) as spool,
+        FrameStream(spool, 1, lambda image: seen.append(image.numpy())) as stream,
+    ):
+        for top in range(0, height, 170):
+            time.sleep(0.02)  # the encoder waits for rows by now
+            spool.write(top, 0, samples[top : top + 170])
+            stream.rows_are_there(top + 170)
+        stream.next_frame()
+        stream.finish()
+    np.testing.assert_array_equal(seen[0], samples)
 
 
 @pytest.mark.parametrize("after", [0, 1, 4])

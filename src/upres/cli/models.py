@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,6 +38,8 @@ def models(
 
     listed = catalogue() if model is None else [look_up(model)]
     if as_json:
+        import json  # which takes longer to import than most commands' own files
+
         entries = [_as_json(entry, with_cards=model is not None) for entry in listed]
         print(json.dumps(entries if model is None else entries[0], indent=2))
     elif model is None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from upres.card import Compute, Model, ModelCard, Stamp, file_stamp
 from upres.engine.forks import require_own_process
-from upres.engine.machine import Processor, this_processor, thread_limit
+from upres.engine.machine import Processor, this_processor, thread_limit, usable_processors
 from upres.engine.memory import ResultMemory, affordable_pixels
 from upres.engine.openvino_graphs import add_picture_in_float32, core, graph_of
 from upres.engine.protocol import Engine, Limits
@@ -79,7 +79,12 @@ class OpenVINO:
         width = AMX_WIDTH if by_amx and card.halo is not None else 1
         # An ensemble sees its windows turned, too.
         height = width if card.self_ensemble else 1
-        return Limits(min(WINDOW_PIXELS, affordable_pixels(card, WINDOW_BYTES)), (height, width))
+        return Limits(
+            min(WINDOW_PIXELS, affordable_pixels(card, WINDOW_BYTES)),
+            (height, width),
+            # On one processor, nothing would be gained.
+            ahead=(self.threads or usable_processors()) > 1,
+        )
 
     def suits(self, card: ModelCard) -> bool:
         return card.precision != "int8" or self.processor.int8

@@ -25,6 +25,9 @@ class Limits:
     """Most input pixels of a window, for the memory that the engine's work takes."""
     multiples: tuple[int, int] = (1, 1)
     """The height and width of windows should be multiples of these, to be fast."""
+    ahead: bool = False
+    """Whether the engine may compute a window while the result of the one before is worked on, in
+    another thread. That takes memory for one result more."""
 
 
 class OpenedModel(Protocol):

@@ -289,7 +289,8 @@ def enlarge_to(
 def without_alpha(plan: Plan) -> RasterInfo:
     """The result's info; whether its alpha is opaque throughout, only its samples tell."""
     info = plan.info.resized(plan.height, plan.width)
-    return dataclasses.replace(info, bands=tuple(b for b in info.bands if b.role != "alpha"))
+    bands = tuple(b for b in info.bands if b.role != "alpha")
+    return info if bands == info.bands else dataclasses.replace(info, bands=bands)
 
 
 @contextmanager

@@ -26,6 +26,8 @@ one of the input's."""
 
 _ROUNDING = 1e-6
 
+_SMALL_PIXELS = 128 * 128
+
 
 def keep_neutral(output: Float32Array, colour: Float32Array) -> Float32Array:
     """Take from an enlarged RGB window the colour that a network gave to pixels without any.
@@ -82,13 +84,18 @@ def keep_flat(output: Float32Array, given: Float32Array) -> None:
     ``output`` and ``given`` are bands x rows x columns, of which all are looked at together. Of
     saturated colours a network in int8 makes others by up to 3 levels.
     """
-    beside = (given[:, :, 1:] == given[:, :, :-1]).all(0)
-    below = (given[:, 1:] == given[:, :-1]).all(0)
     # Outside, all is as at the border. Three in a row, and that in three rows.
-    across = np.pad(beside, ((0, 0), (1, 1)), constant_values=True)
-    across = across[:, 1:] & across[:, :-1]
-    down = np.pad(below & across[1:] & across[:-1], ((1, 1), (0, 0)), constant_values=True)
-    same = across & down[1:] & down[:-1]
+    _, height, width = given.shape
+    beside = np.ones((height, width + 1), np.bool_)
+    np.equal(given[:, :, 1:], given[:, :, :-1]).all(0, out=beside[:, 1:-1])
+    across = beside[:, 1:] & beside[:, :-1]
+    if not across.any():
+        return
+    below = np.ones((height + 1, width), np.bool_)
+    np.equal(given[:, 1:], given[:, :-1]).all(0, out=below[1:-1])
+    below[1:-1] &= across[1:]
+    below[1:-1] &= across[:-1]
+    same = across & below[1:] & below[:-1]
     scale = output.shape[1] // given.shape[1]
     rows = max(1, CACHED_BYTES // (given[:, 0].nbytes * scale**2))
     for top in range(0, len(same), rows):
@@ -147,21 +154,31 @@ def keep_borders_near(
     scale = output.shape[1] // height
     (top, bottom), (left, right) = ends
     whole = slice(0, None)
+    # Of a small window all at once: each call takes longer than its work.
+    known = _near(given) if height * width <= _SMALL_PIXELS else None
     for rows, columns in ((top, whole), (bottom, whole), (whole, left), (whole, right)):
         (first, last, _), (start, stop, _) = rows.indices(height), columns.indices(width)
         if first >= last or start >= stop:
             continue
-        above, before = max(0, first - 1), max(0, start - 1)
-        around = given[:, above : last + 1, before : stop + 1]
-        inner = np.s_[:, first - above : last - above, start - before : stop - before]
         place = output[:, first * scale : last * scale, start * scale : stop * scale]
-        highest, lowest = _largest_around(around, 1)[inner], -_largest_around(-around, 1)[inner]
-        spread = highest - lowest
-        least, most = lowest - spread, highest + spread
+        if known:
+            least, most = (each[:, first:last, start:stop] for each in known)
+        else:
+            above, before = max(0, first - 1), max(0, start - 1)
+            around = given[:, above : last + 1, before : stop + 1]
+            inner = np.s_[:, first - above : last - above, start - before : stop - before]
+            least, most = (each[inner] for each in _near(around))
         for row in range(scale):
             for column in range(scale):
                 phase = place[:, row::scale, column::scale]
-                np.clip(phase, least, most, out=phase)
+                phase.clip(least, most, out=phase)
+
+
+def _near(given: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """The least and the most that a sample may become, by those of its band one pixel around."""
+    highest, lowest = _largest_around(given, 1), -_largest_around(-given, 1)
+    spread = highest - lowest
+    return lowest - spread, highest + spread
 
 
 def keep_in_place(output: Float32Array, plane: Float32Array) -> Float32Array:

@@ -47,6 +47,8 @@ class Step:
     reach: int
     """How many input pixels further it looks than the steps before it do."""
     run: Callable[[Window], None]
+    by_engine: bool = False
+    """Whether it is the network, which takes the most time."""
 
 
 def steps_for(
@@ -88,9 +90,11 @@ def steps_for(
         steps.append(Step("set far values apart", reach, lambda w: set_apart(w, far)))
     if card.channels == 1:
         reach = halo if together is None else max(halo, BICUBIC_RADIUS)
-        steps.append(Step("network of luma", reach, lambda w: run_on_luma(w, together, numbers)))
+        steps.append(
+            Step("network of luma", reach, lambda w: run_on_luma(w, together, numbers), True)
+        )
     else:
-        steps.append(Step("network", halo, lambda w: run_network(w, together, numbers)))
+        steps.append(Step("network", halo, lambda w: run_network(w, together, numbers), True))
     # The next two look at the network's input, not at its result: they add to the halo only where
     # they look further than it does.
     if together is not None:

@@ -11,8 +11,9 @@ from upres.card import Model
 from upres.engine.protocol import Backend
 from upres.engine.wrappers import compile_window
 from upres.enlarging import tiles
+from upres.enlarging.ahead import worked
 from upres.enlarging.pieces import Axis
-from upres.enlarging.repeats import Repeats
+from upres.enlarging.repeats import Repeats, WindowPlace
 from upres.enlarging.steps import Step, steps_for
 from upres.enlarging.window import Window
 from upres.raster.info import RasterInfo
@@ -23,6 +24,9 @@ STRIP_BYTES = 2**25
 
 Progress = Callable[[float], None]
 """Is told the part that is done, from 0 to 1."""
+
+_Work = tuple[WindowPlace, Float32Array, Window, Float32Array | None]
+"""A window's place, its part of the raster, the window itself, and its result, if that is known."""
 
 
 def enlarge_windows(
@@ -79,26 +83,41 @@ def enlarge_windows(
     engine = compile_window(backend, model, *grid.window)
     axes = (Axis(info.height, size[0], card.scale), Axis(info.width, size[1], card.scale))
     strips = _strips(_padded(rows, *padded), grid.rows)
-    done, total = 0, len(grid.rows) * len(grid.columns)
-    for row, strip in zip(grid.rows, strips, strict=True):
-        for column in grid.columns:
-            given = np.concatenate([block[:, column.start : column.stop] for block in strip])
-            pieces = (axes[0].piece(row), axes[1].piece(column))
-            place = (stage, row.start, column.start)
-            result = repeats.find(place, given) if repeats else None
-            if result is None:
-                result = _run(steps, Window(given, engine, pieces))
-                if repeats:
-                    repeats.keep(place, given, result)
-            yield pieces[0].start, pieces[1].start, result
-            del result  # its memory is for the next one
-            done += 1
-            if progress:
-                progress(done / total)
+    last = 1 + next(number for number, step in enumerate(steps) if step.by_engine)
+
+    def opened() -> Iterator[_Work]:
+        for row, strip in zip(grid.rows, strips, strict=True):
+            for column in grid.columns:
+                given = np.concatenate([block[:, column.start : column.stop] for block in strip])
+                place = (stage, row.start, column.start)
+                found = repeats.find(place, given) if repeats else None
+                pieces = (axes[0].piece(row), axes[1].piece(column))
+                yield place, given, Window(given, engine, pieces), found
+
+    def computed(work: _Work) -> None:
+        _, _, window, found = work
+        for step in steps[:last] if found is None else ():
+            step.run(window)
+
+    left = total = len(grid.rows) * len(grid.columns)
+    for place, given, window, result in worked(
+        opened(), computed, ahead=limits.ahead and total > 1
+    ):
+        rows_piece, columns_piece = window.pieces
+        if result is None:
+            result = _finished(steps[last:], window)
+            if repeats:
+                repeats.keep(place, given, result)
+        del given, window
+        yield rows_piece.start, columns_piece.start, result
+        del result  # its memory is for the next one
+        left -= 1
+        if progress:
+            progress((total - left) / total)
 
 
-def _run(steps: Iterable[Step], window: Window) -> Float32Array:
-    """Take a window through the steps; its memory is for the next one, once nobody has it."""
+def _finished(steps: Iterable[Step], window: Window) -> Float32Array:
+    """Take a window through the last steps; its memory is for the next one, once nobody has it."""
     for step in steps:
         step.run(window)
     return np.moveaxis(window.planes, 0, 2)

@@ -35,6 +35,8 @@ class Margins:
 
     def around(self, info: RasterInfo) -> RasterInfo:
         """The picture with its margins."""
+        if not self.rows and not self.columns:
+            return info
         height, width = info.height + 2 * self.rows, info.width + 2 * self.columns
         return dataclasses.replace(info, height=height, width=width)
 

@@ -128,7 +128,7 @@ def computed_in(model: Model, precision: Precision, backend: Backend) -> Model:
         raise ModelError(
             f"precision {compute}: {backend.name} cannot compute so here: choose {known}"
         )
-    return dataclasses.replace(model, compute=compute)
+    return model if compute == model.compute else dataclasses.replace(model, compute=compute)
 
 
 def _require_known(precision: str) -> None:

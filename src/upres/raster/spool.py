@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,23 @@ ROWS_BYTES = 2**22
 
 MEMORY_BYTES = 2**23
 """A picture that takes no more is kept in memory, which is faster."""
+
+
+if sys.platform == "win32":
+    _turn = threading.Lock()  # as a file has one place there, and threads share it
+
+    def _read(file: int, count: int, at: int) -> bytes:
+        with _turn:
+            os.lseek(file, at, os.SEEK_SET)
+            return os.read(file, count)
+
+    def _write(file: int, content: memoryview, at: int) -> int:
+        with _turn:
+            os.lseek(file, at, os.SEEK_SET)
+            return os.write(file, content)
+
+else:
+    _read, _write = os.pread, os.pwrite
 
 
 class Spool:
@@ -74,8 +93,7 @@ class Spool:
         """At most ``count`` bytes of the samples, as they follow each other."""
         if self._pixels is not None:
             return bytes(self._pixels.data.cast("B")[start : start + count])
-        os.lseek(self._file, self._start + start, os.SEEK_SET)
-        return os.read(self._file, count)
+        return _read(self._file, count, self._start + start)
 
     def write(self, top: int, left: int, block: NDArray[Any]) -> None:
         """Store rows x columns x channels at a place; raises ``OSError`` where disk is lacking."""
@@ -97,9 +115,10 @@ class Spool:
     def _write(self, content: NDArray[Any], offset: int) -> None:
         # Plain writes, as a file mapped into memory counts as the process's own memory.
         rest = content.data.cast("B")
-        os.lseek(self._file, self._start + offset, os.SEEK_SET)
+        at = self._start + offset
         while rest:
-            rest = rest[os.write(self._file, rest) :]
+            count = _write(self._file, rest, at)
+            rest, at = rest[count:], at + count
 
     def part(self, top: int, rows: int, left: int, columns: int) -> NDArray[Any]:
         """Some rows and columns of the samples; of those in memory, a view."""
@@ -109,16 +128,14 @@ class Spool:
         whole = columns == self.shape[1]
         for number, part in enumerate([result] if whole else result):
             offset = left * self.shape[2] * self.dtype.itemsize
-            os.lseek(
-                self._file, self._start + (top + number) * self.row_bytes + offset, os.SEEK_SET
-            )
+            at = self._start + (top + number) * self.row_bytes + offset
             rest = part.data.cast("B")
             while rest:
-                content = os.read(self._file, len(rest))
+                content = _read(self._file, len(rest), at)
                 if not content:
                     raise OSError(None, "a temporary file was cut short", str(self.path))
                 rest[: len(content)] = content
-                rest = rest[len(content) :]
+                rest, at = rest[len(content) :], at + len(content)
         return result
 
     def blocks(self, orientation: int = 1) -> Iterator[NDArray[Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, Remedy, UpresError, UsageError
+from upres.files import place_of
 from upres.formats.registry import (
     HEAD_BYTES,
     OTHER_SUFFIXES,
@@ -83,7 +84,8 @@ def find(
     but the folder ``leave_out`` itself, whose results would become pictures. A file that is
     missing is taken: it fails when its turn comes, and stops no other.
     """
-    found: dict[Path, tuple[Path, PurePath]] = {}
+    found: dict[str, tuple[Path, PurePath]] = {}
+    known: dict[str, str] = {}
     empty: list[tuple[Path, UpresError]] = []
     passed_over = [] if passed_over is None else passed_over
     series = {} if series is None else series
@@ -95,11 +97,13 @@ def find(
             if not paths:
                 empty.append((given, InputError(f"{given}: no file matches this pattern")))
             if left_out:
-                others = [path for path in paths if not _place(path).is_relative_to(left_out)]
+                others = [
+                    path for path in paths if not Path(place_of(path)).is_relative_to(left_out)
+                ]
                 paths = others or paths
         for path in paths:
             if os.path.isdir(path):
-                if left_out and _place(path) == left_out:
+                if left_out and place_of(path) == str(left_out):
                     continue  # the shell's patterns match it, too
                 errors, before = len(empty), len(passed_over)
                 inside = list(_inside(path, recursive, left_out, empty, passed_over, series))
@@ -115,7 +119,7 @@ def find(
                 inside = [path]
             for picture in inside:
                 relative = picture.relative_to(path) if picture != path else PurePath(path.name)
-                found.setdefault(_place(picture), (picture, relative))
+                found.setdefault(place_of(picture, known), (picture, relative))
     if empty and not found:
         raise empty[0][1]
     if not found:
@@ -155,7 +159,7 @@ def destinations(
             raise UsageError(f"{output}: a series of slices needs a folder, not a file")
         return [Job(found[0][0], output)]
     mark = _mark(options, default_scale)
-    jobs = []
+    jobs, known = [], dict[str, str]()
     folders = folders_of(found, series or {}, mark)
     for source, relative in found:
         if source in folders:
@@ -169,12 +173,12 @@ def destinations(
         name = f"{stem}_{mark}{suffix or ('.dcm' if bare else suffix_written(source))}"
         jobs.append(Job(source, (output / relative if output else source).with_name(name)))
     if again:
-        results = {_place(job.target) for job in jobs}
-        jobs = [job for job in jobs if _place(job.source) not in results]
-    sources = {_place(job.source) for job in jobs}
-    taken: dict[Path, Path] = {}
+        results = {place_of(job.target, known) for job in jobs}
+        jobs = [job for job in jobs if place_of(job.source, known) not in results]
+    sources = {place_of(job.source, known) for job in jobs}
+    taken: dict[str, Path] = {}
     for job in jobs:
-        source, target, place = job.source, job.target, _place(job.target)
+        source, target, place = job.source, job.target, place_of(job.target, known)
         if place in taken:
             raise OutputError(f"{target}: both {taken[place]} and {source} would be written here")
         if place in sources:
@@ -241,13 +245,6 @@ def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
                 f"and {_megabytes(free)} are free"
             )
     return None
-
-
-def _place(path: Path) -> Path:
-    """The one path for all paths to a place: through links to folders, not to files."""
-    if os.path.isdir(path):
-        return Path(os.path.realpath(path))
-    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _inside(

@@ -112,14 +112,16 @@ class Journal:
         try:
             for target, line in self._pending:
                 if line["result"] == "done":
-                    folders = {self.folder / inside for inside in Path(self._key(target)).parents}
                     try:
                         line["bytes"] = _sync(target)
-                        for folder in folders - synced:
-                            _sync_folder(folder)
+                        if target.parent not in synced:
+                            inside = Path(self._key(target)).parents
+                            folders = {target.parent, *(self.folder / each for each in inside)}
+                            for folder in folders - synced:
+                                _sync_folder(folder)
+                            synced |= folders
                     except FileNotFoundError:
                         continue  # someone has moved it away, which is no trouble of the journal
-                    synced |= folders
                 lines.append(line)
             _write(self._file, lines)
         except OSError as error:

@@ -22,7 +22,8 @@ class FrameStream:
     """Hands ``frames`` that are put into ``spool`` to ``encode``, which runs in a thread.
 
     It is given an image of all frames, one below the other, whose pixels come as they are made.
-    Frames are handed over in lock step: while the encoder takes one, none is made.
+    Frames are handed over in lock step: while the encoder takes one, none is made. Rows of a frame
+    that are there already may be taken while its others are made.
     """
 
     def __init__(self, spool: Spool, frames: int, encode: Callable[[pyvips.Image], None]) -> None:
@@ -37,6 +38,8 @@ class FrameStream:
         """Where the read part ends: libvips seeks the end to learn how long all is."""
         self._made = 0
         """Frames that have been put into the spool."""
+        self._rows = 0
+        """Rows of the next frame that are there already, from its top."""
         self._stopped = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
@@ -52,13 +55,24 @@ class FrameStream:
             self._changed.notify_all()
         self._thread.join(_PATIENCE)
 
+    def rows_are_there(self, rows: int) -> None:
+        """Hand over so many rows of the next frame, from its top; the encoder need not take them.
+
+        Raises the encoder's error, if it has failed.
+        """
+        with self._changed:
+            self._rows = rows
+            self._changed.notify_all()
+        if self._error is not None:
+            raise self._error
+
     def next_frame(self) -> None:
         """Hand the frame over that is in the spool; return when the encoder has taken it.
 
         Raises the encoder's error, if it has failed.
         """
         with self._changed:
-            self._made += 1
+            self._made, self._rows = self._made + 1, 0
             self._changed.notify_all()
             taken = len(self._head) + self._made * self._frame_bytes
             while self._thread.is_alive() and self._error is None and self._read_to < taken:
@@ -94,12 +108,13 @@ class FrameStream:
                 return None
             else:
                 frame, offset = divmod(at - len(self._head), self._frame_bytes)
-                while self._made <= frame and not self._stopped:
+                while self._bytes_of(frame) <= offset and not self._stopped:
                     self._changed.wait()
-                if self._made != frame + 1:
+                there = self._bytes_of(frame)
+                if there <= offset or self._made > frame + 1:
                     return None  # stopped, or a frame that has been given up for the next
                 try:
-                    content = self._spool.read(offset, min(count, self._frame_bytes - offset))
+                    content = self._spool.read(offset, min(count, there - offset))
                 except OSError as error:  # libvips cannot pass it on
                     self._error = error
                     return None
@@ -107,6 +122,12 @@ class FrameStream:
             self._read_to = max(self._read_to, self._position)
             self._changed.notify_all()
             return content
+
+    def _bytes_of(self, frame: int) -> int:
+        """How many bytes of a frame are there."""
+        if self._made > frame:
+            return self._frame_bytes
+        return self._rows * self._spool.row_bytes if self._made == frame else 0
 
     def _seek(self, offset: int, whence: int) -> int:
         with self._changed:

@@ -74,7 +74,7 @@ def _extras(path: Path, segments: Sequence[Segment]) -> Iterator[str]:
 
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
     """A sink of a JPEG file; see ``upres.formats.registry``."""
-    return VipsSink(path, _encode, quality=quality)
+    return VipsSink(path, _encode, quality=quality, meanwhile=True)
 
 
 def _encode(picture: Picture, path: Path) -> None:

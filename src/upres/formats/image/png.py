@@ -44,13 +44,14 @@ def open_pages(path: Path, *, keep_cmyk: bool = False) -> Sequence[Source]:
 def create_sink(path: Path, *, quality: int | None, pages: int, content_bytes: int) -> Sink:
     """A sink of a PNG file; see ``upres.formats.registry``."""
     return still_or_moving(
-        lambda: VipsSink(path, _encode, quality=quality, any_colours=True),
+        lambda: VipsSink(path, _encode, quality=quality, any_colours=True, meanwhile=True),
         lambda: ApngSink(path, _encode),
     )
 
 
 def _encode(picture: Picture, path: Path) -> None:
     carried, image = picture.carried, picture.image
+    depth = 16 if image.format == "ushort" else 8
     # A file that was read with a palette would be written with one again.
     save(
         image,
@@ -58,7 +59,7 @@ def _encode(picture: Picture, path: Path) -> None:
         path,
         keep=picture.keep,
         palette=False,
-        bitdepth=16 if image.format == "ushort" else 8,
+        bitdepth=depth,
         # Of enlarged photographs the smallest file for its time: a quarter smaller than by the
         # defaults, and faster. To try all filters gains nothing.
         compression=3,
@@ -68,7 +69,7 @@ def _encode(picture: Picture, path: Path) -> None:
         image.width,
         image.height,
         image.bands,
-        16 if image.format == "ushort" else 8,
+        depth,
         carried.orientation,
     )
     fitted, untrue = png_kept.fitted(carried.chunks, result)

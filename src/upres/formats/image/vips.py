@@ -47,6 +47,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 _BLOCK_BYTES = 2**22
 
+_KEPT_BYTES = 2**18
+"""A picture of no more is kept once it is read, as to open and decode it again takes long."""
+
 _NOT_READ = {
     "samples out of range": "its samples are of more than 32 bits",
     "bad labq format": "its colours are CIELAB of 8 bits",
@@ -100,6 +103,7 @@ class VipsSource:
         self._extras = extras
         self._facts, self._blocks, self._has_resolution = facts, blocks or {}, has_resolution
         self._colour_numbers, self._has_orientation = colour_numbers, has_orientation
+        self._kept: list[Rows] | None = None
         self._image, self.carried = self._open()
         self.info = self._told(self._image, page)
 
@@ -135,12 +139,13 @@ class VipsSource:
 
     def _told(self, image: pyvips.Image, page: int | None) -> RasterInfo:
         carried = self.carried
-        if image.format not in DTYPES:
+        kind = image.format
+        if kind not in DTYPES:
             raise InputError(
-                f"{self.path}: its samples are {image.format}, which upres does not take: convert "
+                f"{self.path}: its samples are {kind}, which upres does not take: convert "
                 "them to 8 or 16 bits"
             )
-        dtype = DTYPES[image.format]
+        dtype = DTYPES[kind]
         count, cmyk = image.bands, image.interpretation == "cmyk"
         alpha: tuple[Role, ...] = ("alpha",) if image.hasalpha() else ()
         extras = alpha if self._extras is None else self._extras
@@ -172,6 +177,11 @@ class VipsSource:
 
     def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
         """Each frame in turn, upright, in blocks of rows from the top."""
+        if self._kept is None and self.info.frames == 1 and self.info.frame_bytes <= _KEPT_BYTES:
+            self._kept = [block for rows in self._frames(beside) for block in rows]
+        yield from self._frames(beside) if self._kept is None else [iter(self._kept)]
+
+    def _frames(self, beside: Path) -> Iterator[Iterator[Rows]]:
         image, self._image = self._image, None
         if image is None:  # a sequential picture can be read once only
             image, _ = self._open()

@@ -102,7 +102,8 @@ class VipsSink:
     """A sink of one picture or animation, which ``encode`` writes.
 
     ``any_colours`` says that the format can hold colours that are told by numbers (CICP), and
-    ``longest_frame`` for how many seconds it can show one.
+    ``longest_frame`` for how many seconds it can show one. ``meanwhile`` says that ``encode`` takes
+    rows from the top, and little memory: a large picture is given to it while it is made.
     """
 
     def __init__(
@@ -113,10 +114,11 @@ class VipsSink:
         quality: int | None = None,
         any_colours: bool = False,
         longest_frame: Fraction | None = None,
+        meanwhile: bool = False,
     ) -> None:
         self.target = target
         self._longest_frame = longest_frame
-        self._any_colours = any_colours
+        self._any_colours, self._meanwhile = any_colours, meanwhile
         self._encode, self._quality = encode, quality
         self._stack = ExitStack()
         self._row = output_format(target)
@@ -149,13 +151,17 @@ class VipsSink:
         if dtype != info.dtype or (dtype.kind == "u" and dtype.itemsize <= 2):
             # All of the type's range. A source with a largest sample of its own has less.
             most = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
-            self._bands = tuple(dataclasses.replace(b, low=0.0, high=most) for b in self._bands)
+            self._bands = tuple(
+                b if (b.low, b.high) == (0, most) else dataclasses.replace(b, low=0.0, high=most)
+                for b in self._bands
+            )
         shape = (info.height, info.width, len(self._bands))
         name = temporary_name(self.target, ".raw")
         self._spool = self._stack.enter_context(Spool(name, shape, dtype, head=head_of))
         self._path = self._stack.enter_context(temporary(self.target, self.target.suffix))
         self._stream = None
-        if (info.frames or 1) > 1:
+        # A picture of which no more than a few windows is there is encoded at its end.
+        if (info.frames or 1) > 1 or (self._meanwhile and self._spool.pixels is None):
             self._stream = self._stack.enter_context(
                 FrameStream(self._spool, info.frames or 1, self._write)
             )
@@ -168,6 +174,10 @@ class VipsSink:
             top, left, from_bands(block, self._bands, self._spool.dtype, self._info.nodata)
         )
         self._missing -= rows * columns
+        bottom = top + rows
+        if self._stream and self._missing == self._info.pixels - bottom * self._info.width:
+            with self._telling():
+                self._stream.rows_are_there(bottom)
         if not self._missing and self._stream:
             with self._telling():
                 self._stream.next_frame()

@@ -6,7 +6,7 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from io import BytesIO
 from pathlib import Path
 
@@ -64,19 +64,24 @@ class Carried:
     extras: tuple[str, ...] = ()
     """Names of what else the file has, and few results or none keep; see ``parts``."""
 
+    @cached_property
+    def _told_by_image(self) -> tuple[float, float]:
+        """The image's own, which takes time to ask for."""
+        return self.image.xres, self.image.yres
+
     @property
     def has_resolution(self) -> bool:
         """Whether the file tells how many pixels go into an inch."""
         told = self.density is not None and self.density.per_millimetre is not None
         # 1 and 1 are libvips' word for nothing.
-        return told or (self.image.xres, self.image.yres) != (1, 1)
+        return told or self._told_by_image != (1, 1)
 
     @property
     def resolution(self) -> tuple[float, float] | None:
         """How many pixels of the upright picture go into a millimetre, across and down."""
         if not self.has_resolution:
             return None
-        across, down = self.image.xres, self.image.yres
+        across, down = self._told_by_image
         return (down, across) if self.orientation >= 5 else (across, down)
 
     @property
@@ -141,9 +146,10 @@ def with_metadata(
     those of ``image``.
     """
     source = carried.image
-    height = image.height // carried.frames
-    across, down = carried.resolution or (1.0, 1.0)
-    dots = (across * 25.4, down * 25.4) if carried.resolution else None
+    height, width = image.height // carried.frames, image.width
+    resolution = carried.resolution
+    across, down = resolution or (1.0, 1.0)
+    dots = (across * 25.4, down * 25.4) if resolution else None
     # A copy, as metadata of an image that libvips may share must not change.
     image = image.copy(xres=across, yres=down, interpretation=interpretation)
     left_out = {*image.get_fields(), "jpeg-thumbnail-data", "exif-data", *_OF_THE_FILE}
@@ -153,7 +159,7 @@ def with_metadata(
             whole = exif.PREFIX + exif.fitting(
                 source.get("exif-data"),
                 height=height,
-                width=image.width,
+                width=width,
                 dots_per_inch=dots,
                 turned=carried.orientation >= 5,
             )
@@ -170,7 +176,7 @@ def with_metadata(
         if name == "xmp-data":
             if suffix not in _OF_JPEG:
                 value = xmp.whole(value, carried.segments)
-            value = xmp.fitting(value, height=height, width=image.width)
+            value = xmp.fitting(value, height=height, width=width)
         elif name == "image-description" and str(value).startswith(tiff_exif.SHAPE_NOTE):
             continue
         elif name == "iptc-data":
@@ -181,7 +187,7 @@ def with_metadata(
     if dots and not source.get_typeof("exif-data"):
         # Left to libvips, it would tell more than is known: that colours are not calibrated, say.
         whole = exif.PREFIX + exif.fitting(
-            tiff_exif.packed([]), height=height, width=image.width, dots_per_inch=dots
+            tiff_exif.packed([]), height=height, width=width, dots_per_inch=dots
         )
         image.set_type(pyvips.GValue.blob_type, "exif-data", whole)
     if image.get_typeof("exif-data"):
