@@ -25,7 +25,7 @@ from upres.cli.enlarge_options import (
 )
 from upres.cli.help import option
 from upres.cli.process import keep_libraries_quiet, set_up_libvips, share_python_s_lock
-from upres.errors import ExistsError, UsageError
+from upres.errors import OutputError, Remedy, UsageError
 
 if TYPE_CHECKING:
     from upres.fusing.files import FileFusion
@@ -124,17 +124,17 @@ def fuse(
     found, unusable = find([Path(picture) for picture in pictures], recursive=recursive)
     if unusable:
         raise unusable[0][1]
-    paths = [path for path, _ in found if target is None or path != target]
-    opened = open_files(
-        paths,
-        options,
-        reference=int(reference) if reference.isdecimal() else Path(reference),
-        beside=target or paths[0],
-        backend=default_backend(device, threads),
-    )
-    target = target or _target(opened, suffix)
+    paths = _without(target, [path for path, _ in found])
+    backend = default_backend(device, threads)
+    named = int(reference) if reference.isdecimal() else Path(reference)
+    opened = open_files(paths, options, reference=named, beside=target or paths[0], backend=backend)
+    if target is None:
+        target = _target(opened, suffix)
+        others = _without(target, paths)
+        if len(others) < len(paths):  # the result of the same folder, made before
+            opened = open_files(others, options, reference=named, beside=target, backend=backend)
     if not force and os.path.lexists(target):
-        raise ExistsError(target)
+        raise OutputError(f"{target}: exists already", Remedy("existing", "replaces it", "replace"))
     remove_leftovers({target.parent})
     with progress_bar(quiet) as bar:
         reporter = Reporter(f"{len(opened.given)} frames", bar, quiet=quiet)
@@ -144,6 +144,14 @@ def fuse(
         reporter.finished(target, _told(made.fusion))
         if made.not_kept:
             reporter.tell(lacking(str(target), made.not_kept))
+
+
+def _without(target: Path | None, paths: list[Path]) -> list[Path]:
+    """The pictures that are not the result itself; all, if there are no others."""
+    if target is None:
+        return paths
+    place = os.path.realpath(target)
+    return [path for path in paths if os.path.realpath(path) != place] or paths
 
 
 def _target(opened: FileFusion, suffix: str | None) -> Path:

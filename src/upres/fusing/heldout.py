@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from upres.fusing.frames import BurstFrame
 from upres.fusing.merging import Sums, merged
 from upres.fusing.observing import Blur, Samples
-from upres.fusing.seeing import Region, SeenPart, seen_in
+from upres.fusing.seeing import Region, seen_in, well_inside
 from upres.raster.pixels import Float32Array
 
 EVERY = 4
@@ -53,7 +53,7 @@ def held_out(others: Sequence[BurstFrame]) -> list[BurstFrame]:
 def add_errors(
     total: HeldOut,
     tile: Region,
-    frames: Sequence[SeenPart],
+    frames: Sequence[BurstFrame],
     bound: float,
     left_out: Sequence[BurstFrame],
     single: Float32Array,
@@ -65,15 +65,17 @@ def add_errors(
     fused = single.copy()
     fused[tile.kept] = merged(tile, frames, bound, single, sums, bands, noise)
     blur = Blur(tile.rows, tile.columns)
+    # The network sees by MATLAB's kernel, whatever is that of the frames.
+    plain = Blur(replace(tile.rows, width=1.0), replace(tile.columns, width=1.0))
     for frame in left_out:
         seen = seen_in(tile, frame)
         if seen is None:
             continue
-        inside = seen.inside & _well_inside(tile, seen.x, seen.y)
+        inside = well_inside(tile, seen)
         for number, band in enumerate(bands):
             error, before = (
-                _errors(blur, seen.samples, seen.values[number], picture, band, inside)
-                for picture in (fused, single)
+                _errors(kernel, seen.samples, seen.values[number], picture, band, inside)
+                for kernel, picture in ((blur, fused), (plain, single))
             )
             gain = float(frame.gains[number]) ** 2
             total.squares += gain * float(np.square(error).sum())
@@ -92,11 +94,3 @@ def _errors(
     plane = np.ascontiguousarray(picture[:, :, band])
     difference = (values - samples.of(blur.coefficients(plane)))[inside]
     return difference.astype(np.float64)
-
-
-def _well_inside(tile: Region, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether places lie in a tile itself, its margin left out."""
-    down, across = y + tile.rows.start, x + tile.columns.start
-    inside: NDArray[np.bool_] = (down >= tile.top - 0.5) & (down < tile.bottom - 0.5)
-    inside &= (across >= tile.left - 0.5) & (across < tile.right - 0.5)
-    return inside

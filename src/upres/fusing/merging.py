@@ -23,6 +23,7 @@ Where nothing but the reference is known, the result is the network's of that fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,12 +33,12 @@ from numpy.typing import NDArray
 from upres.fusing import motion
 from upres.fusing.filters import smoothed
 from upres.fusing.frames import BurstFrame
-from upres.fusing.observing import Blur, Normal
-from upres.fusing.seeing import Region, SeenPart
+from upres.fusing.observing import Blur, Normal, sharpness_of
+from upres.fusing.seeing import Region, seen_in
 from upres.raster.pixels import Float32Array
 
 STEPS = 20
-"""Of the solver."""
+"""Of the solver, for a kernel of MATLAB's width."""
 
 CONDITION = 300.0
 """The ratio of the largest and the least curvature of the sum that is made least: a larger one
@@ -77,7 +78,7 @@ class Sums:
 
 def merged(
     tile: Region,
-    frames: Sequence[SeenPart],
+    frames: Sequence[BurstFrame],
     bound: float,
     single: Float32Array,
     sums: Sums,
@@ -86,15 +87,21 @@ def merged(
 ) -> Float32Array:
     """Merge a tile: gives its rows x columns x all bands, from 0 to 1.
 
-    ``frames`` are those that lie in it, the reference among them, and ``bound`` is
-    ``curvature_of`` all. ``single`` is the tile's part of the network's result of the reference,
+    ``frames`` are all, the reference among them, and ``bound`` is their ``curvature_of``. ``single`` is the tile's part of the network's result of the reference,
     with the margin, rows x columns x all bands; bands that are not merged stay as they are there.
     """
     scale = tile.rows.scale
     blur = Blur(tile.rows, tile.columns)
     normal = Normal(blur.shape)
+    explain = np.zeros((len(bands), *blur.shape), np.float32)
+    # One frame after another, so that memory does not grow with their number.
     for frame in frames:
-        frame.samples.add_to(normal, frame.weights)
+        seen = seen_in(tile, frame)
+        if seen is not None:
+            seen.samples.add_to(normal, seen.weights)
+            for given, values in zip(explain, seen.values, strict=True):
+                given += seen.samples.back(seen.weights * values)
+        del seen
     trust = TRUST.get(scale, TRUST[4])
     # How many frames there are more than the reference, up to one: none counts, none changes it.
     share = np.minimum(sums.weights, 1)
@@ -110,14 +117,12 @@ def merged(
         spread = smoothed(variance, scale / 2) - np.float32(trust.noise * deviation**2)
         squared = np.maximum(spread, 0) * np.float32(trust.spread**2)
         squared += np.float32((trust.least / 255) ** 2)
-        most = (CONDITION - 1) * deviation**2 / bound
-        wrong = np.sqrt(np.minimum(squared, np.float32(most)))
+        sharp = sharpness_of(scale, tile.rows.width)
+        wrong = np.sqrt(np.minimum(squared, np.float32(most_squared(bound, deviation, sharp))))
         mean = own + off
-        given = np.zeros(blur.shape, np.float32)
-        for frame in frames:
-            given += frame.samples.back(frame.weights * frame.values[number])
+        given = explain[number]
         given -= normal.times(blur.coefficients(mean))
-        change = solved(blur, normal, given, wrong, deviation)
+        change = solved(blur, normal, given, wrong, deviation, sharp)
         change *= wrong
         change += off
         change *= share
@@ -126,24 +131,39 @@ def merged(
     return result
 
 
+def most_squared(bound: float, noise: float, sharp: float) -> float:
+    """The largest square of t that the solver converges for.
+
+    ``bound`` is ``curvature_of`` the frames, for MATLAB's kernel, and ``sharp`` is
+    ``sharpness_of`` theirs.
+    """
+    return (CONDITION - 1 / sharp) * noise**2 / bound
+
+
 def solved(
-    blur: Blur, normal: Normal, given: Float32Array, wrong: Float32Array, noise: float
+    blur: Blur,
+    normal: Normal,
+    given: Float32Array,
+    wrong: Float32Array,
+    noise: float,
+    sharp: float = 1.0,
 ) -> Float32Array:
     """By how many times ``wrong`` the picture differs from the mean, by Chebyshev's iteration.
 
     ``given`` is the part that the mean leaves to explain, as coefficients. The steps are those for
     curvatures from the noise's to ``CONDITION`` times as much, whatever a tile has of it, so that
-    they are the same in all tiles.
+    they are the same in all tiles. For a kernel that is ``sharp``, see ``sharpness_of``, there are
+    more.
     """
     least = noise**2
-    most = CONDITION * least
+    most = CONDITION * sharp * least
     middle, half = (most + least) / 2, (most - least) / 2
     sigma = middle / half
     rho = 1 / sigma
     rest = wrong * blur.back(given)
     step = rest / np.float32(middle)
     change = np.zeros_like(rest)
-    for _ in range(STEPS):
+    for _ in range(round(STEPS * math.sqrt(sharp))):
         change += step
         product = wrong * blur.back(normal.times(blur.coefficients(wrong * step)))
         product += np.float32(least) * step

@@ -22,11 +22,12 @@ from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress
 from upres.files import temporary_name
 from upres.fusing.choosing import LeftFrame, choose
+from upres.fusing.consensus import kernel_width, reconsider
 from upres.fusing.frames import BurstFrame, Given, read_frames, shared_info
 from upres.fusing.gathering import add_frame, no_sums
 from upres.fusing.heldout import MOST_TILES, HeldOut, add_errors, held_out
 from upres.fusing.merging import Sums, curvature_of, merged
-from upres.fusing.seeing import Region, SeenPart, seen_in, tiles_of
+from upres.fusing.seeing import Region, tiles_of
 from upres.raster.info import RasterInfo, Role
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Rows, Sink, Source
@@ -99,9 +100,9 @@ def fuse_into(
         enlarge_into(source, plan, sink, beside=beside, backend=backend, progress=progress)
         return Fusion((alone.name,), (), None)
     info, reasons = shared_info(given, reference, beside)
-    left_out = [LeftFrame(g.name, r) for g, r in zip(given, reasons, strict=True) if r]
     with ExitStack() as stack:
-        frames = read_frames(given, [not reason for reason in reasons], info, stack, beside)
+        frames = read_frames(given, reference, reasons, info, stack, beside)
+        left_out = [LeftFrame(g.name, r) for g, r in zip(given, reasons, strict=True) if r]
         first = frames[reference]
         assert first is not None  # it is like itself
         others, repeated = _apart(first, [f for n, f in enumerate(frames) if n != reference])
@@ -208,7 +209,10 @@ class _Work:
         sums = self._spool((self.plan.height, self.plan.width, 1 + 2 * count), self._stack)
         tested = held_out(used)
         kept = [frame for frame in used if not any(frame is other for other in tested)]
-        tiles = tiles_of(first.size, self.scale, self._side)
+        seen_by = (first, used, large, self.scale, self.bands, noise)
+        width = kernel_width(*seen_by)
+        reconsider(*seen_by, width, self._side)
+        tiles = tiles_of(first.size, self.scale, self._side, width=width)
         looked_at = tiles[:: -(-len(tiles) // MOST_TILES)] if tested else []
         apart = [no_sums(tile, count) for tile in looked_at]
         # By their samples, so that rounding does not depend on the order they are given in.
@@ -227,7 +231,7 @@ class _Work:
             add_errors(
                 errors,
                 tile,
-                self._seen(tile, some),
+                some,
                 curvature_of(some, self.scale),
                 tested,
                 tile.of(large),
@@ -274,9 +278,6 @@ class _Work:
         broken = gaps.with_gaps(self.info)
         gaps.put_back(np.moveaxis(block, 2, 0), before, broken, self.info.mask)
 
-    def _seen(self, tile: Region, frames: Sequence[BurstFrame]) -> list[SeenPart]:
-        return [seen for frame in frames if (seen := seen_in(tile, frame)) is not None]
-
     def _merged(
         self,
         tiles: Sequence[Region],
@@ -298,8 +299,7 @@ class _Work:
                         np.ascontiguousarray(planes[1 : 1 + count]),
                         np.ascontiguousarray(planes[1 + count :]),
                     )
-                    seen, single = self._seen(tile, frames), tile.of(large)
-                    work = (tile, seen, bound, single, known, self.bands, noise)
+                    work = (tile, frames, bound, tile.of(large), known, self.bands, noise)
                     pending.append((tile, pool.submit(merged, *work)))
                     while len(pending) > workers:
                         done, future = pending.popleft()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ class Spool:
         if not small:
             start = head(shape, dtype) if head else b""
             self._start = len(start)
+            # To go to a place and read there are two calls, and threads may read at once.
+            self._turn = threading.Lock()
             self._file = create_locked(path)
             os.write(self._file, start)
 
@@ -74,8 +77,9 @@ class Spool:
         """At most ``count`` bytes of the samples, as they follow each other."""
         if self._pixels is not None:
             return bytes(self._pixels.data.cast("B")[start : start + count])
-        os.lseek(self._file, self._start + start, os.SEEK_SET)
-        return os.read(self._file, count)
+        with self._turn:
+            os.lseek(self._file, self._start + start, os.SEEK_SET)
+            return os.read(self._file, count)
 
     def write(self, top: int, left: int, block: NDArray[Any]) -> None:
         """Store rows x columns x channels at a place; raises ``OSError`` where disk is lacking."""
@@ -97,9 +101,10 @@ class Spool:
     def _write(self, content: NDArray[Any], offset: int) -> None:
         # Plain writes, as a file mapped into memory counts as the process's own memory.
         rest = content.data.cast("B")
-        os.lseek(self._file, self._start + offset, os.SEEK_SET)
-        while rest:
-            rest = rest[os.write(self._file, rest) :]
+        with self._turn:
+            os.lseek(self._file, self._start + offset, os.SEEK_SET)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
 
     def part(self, top: int, rows: int, left: int, columns: int) -> NDArray[Any]:
         """Some rows and columns of the samples; of those in memory, a view."""
@@ -107,18 +112,17 @@ class Spool:
             return self._pixels[top : top + rows, left : left + columns]
         result = np.empty((rows, columns, self.shape[2]), self.dtype)
         whole = columns == self.shape[1]
-        for number, part in enumerate([result] if whole else result):
-            offset = left * self.shape[2] * self.dtype.itemsize
-            os.lseek(
-                self._file, self._start + (top + number) * self.row_bytes + offset, os.SEEK_SET
-            )
-            rest = part.data.cast("B")
-            while rest:
-                content = os.read(self._file, len(rest))
-                if not content:
-                    raise OSError(None, "a temporary file was cut short", str(self.path))
-                rest[: len(content)] = content
-                rest = rest[len(content) :]
+        offset = self._start + left * self.shape[2] * self.dtype.itemsize
+        with self._turn:
+            for number, part in enumerate([result] if whole else result):
+                os.lseek(self._file, offset + (top + number) * self.row_bytes, os.SEEK_SET)
+                rest = part.data.cast("B")
+                while rest:
+                    content = os.read(self._file, len(rest))
+                    if not content:
+                        raise OSError(None, "a temporary file was cut short", str(self.path))
+                    rest[: len(content)] = content
+                    rest = rest[len(content) :]
         return result
 
     def blocks(self, orientation: int = 1) -> Iterator[NDArray[Any]]:
