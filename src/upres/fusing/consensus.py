@@ -63,11 +63,11 @@ def kernel_width(
     MATLAB's, though not how narrow it is: it is wider than the frames' own, rather than narrower.
     It is never wider than MATLAB's. ``large`` is the network's result of ``first``, the reference.
     """
-    tested = held_out(others)
+    ordered = sorted(others, key=lambda frame: frame.digest)
+    tested = held_out(ordered)
     if not tested:
         return 1.0
-    kept = [first, *(frame for frame in others if not any(frame is other for other in tested))]
-    kept[1:] = sorted(kept[1:], key=lambda frame: frame.digest)
+    kept = [first, *(frame for frame in ordered if not any(frame is other for other in tested))]
     deviation = math.sqrt(float((noise**2).mean()) / len(noise))
     bound = curvature_of(kept, scale)
     squares = np.zeros(len(WIDTHS))
@@ -177,8 +177,8 @@ def _agreeing(
             deviation = float(noise[number])
             # Nothing of the reference is in the start, or it would explain itself.
             some = many > 0.1 * float(many.max())
-            mean = blur.back(given[number]) / np.where(some, many, 1)
-            mean = np.where(some, mean, single[:, :, band]).astype(np.float32)
+            mean = single[:, :, band].copy()
+            np.divide(blur.back(given[number]), many, out=mean, where=some)
             most = most_squared(bound, deviation, sharp) ** 0.5
             wrong = np.full(mean.shape, most, np.float32)
             rest = given[number] - normal.times(blur.coefficients(mean))

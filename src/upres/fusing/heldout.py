@@ -40,6 +40,13 @@ class HeldOut:
         """Of predictions by the network's result of the reference alone."""
         return 255 * math.sqrt(self.single_squares / max(self.samples, 1))
 
+    def __add__(self, other: HeldOut) -> HeldOut:
+        return HeldOut(
+            self.squares + other.squares,
+            self.single_squares + other.single_squares,
+            self.samples + other.samples,
+        )
+
     def __str__(self) -> str:
         helped = "helped" if self.fused < self.single else "did not help"
         return f"fusing {helped}: {self.fused:.1f} instead of {self.single:.1f}"
@@ -50,8 +57,7 @@ def held_out(others: Sequence[BurstFrame]) -> list[BurstFrame]:
     return list(others[EVERY - 1 :: EVERY])
 
 
-def add_errors(
-    total: HeldOut,
+def errors_in(
     tile: Region,
     frames: Sequence[BurstFrame],
     bound: float,
@@ -60,8 +66,9 @@ def add_errors(
     sums: Sums,
     bands: Sequence[int],
     noise: NDArray[np.float64],
-) -> None:
-    """Fuse a tile of ``frames``, and add how well that predicts the frames ``left_out``."""
+) -> HeldOut:
+    """Fuse a tile of ``frames``: gives how well that predicts the frames ``left_out``."""
+    total = HeldOut()
     fused = single.copy()
     fused[tile.kept] = merged(tile, frames, bound, single, sums, bands, noise)
     blur = Blur(tile.rows, tile.columns)
@@ -81,6 +88,7 @@ def add_errors(
             total.squares += gain * float(np.square(error).sum())
             total.single_squares += gain * float(np.square(before).sum())
             total.samples += len(error)
+    return total
 
 
 def _errors(

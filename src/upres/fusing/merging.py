@@ -87,8 +87,9 @@ def merged(
 ) -> Float32Array:
     """Merge a tile: gives its rows x columns x all bands, from 0 to 1.
 
-    ``frames`` are all, the reference among them, and ``bound`` is their ``curvature_of``. ``single`` is the tile's part of the network's result of the reference,
-    with the margin, rows x columns x all bands; bands that are not merged stay as they are there.
+    ``frames`` are all, the reference among them, and ``bound`` is their ``curvature_of``.
+    ``single`` is the tile's part of the network's result of the reference, with the margin, rows x
+    columns x all bands; bands that are not merged stay as they are there.
     """
     scale = tile.rows.scale
     blur = Blur(tile.rows, tile.columns)

@@ -25,7 +25,7 @@ from upres.fusing.choosing import LeftFrame, choose
 from upres.fusing.consensus import kernel_width, reconsider
 from upres.fusing.frames import BurstFrame, Given, read_frames, shared_info
 from upres.fusing.gathering import add_frame, no_sums
-from upres.fusing.heldout import MOST_TILES, HeldOut, add_errors, held_out
+from upres.fusing.heldout import MOST_TILES, HeldOut, errors_in, held_out
 from upres.fusing.merging import Sums, curvature_of, merged
 from upres.fusing.seeing import Region, tiles_of
 from upres.raster.info import RasterInfo, Role
@@ -109,10 +109,12 @@ def fuse_into(
         bands = info.find(*MERGED_ROLES)
         for frame in (first, *others):
             frame.bands = bands
-        work = _Work(plan, info, bands, beside, backend, stack, tile_side)
+        pool = ThreadPoolExecutor(usable_processors(), thread_name_prefix="upres-fuse")
+        stack.enter_context(pool)
+        work = _Work(plan, info, bands, beside, backend, stack, tile_side, pool)
         part = _Parts(progress, len(others) + 1)
         large = work.enlarged(first, part.next())
-        used, unused, noise = choose(first, others, large, work.scale, bands)
+        used, unused, noise = choose(first, others, large, work.scale, bands, pool)
         left_out += repeated + unused
         if used:
             total = work.fuse(first, used, large, noise, sink, alone.source.carried, part)
@@ -165,11 +167,12 @@ class _Work:
         backend: Backend,
         stack: ExitStack,
         tile_side: int,
+        pool: ThreadPoolExecutor,
     ) -> None:
         self.plan, self.info, self.bands = plan, info, bands
         self.scale = plan.height // info.height
         self._beside, self._backend, self._stack = beside, backend, stack
-        self._side = max(16, tile_side // self.scale)
+        self._side, self._pool = max(16, tile_side // self.scale), pool
 
     def _spool(self, shape: tuple[int, int, int], stack: ExitStack) -> Spool:
         name = temporary_name(self._beside, ".raw")
@@ -224,21 +227,14 @@ class _Work:
                     for tile, known in zip(looked_at, apart, strict=True):
                         single = tile.of(large)
                         add_frame(known, tile, frame, own, single, self.bands, first.size)
-        errors = HeldOut() if tested else None
-        for tile, known in zip(looked_at, apart, strict=True):
-            assert errors is not None
-            some = [first, *sorted(kept, key=lambda frame: frame.digest)]
-            add_errors(
-                errors,
-                tile,
-                some,
-                curvature_of(some, self.scale),
-                tested,
-                tile.of(large),
-                known,
-                self.bands,
-                noise,
-            )
+        some = [first, *sorted(kept, key=lambda frame: frame.digest)]
+        bound = curvature_of(some, self.scale)
+
+        def test(tile: Region, known: Sums) -> HeldOut:
+            single = tile.of(large)
+            return errors_in(tile, some, bound, tested, single, known, self.bands, noise)
+
+        errors = sum(self._pool.map(test, looked_at, apart), HeldOut()) if tested else None
         result = self.info.resized(self.plan.height, self.plan.width)
         how = dataclasses.replace(self.plan, preserves="nothing").summary
         made_by = f"{len(used) + 1} frames fused, {how}"
@@ -260,7 +256,8 @@ class _Work:
         """Add a frame's result to the sums; the first one of all begins them."""
         count = len(self.bands)
         size = (self.info.height, self.info.width)
-        for tile in tiles_of(size, self.scale, self._side, margin=0):
+
+        def add(tile: Region) -> None:
             known = no_sums(tile, count)
             add_frame(known, tile, frame, own, tile.of(large), self.bands, size)
             added = np.concatenate([known.weights[None], known.values, known.squares])
@@ -268,6 +265,9 @@ class _Work:
             if not begin:
                 block = block + tile.of(sums)
             sums.write(tile.top * self.scale, tile.left * self.scale, np.ascontiguousarray(block))
+
+        for _ in self._pool.map(add, tiles_of(size, self.scale, self._side, margin=0)):
+            pass
 
     def _put_gaps_back(self, block: Float32Array, tile: Region, first: BurstFrame) -> None:
         """Change a tile's samples: those that the reference lacks are as it has them."""
@@ -288,25 +288,23 @@ class _Work:
     ) -> Iterator[tuple[Region, Float32Array]]:
         """Each tile with its samples, in order; a few are worked on at once."""
         count, bound = len(self.bands), curvature_of(frames, self.scale)
-        workers = usable_processors()
         pending: deque[tuple[Region, Future[Float32Array]]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="upres-fuse") as pool:
-            try:
-                for tile in tiles:
-                    planes = np.moveaxis(tile.of(sums), 2, 0)
-                    known = Sums(
-                        np.ascontiguousarray(planes[0]),
-                        np.ascontiguousarray(planes[1 : 1 + count]),
-                        np.ascontiguousarray(planes[1 + count :]),
-                    )
-                    work = (tile, frames, bound, tile.of(large), known, self.bands, noise)
-                    pending.append((tile, pool.submit(merged, *work)))
-                    while len(pending) > workers:
-                        done, future = pending.popleft()
-                        yield done, future.result()
-                while pending:
+        try:
+            for tile in tiles:
+                planes = np.moveaxis(tile.of(sums), 2, 0)
+                known = Sums(
+                    np.ascontiguousarray(planes[0]),
+                    np.ascontiguousarray(planes[1 : 1 + count]),
+                    np.ascontiguousarray(planes[1 + count :]),
+                )
+                work = (tile, frames, bound, tile.of(large), known, self.bands, noise)
+                pending.append((tile, self._pool.submit(merged, *work)))
+                while len(pending) > usable_processors():
                     done, future = pending.popleft()
                     yield done, future.result()
-            finally:
-                for _, future in pending:
-                    future.cancel()
+            while pending:
+                done, future = pending.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in pending:
+                future.cancel()
