@@ -26,6 +26,7 @@ from upres.cli.enlarge_options import (
 from upres.cli.help import option
 from upres.cli.process import keep_libraries_quiet, set_up_libvips, share_python_s_lock
 from upres.errors import OutputError, Remedy, UsageError
+from upres.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from upres.fusing.files import FileFusion
@@ -136,9 +137,16 @@ def fuse(
     if not force and os.path.lexists(target):
         raise OutputError(f"{target}: exists already", Remedy("existing", "replaces it", "replace"))
     remove_leftovers({target.parent})
-    with progress_bar(quiet) as bar:
+    with stop_on_signals(insist=True) as stop, progress_bar(quiet) as bar:
         reporter = Reporter(f"{len(opened.given)} frames", bar, quiet=quiet)
-        made = opened.write(target, replace=force, progress=reporter.progress)
+
+        def progress(share: float) -> None:
+            # Python drops an exception that a signal raises while something is finalised.
+            if stop.is_set():
+                raise KeyboardInterrupt
+            reporter.progress(share)
+
+        made = opened.write(target, replace=force, progress=progress)
         for each in made.fusion.left_out:
             reporter.tell(in_one_line(f"upres: {each}"))
         reporter.finished(target, _told(made.fusion))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from upres.engine.backends import default_backend
@@ -70,7 +70,7 @@ class FileFusion:
                 progress=progress,
             )
             sink.commit(replace=replace)
-        fusion = Fusion(fusion.used, (*self.unread, *fusion.left_out), fusion.held_out)
+        fusion = replace(fusion, left_out=(*self.unread, *fusion.left_out))
         return Fused(fusion, tuple(sink.not_kept))
 
 

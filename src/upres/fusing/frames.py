@@ -239,10 +239,13 @@ def _read(
     spool = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
     digest = hashlib.sha256(f"{height}x{width}".encode())
     broken = gaps.with_gaps(info)
+    # Its file may call other samples missing than the reference's.
+    stored = dataclasses.replace(info, nodata=each.source.info.nodata)
     whole = []
     top = 0
     for block in blocks:
-        values = light.to_network(block if len(kept) == block.shape[2] else block[:, :, kept], info)
+        some = block if len(kept) == block.shape[2] else block[:, :, kept]
+        values = light.to_network(some, stored)
         digest.update(np.ascontiguousarray(values).tobytes())
         if broken:
             whole.append(values)

@@ -53,6 +53,8 @@ class Fusion:
     left_out: tuple[LeftFrame, ...]
     held_out: HeldOut | None
     """How well frames are predicted by others; ``None`` where there are too few of them."""
+    kernel: float = 1.0
+    """The width of the kernel by which frames see the scene, in parts of MATLAB's bicubic one."""
 
 
 class OneFrame:
@@ -117,8 +119,8 @@ def fuse_into(
         used, unused, noise = choose(first, others, large, work.scale, bands, pool)
         left_out += repeated + unused
         if used:
-            total = work.fuse(first, used, large, noise, sink, alone.source.carried, part)
-            return Fusion((first.name, *(f.name for f in used)), tuple(left_out), total)
+            facts = work.fuse(first, used, large, noise, sink, alone.source.carried, part)
+            return Fusion((first.name, *(f.name for f in used)), tuple(left_out), *facts)
     source = OneFrame(alone.source, alone.frame)
     enlarge_into(source, plan, sink, beside=beside, backend=backend, progress=progress)
     return Fusion((alone.name,), tuple(left_out), None)
@@ -206,8 +208,11 @@ class _Work:
         sink: Sink,
         carried: object,
         part: _Parts,
-    ) -> HeldOut | None:
-        """Sum the network's results of all frames, merge, and write."""
+    ) -> tuple[HeldOut | None, float]:
+        """Sum the network's results of all frames, merge, and write.
+
+        Gives the error of frames that were held out, and the kernel's width.
+        """
         count = len(self.bands)
         sums = self._spool((self.plan.height, self.plan.width, 1 + 2 * count), self._stack)
         tested = held_out(used)
@@ -248,7 +253,7 @@ class _Work:
             sink.write(0, top, left, light.from_network(block, self.info))
             if part.progress:
                 share(part.progress, _ENLARGED, 1 - _ENLARGED, number / len(tiles))
-        return errors
+        return errors, width
 
     def _add(
         self, sums: Spool, frame: BurstFrame, own: Spool, large: Spool, *, begin: bool

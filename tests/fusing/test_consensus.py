@@ -1,0 +1,127 @@
+"""Frames that are reduced by a narrower kernel than MATLAB's, and so have aliases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import upres
+from scenes import as_bytes, frames_of, scene
+from upres.enlarging.options import Options
+from upres.fusing.api import fuse_arrays
+from upres.fusing.observing import sharpness_of
+from upres.fusing.pipeline import Fusion
+from upres.raster.arrays import ArraySource
+from upres.raster.metrics import psnr
+
+Picture = NDArray[Any]
+SIZE = (72, 80)
+
+
+def fine_scene() -> Picture:
+    """A scene with squares of two pixels, which frames of half its size show as aliases."""
+    rng = np.random.default_rng(3)
+    squares = np.kron(rng.integers(0, 2, (100, 110)), np.ones((2, 2)))
+    picture = scene()
+    picture[:, 60:] = 0.4 * picture[:, 60:] + 130 * squares[:, 60:, None]
+    return picture
+
+
+SCENE = fine_scene()
+
+
+def reduced(picture: Picture, width: float, down: float, across: float) -> Picture:
+    """A frame whose first sample lies at 20, 20 of a scene plus a shift, half as large."""
+    for axis, (start, count) in enumerate(((20 + down, SIZE[0]), (20 + across, SIZE[1]))):
+        places = (np.arange(picture.shape[axis]) - 0.5 - start) / 2
+        off = np.abs(places[None] - np.arange(count)[:, None]) / width
+        near, far = 1.5 * off**3 - 2.5 * off**2 + 1, -0.5 * off**3 + 2.5 * off**2 - 4 * off + 2
+        weights = np.where(off < 1, near, np.where(off < 2, far, 0))
+        weights /= weights.sum(1, keepdims=True)
+        picture = np.moveaxis(np.tensordot(weights, picture, (1, axis)), 0, axis)
+    return picture
+
+
+def burst(width: float, count: int = 16, seed: int = 0) -> list[Picture]:
+    rng = np.random.default_rng(seed)
+    shifts = [(0.0, 0.0), *rng.uniform(-3, 3, (count - 1, 2))]
+    frames = [reduced(SCENE, width, down, across) for down, across in shifts]
+    return [as_bytes(frame + rng.normal(0, 2, frame.shape)) for frame in frames]
+
+
+def fused(frames: list[Picture]) -> tuple[Picture, Fusion]:
+    return fuse_arrays([ArraySource(frame) for frame in frames], Options(scale=2))
+
+
+WANTED = SCENE[20 : 20 + 2 * SIZE[0], 20 : 20 + 2 * SIZE[1]]
+
+
+def test_frames_of_the_whole_width_are_found_to_have_it() -> None:
+    # This scene's reduction is another program of the tests, and the kernel is the same.
+    np.testing.assert_allclose(
+        reduced(SCENE, 1.0, 1, -2)[4:-4, 4:-4],
+        frames_of(SCENE, [(1, -2)], size=SIZE, noise=0)[0][4:-4, 4:-4],
+        atol=1e-6,
+    )
+    for count in (5, 16):
+        _, facts = fused(burst(1.0, count))
+        assert facts.kernel == 1.0
+
+
+def test_a_narrower_kernel_is_found_and_gains() -> None:
+    frames = burst(0.7)
+    result, facts = fused(frames)
+    assert 0.7 <= facts.kernel < 1
+    assert len(facts.used) == 16
+    single = upres.enlarge(frames[0], scale=2)
+    assert psnr(result, WANTED) > psnr(single, WANTED) + 3
+    assert facts.held_out is not None
+    assert facts.held_out.fused < facts.held_out.single / 2
+
+
+def test_the_order_of_aliased_frames_changes_nothing() -> None:
+    frames = burst(0.7)
+    result, facts = fused(frames)
+    again, other = fused([frames[0], *frames[:0:-1]])
+    assert facts.kernel == other.kernel
+    np.testing.assert_array_equal(result, again)
+
+
+@pytest.mark.parametrize("width", [1.0, 0.7])
+def test_a_moving_object_leaves_no_ghost_among_aliases(width: float) -> None:
+    frames = burst(width)
+    for number, frame in enumerate(frames):
+        left = 6 + 4 * number
+        frame[20:34, left : left + 10] = (250, 20, 30)
+    result, facts = fused(frames)
+    assert len(facts.used) == 16
+    single = upres.enlarge(frames[0], scale=2)
+    # Where the object is in the reference, and all others show the scene behind it.
+    inside = np.s_[44:64, 16:28]
+    np.testing.assert_array_equal(result[inside], single[inside])
+    # Where it is in others, nothing of it is left: the colour is the scene's.
+    behind = np.s_[38:70, 48:140]
+    error = np.abs(result[behind].astype(float) - WANTED[behind])
+    alone = np.abs(single[behind].astype(float) - WANTED[behind])
+    assert error.max() < alone.max() + 12
+    assert error.mean() < alone.mean()
+
+
+def test_an_object_that_the_reference_alone_shows_stays() -> None:
+    frames = burst(0.7)
+    frames[0][30:44, 30:44] = (250, 20, 30)
+    result, _ = fused(frames)
+    single = upres.enlarge(frames[0], scale=2)
+    np.testing.assert_array_equal(result[66:82, 66:82], single[66:82, 66:82])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_kernel_of_the_whole_width_is_no_sharper_than_itself(scale: int) -> None:
+    assert sharpness_of(scale, 1.0) == 1.0
+    widths = [sharpness_of(scale, width) for width in (0.9, 0.8, 0.7, 0.6, 0.5)]
+    assert widths == sorted(widths)
+    # No filter at all at x2: each sample is one of the picture's, and four have the weight of one.
+    assert sharpness_of(2, 0.5) == pytest.approx(4, rel=0.01)
