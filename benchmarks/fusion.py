@@ -229,9 +229,10 @@ Set5, shifted, turned and zoomed, noise 2: the gain over one frame in dB.
 ## Real clips
 
 Every fourth frame is predicted from the others at x2: the root mean square of the error, in \
-levels of 255. The kernel is the width that was found, in parts of the bicubic one. It was learned \
-to be found on bursts of `valid.tar`. Two settings of which frames and samples count, `MOST_DETAIL` \
-and `ENOUGH`, were chosen by looking at these three clips: they are no independent test.
+levels of 255. The kernel is the width that was found, in parts of the bicubic one; how it is \
+found was settled on bursts of `valid.tar`. Two settings of which frames and samples count, \
+`MOST_DETAIL` and `ENOUGH`, were chosen by looking at these three clips: they are no independent \
+test.
 
 {clips}
 

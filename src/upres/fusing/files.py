@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from upres.engine.backends import default_backend
@@ -70,7 +71,7 @@ class FileFusion:
                 progress=progress,
             )
             sink.commit(replace=replace)
-        fusion = replace(fusion, left_out=(*self.unread, *fusion.left_out))
+        fusion = dataclasses.replace(fusion, left_out=(*self.unread, *fusion.left_out))
         return Fused(fusion, tuple(sink.not_kept))
 
 
