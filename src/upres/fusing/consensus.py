@@ -28,7 +28,7 @@ from upres.raster.spool import Spool
 WIDTHS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 """Of the kernel, in parts of MATLAB's. The last one is no filter at all at x2."""
 
-LEAST_BETTER, TIED = 0.06, 0.01
+LEAST_BETTER, TIED = 0.1, 0.01
 """By how much less the error of a narrower kernel has to be, and by how much widths may differ that
 count as equal: the narrowest of those is taken. Both are of bursts of valid.tar, of eight and of
 sixteen frames. Those that have the whole width were never predicted better by 0.05 of the error by
