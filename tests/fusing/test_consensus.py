@@ -9,10 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 import upres
-from scenes import as_bytes, frames_of, scene
+from scenes import as_bytes, scene
 from upres.enlarging.options import Options
 from upres.fusing.api import fuse_arrays
-from upres.fusing.observing import sharpness_of
 from upres.fusing.pipeline import Fusion
 from upres.raster.arrays import ArraySource
 from upres.raster.metrics import psnr
@@ -59,34 +58,20 @@ def fused(frames: list[Picture]) -> tuple[Picture, Fusion]:
 WANTED = SCENE[20 : 20 + 2 * SIZE[0], 20 : 20 + 2 * SIZE[1]]
 
 
-def test_frames_of_the_whole_width_are_found_to_have_it() -> None:
-    # This scene's reduction is another program of the tests, and the kernel is the same.
-    np.testing.assert_allclose(
-        reduced(SCENE, 1.0, 1, -2)[4:-4, 4:-4],
-        frames_of(SCENE, [(1, -2)], size=SIZE, noise=0)[0][4:-4, 4:-4],
-        atol=1e-6,
-    )
-    for count in (5, 16):
-        _, facts = fused(burst(1.0, count))
-        assert facts.kernel == 1.0
-
-
-def test_a_narrower_kernel_is_found_and_gains() -> None:
+def test_aliases_gain_where_there_are_frames_enough() -> None:
     frames = burst(0.7)
     result, facts = fused(frames)
-    assert 0.7 <= facts.kernel < 1
     assert len(facts.used) == 16
     single = upres.enlarge(frames[0], scale=2)
-    assert psnr(result, WANTED) > psnr(single, WANTED) + 3
+    assert psnr(result, WANTED) > psnr(single, WANTED) + 1.5
     assert facts.held_out is not None
-    assert facts.held_out.fused < facts.held_out.single / 2
+    assert facts.held_out.fused < 0.7 * facts.held_out.single
 
 
 def test_the_order_of_aliased_frames_changes_nothing() -> None:
     frames = burst(0.7)
-    result, facts = fused(frames)
-    again, other = fused([frames[0], *frames[:0:-1]])
-    assert facts.kernel == other.kernel
+    result, _ = fused(frames)
+    again, _ = fused([frames[0], *frames[:0:-1]])
     np.testing.assert_array_equal(result, again)
 
 
@@ -116,12 +101,3 @@ def test_an_object_that_the_reference_alone_shows_stays() -> None:
     result, _ = fused(frames)
     single = upres.enlarge(frames[0], scale=2)
     np.testing.assert_array_equal(result[66:82, 66:82], single[66:82, 66:82])
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_a_kernel_of_the_whole_width_is_no_sharper_than_itself(scale: int) -> None:
-    assert sharpness_of(scale, 1.0) == 1.0
-    widths = [sharpness_of(scale, width) for width in (0.9, 0.8, 0.7, 0.6, 0.5)]
-    assert widths == sorted(widths)
-    # No filter at all at x2: each sample is one of the picture's, and four have the weight of one.
-    assert sharpness_of(2, 0.5) == pytest.approx(4, rel=0.01)

@@ -1,15 +1,13 @@
-"""The frames' consensus: by which kernel they see the scene, and what has moved in it.
+"""The frames' consensus: which samples differ from the reference by aliases, and not by motion.
 
-A kernel that is narrower than MATLAB's leaves frames with aliases: fine parts that each frame shows
-otherwise. The network takes those of the reference for something else, so that frames seem to
-differ from it as if something had moved. Here frames are explained by each other, without the
-network, and the reference by the others. Where they do explain each other, nothing has moved.
+Frames that were reduced with little filter have aliases: fine parts that look different in each.
+The network takes those of the reference for something else, so that frames seem to differ from it
+as if something had moved. Here frames are explained by each other, without the network, and the
+reference by the others. Where they do explain each other, nothing has moved.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,25 +15,12 @@ from numpy.typing import NDArray
 
 from upres.fusing.filters import least_around
 from upres.fusing.frames import BurstFrame
-from upres.fusing.heldout import held_out
 from upres.fusing.merging import curvature_of, most_squared, solved
-from upres.fusing.observing import Blur, Normal, sharpness_of
+from upres.fusing.observing import Blur, Normal
 from upres.fusing.seeing import Region, SeenPart, seen_in, tiles_of, well_inside
 from upres.fusing.weighing import DETAIL_ALLOWED, GROWN, Compared, agreeing_weights
 from upres.raster.pixels import Float32Array
 from upres.raster.spool import Spool
-
-WIDTHS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-"""Of the kernel, in parts of MATLAB's. The last one is no filter at all at x2."""
-
-LEAST_BETTER, TIED = 0.1, 0.01
-"""By how much less the error of a narrower kernel has to be, and by how much widths may differ that
-count as equal: the narrowest of those is taken. Both are of bursts of valid.tar, of eight and of
-sixteen frames. Those that have the whole width were never predicted better by 0.05 of the error by
-a narrower kernel. Those of a narrower one gave the whole width, their own, or one in between."""
-
-LOOKED_AT, PLACES = 96, 4
-"""Samples a side of the places that tell the width, and how many there are."""
 
 FRAMES_PER_SAMPLE = 3
 """How many other frames there must be for each sample of the result in one of the reference's:
@@ -49,58 +34,6 @@ ROUNDS = (4.0, 2.0, 1.0)
 """Times the differences that are allowed, from round to round."""
 
 
-def kernel_width(
-    first: BurstFrame,
-    others: Sequence[BurstFrame],
-    large: Spool,
-    scale: int,
-    bands: Sequence[int],
-    noise: NDArray[np.float64],
-) -> float:
-    """The width of the kernel by which frames see the scene, in parts of MATLAB's.
-
-    Frames that are held out are predicted from the others. The error tells a narrower kernel from
-    MATLAB's, though not how narrow it is: it is wider than the frames' own, rather than narrower.
-    It is never wider than MATLAB's. ``large`` is the network's result of ``first``, the reference.
-    """
-    ordered = sorted(others, key=lambda frame: frame.digest)
-    tested = held_out(ordered)
-    if not tested:
-        return 1.0
-    kept = [first, *(frame for frame in ordered if not any(frame is other for other in tested))]
-    deviation = math.sqrt(float((noise**2).mean()) / len(noise))
-    bound = curvature_of(kept, scale)
-    squares = np.zeros(len(WIDTHS))
-    tiles = tiles_of(first.size, scale, LOOKED_AT)
-    tiles.sort(key=lambda tile: _detail(first, tile, bands), reverse=True)
-    for tile in tiles[:PLACES]:
-        single = np.ascontiguousarray(tile.of(large)[:, :, list(bands)].mean(2, dtype=np.float32))
-        shape = (tile.rows.knots, tile.columns.knots)
-        normal, given = Normal(shape), np.zeros(shape, np.float32)
-        for frame in kept:
-            part = seen_in(tile, frame)
-            if part is not None:
-                there = _there(part)
-                part.samples.add_to(normal, there)
-                given += part.samples.back(there * part.values.mean(0))
-        targets = [part for frame in tested if (part := seen_in(tile, frame)) is not None]
-        for number, width in enumerate(WIDTHS):
-            sharp = sharpness_of(scale, width)
-            blur = _blur(tile, width)
-            wrong = np.full(single.shape, most_squared(bound, deviation, sharp) ** 0.5, np.float32)
-            rest = given - normal.times(blur.coefficients(single))
-            picture = single + wrong * solved(blur, normal, rest, wrong, deviation, sharp)
-            known = blur.coefficients(picture)
-            for part in targets:
-                error = part.values.mean(0) - part.samples.of(known)
-                counted = well_inside(tile, part) & (_there(part) > 0)
-                squares[number] += float(np.square(error[counted], dtype=np.float64).sum())
-    errors = np.sqrt(squares)
-    if errors.min() >= (1 - LEAST_BETTER) * errors[0]:
-        return 1.0
-    return WIDTHS[int(np.flatnonzero(errors <= (1 + TIED) * errors.min())[-1])]
-
-
 def reconsider(
     first: BurstFrame,
     others: Sequence[BurstFrame],
@@ -108,7 +41,6 @@ def reconsider(
     scale: int,
     bands: Sequence[int],
     noise: NDArray[np.float64],
-    width: float,
     side: int,
 ) -> None:
     """Let samples count that differ from the reference by aliases alone.
@@ -121,7 +53,7 @@ def reconsider(
     ordered = sorted(others, key=lambda frame: frame.digest)
     bound = curvature_of(ordered, scale)
     found = [frame.weights.copy() for frame in ordered]
-    for tile in tiles_of(first.size, scale, side, width=width):
+    for tile in tiles_of(first.size, scale, side):
         reference = seen_in(tile, first)
         if reference is None or not _in_doubt(tile, ordered):
             continue
@@ -157,7 +89,6 @@ def _agreeing(
 ) -> list[Float32Array]:
     """How well the others explain each frame's samples in a tile, the reference's first."""
     blur = Blur(tile.rows, tile.columns)
-    sharp = sharpness_of(tile.rows.scale, tile.rows.width)
     single = tile.of(large)
     weights = [_there(part) if (part := seen_in(tile, frame)) else _NONE for frame in others]
     found: list[Float32Array] = []
@@ -179,10 +110,10 @@ def _agreeing(
             some = many > 0.1 * float(many.max())
             mean = single[:, :, band].copy()
             np.divide(blur.back(given[number]), many, out=mean, where=some)
-            most = most_squared(bound, deviation, sharp) ** 0.5
+            most = most_squared(bound, deviation) ** 0.5
             wrong = np.full(mean.shape, most, np.float32)
             rest = given[number] - normal.times(blur.coefficients(mean))
-            picture = mean + wrong * solved(blur, normal, rest, wrong, deviation, sharp)
+            picture = mean + wrong * solved(blur, normal, rest, wrong, deviation)
             known.append(blur.coefficients(picture))
         weights = []
         for frame in others:
@@ -230,19 +161,3 @@ def _in_doubt(tile: Region, frames: Sequence[BurstFrame]) -> bool:
             there += float(_there(part).sum())
             agreed += float(part.weights.sum())
     return there - agreed > LEAST_DOUBT * there
-
-
-def _blur(tile: Region, width: float) -> Blur:
-    return Blur(
-        dataclasses.replace(tile.rows, width=width), dataclasses.replace(tile.columns, width=width)
-    )
-
-
-def _detail(frame: BurstFrame, tile: Region, bands: Sequence[int]) -> float:
-    """The variance of the reference's slopes in a tile."""
-    part = frame.part(tile.top, tile.bottom - tile.top, tile.left, tile.right - tile.left)
-    plane = part[:, :, list(bands)].mean(2, dtype=np.float32)
-    if min(plane.shape) < 2:
-        return 0.0
-    down, across = np.gradient(plane)
-    return float((down * down + across * across).mean())

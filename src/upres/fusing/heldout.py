@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +72,6 @@ def errors_in(
     fused = single.copy()
     fused[tile.kept] = merged(tile, frames, bound, single, sums, bands, noise)
     blur = Blur(tile.rows, tile.columns)
-    # The network sees by MATLAB's kernel, whatever is that of the frames.
-    plain = Blur(replace(tile.rows, width=1.0), replace(tile.columns, width=1.0))
     for frame in left_out:
         seen = seen_in(tile, frame)
         if seen is None:
@@ -81,8 +79,8 @@ def errors_in(
         inside = well_inside(tile, seen)
         for number, band in enumerate(bands):
             error, before = (
-                _errors(kernel, seen.samples, seen.values[number], picture, band, inside)
-                for kernel, picture in ((blur, fused), (plain, single))
+                _errors(blur, seen.samples, seen.values[number], picture, band, inside)
+                for picture in (fused, single)
             )
             gain = float(frame.gains[number]) ** 2
             total.squares += gain * float(np.square(error).sum())

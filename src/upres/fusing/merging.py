@@ -23,7 +23,6 @@ Where nothing but the reference is known, the result is the network's of that fr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,12 +32,12 @@ from numpy.typing import NDArray
 from upres.fusing import motion
 from upres.fusing.filters import smoothed
 from upres.fusing.frames import BurstFrame
-from upres.fusing.observing import Blur, Normal, sharpness_of
+from upres.fusing.observing import Blur, Normal
 from upres.fusing.seeing import Region, seen_in
 from upres.raster.pixels import Float32Array
 
 STEPS = 20
-"""Of the solver, for a kernel of MATLAB's width."""
+"""Of the solver."""
 
 CONDITION = 300.0
 """The ratio of the largest and the least curvature of the sum that is made least: a larger one
@@ -118,12 +117,11 @@ def merged(
         spread = smoothed(variance, scale / 2) - np.float32(trust.noise * deviation**2)
         squared = np.maximum(spread, 0) * np.float32(trust.spread**2)
         squared += np.float32((trust.least / 255) ** 2)
-        sharp = sharpness_of(scale, tile.rows.width)
-        wrong = np.sqrt(np.minimum(squared, np.float32(most_squared(bound, deviation, sharp))))
+        wrong = np.sqrt(np.minimum(squared, np.float32(most_squared(bound, deviation))))
         mean = own + off
         given = explain[number]
         given -= normal.times(blur.coefficients(mean))
-        change = solved(blur, normal, given, wrong, deviation, sharp)
+        change = solved(blur, normal, given, wrong, deviation)
         change *= wrong
         change += off
         change *= share
@@ -132,13 +130,12 @@ def merged(
     return result
 
 
-def most_squared(bound: float, noise: float, sharp: float) -> float:
+def most_squared(bound: float, noise: float) -> float:
     """The largest square of t that the solver converges for.
 
-    ``bound`` is ``curvature_of`` the frames, for MATLAB's kernel, and ``sharp`` is
-    ``sharpness_of`` theirs.
+    ``bound`` is ``curvature_of`` the frames.
     """
-    return (CONDITION - 1 / sharp) * noise**2 / bound
+    return (CONDITION - 1) * noise**2 / bound
 
 
 def solved(
@@ -147,24 +144,22 @@ def solved(
     given: Float32Array,
     wrong: Float32Array,
     noise: float,
-    sharp: float = 1.0,
 ) -> Float32Array:
     """By how many times ``wrong`` the picture differs from the mean, by Chebyshev's iteration.
 
     ``given`` is the part that the mean leaves to explain, as coefficients. The steps are those for
     curvatures from the noise's to ``CONDITION`` times as much, whatever a tile has of it, so that
-    they are the same in all tiles. For a kernel that is ``sharp``, see ``sharpness_of``, there are
-    more.
+    they are the same in all tiles.
     """
     least = noise**2
-    most = CONDITION * sharp * least
+    most = CONDITION * least
     middle, half = (most + least) / 2, (most - least) / 2
     sigma = middle / half
     rho = 1 / sigma
     rest = wrong * blur.back(given)
     step = rest / np.float32(middle)
     change = np.zeros_like(rest)
-    for _ in range(round(STEPS * math.sqrt(sharp))):
+    for _ in range(STEPS):
         change += step
         product = wrong * blur.back(normal.times(blur.coefficients(wrong * step)))
         product += np.float32(least) * step

@@ -22,7 +22,7 @@ from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress
 from upres.files import temporary_name
 from upres.fusing.choosing import LeftFrame, choose
-from upres.fusing.consensus import kernel_width, reconsider
+from upres.fusing.consensus import reconsider
 from upres.fusing.frames import BurstFrame, Given, read_frames, shared_info
 from upres.fusing.gathering import add_frame, no_sums
 from upres.fusing.heldout import MOST_TILES, HeldOut, errors_in, held_out
@@ -53,8 +53,6 @@ class Fusion:
     left_out: tuple[LeftFrame, ...]
     held_out: HeldOut | None
     """How well frames are predicted by others; ``None`` where there are too few of them."""
-    kernel: float = 1.0
-    """The width of the kernel by which frames see the scene, in parts of MATLAB's bicubic one."""
 
 
 class OneFrame:
@@ -120,7 +118,7 @@ def fuse_into(
         left_out += repeated + unused
         if used:
             facts = work.fuse(first, used, large, noise, sink, alone.source.carried, part)
-            return Fusion((first.name, *(f.name for f in used)), tuple(left_out), *facts)
+            return Fusion((first.name, *(f.name for f in used)), tuple(left_out), facts)
     source = OneFrame(alone.source, alone.frame)
     enlarge_into(source, plan, sink, beside=beside, backend=backend, progress=progress)
     return Fusion((alone.name,), tuple(left_out), None)
@@ -208,19 +206,14 @@ class _Work:
         sink: Sink,
         carried: object,
         part: _Parts,
-    ) -> tuple[HeldOut | None, float]:
-        """Sum the network's results of all frames, merge, and write.
-
-        Gives the error of frames that were held out, and the kernel's width.
-        """
+    ) -> HeldOut | None:
+        """Sum the network's results of all frames, merge, and write."""
         count = len(self.bands)
         sums = self._spool((self.plan.height, self.plan.width, 1 + 2 * count), self._stack)
         tested = held_out(used)
         kept = [frame for frame in used if not any(frame is other for other in tested)]
-        seen_by = (first, used, large, self.scale, self.bands, noise)
-        width = kernel_width(*seen_by)
-        reconsider(*seen_by, width, self._side)
-        tiles = tiles_of(first.size, self.scale, self._side, width=width)
+        reconsider(first, used, large, self.scale, self.bands, noise, self._side)
+        tiles = tiles_of(first.size, self.scale, self._side)
         looked_at = tiles[:: -(-len(tiles) // MOST_TILES)] if tested else []
         apart = [no_sums(tile, count) for tile in looked_at]
         # By their samples, so that rounding does not depend on the order they are given in.
@@ -253,7 +246,7 @@ class _Work:
             sink.write(0, top, left, light.from_network(block, self.info))
             if part.progress:
                 share(part.progress, _ENLARGED, 1 - _ENLARGED, number / len(tiles))
-        return errors, width
+        return errors
 
     def _add(
         self, sums: Spool, frame: BurstFrame, own: Spool, large: Spool, *, begin: bool

@@ -57,28 +57,24 @@ def tiles_of(
     scale: int,
     side: int,
     margin: int = TILE_MARGIN,
-    width: float = 1.0,
 ) -> list[Region]:
-    """Tiles that cover a reference of ``size`` once, of at most ``side`` samples a side.
-
-    ``width`` is that of the kernel by which frames see them, see ``Stretch``.
-    """
+    """Tiles that cover a reference of ``size`` once, of at most ``side`` samples a side."""
     found = []
     for top in range(0, size[0], side):
         for left in range(0, size[1], side):
             bottom, right = min(size[0], top + side), min(size[1], left + side)
             found.append(
                 Region(
-                    _stretch(top, bottom, margin, size[0], scale, width),
-                    _stretch(left, right, margin, size[1], scale, width),
+                    _stretch(top, bottom, margin, size[0], scale),
+                    _stretch(left, right, margin, size[1], scale),
                     *(top, bottom, left, right),
                 )
             )
     return found
 
 
-def _stretch(start: int, stop: int, margin: int, length: int, scale: int, width: float) -> Stretch:
-    return Stretch(max(0, start - margin), min(length, stop + margin), length, scale, width)
+def _stretch(start: int, stop: int, margin: int, length: int, scale: int) -> Stretch:
+    return Stretch(max(0, start - margin), min(length, stop + margin), length, scale)
 
 
 def lies_in(
