@@ -145,7 +145,8 @@ def clips_table(folder: Path, into: Path | None) -> str:
         result, facts = fused(frames, 2)
         assert facts.held_out is not None
         row = [name, str(len(frames)), str(len(facts.used)), f"{facts.held_out.single:.1f}"]
-        rows.append([*row, f"{facts.held_out.fused:.1f}", f"{wanted}"])
+        row += [f"{facts.held_out.fused:.1f}", f"{wanted}"]
+        rows.append(row)
         print(rows[-1], flush=True)
         if into:
             show(frames[0], result, into / f"{name}.png")
@@ -228,8 +229,9 @@ Set5, shifted, turned and zoomed, noise 2: the gain over one frame in dB.
 ## Real clips
 
 Every fourth frame is predicted from the others at x2: the root mean square of the error, in \
-levels of 255. Two settings, `MOST_DETAIL` and `ENOUGH`, were chosen by looking at these three \
-clips: they are no independent test.
+levels of 255. Two settings of which frames and samples count, \
+`MOST_DETAIL` and `ENOUGH`, were chosen by looking at these three clips: they are no independent \
+test.
 
 {clips}
 

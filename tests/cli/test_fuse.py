@@ -101,6 +101,84 @@ def test_others_are_left_out_by_name(burst: Path, tmp_path: Path) -> None:
     assert lines[-1] == "wrote made.png (2 frames)"
 
 
+def test_a_picture_whose_damage_shows_late_is_left_out(burst: Path, tmp_path: Path) -> None:
+    frame = PIL.Image.fromarray(read(burst / "3.png"))
+    frame.save(tmp_path / "whole.jpg", quality=97, subsampling=0)
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    names = [burst / "1.png", "cut.jpg", burst / "2.png"]
+    done = upres("fuse", *names, "-s", 2, "-o", "made.png", cwd=tmp_path)
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("upres: cut.jpg: left out: this picture is damaged or truncated")
+    assert lines[1:] == ["wrote made.png (2 frames)"]
+    done = upres("fuse", *names[1:], "-s", 2, "-o", "no.png", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("upres: cut.jpg: this picture is damaged or truncated")
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_a_frame_with_highlights_cut_off_counts_elsewhere(tmp_path: Path) -> None:
+    frames = frames_of(scene(), SHIFTS[:3])
+    frames[1] = frames[1] * 1.9
+    for number, each in enumerate(frames):
+        PIL.Image.fromarray(as_bytes(each)).save(tmp_path / f"{number}.png")
+    done = upres("fuse", tmp_path, "-s", 2, "-o", "made.png", cwd=tmp_path)
+    assert done.stderr == "wrote made.png (3 frames)\n"
+
+
+def test_a_result_is_no_frame_of_the_next_run(burst: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"{number}.png").write_bytes((burst / f"{number}.png").read_bytes())
+    first = upres("fuse", ".", "-s", 2, cwd=tmp_path)
+    assert first.stderr == "wrote 1_fused_x2.png (2 frames)\n"
+    again = upres("fuse", ".", "-s", 2, cwd=tmp_path)
+    assert again.stderr == "upres: 1_fused_x2.png: exists already: --force replaces it\n"
+    before = (tmp_path / "1_fused_x2.png").read_bytes()
+    forced = upres("fuse", ".", "-s", 2, "--force", cwd=tmp_path)
+    assert forced.stderr == first.stderr
+    assert (tmp_path / "1_fused_x2.png").read_bytes() == before
+
+
+def test_slices_of_a_body_are_not_fused(burst: Path, tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    frames = np.stack([frame[:, :, 1] for frame in frames_of(scene(), SHIFTS[:3])], 2)
+    volume = nibabel.Nifti1Image(np.clip(frames, 0, 255).astype(np.uint8), np.eye(4))
+    nibabel.save(volume, tmp_path / "volume.nii")
+    done = upres("fuse", "volume.nii", "-s", 2, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "volume.nii: a medical picture is not fused with others" in done.stderr
+    assert done.stderr.count("\n") == 1
+    done = upres("fuse", burst / "1.png", "volume.nii", "-s", 2, "-o", "made.png", cwd=tmp_path)
+    assert "volume.nii (frame 1): left out: it is a medical picture" in done.stderr
+    assert done.stderr.endswith("wrote made.png (one frame: as enlarged)\n")
+
+
+def test_a_clip_is_a_burst(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 72, 64, "yuv444p"
+        for each in frames_of(scene(), SHIFTS[:4]):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(as_bytes(each), "rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    done = upres("fuse", "clip.mkv", "-s", 2, cwd=tmp_path)
+    assert done.stderr == "wrote clip_fused_x2.png (4 frames)\n"
+    upres("enlarge", burst_frame(tmp_path), "-s", 2, "-o", "one.png", cwd=tmp_path)
+    wanted = truth(scene())
+    with PIL.Image.open(tmp_path / "clip_fused_x2.png") as made:
+        assert made.size == (144, 128)
+    fused = pyvips.Image.new_from_file(str(tmp_path / "clip_fused_x2.png")).numpy() / 257
+    assert psnr(fused, wanted) > psnr(read(tmp_path / "one.png"), wanted) + 0.5
+
+
+def burst_frame(folder: Path) -> Path:
+    path = folder / "frame.png"
+    PIL.Image.fromarray(as_bytes(frames_of(scene(), SHIFTS[:1])[0])).save(path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -119,6 +197,33 @@ def test_mistakes_are_told_in_one_line(
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_revisits_may_call_other_samples_missing(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    for name, number, nodata in (("a", 0, 0), ("b", 1, 0), ("c", 1, 65000)):
+        frame = frames_of(scene(), SHIFTS[:2])[number]
+        samples = np.rint(np.clip(frame, 0, 255) * 20 + 1).astype(np.uint16)
+        samples[20:40, 30:50] = nodata if name != "a" else samples[20:40, 30:50]
+        with rasterio.open(
+            *(tmp_path / f"{name}.tif", "w"),
+            driver="GTiff",
+            nodata=nodata,
+            crs="EPSG:32633",
+            transform=rasterio.Affine(10, 0, 500000, 0, -10, 5000000 - 5 * number),
+            **{"height": 64, "width": 72, "count": 3, "dtype": "uint16"},
+        ) as file:
+            file.write(np.moveaxis(samples, 2, 0))
+    made = []
+    for name in ("b", "c"):
+        done = upres(
+            "fuse", "a.tif", f"{name}.tif", "-s", 2, "-o", f"made_{name}.tif", cwd=tmp_path
+        )
+        assert done.stderr == f"wrote made_{name}.tif (2 frames)\n"
+        with rasterio.open(tmp_path / f"made_{name}.tif") as file:
+            assert file.nodata == 0
+            made.append(file.read())
+    np.testing.assert_array_equal(*made)
 
 
 def test_revisits_keep_their_place_and_their_gaps(tmp_path: Path) -> None:

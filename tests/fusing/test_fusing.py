@@ -281,6 +281,30 @@ def test_wrong_options_are_refused(
 def test_nothing_to_fuse_is_refused() -> None:
     with pytest.raises(upres.InputError, match="there are no pictures to fuse"):
         upres.fuse([])
+    with pytest.raises(upres.InputError, match="expected a list of pictures, got NoneType"):
+        upres.fuse(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_tiny_and_dark_frames_are_taken(burst: list[Picture], size: int) -> None:
+    tiny = [frame[20 : 20 + size, 20 : 20 + size] for frame in burst[:5]]
+    assert upres.fuse(tiny, scale=2).shape == (2 * size, 2 * size, 3)
+    rng = np.random.default_rng(size)
+    dark = [rng.integers(0, 2, (size, 40), np.uint8) for _ in range(5)]
+    assert upres.fuse(dark, scale=2).shape == (2 * size, 80)
+
+
+def test_samples_that_are_missing_in_some_frames_are_taken_from_others(
+    picture: Picture, burst: list[Picture]
+) -> None:
+    frames = [(frame / 255).astype(np.float32) for frame in burst]
+    whole = upres.fuse(frames, scale=2)
+    for number, frame in enumerate(frames[1:]):
+        frame[8 * number : 8 * number + 8] = np.nan
+    result = upres.fuse(frames, scale=2)
+    assert np.isfinite(result).all()
+    levels = [psnr(each * 255, truth(picture)) for each in (result, whole)]
+    assert levels[0] > levels[1] - 1
 
 
 def test_too_many_pixels_are_refused(burst: list[Picture]) -> None:

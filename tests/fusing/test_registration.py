@@ -88,3 +88,24 @@ def test_exposure_and_a_moving_object_mislead_nobody() -> None:
     fit = found(reference, frame)
     assert off(fit, motion.shift(-2.5, 1.5), 128, 144) < 0.02
     assert fit.gain == pytest.approx(0.8, abs=0.02)
+
+
+def test_shifts_are_found_where_opencv_finds_them() -> None:
+    cv2 = pytest.importorskip("cv2")
+    rng = np.random.default_rng(5)
+    shifts = [(0, 0), *((int(a), int(b)) for a, b in rng.integers(-7, 8, (8, 2)))]
+    reference, *others = frames_of(scene(320, 360), shifts, size=(128, 144))
+    own, ecc = [], []
+    planes = [(each @ GREY).astype(np.float32) for each in (reference, *others)]
+    for (down, across), frame, plane in zip(shifts[1:], others, planes[1:], strict=True):
+        known = motion.shift(across / 2, down / 2)
+        own.append(off(found(reference, frame), known, 128, 144))
+        start = np.array([[1, 0, -round(across / 2)], [0, 1, -round(down / 2)]], np.float32)
+        ends = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 200, 1e-7)
+        _, warp = cv2.findTransformECC(
+            planes[0], plane, start, cv2.MOTION_TRANSLATION, ends, None, 5
+        )
+        ecc.append(float(np.hypot(warp[0, 2] + across / 2, warp[1, 2] + down / 2)))
+    # OpenCV finds the same places, by another method, and less exactly.
+    assert np.sqrt(np.mean(np.square(ecc))) < 0.05
+    assert np.sqrt(np.mean(np.square(own))) < 0.015

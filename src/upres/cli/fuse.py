@@ -25,7 +25,8 @@ from upres.cli.enlarge_options import (
 )
 from upres.cli.help import option
 from upres.cli.process import keep_libraries_quiet, set_up_libvips, share_python_s_lock
-from upres.errors import ExistsError, UsageError
+from upres.errors import OutputError, Remedy, UsageError
+from upres.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from upres.fusing.files import FileFusion
@@ -124,26 +125,41 @@ def fuse(
     found, unusable = find([Path(picture) for picture in pictures], recursive=recursive)
     if unusable:
         raise unusable[0][1]
-    paths = [path for path, _ in found if target is None or path != target]
-    opened = open_files(
-        paths,
-        options,
-        reference=int(reference) if reference.isdecimal() else Path(reference),
-        beside=target or paths[0],
-        backend=default_backend(device, threads),
-    )
-    target = target or _target(opened, suffix)
+    paths = _without(target, [path for path, _ in found])
+    backend = default_backend(device, threads)
+    named = int(reference) if reference.isdecimal() else Path(reference)
+    opened = open_files(paths, options, reference=named, beside=target or paths[0], backend=backend)
+    if target is None:
+        target = _target(opened, suffix)
+        others = _without(target, paths)
+        if len(others) < len(paths):  # the result of the same folder, made before
+            opened = open_files(others, options, reference=named, beside=target, backend=backend)
     if not force and os.path.lexists(target):
-        raise ExistsError(target)
+        raise OutputError(f"{target}: exists already", Remedy("existing", "replaces it", "replace"))
     remove_leftovers({target.parent})
-    with progress_bar(quiet) as bar:
+    with stop_on_signals(insist=True) as stop, progress_bar(quiet) as bar:
         reporter = Reporter(f"{len(opened.given)} frames", bar, quiet=quiet)
-        made = opened.write(target, replace=force, progress=reporter.progress)
+
+        def progress(share: float) -> None:
+            # Python drops an exception that a signal raises while something is finalised.
+            if stop.is_set():
+                raise KeyboardInterrupt
+            reporter.progress(share)
+
+        made = opened.write(target, replace=force, progress=progress)
         for each in made.fusion.left_out:
             reporter.tell(in_one_line(f"upres: {each}"))
         reporter.finished(target, _told(made.fusion))
         if made.not_kept:
             reporter.tell(lacking(str(target), made.not_kept))
+
+
+def _without(target: Path | None, paths: list[Path]) -> list[Path]:
+    """The pictures that are not the result itself; all, if there are no others."""
+    if target is None:
+        return paths
+    place = os.path.realpath(target)
+    return [path for path in paths if os.path.realpath(path) != place] or paths
 
 
 def _target(opened: FileFusion, suffix: str | None) -> Path:

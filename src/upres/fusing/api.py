@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ def fuse(
     whole, and a reference that there is not.
     """
     options = Options(model=model, precision=precision, scale=scale, max_pixels=max_pixels)
+    if not isinstance(images, Iterable):
+        raise InputError(f"expected a list of pictures, got {type(images).__name__}")
     images = list(images)
     if not images:
         raise InputError("there are no pictures to fuse: give one or more")

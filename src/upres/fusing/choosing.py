@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +40,12 @@ def choose(
     large: Spool,
     scale: int,
     bands: Sequence[int],
+    pool: Executor,
 ) -> tuple[list[BurstFrame], list[LeftFrame], NDArray[np.float64]]:
     """Place and weigh frames beside the reference; the others' order is kept.
 
-    ``large`` is the network's result of the reference, ``scale`` times as large. Gives the frames
+    ``large`` is the network's result of the reference, ``scale`` times as large. Frames are looked
+    at by ``pool``. Gives the frames
     that can be fused, those that cannot, and the deviation of noise in each band.
     """
     size = reference.size
@@ -53,12 +57,15 @@ def choose(
     levels = pyramid(reference.grey(bands))
     left_out: list[LeftFrame] = []
     found: list[tuple[BurstFrame, Match]] = []
-    for frame in others:
+
+    def look(frame: BurstFrame) -> Match | None:
         placed = rough_fit(levels, pyramid(frame.grey(bands)), frame.told_place)
-        match = None
-        if placed is not None:
-            frame.place = placed.matrix
-            match = matched(frame, large, scale, bands, size)
+        if placed is None:
+            return None
+        frame.place = placed.matrix
+        return matched(frame, large, scale, bands, size)
+
+    for frame, match in zip(others, pool.map(look, others), strict=True):
         if match is None:
             left_out.append(LeftFrame(frame.name, "it does not lie on the reference"))
             continue
@@ -79,8 +86,11 @@ def choose(
         detail = 2 * float(np.median([match.detail for _, match in found]))
         detail = min(max(detail, DETAIL_ALLOWED), MOST_DETAIL)
         used = []
-        for frame, match in found:
-            share = weigh(frame, large, scale, bands, size, noise, detail)
+        weighing = partial(
+            weigh, large=large, scale=scale, bands=bands, size=size, noise=noise, detail=detail
+        )
+        shares = pool.map(weighing, [frame for frame, _ in found])
+        for (frame, match), share in zip(found, shares, strict=True):
             reason = match.reason(share, own)
             if reason:
                 left_out.append(LeftFrame(frame.name, reason))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class FileFusion:
                 progress=progress,
             )
             sink.commit(replace=replace)
-        fusion = Fusion(fusion.used, (*self.unread, *fusion.left_out), fusion.held_out)
+        fusion = dataclasses.replace(fusion, left_out=(*self.unread, *fusion.left_out))
         return Fused(fusion, tuple(sink.not_kept))
 
 

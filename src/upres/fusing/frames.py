@@ -145,7 +145,7 @@ def shared_info(
     bands = own.bands
     for each in given:
         info = infos[id(each.source)]
-        reasons.append(str(info) if isinstance(info, InputError) else _unlike(info, own))
+        reasons.append(_damage(info, each) if isinstance(info, InputError) else _unlike(info, own))
         if isinstance(info, RasterInfo) and not reasons[-1]:
             bands = tuple(
                 dataclasses.replace(
@@ -171,6 +171,8 @@ def _most(one: float | None, other: float | None) -> float | None:
 
 def _unlike(info: RasterInfo, own: RasterInfo) -> str:
     """A reason why a raster's samples do not mean the same as the reference's; or nothing."""
+    if info.only_as != own.only_as:
+        return "it is a medical picture"
     roles, others = ([band.role for band in each.varying] for each in (own, info))
     if len(info.bands) != len(own.bands) or roles != others:
         return "it has other bands than the reference"
@@ -182,28 +184,45 @@ def _unlike(info: RasterInfo, own: RasterInfo) -> str:
 
 
 def read_frames(
-    given: Sequence[Given], wanted: Sequence[bool], info: RasterInfo, stack: ExitStack, beside: Path
+    given: Sequence[Given],
+    reference: int,
+    reasons: list[str],
+    info: RasterInfo,
+    stack: ExitStack,
+    beside: Path,
 ) -> list[BurstFrame | None]:
-    """Read the frames that are ``wanted``, and keep each as long as ``stack``.
+    """Read the frames that there are no ``reasons`` against, and keep each as long as ``stack``.
 
-    Raises ``InputError`` if a raster turns out to be damaged.
+    Frames that turn out to be damaged get a reason, and so do those behind them in their source.
+    Raises ``InputError`` if the reference is among these.
     """
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     found: list[BurstFrame | None] = []
-    number = 0
-    while number < len(given):
-        source = given[number].source
-        for blocks in source.frames(beside):
-            if number == len(given) or given[number].source is not source:
-                break
-            if wanted[number]:
-                found.append(_read(given[number], blocks, kept, info, stack, beside))
-            else:
+    while len(found) < len(given):
+        source = given[len(found)].source
+        try:
+            for blocks in source.frames(beside):
+                number = len(found)
+                if number == len(given) or given[number].source is not source:
+                    break
+                if reasons[number]:
+                    for _ in blocks:
+                        pass
+                    found.append(None)
+                else:
+                    found.append(_read(given[number], blocks, kept, info, stack, beside))
+        except InputError as error:
+            while len(found) < len(given) and given[len(found)].source is source:
+                if len(found) == reference:
+                    raise
+                reasons[len(found)] = _damage(error, given[len(found)])
                 found.append(None)
-                for _ in blocks:
-                    pass
-            number += 1
     return found
+
+
+def _damage(error: InputError, each: Given) -> str:
+    """A reason to leave out a frame that cannot be read."""
+    return error.problem.removeprefix(f"{each.source.info.name}: ")
 
 
 def _read(
@@ -220,10 +239,13 @@ def _read(
     spool = stack.enter_context(Spool(name, shape, np.dtype(np.float32)))
     digest = hashlib.sha256(f"{height}x{width}".encode())
     broken = gaps.with_gaps(info)
+    # Its file may call other samples missing than the reference's.
+    stored = dataclasses.replace(info, nodata=each.source.info.nodata)
     whole = []
     top = 0
     for block in blocks:
-        values = light.to_network(block if len(kept) == block.shape[2] else block[:, :, kept], info)
+        some = block if len(kept) == block.shape[2] else block[:, :, kept]
+        values = light.to_network(some, stored)
         digest.update(np.ascontiguousarray(values).tobytes())
         if broken:
             whole.append(values)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from upres.fusing.frames import BurstFrame
 from upres.fusing.merging import Sums, merged
 from upres.fusing.observing import Blur, Samples
-from upres.fusing.seeing import Region, SeenPart, seen_in
+from upres.fusing.seeing import Region, seen_in, well_inside
 from upres.raster.pixels import Float32Array
 
 EVERY = 4
@@ -40,6 +40,13 @@ class HeldOut:
         """Of predictions by the network's result of the reference alone."""
         return 255 * math.sqrt(self.single_squares / max(self.samples, 1))
 
+    def __add__(self, other: HeldOut) -> HeldOut:
+        return HeldOut(
+            self.squares + other.squares,
+            self.single_squares + other.single_squares,
+            self.samples + other.samples,
+        )
+
     def __str__(self) -> str:
         helped = "helped" if self.fused < self.single else "did not help"
         return f"fusing {helped}: {self.fused:.1f} instead of {self.single:.1f}"
@@ -50,18 +57,18 @@ def held_out(others: Sequence[BurstFrame]) -> list[BurstFrame]:
     return list(others[EVERY - 1 :: EVERY])
 
 
-def add_errors(
-    total: HeldOut,
+def errors_in(
     tile: Region,
-    frames: Sequence[SeenPart],
+    frames: Sequence[BurstFrame],
     bound: float,
     left_out: Sequence[BurstFrame],
     single: Float32Array,
     sums: Sums,
     bands: Sequence[int],
     noise: NDArray[np.float64],
-) -> None:
-    """Fuse a tile of ``frames``, and add how well that predicts the frames ``left_out``."""
+) -> HeldOut:
+    """Fuse a tile of ``frames``: gives how well that predicts the frames ``left_out``."""
+    total = HeldOut()
     fused = single.copy()
     fused[tile.kept] = merged(tile, frames, bound, single, sums, bands, noise)
     blur = Blur(tile.rows, tile.columns)
@@ -69,7 +76,7 @@ def add_errors(
         seen = seen_in(tile, frame)
         if seen is None:
             continue
-        inside = seen.inside & _well_inside(tile, seen.x, seen.y)
+        inside = well_inside(tile, seen)
         for number, band in enumerate(bands):
             error, before = (
                 _errors(blur, seen.samples, seen.values[number], picture, band, inside)
@@ -79,6 +86,7 @@ def add_errors(
             total.squares += gain * float(np.square(error).sum())
             total.single_squares += gain * float(np.square(before).sum())
             total.samples += len(error)
+    return total
 
 
 def _errors(
@@ -92,11 +100,3 @@ def _errors(
     plane = np.ascontiguousarray(picture[:, :, band])
     difference = (values - samples.of(blur.coefficients(plane)))[inside]
     return difference.astype(np.float64)
-
-
-def _well_inside(tile: Region, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether places lie in a tile itself, its margin left out."""
-    down, across = y + tile.rows.start, x + tile.columns.start
-    inside: NDArray[np.bool_] = (down >= tile.top - 0.5) & (down < tile.bottom - 0.5)
-    inside &= (across >= tile.left - 0.5) & (across < tile.right - 0.5)
-    return inside

@@ -98,6 +98,7 @@ def matched(
     gains, offsets, noise = (np.empty(len(bands)) for _ in range(3))
     like = np.zeros(3)
     slopes = np.zeros(3)
+    lit = 0
     for number in range(len(bands)):
         values = np.concatenate([part.values[number][part.inside] for part in parts])
         explained = np.concatenate([part.explained[number][part.inside] for part in parts])
@@ -107,16 +108,18 @@ def matched(
             z = gains[number] * part.explained[number] + offsets[number]
             difference = np.where(part.inside, part.values[number] - z, np.nan)
             cells.append(_cells(difference.astype(np.float32)))
-            moments += _slopes(part.values[number], z, part.inside)
+            # A frame that is exposed longer or shorter has lost the slopes beyond its range.
+            kept = part.inside & (z > 0) & (z < 1)
+            moments += _slopes(part.values[number], z, kept)
+            lit += int(kept.sum())
         deviations = np.concatenate(cells)
         quiet = float(np.percentile(deviations, QUIET)) if deviations.size else 0.0
         noise[number] = max(quiet / REFERENCE_SHARE**0.5, LEAST_NOISE)
         slopes += moments
         one, other = values - values.mean(), explained - explained.mean()
         like += _products(one, other)
-    count = sum(int(part.inside.sum()) for part in parts)
     # A central difference of noise has half of its variance, along each of two axes.
-    of_noise = count * float((noise**2).sum())
+    of_noise = lit * float((noise**2).mean())
     own = max(float(slopes[0]) - of_noise, 1e-9)
     other_own = max(float(slopes[1]) - of_noise * SLOPE_SHARE, 1e-9)
     is_plain = min(own, other_own) < 0.5 * of_noise and other_own < 2 * of_noise

@@ -33,7 +33,7 @@ from upres.fusing import motion
 from upres.fusing.filters import smoothed
 from upres.fusing.frames import BurstFrame
 from upres.fusing.observing import Blur, Normal
-from upres.fusing.seeing import Region, SeenPart
+from upres.fusing.seeing import Region, seen_in
 from upres.raster.pixels import Float32Array
 
 STEPS = 20
@@ -77,7 +77,7 @@ class Sums:
 
 def merged(
     tile: Region,
-    frames: Sequence[SeenPart],
+    frames: Sequence[BurstFrame],
     bound: float,
     single: Float32Array,
     sums: Sums,
@@ -86,15 +86,22 @@ def merged(
 ) -> Float32Array:
     """Merge a tile: gives its rows x columns x all bands, from 0 to 1.
 
-    ``frames`` are those that lie in it, the reference among them, and ``bound`` is
-    ``curvature_of`` all. ``single`` is the tile's part of the network's result of the reference,
-    with the margin, rows x columns x all bands; bands that are not merged stay as they are there.
+    ``frames`` are all, the reference among them, and ``bound`` is their ``curvature_of``.
+    ``single`` is the tile's part of the network's result of the reference, with the margin, rows x
+    columns x all bands; bands that are not merged stay as they are there.
     """
     scale = tile.rows.scale
     blur = Blur(tile.rows, tile.columns)
     normal = Normal(blur.shape)
+    explain = np.zeros((len(bands), *blur.shape), np.float32)
+    # One frame after another, so that memory does not grow with their number.
     for frame in frames:
-        frame.samples.add_to(normal, frame.weights)
+        seen = seen_in(tile, frame)
+        if seen is not None:
+            seen.samples.add_to(normal, seen.weights)
+            for given, values in zip(explain, seen.values, strict=True):
+                given += seen.samples.back(seen.weights * values)
+        del seen
     trust = TRUST.get(scale, TRUST[4])
     # How many frames there are more than the reference, up to one: none counts, none changes it.
     share = np.minimum(sums.weights, 1)
@@ -110,12 +117,9 @@ def merged(
         spread = smoothed(variance, scale / 2) - np.float32(trust.noise * deviation**2)
         squared = np.maximum(spread, 0) * np.float32(trust.spread**2)
         squared += np.float32((trust.least / 255) ** 2)
-        most = (CONDITION - 1) * deviation**2 / bound
-        wrong = np.sqrt(np.minimum(squared, np.float32(most)))
+        wrong = np.sqrt(np.minimum(squared, np.float32(most_squared(bound, deviation))))
         mean = own + off
-        given = np.zeros(blur.shape, np.float32)
-        for frame in frames:
-            given += frame.samples.back(frame.weights * frame.values[number])
+        given = explain[number]
         given -= normal.times(blur.coefficients(mean))
         change = solved(blur, normal, given, wrong, deviation)
         change *= wrong
@@ -126,8 +130,20 @@ def merged(
     return result
 
 
+def most_squared(bound: float, noise: float) -> float:
+    """The largest square of t that the solver converges for.
+
+    ``bound`` is ``curvature_of`` the frames.
+    """
+    return (CONDITION - 1) * noise**2 / bound
+
+
 def solved(
-    blur: Blur, normal: Normal, given: Float32Array, wrong: Float32Array, noise: float
+    blur: Blur,
+    normal: Normal,
+    given: Float32Array,
+    wrong: Float32Array,
+    noise: float,
 ) -> Float32Array:
     """By how many times ``wrong`` the picture differs from the mean, by Chebyshev's iteration.
 

@@ -50,6 +50,10 @@ _PRODUCT = 2**18
 it: for more it would wake others, which spin afterwards on processors that have other work."""
 
 
+_ROWS = 64
+"""Rows of coefficients that a product with the matrix is made of at once."""
+
+
 @lru_cache
 def kernel(scale: int) -> NDArray[np.float64]:
     """P of one axis, far from borders: the coefficients of a sample's own knots.
@@ -247,21 +251,26 @@ class Normal:
 
     def times(self, coefficients: Float32Array) -> Float32Array:
         """The product with coefficients."""
-        height, width = self.shape
-        result: Float32Array = self._diagonals[0, 0] * coefficients
-        part = np.empty_like(result)
-        for (down, across), diagonal in self._diagonals.items():
-            if (down, across) == (0, 0):
-                continue
-            rows, below = slice(0, height - down), slice(down, height)
-            columns = slice(max(0, -across), width - max(0, across))
-            beside = slice(max(0, across), width + min(0, across))
-            values, room = diagonal[rows, columns], part[rows, columns]
-            np.multiply(values, coefficients[below, beside], out=room)
-            result[rows, columns] += room
-            np.multiply(values, coefficients[rows, columns], out=room)
-            result[below, beside] += room
-        return result
+        flat = np.ascontiguousarray(coefficients).ravel()
+        result = np.zeros_like(flat)
+        length, some = len(flat), _ROWS * self.shape[1]
+        room = np.empty(min(some, length), np.float32)
+        # Rows end to end: a diagonal is 0 where it would reach into the row after. And some rows
+        # at once, so that they stay in the processor's cache for all diagonals.
+        for first in range(0, length, some):
+            for (down, across), diagonal in self._diagonals.items():
+                offset = down * self.shape[1] + across
+                own = slice(first, min(first + some, length - offset))
+                if own.stop <= own.start:
+                    continue
+                other = slice(own.start + offset, own.stop + offset)
+                values, part = diagonal.ravel()[own], room[: own.stop - own.start]
+                np.multiply(values, flat[other], out=part)
+                result[own] += part
+                if offset:
+                    np.multiply(values, flat[own], out=part)
+                    result[other] += part
+        return result.reshape(self.shape)
 
 
 def _taps(places: Coordinates) -> tuple[NDArray[np.intp], tuple[Any, Any]]:

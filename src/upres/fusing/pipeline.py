@@ -22,11 +22,12 @@ from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress
 from upres.files import temporary_name
 from upres.fusing.choosing import LeftFrame, choose
+from upres.fusing.consensus import reconsider
 from upres.fusing.frames import BurstFrame, Given, read_frames, shared_info
 from upres.fusing.gathering import add_frame, no_sums
-from upres.fusing.heldout import MOST_TILES, HeldOut, add_errors, held_out
+from upres.fusing.heldout import MOST_TILES, HeldOut, errors_in, held_out
 from upres.fusing.merging import Sums, curvature_of, merged
-from upres.fusing.seeing import Region, SeenPart, seen_in, tiles_of
+from upres.fusing.seeing import Region, tiles_of
 from upres.raster.info import RasterInfo, Role
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Rows, Sink, Source
@@ -99,23 +100,25 @@ def fuse_into(
         enlarge_into(source, plan, sink, beside=beside, backend=backend, progress=progress)
         return Fusion((alone.name,), (), None)
     info, reasons = shared_info(given, reference, beside)
-    left_out = [LeftFrame(g.name, r) for g, r in zip(given, reasons, strict=True) if r]
     with ExitStack() as stack:
-        frames = read_frames(given, [not reason for reason in reasons], info, stack, beside)
+        frames = read_frames(given, reference, reasons, info, stack, beside)
+        left_out = [LeftFrame(g.name, r) for g, r in zip(given, reasons, strict=True) if r]
         first = frames[reference]
         assert first is not None  # it is like itself
         others, repeated = _apart(first, [f for n, f in enumerate(frames) if n != reference])
         bands = info.find(*MERGED_ROLES)
         for frame in (first, *others):
             frame.bands = bands
-        work = _Work(plan, info, bands, beside, backend, stack, tile_side)
+        pool = ThreadPoolExecutor(usable_processors(), thread_name_prefix="upres-fuse")
+        stack.enter_context(pool)
+        work = _Work(plan, info, bands, beside, backend, stack, tile_side, pool)
         part = _Parts(progress, len(others) + 1)
         large = work.enlarged(first, part.next())
-        used, unused, noise = choose(first, others, large, work.scale, bands)
+        used, unused, noise = choose(first, others, large, work.scale, bands, pool)
         left_out += repeated + unused
         if used:
-            total = work.fuse(first, used, large, noise, sink, alone.source.carried, part)
-            return Fusion((first.name, *(f.name for f in used)), tuple(left_out), total)
+            facts = work.fuse(first, used, large, noise, sink, alone.source.carried, part)
+            return Fusion((first.name, *(f.name for f in used)), tuple(left_out), facts)
     source = OneFrame(alone.source, alone.frame)
     enlarge_into(source, plan, sink, beside=beside, backend=backend, progress=progress)
     return Fusion((alone.name,), tuple(left_out), None)
@@ -164,11 +167,12 @@ class _Work:
         backend: Backend,
         stack: ExitStack,
         tile_side: int,
+        pool: ThreadPoolExecutor,
     ) -> None:
         self.plan, self.info, self.bands = plan, info, bands
         self.scale = plan.height // info.height
         self._beside, self._backend, self._stack = beside, backend, stack
-        self._side = max(16, tile_side // self.scale)
+        self._side, self._pool = max(16, tile_side // self.scale), pool
 
     def _spool(self, shape: tuple[int, int, int], stack: ExitStack) -> Spool:
         name = temporary_name(self._beside, ".raw")
@@ -208,6 +212,7 @@ class _Work:
         sums = self._spool((self.plan.height, self.plan.width, 1 + 2 * count), self._stack)
         tested = held_out(used)
         kept = [frame for frame in used if not any(frame is other for other in tested)]
+        reconsider(first, used, large, self.scale, self.bands, noise, self._side)
         tiles = tiles_of(first.size, self.scale, self._side)
         looked_at = tiles[:: -(-len(tiles) // MOST_TILES)] if tested else []
         apart = [no_sums(tile, count) for tile in looked_at]
@@ -220,21 +225,14 @@ class _Work:
                     for tile, known in zip(looked_at, apart, strict=True):
                         single = tile.of(large)
                         add_frame(known, tile, frame, own, single, self.bands, first.size)
-        errors = HeldOut() if tested else None
-        for tile, known in zip(looked_at, apart, strict=True):
-            assert errors is not None
-            some = [first, *sorted(kept, key=lambda frame: frame.digest)]
-            add_errors(
-                errors,
-                tile,
-                self._seen(tile, some),
-                curvature_of(some, self.scale),
-                tested,
-                tile.of(large),
-                known,
-                self.bands,
-                noise,
-            )
+        some = [first, *sorted(kept, key=lambda frame: frame.digest)]
+        bound = curvature_of(some, self.scale)
+
+        def test(tile: Region, known: Sums) -> HeldOut:
+            single = tile.of(large)
+            return errors_in(tile, some, bound, tested, single, known, self.bands, noise)
+
+        errors = sum(self._pool.map(test, looked_at, apart), HeldOut()) if tested else None
         result = self.info.resized(self.plan.height, self.plan.width)
         how = dataclasses.replace(self.plan, preserves="nothing").summary
         made_by = f"{len(used) + 1} frames fused, {how}"
@@ -256,7 +254,8 @@ class _Work:
         """Add a frame's result to the sums; the first one of all begins them."""
         count = len(self.bands)
         size = (self.info.height, self.info.width)
-        for tile in tiles_of(size, self.scale, self._side, margin=0):
+
+        def add(tile: Region) -> None:
             known = no_sums(tile, count)
             add_frame(known, tile, frame, own, tile.of(large), self.bands, size)
             added = np.concatenate([known.weights[None], known.values, known.squares])
@@ -264,6 +263,9 @@ class _Work:
             if not begin:
                 block = block + tile.of(sums)
             sums.write(tile.top * self.scale, tile.left * self.scale, np.ascontiguousarray(block))
+
+        for _ in self._pool.map(add, tiles_of(size, self.scale, self._side, margin=0)):
+            pass
 
     def _put_gaps_back(self, block: Float32Array, tile: Region, first: BurstFrame) -> None:
         """Change a tile's samples: those that the reference lacks are as it has them."""
@@ -273,9 +275,6 @@ class _Work:
         before = part.repeat(self.scale, 0).repeat(self.scale, 1)
         broken = gaps.with_gaps(self.info)
         gaps.put_back(np.moveaxis(block, 2, 0), before, broken, self.info.mask)
-
-    def _seen(self, tile: Region, frames: Sequence[BurstFrame]) -> list[SeenPart]:
-        return [seen for frame in frames if (seen := seen_in(tile, frame)) is not None]
 
     def _merged(
         self,
@@ -287,26 +286,23 @@ class _Work:
     ) -> Iterator[tuple[Region, Float32Array]]:
         """Each tile with its samples, in order; a few are worked on at once."""
         count, bound = len(self.bands), curvature_of(frames, self.scale)
-        workers = usable_processors()
         pending: deque[tuple[Region, Future[Float32Array]]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="upres-fuse") as pool:
-            try:
-                for tile in tiles:
-                    planes = np.moveaxis(tile.of(sums), 2, 0)
-                    known = Sums(
-                        np.ascontiguousarray(planes[0]),
-                        np.ascontiguousarray(planes[1 : 1 + count]),
-                        np.ascontiguousarray(planes[1 + count :]),
-                    )
-                    seen, single = self._seen(tile, frames), tile.of(large)
-                    work = (tile, seen, bound, single, known, self.bands, noise)
-                    pending.append((tile, pool.submit(merged, *work)))
-                    while len(pending) > workers:
-                        done, future = pending.popleft()
-                        yield done, future.result()
-                while pending:
+        try:
+            for tile in tiles:
+                planes = np.moveaxis(tile.of(sums), 2, 0)
+                known = Sums(
+                    np.ascontiguousarray(planes[0]),
+                    np.ascontiguousarray(planes[1 : 1 + count]),
+                    np.ascontiguousarray(planes[1 + count :]),
+                )
+                work = (tile, frames, bound, tile.of(large), known, self.bands, noise)
+                pending.append((tile, self._pool.submit(merged, *work)))
+                while len(pending) > usable_processors():
                     done, future = pending.popleft()
                     yield done, future.result()
-            finally:
-                for _, future in pending:
-                    future.cancel()
+            while pending:
+                done, future = pending.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in pending:
+                future.cancel()

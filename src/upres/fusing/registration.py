@@ -7,9 +7,8 @@ and T. Kanade, "An iterative image registration technique with an application to
 IJCAI 1981; S. Baker and I. Matthews, "Lucas-Kanade 20 years on", IJCV 56 (2004); A. Beaton and J.
 Tukey, "The fitting of power series", Technometrics 16 (1974).
 
-At first z is the reference itself, made smooth: parts of it that are finer than its samples appear
-elsewhere in each frame, and would mislead. Then z is the reference as the network enlarges it and
-as frames see it (``upres.fusing.observing``), which has those parts in their places.
+z is the reference itself, made smooth: parts of it that are finer than its samples appear elsewhere
+in each frame, and would mislead.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ def fusing_plan(given: Sequence[Given], reference: int, options: Options, backen
     """The plan for the result of frames, before any sample is looked at.
 
     Raises ``UsageError`` for a scale that is not whole, or a reference that there is not,
-    ``InputError`` if there are too many frames or they are too large, ``ModelError`` as ``plan``
-    does.
+    ``InputError`` if there are too many frames, they are too large, or the reference is a medical
+    picture among others, ``ModelError`` as ``plan`` does.
     """
     if options.scale is not None and options.scale not in range(2, 17):
         raise UsageError(
@@ -41,12 +41,18 @@ def fusing_plan(given: Sequence[Given], reference: int, options: Options, backen
             f"{given[0].name}: {len(given)} frames, more than the {MOST_FRAMES} that are fused: "
             "give fewer"
         )
-    info = dataclasses.replace(given[reference].source.info, frames=1, slices=1)
-    made = plan(info, options, backend)
-    scale = made.height // info.height
+    own = given[reference].source.info
+    if len(given) > 1 and own.only_as:
+        raise InputError(
+            f"{own.name}: a medical picture is not fused with others, as slices of a body are no "
+            "views of one scene: enlarge it, or give pictures of another format"
+        )
+    alone = dataclasses.replace(own, frames=1, slices=1)
+    made = plan(alone, options, backend)
+    scale = made.height // own.height
     for each in given:
-        own = each.source.info
-        check_pixels(own.problem, own.width * scale, own.height * scale, 1, options)
+        info = each.source.info
+        check_pixels(info.problem, info.width * scale, info.height * scale, 1, options)
     return dataclasses.replace(
         made,
         memory=made.memory + _memory(scale),

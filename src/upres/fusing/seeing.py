@@ -53,7 +53,10 @@ class Region:
 
 
 def tiles_of(
-    size: tuple[int, int], scale: int, side: int, margin: int = TILE_MARGIN
+    size: tuple[int, int],
+    scale: int,
+    side: int,
+    margin: int = TILE_MARGIN,
 ) -> list[Region]:
     """Tiles that cover a reference of ``size`` once, of at most ``side`` samples a side."""
     found = []
@@ -62,12 +65,16 @@ def tiles_of(
             bottom, right = min(size[0], top + side), min(size[1], left + side)
             found.append(
                 Region(
-                    Stretch(max(0, top - margin), min(size[0], bottom + margin), size[0], scale),
-                    Stretch(max(0, left - margin), min(size[1], right + margin), size[1], scale),
+                    _stretch(top, bottom, margin, size[0], scale),
+                    _stretch(left, right, margin, size[1], scale),
                     *(top, bottom, left, right),
                 )
             )
     return found
+
+
+def _stretch(start: int, stop: int, margin: int, length: int, scale: int) -> Stretch:
+    return Stretch(max(0, start - margin), min(length, stop + margin), length, scale)
 
 
 def lies_in(
@@ -83,6 +90,9 @@ def lies_in(
 class SeenPart:
     """A frame's samples in a tile with its margin."""
 
+    frame: BurstFrame
+    part: tuple[slice, slice]
+    """Which rows and columns of the frame."""
     samples: Samples
     x: NDArray[np.float64]
     """Columns of the reference, from the tile's first."""
@@ -115,7 +125,16 @@ def seen_in(tile: Region, frame: BurstFrame) -> SeenPart | None:
     given = frame.part(top, bottom - top, left, right - left)
     values = (given[:, :, list(frame.bands)] - frame.offsets) / frame.gains
     planes = np.ascontiguousarray(np.moveaxis(values, 2, 0), np.float32)
-    return SeenPart(samples, x, y, inside, weights, planes)
+    part = (slice(top, bottom), slice(left, right))
+    return SeenPart(frame, part, samples, x, y, inside, weights, planes)
+
+
+def well_inside(tile: Region, part: SeenPart) -> NDArray[np.bool_]:
+    """Which samples of a frame lie in a tile itself, its margin left out."""
+    down, across = part.y + tile.rows.start, part.x + tile.columns.start
+    inside: NDArray[np.bool_] = (down >= tile.top - 0.5) & (down < tile.bottom - 0.5)
+    inside &= (across >= tile.left - 0.5) & (across < tile.right - 0.5)
+    return inside & part.inside
 
 
 def _reach(places: NDArray[np.float64], length: int) -> tuple[int, int]:
