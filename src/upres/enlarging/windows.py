@@ -21,6 +21,9 @@ from upres.raster.pixels import Float32Array
 STRIP_BYTES = 2**25
 """Most memory of the input's rows that are kept for a row of windows."""
 
+TakeWidths = Callable[[int, int, Float32Array], None]
+"""Takes row, column and the half-widths there, groups x rows x columns, which are its own."""
+
 Progress = Callable[[float], None]
 """Is told the part that is done, from 0 to 1."""
 
@@ -39,6 +42,7 @@ def enlarge_windows(
     keeps_palette: bool = False,
     repeats: Repeats | None = None,
     stage: int = 0,
+    widths: TakeWidths | None = None,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model.
 
@@ -57,7 +61,8 @@ def enlarge_windows(
 
     If it ``keeps_palette``, each pixel of the result is one of the frame's. Without
     ``keep_hidden``, colours that alpha hides are those of visible neighbours. Of a video,
-    ``repeats`` has the windows of the frame before, by this model's number, its ``stage``.
+    ``repeats`` has the windows of the frame before, by this model's number, its ``stage``. Of a
+    model with a head, ``widths`` takes the half-widths of each window before that is given.
 
     The result equals that of one window over the whole frame, to float32 rounding.
     """
@@ -87,7 +92,11 @@ def enlarge_windows(
             place = (stage, row.start, column.start)
             result = repeats.find(place, given) if repeats else None
             if result is None:
-                result = _run(steps, Window(given, engine, pieces))
+                window = Window(given, engine, pieces, alpha=info.alpha)
+                result = _run(steps, window)
+                if widths:
+                    kept = pieces[0].reduced(np.stack(window.widths), 1)
+                    widths(pieces[0].start, pieces[1].start, pieces[1].reduced(kept, 2))
                 if repeats:
                     repeats.keep(place, given, result)
             yield pieces[0].start, pieces[1].start, result
