@@ -29,11 +29,16 @@ from upres.formats.registry import (
     create_sink,
     open_pages,
     output_format,
+    read_head,
+    recognised,
     sample_type,
 )
 from upres.formats.slices import NAMED, create_series_sink, open_series
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
+
+LOSSY = ("gif", "camera raw")
+"""Formats whose pictures were changed before: to few colours, or from a sensor's samples."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,7 @@ def _planned(
 ) -> FileEnlargement:
     refuse_agreement(pages[0].info, options)
     row = recognised(read_head(source), source) if options.errors else None
-    lossy = row.name if row and row.loses_colours else ""
+    lossy = row.name if row and (row.loses_colours or row.name in LOSSY) else ""
     plans: list[Plan] = []
     pixels = 0
     for page in pages:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import random
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,19 +23,16 @@ from upres.enlarging.error_map import LEAST, LEVELS
 from upres.enlarging.options import Options
 from upres.errors import InputError, ModelError
 from upres.files import replacing
-from upres.formats.image.recompressed import through_jpeg
 from upres.head import HEAD_KEY, HeadCard, head_path
 from upres.models import INT8, read_model
 from upres.onnx_files import write_entry
 from upres.raster.arrays import ArraySource
-from upres.raster.pixels import luma
-from upres.raster.resize import bicubic
 from upres.training import run as runs
 from upres.training.conformal import Calibrated, calibrated, coverage_by_factor
 from upres.training.export import load_network
 from upres.training.graph import onnx_graph
 from upres.training.half import store_in_half
-from upres.training.heads import LEVEL, Head, WithFeatures, train_head
+from upres.training.heads import LEVEL, Head, WithFeatures, degraded, train_head
 from upres.training.networks import Network
 from upres.training.quantise import calibration_windows, in_int8
 from upres.training.sources import read_pictures
@@ -97,7 +93,7 @@ def calibrate(request: Request, *, tell: Tell = lambda text: None) -> list[tuple
 
 def _pictures(source: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     for name, image in read_pictures([source]):
-        yield Path(name).name, image
+        yield Path(name.rpartition(":")[2]).name, image
 
 
 def _graph(head: Head, network: Network, model: Model, request: Request) -> onnx.ModelProto:
@@ -189,19 +185,10 @@ def _factor(
 def _given(
     name: str, image: NDArray[np.uint8], *, scale: int, grey: bool, degradation: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A picture in low and high resolution, made as the model expects it."""
+    """A picture in low and high resolution, made as the model expects it, whatever came before."""
     height, width = (side - side % scale for side in image.shape[:2])
-    high = image[:height, :width]
-    if grey:
-        # Through the same files, grey is as JPEG has its luma.
-        level = luma(np.moveaxis(high, 2, 0).astype(np.float32)).round().astype(np.uint8)
-        high = np.repeat(level[:, :, None], 3, axis=2)
-    low = bicubic(high, size=(height // scale, width // scale))
-    if degradation == "jpeg":
-        least, most = JPEG_QUALITIES
-        # Of random's methods, only this one gives the same in all versions of Python.
-        quality = least + int(random.Random(name).random() * (most - least + 1))
-        low = through_jpeg(low, quality)
+    random = np.random.default_rng([*name.encode()])
+    low, high = degraded(image[:height, :width], scale, degradation, random, grey=grey)
     return (low[:, :, 0], high[:, :, 0]) if grey else (low, high)
 
 
@@ -213,5 +200,6 @@ def _protocol(model: Model) -> str:
         )
     return (
         f"samples of red, green and blue in {LEVELS + 1} levels, all pixels, low resolution by "
-        f"MATLAB's bicubic{through}; conformal risk control, in the mean over pictures"
+        f"MATLAB's bicubic{through}, every second picture with grain; conformal risk control, in "
+        "the mean over pictures"
     )

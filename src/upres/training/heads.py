@@ -13,14 +13,20 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from upres.enlarging.bounding import JPEG_QUALITIES
 from upres.errors import TrainingError
+from upres.formats.image.recompressed import through_jpeg
+from upres.raster.pixels import luma
+from upres.raster.resize import bicubic
 from upres.training.data import load_pairs
+from upres.training.grain import with_grain
 from upres.training.networks import Network
-from upres.training.networks.parts import luma_of
 from upres.training.patches import Patches
 
 FEATURES = 32
@@ -32,9 +38,12 @@ PATCHES, PATCH = 512, 48
 """How many patches the network sees, once, and their side in low-resolution pixels."""
 
 GREY_EVERY = 4
-"""Every so many of them is grey: a band that goes through the network alone is given so."""
+"""Every so many batches are grey: a band that goes through the network alone is given so."""
 
-STEPS, BATCH, LEARNING_RATE, WARM_UP = 1500, 8, 4e-3, 50
+GRAINY = 0.5
+"""This part of all pictures gets grain."""
+
+STEPS, BATCH, LEARNING_RATE, WARM_UP = 1200, 8, 4e-3, 50
 
 SHRINK = (0.5,)
 """Training pictures are also taken at that size, as recipes do."""
@@ -126,8 +135,8 @@ def train_head(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total += float(loss.detach())
-        if (step + 1) % 500 == 0:
-            tell(f"step {step + 1:,}: pinball loss {total / 500:.4f}")
+        if (step + 1) % 400 == 0:
+            tell(f"step {step + 1:,}: pinball loss {total / 400:.4f}")
             total = 0.0
     if not all(bool(weight.isfinite().all()) for weight in head.parameters()):
         raise TrainingError("the head's weights are no longer finite")
@@ -140,23 +149,49 @@ def _seen_patches(
     """Features as float16, and errors of all samples in whole levels of 8 bits."""
     scale = runs.network.scale
     pairs = load_pairs([*map(str, data)], Path(), scale, shrink=SHRINK)
-    source = Patches(
-        pairs,
-        candidates=1,
-        seed=seed,
-        device=torch.device("cpu"),
-        degradation=degradation,  # type: ignore[arg-type]
-    )
+    source = Patches(pairs, candidates=1, seed=seed, device=torch.device("cpu"))
     large = PATCH * scale
     features = torch.empty(count, runs.channels, PATCH, PATCH, dtype=torch.float16)
     errors = torch.empty(count, 3, large, large, dtype=torch.uint8)
+    random = np.random.default_rng(seed)
     for start in range(0, count, BATCH):
-        low, high = source.sample(start, patch=PATCH, batch=min(BATCH, count - start))
-        for x in (low, high):
-            grey = (luma_of(x[::GREY_EVERY]) * LEVELS).round() / LEVELS
-            x[::GREY_EVERY] = grey.expand(-1, 3, -1, -1)
-        output, seen = runs(low)
+        end = min(start + BATCH, count)
+        _, patches = source.sample(start, patch=PATCH, batch=end - start)
+        highs = (patches * LEVELS).round().byte().permute(0, 2, 3, 1).numpy()
+        given = [
+            degraded(high, scale, degradation, random, grey=start // BATCH % GREY_EVERY == 0)
+            for high in highs
+        ]
+        low, truth = (
+            torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2)
+            for part in zip(*given, strict=True)
+        )
+        output, seen = runs(low.float() / LEVELS)
         made = (output * LEVELS).round().clamp(0, LEVELS)
-        errors[start : start + BATCH] = (made - high * LEVELS).abs().round().byte()
-        features[start : start + BATCH] = seen.half()
+        errors[start:end] = (made - truth.float()).abs().byte()
+        features[start:end] = seen.half()
     return features, errors
+
+
+def degraded(
+    high: NDArray[np.uint8],
+    scale: int,
+    degradation: str,
+    random: np.random.Generator,
+    *,
+    grey: bool,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Low and high resolution, height x width x 3, of a picture whose sides are multiples.
+
+    Every second gets grain, before it is made small, and so does the truth. ``grey`` ones are three
+    times the luma; for ``jpeg``, low resolution goes through a file of a quality that is drawn.
+    """
+    if random.random() < GRAINY:
+        high = with_grain(high, random)
+    if grey:
+        level = luma(np.moveaxis(high, 2, 0).astype(np.float32)).round().astype(np.uint8)
+        high = np.repeat(level[:, :, None], 3, axis=2)
+    low = bicubic(high, size=(high.shape[0] // scale, high.shape[1] // scale))
+    if degradation == "jpeg":
+        low = through_jpeg(low, int(random.integers(JPEG_QUALITIES[0], JPEG_QUALITIES[1] + 1)))
+    return low, high
