@@ -44,7 +44,6 @@ _RULES: dict[str, tuple[Test, str]] = {
     "degradation": (_is_text, "text"),
     "level": (_is_part, "a number from 0 to 1"),
     "factor": (_is_factor, "a number above 0"),
-    "grey_factor": (_is_factor, "a number above 0"),
     "pictures": (lambda value: is_whole(value, 1), "a whole number from 1"),
     "coverage": (_is_part, "a number from 0 to 1"),
     "least_coverage": (_is_part, "a number from 0 to 1"),
@@ -71,8 +70,6 @@ class HeadCard:
     pictures."""
     factor: float
     """Times the network's own half-widths gives those that keep the promise."""
-    grey_factor: float
-    """The same for bands that go through the network by themselves, as grey."""
     pictures: int
     """How many it was calibrated with. None of them trained the model or the head."""
     coverage: float
@@ -118,7 +115,7 @@ def head_path(model_path: Path) -> Path:
     return model_path.with_name(f"{model_path.stem}.head.onnx")
 
 
-def head_of(model: Model) -> HeadCard | None:
+def head_card_of(model: Model) -> HeadCard | None:
     """The card of the head beside a model's file; ``None`` if there is none.
 
     Raises ``ModelError`` if it cannot be read, or is that of another model.

@@ -51,11 +51,11 @@ def calibrate(
     from upres.models import open_model
 
     with needs_extra("upres calibrate", "train"):
-        from upres.training.calibrating import Request
+        from upres.training.calibrating import HeadRequest
         from upres.training.calibrating import calibrate as calibrate_model
 
     path = open_model(model, scale=scale).path
-    request = Request(path, tuple(data), calibration, licence)
+    request = HeadRequest(path, tuple(data), calibration, licence)
     for written, card in calibrate_model(request, tell=say):
         print(
             f"wrote {written}: {card.coverage:.1%} of samples covered in the mean over "

@@ -15,7 +15,7 @@ from upres.enlarging.compressed import COMPRESSED_MODEL, clean_quality
 from upres.enlarging.light import seen_bands
 from upres.enlarging.options import Bounding
 from upres.errors import InputError, ModelError, Remedy
-from upres.head import HeadCard, head_of, head_path
+from upres.head import HeadCard, head_card_of, head_path
 from upres.models import INT8, shipped_models
 from upres.raster.info import COLOUR_ROLES, REPEATED_ROLES, RasterInfo
 
@@ -52,7 +52,7 @@ def with_head(
         )
     if info.colours == "linear" or not bounded_groups(info):
         raise InputError(info.problem("errors are bounded of gamma-encoded colours and of greys"))
-    card = head_of(model)
+    card = head_card_of(model)
     if card is None:
         raise ModelError(f"{model.path}: has no head to bound errors: take {_with_heads(model)}")
     reason = _faults(info, model, card) or _bands(info)

@@ -98,7 +98,7 @@ class ErrorMap:
             self.summary = ErrorSummary(card, reason)
         self.summary.not_promised = self.summary.not_promised or reason
         groups = bounded_groups(info)
-        self._factors = [card.factor if len(group) == 3 else card.grey_factor for group in groups]
+        self._factor = card.factor
         seen = seen_bands(info)
         self._units = [_length(seen[group[0]]) for group in groups]
         # The samples themselves, of floats, as they are.
@@ -121,8 +121,8 @@ class ErrorMap:
     def write(self, frame: int, top: int, left: int, widths: Float32Array) -> None:
         """Take a window: groups x rows x columns, as the head gives them. It is changed."""
         assert self.summary is not None
-        for plane, factor, unit in zip(widths, self._factors, self._units, strict=True):
-            plane *= np.float32(factor * LEVELS)
+        for plane, unit in zip(widths, self._units, strict=True):
+            plane *= np.float32(self._factor * LEVELS)
             np.clip(plane, LEAST, LEVELS, out=plane)
             self.summary.add(plane)
             plane *= np.float32(unit / LEVELS)

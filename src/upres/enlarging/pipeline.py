@@ -27,7 +27,7 @@ from upres.enlarging.plan import Plan
 from upres.enlarging.repeats import Repeats
 from upres.enlarging.windows import Progress, TakeWidths, enlarge_windows
 from upres.files import temporary_name
-from upres.head import head_of
+from upres.head import head_card_of
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Rows, Sink, Source
@@ -66,7 +66,7 @@ def enlarge_into(
         made_by=plan.summary,
     )
     sink.begin(result, source.carried)
-    head = head_of(plan.models[0]) if errors else None
+    head = head_card_of(plan.models[0]) if errors else None
     if errors and head:
         reason = require_range(info, plan.not_promised, plan.errors)
         errors.begin(info, (plan.height, plan.width), head, reason)

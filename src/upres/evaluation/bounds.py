@@ -19,7 +19,7 @@ from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Rgb8, find_pairs, read_pair, set_name
 from upres.evaluation.models import tell_apart
 from upres.files import replacing
-from upres.head import head_of
+from upres.head import head_card_of
 from upres.raster.pixels import Float32Array
 
 Bounder = Callable[[Rgb8, Model], tuple[Rgb8, Float32Array]]
@@ -181,7 +181,7 @@ def evaluate_bounds(
 
 def promised_level(model: Model) -> float:
     """The part of samples that a model's head promises to cover; 0 if it has none."""
-    card = head_of(model)
+    card = head_card_of(model)
     return card.level if card else 0.0
 
 

@@ -13,7 +13,7 @@ from upres.evaluation.bounds import evaluate_bounds, write_bounds_csv
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.runs import TrainingRun, read_runs
 from upres.files import make_folder
-from upres.head import head_of
+from upres.head import head_card_of
 
 
 def evaluate_into(
@@ -50,7 +50,7 @@ def evaluate_into(
             Remedy("report", "makes one", True),
         )
     make_folder(folder)
-    if bounds and (bare := next((m for m in models if head_of(m) is None), None)):
+    if bounds and (bare := next((m for m in models if head_card_of(m) is None), None)):
         raise ModelError(f"{bare.path}: has no head to bound errors: upres calibrate makes one")
     evaluation = benchmark.evaluate(models, sets, sources=sources, jpeg=jpeg, progress=progress)
     if bounds:

@@ -32,7 +32,7 @@ from upres.training.conformal import Calibrated, calibrated, coverage_by_factor
 from upres.training.export import load_network
 from upres.training.graph import onnx_graph
 from upres.training.half import store_in_half
-from upres.training.heads import LEVEL, Head, WithFeatures, degraded, train_head
+from upres.training.heads import GREY_EVERY, LEVEL, Head, WithFeatures, degraded, train_head
 from upres.training.networks import Network
 from upres.training.quantise import calibration_windows, in_int8
 from upres.training.sources import read_pictures
@@ -43,11 +43,11 @@ LEAST_PICTURES = 200
 INT8_PICTURES, INT8_SIDE = 64, 64
 """Pictures, and pixels a side of each, by which the ranges of a head's values in int8 are found."""
 
-Tell = Callable[[str], object]
+TellHow = Callable[[str], object]
 
 
 @dataclass(frozen=True)
-class Request:
+class HeadRequest:
     """A head to be made."""
 
     model: Path
@@ -61,7 +61,9 @@ class Request:
     """A description of the calibration pictures, and their licence."""
 
 
-def calibrate(request: Request, *, tell: Tell = lambda text: None) -> list[tuple[Path, HeadCard]]:
+def calibrate(
+    request: HeadRequest, *, tell: TellHow = lambda text: None
+) -> list[tuple[Path, HeadCard]]:
     """Train a model's head, and write it and its card beside the model's file, for each precision.
 
     ``tell`` is told how far it is. The result depends on the pictures, and on no clock.
@@ -96,7 +98,7 @@ def _pictures(source: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         yield Path(name.rpartition(":")[2]).name, image
 
 
-def _graph(head: Head, network: Network, model: Model, request: Request) -> onnx.ModelProto:
+def _graph(head: Head, network: Network, model: Model, request: HeadRequest) -> onnx.ModelProto:
     """The head as the engine takes it, in the precision of ``model``."""
     runs = WithFeatures(network)
     graph = onnx_graph(head, channels=runs.channels, multiple_of=1)
@@ -115,8 +117,8 @@ def _calibrate(
     model: Model,
     graph: onnx.ModelProto,
     pictures: list[tuple[str, NDArray[np.uint8]]],
-    request: Request,
-    tell: Tell,
+    request: HeadRequest,
+    tell: TellHow,
 ) -> HeadCard:
     """Find the factors of a head, and write it beside ``model``."""
     card = HeadCard(
@@ -126,7 +128,6 @@ def _calibrate(
         degradation=model.card.degradation,
         level=LEVEL,
         factor=1.0,
-        grey_factor=1.0,
         pictures=len(pictures),
         coverage=0.0,
         least_coverage=0.0,
@@ -136,16 +137,14 @@ def _calibrate(
         commit=runs.commit(),
     )
     with _beside_a_copy(model, graph, card) as copied:
-        colour = _factor(copied, pictures, grey=False)
-        tell(f"{model.card.name} x{model.card.scale}: factor {colour.factor:.3f}")
-        grey = _factor(copied, pictures, grey=True)
-    least = int(np.argmin(colour.coverages))
+        found = _factor(copied, pictures)
+    tell(f"{model.card.name} x{model.card.scale}: factor {found.factor:.3f}")
+    least = int(np.argmin(found.coverages))
     card = dataclasses.replace(
         card,
-        factor=round(colour.factor, 4),
-        grey_factor=round(grey.factor, 4),
-        coverage=round(float(np.mean(colour.coverages)), 4),
-        least_coverage=round(colour.coverages[least], 4),
+        factor=round(found.factor, 4),
+        coverage=round(float(np.mean(found.coverages)), 4),
+        least_coverage=round(found.coverages[least], 4),
         least_covered=pictures[least][0],
     )
     write_entry(graph, HEAD_KEY, card.to_json())
@@ -165,15 +164,14 @@ def _beside_a_copy(model: Model, graph: onnx.ModelProto, card: HeadCard) -> Iter
         yield read_model(path)
 
 
-def _factor(
-    model: Model, pictures: list[tuple[str, NDArray[np.uint8]]], *, grey: bool
-) -> Calibrated:
+def _factor(model: Model, pictures: list[tuple[str, NDArray[np.uint8]]]) -> Calibrated:
     degradation = model.card.degradation
-    given = partial(_given, scale=model.card.scale, grey=grey, degradation=degradation)
+    given = partial(_given, scale=model.card.scale, degradation=degradation)
     options, backend = Options(model=model, errors="force"), OpenVINO()
     coverages = []
-    for name, image in pictures:
-        low, high = given(name, image)
+    for number, (name, image) in enumerate(pictures):
+        grey = number % GREY_EVERY == 0
+        low, high = given(name, image, grey=grey)
         result, widths = enlarge_bounded(ArraySource(low), options, backend=backend)
         errors = np.abs(result.astype(np.float32) - high)
         # Those of nothing are within any half-width: the least one is half a level.
@@ -200,6 +198,6 @@ def _protocol(model: Model) -> str:
         )
     return (
         f"samples of red, green and blue in {LEVELS + 1} levels, all pixels, low resolution by "
-        f"MATLAB's bicubic{through}, every second picture with grain; conformal risk control, in "
-        "the mean over pictures"
+        f"MATLAB's bicubic{through}, every second picture with grain, every fourth grey; conformal "
+        "risk control, in the mean over pictures"
     )

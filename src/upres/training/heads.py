@@ -10,7 +10,8 @@ that it sees no further than the network, whose windows stay as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,35 +21,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from upres.enlarging.bounding import JPEG_QUALITIES
+from upres.enlarging.error_map import LEVELS
 from upres.errors import TrainingError
 from upres.formats.image.recompressed import through_jpeg
 from upres.raster.pixels import luma
 from upres.raster.resize import bicubic
-from upres.training.data import load_pairs
 from upres.training.grain import with_grain
 from upres.training.networks import Network
-from upres.training.patches import Patches
+from upres.training.sources import read_pictures
 
 FEATURES = 32
 
 LEVEL = 0.9
 """The part of samples that are to lie within the half-widths."""
 
-PATCHES, PATCH = 512, 48
-"""How many patches the network sees, once, and their side in low-resolution pixels."""
+PATCHES, PATCH = 400, 48
+"""At most so many pictures give a square each, whose side is in low-resolution pixels."""
 
 GREY_EVERY = 4
-"""Every so many batches are grey: a band that goes through the network alone is given so."""
+"""Every so many pictures one is grey: a band that goes through the network alone is given so."""
 
 GRAINY = 0.5
 """This part of all pictures gets grain."""
 
-STEPS, BATCH, LEARNING_RATE, WARM_UP = 1200, 8, 4e-3, 50
-
-SHRINK = (0.5,)
-"""Training pictures are also taken at that size, as recipes do."""
-
-LEVELS = 255.0
+STEPS, BATCH, LEARNING_RATE, WARM_UP = 900, 8, 4e-3, 50
 
 
 class Head(nn.Module):
@@ -135,8 +131,8 @@ def train_head(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total += float(loss.detach())
-        if (step + 1) % 400 == 0:
-            tell(f"step {step + 1:,}: pinball loss {total / 400:.4f}")
+        if (step + 1) % 300 == 0:
+            tell(f"step {step + 1:,}: pinball loss {total / 300:.4f}")
             total = 0.0
     if not all(bool(weight.isfinite().all()) for weight in head.parameters()):
         raise TrainingError("the head's weights are no longer finite")
@@ -148,29 +144,30 @@ def _seen_patches(
 ) -> tuple[Tensor, Tensor]:
     """Features as float16, and errors of all samples in whole levels of 8 bits."""
     scale = runs.network.scale
-    pairs = load_pairs([*map(str, data)], Path(), scale, shrink=SHRINK)
-    source = Patches(pairs, candidates=1, seed=seed, device=torch.device("cpu"))
-    large = PATCH * scale
-    features = torch.empty(count, runs.channels, PATCH, PATCH, dtype=torch.float16)
-    errors = torch.empty(count, 3, large, large, dtype=torch.uint8)
     random = np.random.default_rng(seed)
-    for start in range(0, count, BATCH):
-        end = min(start + BATCH, count)
-        _, patches = source.sample(start, patch=PATCH, batch=end - start)
-        highs = (patches * LEVELS).round().byte().permute(0, 2, 3, 1).numpy()
-        given = [
-            degraded(high, scale, degradation, random, grey=start // BATCH % GREY_EVERY == 0)
-            for high in highs
-        ]
-        low, truth = (
-            torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2)
-            for part in zip(*given, strict=True)
-        )
-        output, seen = runs(low.float() / LEVELS)
+    features, errors = [], []
+    for number, high in enumerate(islice(_squares(data, PATCH * scale, random), count)):
+        grey = number % GREY_EVERY == 0
+        given = degraded(high, scale, degradation, random, grey=grey)
+        low, truth = (torch.from_numpy(each).permute(2, 0, 1)[None].float() for each in given)
+        output, seen = runs(low / LEVELS)
         made = (output * LEVELS).round().clamp(0, LEVELS)
-        errors[start:end] = (made - truth.float()).abs().byte()
-        features[start:end] = seen.half()
-    return features, errors
+        errors.append((made - truth).abs().byte())
+        features.append(seen.half())
+    return torch.cat(features), torch.cat(errors)
+
+
+def _squares(
+    data: Sequence[Path], side: int, random: np.random.Generator
+) -> Iterator[NDArray[np.uint8]]:
+    """A square of each picture that is large enough, of every second at half of its size."""
+    for number, (_, image) in enumerate(read_pictures(data)):
+        larger = side * (1 + number % 2)
+        if min(image.shape[:2]) < larger:
+            continue
+        top, left = (int(random.integers(length - larger + 1)) for length in image.shape[:2])
+        square = image[top : top + larger, left : left + larger]
+        yield square if larger == side else bicubic(square, size=(side, side))
 
 
 def degraded(

@@ -25,7 +25,7 @@ from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 from upres.raster.spool import Spool
 
-COLOURS = 256
+TABLE_LENGTH = 256
 
 LEGEND_HEIGHT, LEAST_WIDTH = 36, 128
 """In pixels; a narrow picture gets white beside it."""
@@ -58,8 +58,8 @@ _BUCKETS = 4096
 
 @cache
 def colour_table() -> NDArray[np.uint8]:
-    """The colours from no error to the largest, ``COLOURS`` x 3: sRGB."""
-    parts = np.linspace(0, 1, COLOURS)
+    """The colours from no error to the largest, ``TABLE_LENGTH`` x 3: sRGB."""
+    parts = np.linspace(0, 1, TABLE_LENGTH)
     lightness = 8 + 87 * parts
     chroma = 62 * np.sin(np.pi * (0.1 + 0.8 * parts))
     hue = 285 + 165 * parts  # violet, red, orange, yellow
@@ -101,7 +101,7 @@ class ErrorPictureSink:
 
     def commit(self, *, replace: bool) -> None:
         peak = self._peak()
-        image = as_image(self._spool).linear((COLOURS - 1) / peak, 0.5, uchar=True)
+        image = as_image(self._spool).linear((TABLE_LENGTH - 1) / peak, 0.5, uchar=True)
         table = pyvips.Image.new_from_array(colour_table()[None])
         image = image.maplut(table.copy(interpretation="srgb"))
         legend = pyvips.Image.new_from_array(_legend(max(image.width, LEAST_WIDTH), peak))
@@ -137,7 +137,7 @@ def round_up_to_digit(value: float) -> float:
 def _legend(width: int, peak: float) -> NDArray[np.uint8]:
     """A bar of all colours with the half-widths that they stand for: rows x width x 3."""
     legend = np.full((LEGEND_HEIGHT, width, 3), 255, np.uint8)
-    places = np.linspace(0, COLOURS - 1, width - 16).round().astype(np.intp)
+    places = np.linspace(0, TABLE_LENGTH - 1, width - 16).round().astype(np.intp)
     legend[4:18, 8:-8] = colour_table()[places]
     for part in (0.0, 0.5, 1.0):
         text = _drawn(f"±{peak * part:.4g}" if part else "0")
