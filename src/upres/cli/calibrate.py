@@ -55,7 +55,7 @@ def calibrate(
         from upres.training.calibrating import calibrate as calibrate_model
 
     path = open_model(model, scale=scale).path
-    request = HeadRequest(path, tuple(data), calibration, licence)
+    request = HeadRequest(path, tuple(data), calibration, licence=licence)
     for written, card in calibrate_model(request, tell=say):
         print(
             f"wrote {written}: {card.coverage:.1%} of samples covered in the mean over "

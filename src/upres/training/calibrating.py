@@ -32,7 +32,7 @@ from upres.training.conformal import Calibrated, calibrated, coverage_by_factor
 from upres.training.export import load_network
 from upres.training.graph import onnx_graph
 from upres.training.half import store_in_half
-from upres.training.heads import GREY_EVERY, LEVEL, Head, WithFeatures, degraded, train_head
+from upres.training.heads import GREY_EVERY, LEVEL, STEPS, Head, WithFeatures, degraded, train_head
 from upres.training.networks import Network
 from upres.training.quantise import calibration_windows, in_int8
 from upres.training.sources import read_pictures
@@ -57,6 +57,7 @@ class HeadRequest:
     """
     calibration: Path
     """A tar file or folder of pictures that trained neither model nor head."""
+    steps: int = STEPS
     licence: str = ""
     """A description of the calibration pictures, and their licence."""
 
@@ -81,7 +82,7 @@ def calibrate(
             f"{request.calibration}: {len(pictures)} pictures are too few to calibrate with: give "
             f"{LEAST_PICTURES} at least"
         )
-    head = train_head(network, request.data, card.degradation, tell=tell)
+    head = train_head(network, request.data, card.degradation, steps=request.steps, tell=tell)
     made = []
     quantised = variant_path(request.model, INT8)
     for path in (request.model, quantised):
