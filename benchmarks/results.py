@@ -27,7 +27,7 @@ from upres.evaluation.datasets import Rgb8, find_pairs, read_pair
 from upres.evaluation.plots import Point, scatter
 from upres.evaluation.tables import short_number
 from upres.models import INT8, open_model, shipped_models
-from upres.raster.metrics import PROTOCOL
+from upres.raster.metrics import PROTOCOL, PROTOCOL_AT_X1
 from upres.raster.resize import bicubic
 
 HERE = Path(__file__).parent
@@ -74,6 +74,7 @@ PLACES = (
 # By scale. A smooth fruit before dark leaves, and letters on a plain ground: there JPEG's blocks
 # and ringing show most.
 PHOTOS = {
+    1: Place("photograph-x1", "2d19f08670_0.jpg", 168, 306, "Lettering"),
     2: Place("photograph", "c63a2cfe82_0.jpg", 250, 230, "Fruit and leaves"),
     4: Place("photograph-x4", "2d19f08670_0.jpg", 250, 280, "Letters"),
 }
@@ -227,11 +228,13 @@ def places_models(cards: Cards) -> list[str]:
 
 def photo_places(cards: Cards) -> dict[int, Place]:
     """By scale, a place that shows photo, where it is shipped."""
-    return {
-        scale: place
-        for scale, place in PHOTOS.items()
-        if {("fast", scale), ("photo", scale)} <= cards.keys()
-    }
+    return {scale: place for scale, place in PHOTOS.items() if ("photo", scale) in cards}
+
+
+def photo_row(scale: int) -> list[str]:
+    """The pictures of a place that shows photo, from left to right."""
+    before = ["the input"] if scale == 1 else ["bicubic", "`fast`"]
+    return [*before, "`photo`", "the truth"]
 
 
 def write_pictures(cards: Cards) -> None:
@@ -251,7 +254,8 @@ def write_pictures(cards: Cards) -> None:
     jpeg = Jpeg(PHOTO_QUALITY, PHOTO_QUALITY)
     for scale, place in photo_places(cards).items():
         hr, lr = read_pair(pairs[place.crop], scale, jpeg)
-        write_squares(place, [*enlarged(lr, scale, ["fast", "photo"]), hr])
+        models = ["photo"] if scale == 1 else ["fast", "photo"]
+        write_squares(place, [*enlarged(lr, scale, models), hr])
 
 
 def photo_table(cards: Cards) -> str:
@@ -271,7 +275,7 @@ def page(cards: Cards) -> str:
         sources = {row["crop"]: row for row in csv.DictReader(file)}
     train = [row for row in sources.values() if row["split"] == "train"]
     speed = read_speed()
-    timed = {scale for _, scale in cards} if speed else set()
+    timed = {s for name, s in cards if f"{name}-x{s}" in speed["models"]} if speed else set()
     environment = Environment(
         loader=FileSystemLoader(HERE),
         undefined=StrictUndefined,
@@ -282,6 +286,7 @@ def page(cards: Cards) -> str:
     return environment.get_template("results.md.jinja").render(
         groups=score_groups(cards),
         field_protocol=PROTOCOL,
+        restored_protocol=PROTOCOL_AT_X1,
         unscored=[f"`{name}` x{scale}" for (name, scale), card in cards.items() if not card.scores],
         speed=speed,
         speed_tables=[speed_table(cards, speed, scale) for scale in sorted(timed | {*OTHERS})],
@@ -290,6 +295,7 @@ def page(cards: Cards) -> str:
         places_scale=PLACES_SCALE,
         places_models=places_models(cards),
         photos=photo_places(cards),
+        photo_row=photo_row,
         photo_quality=PHOTO_QUALITY,
         photo_table=photo_table(cards),
         sources=sources,

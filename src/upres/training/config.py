@@ -179,7 +179,8 @@ class Recipe:
 
     name: Annotated[str, AfterValidator(_file_name)]
     """Of the model, and so of its files."""
-    scale: Literal[2, 3, 4]
+    scale: Literal[1, 2, 3, 4]
+    """1 restores: the pictures keep their size, and lose what ``data.degradation`` does to them."""
     data: DataConfig
     optimiser: OptimiserConfig
     network: Annotated[NetworkConfig, Field(discriminator="name")] = field(
@@ -200,6 +201,13 @@ class Recipe:
     validate_every: PositiveInt = 2000
     """Steps."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 120.0
+
+    def __post_init__(self) -> None:
+        if self.scale == 1 and self.data.degradation == "bicubic":
+            raise ValueError(
+                "scale 1 learns nothing of degradation = 'bicubic', which leaves pictures as they "
+                "are: take 'jpeg' or 'photo'"
+            )
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
