@@ -146,7 +146,7 @@ def test_compressed_files_are_refused_unless_forced(model: Model) -> None:
     assert not planned(info(jpeg_quality=98), model)
     with pytest.raises(InputError, match="JPEG file of quality 70 has faults") as caught:
         planned(info(jpeg_quality=70), model)
-    assert [remedy.option for remedy in caught.value.remedies] == ["model", "errors"]
+    assert caught.value.remedies[-1].option == "errors"
     assert "quality 70" in planned(info(jpeg_quality=70), model, "force")
 
 

@@ -37,7 +37,7 @@ def calibrate(
         str,
         option(
             "--licence",
-            takes="TEXT",
+            takes="WORDS",
             help="The calibration pictures and their licence, for the head's card.",
         ),
     ] = "",

@@ -55,7 +55,11 @@ def with_head(
     card = head_card_of(model)
     if card is None:
         raise ModelError(f"{model.path}: has no head to bound errors: take {_with_heads(model)}")
-    reason = _faults(info, model, card) or _bands(info)
+    faults = _faults(info, model, card)
+    reason = faults or _bands(info)
+    other = shipped_models().get(COMPRESSED_MODEL, {}).get(factor)
+    if faults and card.degradation != "jpeg" and other and head_path(other).is_file():
+        refuse_unpromised(info, reason, errors, Remedy("model", "is for them", COMPRESSED_MODEL))
     refuse_unpromised(info, reason, errors)
     return (dataclasses.replace(model, head=head_path(model.path)),), reason
 
@@ -76,13 +80,13 @@ def require_range(info: RasterInfo, reason: str, errors: Bounding) -> str:
     return reason
 
 
-def refuse_unpromised(info: RasterInfo, reason: str, errors: Bounding) -> None:
-    """Raise ``InputError`` if there is a reason that nothing is promised, and none is forced."""
+def refuse_unpromised(info: RasterInfo, reason: str, errors: Bounding, *remedies: Remedy) -> None:
+    """Raise ``InputError`` if there is a reason that nothing is promised, and none is forced.
+
+    ``remedies`` come before that to force it.
+    """
     if reason and errors != "force":
-        remedies = [FORCE]
-        if "JPEG" in reason and COMPRESSED_MODEL not in reason:
-            remedies.insert(0, Remedy("model", "is for such files", COMPRESSED_MODEL))
-        raise InputError(info.problem(f"no bounds can be promised: {reason}"), *remedies)
+        raise InputError(info.problem(f"no bounds can be promised: {reason}"), *remedies, FORCE)
 
 
 def bounded_groups(info: RasterInfo) -> list[tuple[int, ...]]:
