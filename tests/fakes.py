@@ -23,6 +23,7 @@ from upres.engine.protocol import Engine, Limits
 from upres.enlarging import api, files
 from upres.enlarging.options import Options
 from upres.errors import ModelError
+from upres.head import HEAD_KEY, HeadCard, head_path
 from upres.raster.arrays import ArraySource
 from upres.raster.pixels import Float32Array
 
@@ -50,6 +51,26 @@ def write_fake_model(path: Path, **card: Any) -> Model:
     entry = _field(1, CARD_KEY.encode()) + _field(2, model.card.to_json().encode())
     path.write_bytes(_field(7, b"") + _field(14, entry))
     return model
+
+
+def write_fake_head(model: Model, **card: Any) -> HeadCard:
+    """The file of a head beside a model's, whose card says so; the fake's is always the same."""
+    values: dict[str, Any] = {
+        "model": model.card.name,
+        "scale": model.card.scale,
+        "precision": model.card.precision,
+        "degradation": "bicubic",
+        "level": 0.9,
+        "factor": 1.0,
+        "pictures": 200,
+        "coverage": 0.9,
+        "least_coverage": 0.5,
+        "least_covered": "a.png",
+    }
+    head = HeadCard(**values | card)
+    entry = _field(1, HEAD_KEY.encode()) + _field(2, head.to_json().encode())
+    head_path(model.path).write_bytes(_field(7, b"") + _field(14, entry))
+    return head
 
 
 def enlarged(model: Model, picture: Float32Array) -> Float32Array:
@@ -150,7 +171,12 @@ class FakeNetwork:
             large = result.repeat(card.scale, 2).repeat(card.scale, 3)
             y, x = np.ogrid[: card.scale, : card.scale]
             detail = np.float32(self.backend.ripple) * ((x + y) % 2 - np.float32(0.5))
-            return large + np.tile(detail, result.shape[2:]).astype(np.float32)
+            large = large + np.tile(detail, result.shape[2:]).astype(np.float32)
+            if self.model.head is None:
+                return large
+            # Half-widths, by which every neighbour counts differently, too.
+            widths = np.float32(0.02) + np.float32(0.1) * large.mean(1, keepdims=True)
+            return np.concatenate([large, widths], 1)
 
         return run
 

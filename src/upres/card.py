@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from upres.errors import ModelError
+from upres.onnx_files import read_entry, write_entry
 
 if TYPE_CHECKING:
     import onnx
@@ -36,11 +36,7 @@ def check_card(values: dict[str, Any]) -> None:
 
 def write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
     """Set the card in an ONNX model's metadata; other entries stay as they are."""
-    for entry in proto.metadata_props:
-        if entry.key == CARD_KEY:
-            entry.value = card.to_json()
-            return
-    proto.metadata_props.add(key=CARD_KEY, value=card.to_json())
+    write_entry(proto, CARD_KEY, card.to_json())
 
 
 def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
@@ -197,10 +193,13 @@ class Model:
     compute: Compute = "fp32"
     """Of all that the file has in floating point. The picture that is added at the end stays in
     float32."""
+    head: Path | None = None
+    """The file of a head that is computed with it, see ``upres.head``: then there is one channel
+    more, of half-widths."""
 
     def __hash__(self) -> int:
         # Without the card, whose parameters are a dict.
-        return hash((self.path, self.compute))
+        return hash((self.path, self.compute, self.head))
 
     @property
     def label(self) -> str:
@@ -234,87 +233,13 @@ def file_stamp(path: Path) -> Stamp:
 def read_card(path: Path) -> ModelCard | None:
     """The card in a model file; ``None`` if the file has none.
 
-    No engine is needed for that: the card is an entry at the top level of an ONNX file, and the
-    network, which is another, is passed over. Source of the format: ``ModelProto`` and
-    ``StringStringEntryProto`` in ONNX's ``onnx.proto``, and Protocol Buffers' encoding.
-
     Raises ``ModelError`` if the file cannot be read, is not an ONNX file or is damaged there, or
     if its card is none that this version can read.
     """
-    text = None
-    try:
-        with path.open("rb") as file:
-            has_network = False
-            for field_number, length in _fields(file, os.fstat(file.fileno()).st_size):
-                has_network |= field_number == _NETWORK
-                if field_number == _METADATA:
-                    # Of several, the last counts, as Protocol Buffers has it.
-                    text = _metadata(file, length).get(CARD_KEY, text)
-            if not has_network:
-                raise ValueError("there is no network in it")
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read this model file: {error.strerror}") from None
-    except ValueError as error:  # UnicodeDecodeError is one
-        raise ModelError(f"{path}: not an ONNX model, or a damaged one: {error}") from None
+    text = read_entry(path, CARD_KEY)
     if text is None:
         return None
     try:
         return ModelCard.from_json(text)
     except (ValueError, TypeError) as error:
         raise ModelError(f"{path}: its card cannot be read: {error}") from None
-
-
-_NETWORK, _METADATA = 7, 14
-"""The fields of ``ModelProto`` that are called ``graph`` and ``metadata_props``."""
-
-_BYTES_OF_FIXED = {1: 8, 5: 4}
-"""How long a value of that wire type is."""
-
-
-def _metadata(file: BinaryIO, length: int) -> dict[str, str]:
-    """The entry that comes next in the file: its key and value, which are fields 1 and 2."""
-    parts = {
-        field_number: file.read(size).decode()
-        for field_number, size in _fields(file, file.tell() + length)
-    }
-    return {parts.get(1, ""): parts.get(2, "")}
-
-
-def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
-    """The fields of a message that ends at ``end`` and have a length: their number and that.
-
-    The file is then where the field's content begins. Raises ``ValueError`` if there is no
-    message.
-    """
-    while (start := file.tell()) < end:
-        field_number, wire_type = divmod(_varint(file), 8)
-        length = 0
-        if wire_type == 0:
-            _varint(file)
-        elif wire_type == 2:
-            length = _varint(file)
-        elif wire_type in _BYTES_OF_FIXED:
-            length = _BYTES_OF_FIXED[wire_type]
-        else:
-            raise ValueError(f"at byte {start} there is no field")
-        content = file.tell()
-        if field_number == 0:
-            raise ValueError(f"at byte {start} there is no field")
-        if content + length > end:
-            raise ValueError(f"the field at byte {start} is longer than the message around it")
-        if wire_type == 2:
-            yield field_number, length
-        file.seek(content + length)
-
-
-def _varint(file: BinaryIO) -> int:
-    """The whole number that comes next, of 7 bits a byte, the lowest first."""
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            raise ValueError("it ends in the middle of a number")
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    raise ValueError(f"the number before byte {file.tell()} has no end")

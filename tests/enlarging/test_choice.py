@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 import fakes
 from fakes import FakeBackend, write_fake_model
+from upres.enlarging.compressed import CLEAN_QUALITY
 from upres.enlarging.options import Options
-from upres.enlarging.plan import CLEAN_QUALITY, Plan, plan
+from upres.enlarging.plan import Plan, plan
 from upres.errors import InputError
 from upres.formats.image.vips import read_rgb8
 from upres.formats.metadata.jpeg_segments import jpeg_quality, jpeg_segments

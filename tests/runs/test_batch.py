@@ -24,8 +24,9 @@ import pyvips
 
 import fakes
 from fakes import FakeBackend
-from upres.enlarging.files import Written, open_file
+from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
+from upres.enlarging.writing import Written
 from upres.errors import InputError, OutputError, UsageError
 from upres.files import (
     temporary_name,

@@ -29,6 +29,7 @@ TELL_AFTER, TELL_FROM = 5, 60
 
 FLAGS: dict[tuple[str, object], str] = {
     ("consistent", "force"): "--force-consistent",
+    ("errors", "force"): "--force-error-map",
     ("existing", "replace"): "--force",
     ("existing", "skip"): "--skip-existing",
     ("overrides", None): "--set",

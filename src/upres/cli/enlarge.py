@@ -14,8 +14,10 @@ from upres.cli.enlarge_options import (
     CheckOption,
     ConsistentOption,
     DeviceOption,
+    ErrorMapOption,
     FitOption,
     ForceConsistentOption,
+    ForceErrorMapOption,
     ForceOption,
     FormatOption,
     HeightOption,
@@ -94,6 +96,8 @@ def enlarge(
     consistent: ConsistentOption = None,
     force_consistent: ForceConsistentOption = False,
     check: CheckOption = False,
+    error_map: ErrorMapOption = None,
+    force_error_map: ForceErrorMapOption = False,
     keep_means: KeepMeansOption = False,
     labels: LabelsOption = False,
     through_plane: ThroughPlaneOption = False,
@@ -146,6 +150,8 @@ def enlarge(
             larger=larger,
             consistent="force" if force_consistent else consistent,
             check=check,
+            errors="force" if force_error_map else bool(error_map),
+            error_map=tuple(map(Path, error_map or ())),
             keep_means=keep_means,
             labels=labels,
             through_plane=through_plane,
@@ -170,6 +176,8 @@ def enlarge(
     if resume and not (to_folder or all(map(is_video, request.inputs))):
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
     if STREAM in (*request.inputs, target):
+        if request.options.errors:
+            raise UsageError("--error-map is for files, not for standard input and output")
         end(through_streams(request, quiet=quiet), quiet=True)
         return
     if target is None and any(map(os.path.isdir, request.inputs)):

@@ -174,6 +174,26 @@ CheckOption = Annotated[
     option("--check", help="Tell how well results agree with their pictures.", panel=RESULTS),
 ]
 
+ErrorMapOption = Annotated[
+    list[str] | None,
+    option(
+        "--error-map",
+        takes="PATH",
+        help="Bound each pixel's error: .tif (values), .png (colours), .json (summary); may be "
+        "repeated.",
+        panel=RESULTS,
+    ),
+]
+
+ForceErrorMapOption = Annotated[
+    bool,
+    option(
+        "--force-error-map",
+        help="The same, even where nothing is promised.",
+        panel=RESULTS,
+    ),
+]
+
 KeepMeansOption = Annotated[
     bool,
     option("--keep-means", help="GeoTIFF: results agree by means, not bicubic.", panel=RESULTS),

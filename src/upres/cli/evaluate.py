@@ -74,6 +74,10 @@ def evaluate(
     report: Annotated[
         bool, option("--report/--no-report", help="Write the HTML report.", panel=REPORT)
     ] = True,
+    bounds: Annotated[
+        bool,
+        option("--bounds", help="Measure how errors lie in their bounds, too.", panel=REPORT),
+    ] = False,
     record: Annotated[
         bool,
         option("--record", help="Write the scores into the model files' cards.", panel=REPORT),
@@ -87,6 +91,7 @@ def evaluate(
     set_up_libvips()
     from rich.console import Console
 
+    from upres.evaluation.bounds import bounds_table
     from upres.evaluation.compression import jpeg_of_options
     from upres.evaluation.models import is_checkpoint, open_models
     from upres.evaluation.outputs import evaluate_into
@@ -95,10 +100,10 @@ def evaluate(
     from upres.runs.video import is_video
 
     if any(map(is_video, data)):
-        if not all(map(is_video, data)) or jpeg or seed is not None or show or record:
+        if not all(map(is_video, data)) or jpeg or seed is not None or show or record or bounds:
             raise UsageError(
                 "a video is measured frame by frame, by itself: give no sets of pictures, --jpeg, "
-                "--seed, --show and --record beside it"
+                "--seed, --show, --bounds and --record beside it"
             )
         _evaluate_videos(models, data, scale, output)
         return
@@ -119,9 +124,12 @@ def evaluate(
             jpeg=compression,
             show=show or (),
             report=report,
+            bounds=bounds,
             progress=lambda text: progress.update(task, description=text),
         )
     console.print(table(evaluation))
+    if bounds:
+        console.print(bounds_table(evaluation.bounds))
     for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     for subject in subjects if record else ():

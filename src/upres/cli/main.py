@@ -9,6 +9,7 @@ import typer
 
 from upres import __version__
 from upres.cli import process
+from upres.cli.calibrate import calibrate
 from upres.cli.compare import compare
 from upres.cli.console import complain, say, show_anything
 from upres.cli.enlarge import EXAMPLES, enlarge
@@ -89,5 +90,5 @@ def options(
 
 app.command(cls=Command, epilog=EXAMPLES)(enlarge)
 app.command(cls=Command, epilog=FUSE_EXAMPLES)(fuse)
-for _command in (serve, page, models, evaluate, compare, train, export):
+for _command in (serve, page, models, evaluate, compare, train, calibrate, export):
     app.command(cls=Command)(_command)

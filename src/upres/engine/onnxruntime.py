@@ -80,6 +80,11 @@ class OnnxRuntime:
                 f"{model.path}: is int8, of which nothing is computed in {model.compute}: take "
                 "the model in fp32"
             )
+        if model.head is not None:
+            raise ModelError(
+                f"{model.path}: {self.name} computes no half-widths",
+                Remedy("device", "computes them on the processor", "cpu"),
+            )
         stamp = file_stamp(model.path)
         network = OnnxRuntimeNetwork(self, model, stamp)
         _session(*network.key)

@@ -102,6 +102,35 @@ def _in_float32(path: Path, graph: openvino.Model) -> openvino.Model:
     return graph
 
 
+def add_head(path: Path, graph: openvino.Model, head: openvino.Model) -> None:
+    """Let a head take the last features of a model's ``graph``, which gets its result as another.
+
+    The last features are the input of the last convolution. Raises ``ModelError`` if there is none,
+    or it has another number of channels than the head takes.
+    """
+    features = _last_features(graph.output(0).get_node().input_value(0))
+    taken = head.inputs[0].get_partial_shape()
+    if features is None or features.get_partial_shape()[1] != taken[1]:
+        raise ModelError(f"{path}: its last features are not those that its head is for")
+    for reader in head.get_parameters()[0].output(0).get_target_inputs():
+        reader.replace_source_output(features)
+    graph.add_results(head.get_results())
+
+
+def _last_features(output: openvino.Output) -> openvino.Output | None:
+    """The input of the convolution that is the nearest before ``output``, unless the picture is."""
+    found = [output]
+    while found:
+        node = found.pop(0).get_node()
+        if node.get_type_name() == "Convolution":
+            given = node.input_value(0)
+            if given.get_node().get_type_name() != "Parameter":
+                return given
+        else:
+            found += [each.get_source_output() for each in node.inputs()]
+    return None
+
+
 def add_picture_in_float32(graph: openvino.Model) -> None:
     """Let the picture that a network adds at its end stay in float32 where all else does not.
 

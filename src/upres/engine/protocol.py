@@ -11,7 +11,8 @@ from upres.raster.pixels import Float32Array
 
 class Engine(Protocol):
     """Takes 1 x C x H x W float32 of the one shape it was made for; gives the enlarged, in memory
-    that nothing else has. Threads may share it.
+    that nothing else has. Threads may share it. That of a model with a head gives one channel more,
+    of half-widths.
     """
 
     def __call__(self, window: Float32Array, /) -> Float32Array: ...

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,13 +14,15 @@ from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.agreement import Agreement
+from upres.enlarging.bounding import refuse_unpromised
+from upres.enlarging.error_map import ErrorMap
+from upres.enlarging.map_files import commit_error_map, error_map_into
 from upres.enlarging.measuring import looks_like_pixel_art
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
 from upres.enlarging.videos import refuse_agreement
-from upres.errors import LargeEnoughError, OutputError, Remedy, UpresError
-from upres.files import full_disk, publish, temporary
-from upres.formats.metadata.geotags import files_beside
+from upres.enlarging.writing import FileCopy, Written, check_disk, storing
+from upres.errors import LargeEnoughError, OutputError, UpresError
 from upres.formats.registry import (
     Format,
     check_output,
@@ -31,22 +32,13 @@ from upres.formats.registry import (
     read_head,
     recognised,
     sample_type,
-    suffix_in,
 )
 from upres.formats.slices import NAMED, create_series_sink, open_series
 from upres.raster.info import RasterInfo
 from upres.raster.source import Sink, Source
 
-
-@dataclass(frozen=True)
-class Written:
-    """Facts about a result that was written."""
-
-    not_kept: tuple[str, ...] = ()
-    """Short names of the items that the source says of itself and the result does not keep, such as
-    ``IPTC``: its format has no place for them, or they would not be true any more."""
-    agreement: Agreement | None = None
-    """How well the result, reduced again, agrees with the source, if that was asked for."""
+LOSSY = ("gif", "camera raw")
+"""Formats whose pictures were changed before: to few colours, or from a sensor's samples."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +96,15 @@ class FileEnlargement:
         """A path whose suffix tells the format: of a series, ``target`` is a folder."""
         return target / NAMED if self.members else target
 
+    def _error_map(self, target: Path, *, replace: bool) -> AbstractContextManager[ErrorMap]:
+        return error_map_into(
+            self.options.error_map,
+            (self.path, target),
+            pages=len(self.plans),
+            pixels=self.pixels,
+            replace=replace,
+        )
+
     def require_fits(self, target: Path) -> None:
         """Raise ``OutputError`` if the format by ``target``'s suffix cannot hold the result.
 
@@ -152,7 +153,7 @@ class FileEnlargement:
                 **({"cog": True} if self.options.cog else {}),
             )
         done, total = 0, Agreement() if self.options.check else None
-        with storing(target), sink:
+        with storing(target), sink, self._error_map(target, replace=replace) as errors:
             for source, each in zip(self.pages, self.plans, strict=True):
                 start, part = done / self.pixels, each.pixels / self.pixels
                 agreement = pipeline.enlarge_into(
@@ -163,66 +164,14 @@ class FileEnlargement:
                     backend=self.backend,
                     progress=partial(pipeline.share, progress, start, part) if progress else None,
                     written=sample_type(output_format(self._named(target)), each.info),
+                    errors=errors if self.options.errors else None,
                 )
                 done += each.pixels
                 if total and agreement:
                     total.add(agreement.squares, agreement.samples)
             sink.commit(replace=replace)
-        return Written(tuple(sink.not_kept), total)
-
-
-@dataclass(frozen=True)
-class FileCopy:
-    """A file that is large enough, and is copied as it is."""
-
-    path: Path
-    pages: Sequence[Source]
-    check: bool = False
-    """Tell that it agrees with its source."""
-
-    @property
-    def why(self) -> str:
-        """A text for the user: how the file is made."""
-        return "copied"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height; of its largest page."""
-        return max(((page.info.width, page.info.height) for page in self.pages), key=math.prod)
-
-    @property
-    def pixels(self) -> int:
-        """All pages and frames together."""
-        return sum(page.info.pixels * (page.info.frames or 1) for page in self.pages)
-
-    @property
-    def disk(self) -> int:
-        """Bytes of free disk needed for it."""
-        return self.path.stat().st_size
-
-    def write(
-        self,
-        target: Path,
-        *,
-        replace: bool = True,
-        progress: Callable[[float], None] | None = None,
-    ) -> Written:
-        """Copy it to ``target``, at once and whole; raises what ``FileEnlargement.write`` does."""
-        row, own = output_format(target), recognised(read_head(self.path), self.path)
-        same = suffix_in(target) == suffix_in(self.path)
-        alike = row is own or (own is not None and not own.writes and same)
-        if not alike or (row.endless and not same):
-            raise OutputError(
-                f"{target}: {self.path.name} is large enough, and a copy of it has no such suffix",
-                Remedy("larger", "makes it anew", "reduce"),
-            )
-        with storing(target), temporary(target, target.suffix) as path:
-            shutil.copyfile(self.path, path)
-            publish(path, target, replace=replace)
-        if progress:
-            progress(1)
-        lost = tuple(each.name for each in files_beside(self.path))
-        return Written(lost, Agreement() if self.check else None)
+            commit_error_map(errors, self.options.error_map, replace=replace)
+        return Written(tuple(sink.not_kept), total, errors.summary)
 
 
 def open_file(
@@ -262,16 +211,30 @@ def _planned(
     members: tuple[Path, ...],
 ) -> FileEnlargement:
     refuse_agreement(pages[0].info, options)
+    row = recognised(read_head(source), source) if options.errors else None
+    lossy = row.name if row and (row.loses_colours or row.name in LOSSY) else ""
     plans: list[Plan] = []
     pixels = 0
     for page in pages:
-        plans.append(plan(page.info, options, backend))
+        plans.append(_promised(plan(page.info, options, backend), lossy))
         pixels += plans[-1].pixels
         if pixels > options.max_pixels:  # before the others are looked at: there may be thousands
             width, height = max(((p.width, p.height) for p in plans), key=math.prod)
             whole = dataclasses.replace(plans[0].info, page=None)
             check_pixels(whole.problem, width, height, len(pages), options, pixels=pixels)
     return FileEnlargement(source, pages, tuple(plans), options, backend, members)
+
+
+def _promised(plan: Plan, lossy: str) -> Plan:
+    """The plan, whose bounds of errors are not promised for files of a ``lossy`` format.
+
+    Of JPEG the quality is known, and it is for the plan. Raises ``InputError`` unless forced.
+    """
+    if not lossy or plan.info.jpeg_quality is not None or plan.not_promised:
+        return plan
+    reason = f"{lossy.upper()} may have changed its samples, and the calibration was without that"
+    refuse_unpromised(plan.info, reason, plan.errors)
+    return dataclasses.replace(plan, not_promised=reason)
 
 
 def enlarge_to(
@@ -291,26 +254,3 @@ def without_alpha(plan: Plan) -> RasterInfo:
     info = plan.info.resized(plan.height, plan.width)
     bands = tuple(b for b in info.bands if b.role != "alpha")
     return info if bands == info.bands else dataclasses.replace(info, bands=bands)
-
-
-@contextmanager
-def storing(target: Path) -> Iterator[None]:
-    """Raise ``OutputError`` where temporary files beside ``target`` cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{target}: cannot write this file: {error.strerror}") from error
-
-
-def check_disk(target: Path, needed: int) -> None:
-    """Raise ``OutputError`` unless so many bytes are free beside ``target``."""
-    try:
-        free = shutil.disk_usage(target.parent).free
-    except OSError as error:
-        raise OutputError(f"{target}: cannot write here: {error.strerror}") from None
-    if free < needed:
-        raise OutputError(
-            f"{target}: making this takes {needed:,} bytes of disk, and {free:,} are free: "
-            "make room",
-            Remedy("output", "names another disk"),
-        ) from full_disk(target.parent)

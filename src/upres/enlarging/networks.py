@@ -46,7 +46,7 @@ def run_network(
     if together is not None:
         colour = window.given[:, :, :3] if first_three else window.given[:, :, together]
         window.colour = np.ascontiguousarray(colour.transpose(2, 0, 1))
-        enlarged = window.engine(window.colour[None])[0]
+        enlarged = _without_widths(window, window.engine(window.colour[None])[0])
         if first_three and count == 3:
             window.planes = enlarged
             return
@@ -58,10 +58,21 @@ def run_network(
         if band in numbers:
             enlarged = plane.repeat(scale, 0).repeat(scale, 1)
         else:
-            enlarged = luma(window.engine(np.repeat(plane[None, None], 3, axis=1))[0])
+            made = window.engine(np.repeat(plane[None, None], 3, axis=1))[0]
+            enlarged = luma(_without_widths(window, made, keep=band != window.alpha))
         if not window.planes.size:
             window.planes = np.empty((count, *enlarged.shape), np.float32)
         window.planes[band] = enlarged
+
+
+def _without_widths(window: Window, made: Float32Array, *, keep: bool = True) -> Float32Array:
+    """The picture alone, of what an engine makes: half-widths may be its last channel.
+
+    The window ``keep``s them.
+    """
+    if keep and len(made) > 3:
+        window.widths.append(made[3])
+    return made[:3]
 
 
 def run_on_luma(

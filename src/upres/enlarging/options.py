@@ -19,6 +19,12 @@ Existing = Literal["refuse", "skip", "replace"]
 Consistent = bool | Literal["force"]
 """Whether a result is made to agree with its input: ``"force"`` even with one that JPEG changed."""
 
+Bounding = bool | Literal["force"]
+"""Whether the error of each pixel is bounded: ``"force"`` even where nothing can be promised."""
+
+MAP_SUFFIXES = (".tif", ".tiff", ".png", ".json")
+"""Of files of an error map."""
+
 MAX_PIXELS = 2**30
 """Largest result that is made without being asked for by ``max_pixels``."""
 
@@ -71,6 +77,10 @@ class Options:
     """Enlarge volumes between their slices, too, see ``upres.enlarging.between``."""
     check: bool = False
     """Tell how well the result agrees with its input, see ``upres.enlarging.agreement``."""
+    errors: Bounding = False
+    """Bound the error of each pixel of the result, see ``upres.enlarging.bounding``."""
+    error_map: tuple[Path, ...] = ()
+    """Files for these bounds: .tif holds them, .png shows them, .json sums them up."""
     cog: bool = False
     """Write a GeoTIFF as a Cloud Optimized GeoTIFF."""
     max_pixels: int = MAX_PIXELS
@@ -119,6 +129,25 @@ class Options:
                 "a picture that is reduced cannot agree with its result: "
                 "give larger reduce, or consistent and check, not both"
             )
+        if self.errors not in (False, True, "force"):
+            raise UsageError(f"errors must be True, False or 'force', not {self.errors!r}")
+        for path in self.error_map:
+            if path.suffix.lower() not in MAP_SUFFIXES:
+                raise UsageError(
+                    f"{path}: an error map is written as .tif (half-widths), .png (a picture of "
+                    "them) or .json (a summary)"
+                )
+        if self.error_map and not self.errors:
+            raise UsageError("error_map is for the bounds of errors: give errors, too")
+        for name, at_odds in (
+            ("labels", self.labels),
+            ("palette keep", self.palette == "keep"),
+            (f"larger {self.larger}", self.larger in ("reduce", "copy")),
+            ("wrap", self.wrap),
+            ("through_plane", self.through_plane),
+        ):
+            if self.errors and at_odds:
+                raise UsageError(f"give errors or {name}, not both: its errors are not bounded")
         if self.max_pixels < 1:
             raise _wrong("max_pixels", f"must be at least 1, not {self.max_pixels}")
 

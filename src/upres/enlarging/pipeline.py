@@ -17,14 +17,17 @@ from upres.engine.protocol import Backend
 from upres.enlarging import light, wrapping
 from upres.enlarging.agreement import Agreement, compared
 from upres.enlarging.between import with_slices_between
+from upres.enlarging.bounding import require_range
 from upres.enlarging.consistency import agreeing
+from upres.enlarging.error_map import ErrorMap
 from upres.enlarging.means import keeping_means
 from upres.enlarging.measuring import measured, of_whole_range
 from upres.enlarging.overlaps import Block
 from upres.enlarging.plan import Plan
 from upres.enlarging.repeats import Repeats
-from upres.enlarging.windows import Progress, enlarge_windows
+from upres.enlarging.windows import Progress, TakeWidths, enlarge_windows
 from upres.files import temporary_name
+from upres.head import head_card_of
 from upres.raster.info import RasterInfo
 from upres.raster.pixels import Float32Array
 from upres.raster.source import Rows, Sink, Source
@@ -40,12 +43,14 @@ def enlarge_into(
     backend: Backend | None = None,
     progress: Progress | None = None,
     written: np.dtype[Any] | None = None,
+    errors: ErrorMap | None = None,
 ) -> Agreement | None:
     """Enlarge ``source`` as its ``plan`` says, into ``sink``; committing is left to the caller.
 
     ``beside`` is a file beside which temporary ones may be; ``progress`` is told the part that is
     done, from 0 to 1. If the plan asks for it, gives how well the result agrees with the source,
-    its samples rounded to the type ``written`` (default: the source's).
+    its samples rounded to the type ``written`` (default: the source's). ``errors`` takes the bounds
+    of errors, if the plan has them.
 
     Raises ``InputError`` if the source turns out to be damaged, ``OutputError`` if the sink cannot
     hold the result or store it.
@@ -61,6 +66,10 @@ def enlarge_into(
         made_by=plan.summary,
     )
     sink.begin(result, source.carried)
+    head = head_card_of(plan.models[0]) if errors else None
+    if errors and head:
+        reason = require_range(info, plan.not_promised, plan.errors)
+        errors.begin(info, (plan.height, plan.width), head, reason)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     agreement = Agreement() if plan.check else None
     repeats = Repeats() if info.frames is None else None
@@ -87,6 +96,7 @@ def enlarge_into(
             beside=beside,
             progress=part,
             repeats=repeats,
+            widths=partial(errors.write, frame) if errors else None,
         ):
             sink.write(frame, top, left, light.from_network(block, info))
             del block  # its memory is for the next one
@@ -104,6 +114,7 @@ def _planned_frame(
     beside: Path,
     progress: Progress | None,
     repeats: Repeats | None,
+    widths: TakeWidths | None,
 ) -> Iterator[Block]:
     """The windows of a frame's result, as the plan says; ``agreement`` takes it into account."""
     margins = wrapping.margins(info, plan) if plan.wrap else wrapping.NONE
@@ -128,6 +139,7 @@ def _planned_frame(
             keep_hidden=not plan.consistent,
             keeps_palette=plan.keeps_palette,
             repeats=repeats,
+            widths=widths,
         )
         if given and plan.consistent:
             parts = agreeing(parts, given, wide, plan.height // info.height, beside=beside)
@@ -210,11 +222,13 @@ def enlarge_frame(
     keep_hidden: bool = True,
     keeps_palette: bool = False,
     repeats: Repeats | None = None,
+    widths: TakeWidths | None = None,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model after another, and give the windows that the last one makes.
 
     If it ``keeps_palette``, each pixel of the result is one of the frame's. All others go to the
     next one by way of a spool. Of a video, ``repeats`` are the windows of the frame before.
+    ``widths`` takes the half-widths of a model with a head.
     """
     with ExitStack() as stack:
         # A model's cost goes by the pixels that it is given.
@@ -235,6 +249,7 @@ def enlarge_frame(
                 keeps_palette=keeps_palette,
                 repeats=repeats,
                 stage=number,
+                widths=widths,
             )
             if last:
                 yield from windows

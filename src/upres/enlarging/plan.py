@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -15,13 +16,19 @@ from upres.engine.protocol import Backend
 from upres.engine.wrappers import REDUCING
 from upres.enlarging import costs
 from upres.enlarging.between import factor_between
+from upres.enlarging.bounding import with_head
+from upres.enlarging.compressed import (
+    CLEAN_QUALITY,
+    COMPRESSED_MODEL,
+    clean_quality,
+    faults_of_jpeg,
+)
 from upres.enlarging.consistency import scratch_bytes
-from upres.enlarging.options import Options, output_size
+from upres.enlarging.options import Bounding, Options, output_size
 from upres.enlarging.preserving import as_classes, preserved
 from upres.errors import InputError, LargeEnoughError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
-    INT8,
     Precision,
     Shipped,
     at_precision,
@@ -31,16 +38,6 @@ from upres.models import (
     shipped_models,
 )
 from upres.raster.info import REPEATED_ROLES, Preserves, RasterInfo
-
-COMPRESSED_MODEL = "photo"
-"""The shipped model for pictures that JPEG has changed; ``DEFAULT_MODEL`` is for clean ones."""
-
-CLEAN_QUALITY = {1: 91, 2: 92, 4: 97}
-"""By ``photo``'s scale: JPEG of this quality or better counts as clean. On valid.tar, ``photo`` x2
-and ``fast`` give the same PSNR at a quality of 92, between the figures at 90 (``photo``
-0.46 dB better) and at 95 (0.52 worse); x4, which is a larger network, at 97 (95: 0.25 better). At
-x1 it is held against the picture itself, which it improves by 0.38 dB at 90, by 0.08 at 91, and
-harms by 0.37 at 92."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,10 @@ class Plan:
     """How well it agrees is told."""
     between: int = 1
     """How many slices of the result each slice of a volume becomes."""
+    errors: Bounding = False
+    """The error of each pixel is bounded: the model has a head."""
+    not_promised: str = ""
+    """Why these bounds are not promised for the raster, if they are not."""
 
     @property
     def consistent(self) -> bool:
@@ -141,7 +142,7 @@ def plan(
     check_pixels(info.problem, width, height, (info.frames or 1) * between, options)
     models, why = choose_models(options, factor, info.jpeg_quality, backend, shipped)
     preserves, reason = preserved(info, options, height, width)
-    faults = _faults_of_jpeg(info, models[0])
+    faults = faults_of_jpeg(info, models[0])
     if faults and preserves == "bicubic" and options.consistent != "force":
         if options.consistent:
             raise InputError(
@@ -150,6 +151,10 @@ def plan(
             )
         preserves, reason = "nothing", f"reduced again it differs from its input: {faults}"
     why = "; ".join(filter(None, (why, reason)))
+    not_promised = ""
+    if options.errors:
+        seen = dataclasses.replace(info, preserves=preserves)
+        models, not_promised = with_head(seen, options.errors, models, (height, width))
     compares = preserves != "nothing" or options.check
     # A copy whose blocks are not ordered yet, with smaller ones.
     unordered = options.cog * height * width * len(info.bands) * info.dtype.itemsize * 4 // 3
@@ -169,6 +174,8 @@ def plan(
         preserves=preserves,
         check=options.check,
         between=between,
+        errors=options.errors,
+        not_promised=not_promised,
     )
 
 
@@ -209,21 +216,6 @@ def check_pixels(
             ),
             Remedy("max_pixels", "allows more"),
         )
-
-
-def _faults_of_jpeg(info: RasterInfo, first: Model) -> str:
-    """Why agreement with a raster would keep what JPEG has done to it; empty if it would not."""
-    quality = info.jpeg_quality
-    if first.card.name.removesuffix(INT8) == COMPRESSED_MODEL:
-        return f"model {COMPRESSED_MODEL} is to remove the faults of JPEG"
-    if quality is not None and quality < clean_quality(first):
-        return f"a JPEG of quality {quality} has faults"
-    return ""
-
-
-def clean_quality(first: Model) -> int:
-    """From which quality on a JPEG file counts as clean, if ``first`` enlarges it first."""
-    return CLEAN_QUALITY.get(first.card.scale, min(CLEAN_QUALITY.values()))
 
 
 def choose_models(

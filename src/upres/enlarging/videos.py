@@ -19,5 +19,7 @@ def refuse_agreement(info: RasterInfo, options: Options) -> None:
             f"{info.name}: agreement with the input is for pictures: a video stores colours at "
             "half of its size, and loses some of each frame"
         )
+    if info.frames is None and options.errors:
+        raise InputError(f"{info.name}: errors are bounded of pictures: a video loses some of each")
     if info.frames is None and options.palette == "keep":
         raise InputError(f"{info.name}: a video cannot keep a palette: it loses some of each frame")

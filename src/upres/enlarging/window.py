@@ -20,6 +20,8 @@ class Window:
     engine: Engine
     pieces: tuple[Piece, Piece]
     """Which rows and columns of the result are to be kept of it."""
+    alpha: int | None = None
+    """The number of the band that is alpha."""
     colour: Float32Array | None = None
     """3 x rows x columns: the network's input, where three bands go through it together."""
     hidden: Float32Array | None = None
@@ -28,5 +30,7 @@ class Window:
     """The same before missing samples were filled, if bands have some."""
     far: dict[int, Float32Array] = field(default_factory=dict)
     """By band, the part of its values beyond the network's range, where there is some."""
+    widths: list[Float32Array] = field(default_factory=list)
+    """Rows x columns each: half-widths as a head gives them, see ``bounding.bounded_groups``."""
     planes: Float32Array = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     """The result so far: bands that vary x rows x columns."""

@@ -22,6 +22,9 @@ from upres.raster.pixels import Float32Array
 STRIP_BYTES = 2**25
 """Most memory of the input's rows that are kept for a row of windows."""
 
+TakeWidths = Callable[[int, int, Float32Array], None]
+"""Takes row, column and the half-widths there, groups x rows x columns, which are its own."""
+
 Progress = Callable[[float], None]
 """Is told the part that is done, from 0 to 1."""
 
@@ -43,6 +46,7 @@ def enlarge_windows(
     keeps_palette: bool = False,
     repeats: Repeats | None = None,
     stage: int = 0,
+    widths: TakeWidths | None = None,
 ) -> Iterator[tuple[int, int, Float32Array]]:
     """Enlarge a frame by one model.
 
@@ -61,7 +65,8 @@ def enlarge_windows(
 
     If it ``keeps_palette``, each pixel of the result is one of the frame's. Without
     ``keep_hidden``, colours that alpha hides are those of visible neighbours. Of a video,
-    ``repeats`` has the windows of the frame before, by this model's number, its ``stage``.
+    ``repeats`` has the windows of the frame before, by this model's number, its ``stage``. Of a
+    model with a head, ``widths`` takes the half-widths of each window before that is given.
 
     The result equals that of one window over the whole frame, to float32 rounding.
     """
@@ -92,7 +97,7 @@ def enlarge_windows(
                 place = (stage, row.start, column.start)
                 found = repeats.find(place, given) if repeats else None
                 pieces = (axes[0].piece(row), axes[1].piece(column))
-                yield place, given, Window(given, engine, pieces), found
+                yield place, given, Window(given, engine, pieces, alpha=info.alpha), found
 
     def computed(work: _Work) -> None:
         _, _, window, found = work
@@ -106,6 +111,9 @@ def enlarge_windows(
         rows_piece, columns_piece = window.pieces
         if result is None:
             result = _finished(steps[last:], window)
+            if widths:
+                kept = rows_piece.reduced(np.stack(window.widths), 1)
+                widths(rows_piece.start, columns_piece.start, columns_piece.reduced(kept, 2))
             if repeats:
                 repeats.keep(place, given, result)
         del given, window

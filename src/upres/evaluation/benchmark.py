@@ -23,6 +23,7 @@ from upres.card import Model
 from upres.engine.complexity import multiply_adds, parameter_count
 from upres.engine.machine import usable_processors
 from upres.errors import UsageError
+from upres.evaluation.bounds import SetBounds
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair, set_name
 from upres.evaluation.models import tell_apart
@@ -123,6 +124,8 @@ class Evaluation:
     """ISO 8601, in UTC."""
     jpeg: Jpeg | None = None
     """Files that LR pictures have been through; ``protocol`` names them, too."""
+    bounds: tuple[SetBounds, ...] = ()
+    """How errors lie in their bounds, if that was asked for."""
 
 
 def evaluate(

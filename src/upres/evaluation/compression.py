@@ -7,12 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
-import numpy as np
-import pyvips
-from numpy.typing import NDArray
-
 from upres.errors import Remedy, UsageError
-from upres.formats.image.vips import read_rgb8
 
 
 @dataclass(frozen=True)
@@ -83,14 +78,3 @@ def jpeg_of_options(jpeg: str | None, seed: int | None) -> Jpeg | None:
             Remedy("jpeg", "takes a range, such as 30-90"),
         )
     return Jpeg(low, int(match[2] or low), seed or 0)
-
-
-def through_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """``image`` (height x width x 3, RGB) as it comes back from a JPEG file of ``quality``.
-
-    Colours are kept at half the resolution (4:2:0), as in most files on the web.
-    """
-    file: bytes = pyvips.Image.new_from_array(image).jpegsave_buffer(
-        Q=quality, subsample_mode="on", keep="none"
-    )
-    return read_rgb8(file)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.errors import InputError
-from upres.evaluation.compression import Jpeg, through_jpeg
+from upres.evaluation.compression import Jpeg
 from upres.formats.archives import read_tar
+from upres.formats.image.recompressed import through_jpeg
 from upres.formats.image.vips import read_rgb8
 from upres.formats.registry import SUFFIXES
 from upres.raster.resize import bicubic

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from upres.card import Model
-from upres.errors import Remedy, UsageError, needs_extra
+from upres.errors import ModelError, Remedy, UsageError, needs_extra
 from upres.evaluation import benchmark, tables
+from upres.evaluation.bounds import evaluate_bounds, write_bounds_csv
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.runs import TrainingRun, read_runs
 from upres.files import make_folder
+from upres.head import head_card_of
 
 
 def evaluate_into(
@@ -22,11 +25,13 @@ def evaluate_into(
     jpeg: Jpeg | None = None,
     show: Sequence[str] = (),
     report: bool = True,
+    bounds: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[benchmark.Evaluation, list[Path]]:
     """Evaluate ``models`` on ``sets`` and write JSON, CSV and, with ``report``, HTML.
 
-    ``sources`` are as for ``benchmark.evaluate``; ``show`` names the pictures that the report
+    With ``bounds``, how errors lie in their bounds is measured, too. ``sources`` are as for
+    ``benchmark.evaluate``; ``show`` names the pictures that the report
     shows, see ``report.write_report``. Mistakes that can be found before the work are found then.
 
     Raises as ``benchmark.evaluate`` does; ``UsageError`` if pictures are to be shown in no
@@ -45,15 +50,24 @@ def evaluate_into(
             Remedy("report", "makes one", True),
         )
     make_folder(folder)
+    if bounds and (bare := next((m for m in models if head_card_of(m) is None), None)):
+        raise ModelError(f"{bare.path}: has no head to bound errors: upres calibrate makes one")
     evaluation = benchmark.evaluate(models, sets, sources=sources, jpeg=jpeg, progress=progress)
+    if bounds:
+        found = evaluate_bounds(models, sets, sources=sources, jpeg=jpeg, progress=progress)
+        evaluation = dataclasses.replace(evaluation, bounds=tuple(found))
     stem = tables.file_stem([model.card.name for model in models], evaluation.scale)
     json, csv, html = (folder / f"{stem}{suffix}" for suffix in (".json", ".csv", ".html"))
     tables.write_json(evaluation, json)
     tables.write_csv(evaluation, csv)
+    written = [json, csv]
+    if bounds:
+        written.append(folder / f"{stem}-bounds.csv")
+        write_bounds_csv(evaluation.bounds, written[-1])
     if not report:
-        return evaluation, [json, csv]
+        return evaluation, written
     write_report(evaluation, models, html, show=show, progress=progress)
-    return evaluation, [html, json, csv]
+    return evaluation, [html, *written]
 
 
 def compare_into(folder: Path, runs: Sequence[Path]) -> tuple[list[TrainingRun], list[Path]]:

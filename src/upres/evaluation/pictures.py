@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from upres.evaluation.benchmark import SetResult
 from upres.evaluation.datasets import Rgb8
 from upres.raster.metrics import psnr, studio_luma
+from upres.raster.pixels import Float32Array
 
 Errors = NDArray[np.float64]
 
@@ -39,6 +40,8 @@ class Version:
     """Of luma, the border cropped, in dB; None for the ground truth."""
     error_uri: str | None
     """The map of its error; None for the ground truth."""
+    bound_uri: str | None = None
+    """The map of its half-widths, in the same colours, if errors are bounded."""
 
 
 @dataclass(frozen=True)
@@ -92,19 +95,27 @@ def most_different(result: SetResult, count: int = 2) -> list[str]:
 
 
 def show(
-    name: str, hr: Rgb8, estimates: Sequence[tuple[str, Rgb8, float]], *, border: int
+    name: str,
+    hr: Rgb8,
+    estimates: Sequence[tuple[str, Rgb8, float]],
+    *,
+    border: int,
+    widths: Sequence[Float32Array | None] = (),
 ) -> Shown:
     """Prepare a picture for the report.
 
     ``estimates`` are label, picture and PSNR of bicubic (at x1 the input) and of each model, all
     uint8 RGB of the size of ``hr``; ``border`` pixels a side do not count when regions are chosen.
+    ``widths`` are the half-widths of those that have some.
     """
     truth = studio_luma(hr)
     errors = [np.abs(studio_luma(image) - truth) for _, image, _ in estimates]
     peak = max(1, math.ceil(max(float(np.percentile(error, 99.5)) for error in errors)))
     versions = [
-        Version(label, data_uri(image), value, data_uri(_coloured(error, peak)))
-        for (label, image, value), error in zip(estimates, errors, strict=True)
+        Version(label, data_uri(image), value, data_uri(_coloured(error, peak)), _bound(wide, peak))
+        for (label, image, value), error, wide in zip(
+            estimates, errors, widths or [None] * len(errors), strict=True
+        )
     ]
     versions.append(Version("ground truth", data_uri(hr), None, None))
     side = min(CROP_SIDE, *(length - 2 * border for length in truth.shape))
@@ -167,6 +178,11 @@ def _box_means(values: Errors, side: int) -> Errors:
 def _coloured(error: Errors, peak: int) -> Rgb8:
     coloured: Rgb8 = _MAP[np.minimum(np.rint(error * (255 / peak)), 255).astype(np.uint8)]
     return coloured
+
+
+def _bound(widths: Float32Array | None, peak: int) -> str | None:
+    """The map of half-widths, in the colours of the errors' maps."""
+    return None if widths is None else data_uri(_coloured(widths.astype(np.float64), peak))
 
 
 def data_uri(image: Rgb8) -> str:

@@ -15,6 +15,7 @@ from upres.card import Model
 from upres.errors import InputError
 from upres.evaluation import pictures, plots
 from upres.evaluation.benchmark import Enlarger, Evaluation, SetResult, enlarge_rgb8
+from upres.evaluation.bounds import BOUNDS_NOTE, bound_rgb8
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import find_pairs, read_pair
 from upres.evaluation.pages import write_page
@@ -97,7 +98,15 @@ def write_report(
             ]
             chosen = names if show else pictures.most_different(result)
             shown = list(
-                _shown(result, models, chosen, evaluation.jpeg, enlarge or enlarge_rgb8, progress)
+                _shown(
+                    result,
+                    models,
+                    chosen,
+                    evaluation.jpeg,
+                    enlarge or enlarge_rgb8,
+                    progress,
+                    bounds=bool(evaluation.bounds),
+                )
             )
         sections.append(_section(result, shown, evaluation, f"set{number}"))
     write_page(
@@ -108,6 +117,8 @@ def write_report(
         methods=[method.method for method in evaluation.sets[0].methods],
         colours=[plots.colour(n) for n in range(len(evaluation.sets[0].methods))],
         notes=[LR_NOTE, COST_NOTE],
+        bounds=evaluation.bounds,
+        bounds_note=BOUNDS_NOTE,
         sections=sections,
         gradient=pictures.MAP_GRADIENT,
         number=_decimals(2),
@@ -125,6 +136,8 @@ def _shown(
     jpeg: Jpeg | None,
     enlarge: Enlarger,
     progress: Callable[[str], None] | None,
+    *,
+    bounds: bool,
 ) -> Iterator[pictures.Shown]:
     scale = models[0].card.scale
     pairs = {pair.name: pair for pair in find_pairs(result.folder, scale)}
@@ -133,12 +146,14 @@ def _shown(
             progress(f"report: {result.dataset}, {name}")
         hr, lr = read_pair(pairs[name], scale, jpeg)
         images = [bicubic(lr, scale=scale), *(enlarge(lr, model) for model in models)]
+        widths = [None, *(bound_rgb8(lr, model)[1] for model in models)] if bounds else []
         scores = [
             next(image.scores.psnr for image in method.images if image.image == name)
             for method in result.methods
         ]
         labels = [method.method for method in result.methods]
-        yield pictures.show(name, hr, list(zip(labels, images, scores, strict=True)), border=scale)
+        estimates = list(zip(labels, images, scores, strict=True))
+        yield pictures.show(name, hr, estimates, border=scale, widths=widths)
 
 
 def _section(

@@ -15,6 +15,7 @@ from rich import box
 from rich.table import Table
 
 from upres.evaluation.benchmark import Evaluation, MethodResult
+from upres.evaluation.bounds import BOUNDS_NOTE
 from upres.files import replacing
 
 MEAN = "mean"
@@ -110,7 +111,7 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
         "date": evaluation.date,
         "machine": evaluation.machine,
         "protocol": evaluation.protocol,
-        "notes": [LR_NOTE, COST_NOTE],
+        "notes": [LR_NOTE, COST_NOTE, *([BOUNDS_NOTE] if evaluation.bounds else [])],
         "scale": evaluation.scale,
         "sets": [
             {
@@ -122,6 +123,8 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
             for each in evaluation.sets
         ],
     }
+    if evaluation.bounds:
+        document["bounds"] = [each.as_data() for each in evaluation.bounds]
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

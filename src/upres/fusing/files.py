@@ -10,10 +10,11 @@ from pathlib import Path
 
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
-from upres.enlarging.files import check_disk, storing, without_alpha
+from upres.enlarging.files import without_alpha
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan
 from upres.enlarging.windows import Progress
+from upres.enlarging.writing import check_disk, storing
 from upres.errors import InputError, UsageError
 from upres.formats.registry import check_output, create_sink, open_pages
 from upres.fusing.choosing import LeftFrame

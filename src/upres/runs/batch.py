@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from upres.engine.machine import usable_processors
-from upres.enlarging.files import Written, open_file
+from upres.enlarging.files import open_file
 from upres.enlarging.options import Existing, Larger, Options
+from upres.enlarging.writing import Written
 from upres.errors import (
     ExistsError,
     InputError,
@@ -226,7 +227,8 @@ class _Shared:
                 )
             finally:
                 self.parts.pop(job, None)
-        told = ", ".join(str(text) for text in (picture.why, written.agreement) if text)
+        facts = (picture.why, written.agreement, written.errors)
+        told = ", ".join(str(fact) for fact in facts if fact)
         return stamp, told, written.not_kept
 
     def _tell(self, job: Job, part: float) -> None:

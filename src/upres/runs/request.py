@@ -16,7 +16,7 @@ from upres.engine.backends import Device, default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging.options import Existing, Options
 from upres.enlarging.plan import default_scale
-from upres.errors import UpresError
+from upres.errors import UpresError, UsageError
 from upres.files import make_folder, remove_leftovers
 from upres.formats.video.settings import VideoSettings
 from upres.models import DEFAULT_MODEL, at_precision, open_model
@@ -102,6 +102,9 @@ def arranged(request: Request) -> Work:
         again=request.resume or request.existing == "skip",
         series=series,
     )
+    maps = request.options.error_map
+    if maps and (len(jobs) > 1 or request.folder):
+        raise UsageError(f"{maps[0]}: an error map is that of one picture: give one alone")
     return Work(jobs, unusable, passed)
 
 
@@ -192,7 +195,8 @@ def _asked(request: Request) -> Mapping[str, object]:
     by = fingerprint(str(open_model(name).path if is_reference(str(name)) else name))
     if options.model is None:
         by = f"{by}, or as the picture decides"
-    decisive = {name: value for name, value in vars(options).items() if name != "check"}
+    telling = ("check", "errors", "error_map")
+    decisive = {name: value for name, value in vars(options).items() if name not in telling}
     asked = {**decisive, "model": by, "format": request.suffix, "upres": __version__}
     if request.video != VideoSettings():
         asked["video"] = {name: str(value) for name, value in vars(request.video).items()}

@@ -24,16 +24,12 @@ import numpy as np
 from upres import __version__
 from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
-from upres.enlarging.files import (
-    FileCopy,
-    FileEnlargement,
-    Written,
-    open_file,
-)
+from upres.enlarging.files import FileEnlargement, open_file
 from upres.enlarging.options import Options
 from upres.enlarging.pipeline import enlarge_into
 from upres.enlarging.plan import Plan, plan
 from upres.enlarging.videos import refuse_agreement
+from upres.enlarging.writing import FileCopy, Written
 from upres.errors import LargeEnoughError, OutputError, UsageError, needs_extra
 from upres.files import make_folder
 from upres.formats.registry import called, check_output, read_head, recognised

@@ -12,9 +12,10 @@ from pathlib import Path, PurePath
 
 from upres.engine.protocol import Backend
 from upres.enlarging.costs import BASE_BYTES
-from upres.enlarging.files import FileCopy, FileEnlargement, open_file
+from upres.enlarging.files import FileEnlargement, open_file
 from upres.enlarging.options import Options
 from upres.enlarging.plan import default_scale
+from upres.enlarging.writing import FileCopy
 from upres.errors import InputError, UpresError
 from upres.files import is_full_disk
 from upres.formats.registry import output_format, read_head

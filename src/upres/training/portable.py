@@ -18,8 +18,8 @@ LOWEST_OPSET = 11
 networks here do."""
 
 _SINCE = {
-    **{"Add": 7, "Cast": 9, "Concat": 4, "Conv": 11, "DepthToSpace": 11, "MaxPool": 11, "Mul": 7},
-    **{"PRelu": 9, "ReduceMean": 11, "Relu": 6, "Sigmoid": 6, "Slice": 10, "Sub": 7},
+    **{"Add": 7, "Cast": 9, "Concat": 4, "Conv": 11, "DepthToSpace": 11, "Exp": 6, "MaxPool": 11},
+    **{"Mul": 7, "PRelu": 9, "ReduceMean": 11, "Relu": 6, "Sigmoid": 6, "Slice": 10, "Sub": 7},
     **{"Transpose": 1, "QuantizeLinear": 13, "DequantizeLinear": 13},
 }
 """Since which set an operation does with floating point what it does in the newest, once

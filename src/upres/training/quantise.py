@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import io
 import logging
+import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -82,7 +83,7 @@ def to_int8(
 def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[ModelCard, float]:
     card = model.card
     side = round_up(SIDE, card.multiple_of)
-    windows = list(islice(_calibration_windows(images, card, side), PICTURES))
+    windows = list(islice(calibration_windows(images, card, side), PICTURES))
     if not windows:
         raise InputError(
             f"{images}: no picture in it has {side * card.scale} pixels a side, as quantising needs"
@@ -116,7 +117,7 @@ def _quantise(source: Path, model: Model, images: Path, target: Path) -> tuple[M
     return card, difference
 
 
-def _calibration_windows(images: Path, card: ModelCard, side: int) -> Iterator[Float32Array]:
+def calibration_windows(images: Path, card: ModelCard, side: int) -> Iterator[Float32Array]:
     """Middles of pictures that were shrunk as often: 1 x channels x side x side, in [0, 1]."""
     full = side * card.scale
     for _, image in read_pictures([images]):
@@ -126,6 +127,19 @@ def _calibration_windows(images: Path, card: ModelCard, side: int) -> Iterator[F
             low = bicubic(middle, size=(side, side)).transpose(2, 0, 1)
             window = low.astype(np.float32) / np.float32(255)
             yield (window if card.channels == 3 else luma(window)[None])[None]
+
+
+def in_int8(graph: onnx.ModelProto, windows: Iterable[Float32Array]) -> onnx.ModelProto:
+    """A graph with all its convolutions in int8; ``windows`` are examples of what it is given."""
+    graph = raise_opset(graph, QUANTISED_OPSET)
+    for index, node in enumerate(graph.graph.node):
+        node.name = node.name or f"node_{index}"
+    with tempfile.TemporaryDirectory(prefix="upres-") as folder:
+        path = Path(folder, "model.onnx")
+        _insert_quantisers(graph, set(), windows, path)
+        quantised = onnx.load(path)
+    _bypass_quantisers(quantised.graph, set())
+    return quantised
 
 
 def _outermost_convolutions(graph: onnx.GraphProto) -> set[str]:
