@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -24,20 +22,9 @@ from upres.formats.registry import (
 )
 from upres.formats.slices import DIRECTORY, in_series, is_slice
 from upres.runs.series import Series, folders_of
-from upres.runs.video import open_any
-
-BYTES_PER_PIXEL = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), 0.5)
-BYTES_PER_PIXEL |= {".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
-BYTES_PER_PIXEL |= dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".webm"), 0.05)
-BYTES_PER_PIXEL |= {".jxl": 0.6, ".heic": 0.6, ".heif": 0.6}
-"""Of compressed photographs, roughly; other formats take 2."""
-
 
 COG = "cog"
 """A name of a format whose files are called .tif."""
-
-SAMPLES = 100
-"""Pictures that are looked at to estimate the disk space that all of them need."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +35,9 @@ class Job:
     target: Path
     members: tuple[Path, ...] = ()
     """The files of a series of slices, of which ``source`` is the first; ``target`` is a folder."""
+
+    weight = 1
+    """Each job counts alike for how far a run is."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -218,31 +208,6 @@ def suffix_of(head: bytes, path: Path | None = None) -> str:
     return ".tif" if row is None else row.suffixes[0] if row.writes else row.becomes
 
 
-def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
-    """A line that says so if the results will probably not fit on the disk.
-
-    At most ``SAMPLES`` pictures are looked at, evenly spaced; those that cannot be read
-    count nothing.
-    """
-    sample = jobs[:: -(-len(jobs) // SAMPLES) or 1]
-    needed = 0.0
-    for job in sample:
-        with suppress(Exception):  # it fails when its turn comes
-            pixels = job.opened(open_any, options).pixels
-            needed += pixels * BYTES_PER_PIXEL.get(job.target.suffix.lower(), 2)
-    needed *= len(jobs) / max(1, len(sample))
-    for folder in jobs[0].target.absolute().parents if jobs else ():
-        if os.path.isdir(folder):
-            free = shutil.disk_usage(folder).free
-            if needed <= free:
-                return None
-            return (
-                f"{folder}: the results will need about {_megabytes(needed)}, "
-                f"and {_megabytes(free)} are free"
-            )
-    return None
-
-
 def _place(path: Path) -> Path:
     """The one path for all paths to a place: through links to folders, not to files."""
     if os.path.isdir(path):
@@ -314,7 +279,3 @@ def suffix_written(source: Path) -> str:
     row = called(suffix_in(source))
     own = source.name[len(source.name) - len(suffix_in(source)) :]
     return own if row is None or row.writes else row.becomes
-
-
-def _megabytes(count: float) -> str:
-    return f"{count / 1e6:,.0f} MB"

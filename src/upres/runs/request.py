@@ -22,7 +22,8 @@ from upres.formats.video.settings import VideoSettings
 from upres.models import DEFAULT_MODEL, at_precision, open_model
 from upres.models.hub import is_reference
 from upres.runs.batch import MOST_WORKERS, Summary, enlarge_files
-from upres.runs.jobs import Job, destinations, find, space_warning
+from upres.runs.estimate import space_warning
+from upres.runs.jobs import Job, destinations, find
 from upres.runs.journal import Journal, fingerprint, opened
 from upres.runs.series import Series
 from upres.runs.video import VideoRun, open_any, settle
