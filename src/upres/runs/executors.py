@@ -40,7 +40,7 @@ Room = Callable[[int, int], AbstractContextManager[None]]
 predicts, may be worked on. On a cluster it raises if the worker has not asked for as much."""
 
 
-class Work(Protocol):
+class Making(Protocol):
     """The making of one result. Where processes do it, it can be pickled."""
 
     def __call__(
@@ -90,7 +90,7 @@ class Threads:
 
     ordered = True
 
-    def __init__(self, work: Work, stop: threading.Event, workers: int | None = None) -> None:
+    def __init__(self, work: Making, stop: threading.Event, workers: int | None = None) -> None:
         # So many that the processors seldom wait for what holds Python's lock.
         self._workers = workers or min(MOST_WORKERS, 2 * usable_processors())
         self._work, self._stop = work, stop

@@ -44,10 +44,10 @@ class Job:
         """All that are read."""
         return self.members or (self.source,)
 
-    def opened(self, open_picture: Callable[..., Any], options: Options) -> Any:
+    def opened(self, open_picture: Callable[..., Any], options: Options, **how: Any) -> Any:
         """The picture, opened by ``open_file`` or one like it."""
         more = {"members": self.members} if self.members else {}
-        return open_picture(self.source, options, **more)
+        return open_picture(self.source, options, **more, **how)
 
 
 def find(
@@ -144,7 +144,7 @@ def destinations(
         if found[0][0] in (series or {}):
             raise UsageError(f"{output}: a series of slices needs a folder, not a file")
         return [Job(found[0][0], output)]
-    mark = _mark(options, default_scale)
+    mark = mark_of(options, default_scale)
     jobs = []
     folders = folders_of(found, series or {}, mark)
     for source, relative in found:
@@ -155,8 +155,7 @@ def destinations(
             jobs.append(Job(source, output / relative.parent.parent / name, files))
             continue
         bare = suffix_in(source) not in SUFFIXES and is_slice(source)  # as on scanners' disks
-        stem = source.name if bare else source.name[: len(source.name) - len(suffix_in(source))]
-        name = f"{stem}_{mark}{suffix or ('.dcm' if bare else suffix_written(source))}"
+        name = f"{source.name}_{mark}{suffix or '.dcm'}" if bare else named(source, mark, suffix)
         jobs.append(Job(source, (output / relative if output else source).with_name(name)))
     if again:
         results = {_place(job.target) for job in jobs}
@@ -263,7 +262,7 @@ def _is_picture(path: Path) -> bool:
     return row is not None and row.telling
 
 
-def _mark(options: Options, default_scale: int) -> str:
+def mark_of(options: Options, default_scale: int) -> str:
     """The size in a result's name."""
     if options.fit:
         return f"{options.fit[0]}x{options.fit[1]}"
@@ -274,7 +273,13 @@ def _mark(options: Options, default_scale: int) -> str:
     return f"x{options.scale or default_scale:g}"
 
 
-def suffix_written(source: Path) -> str:
+def named(source: PurePath, mark: str, suffix: str | None) -> str:
+    """The name of a picture's result; ``suffix`` replaces that of the picture."""
+    stem = source.name[: len(source.name) - len(suffix_in(source))]
+    return f"{stem}_{mark}{suffix or suffix_written(source)}"
+
+
+def suffix_written(source: PurePath) -> str:
     """The suffix of a picture's result; what is only read, such as camera raw, becomes TIFF."""
     row = called(suffix_in(source))
     own = source.name[len(source.name) - len(suffix_in(source)) :]

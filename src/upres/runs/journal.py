@@ -214,6 +214,7 @@ def _remove(file: io.FileIO, path: Path) -> None:
 
 
 def difference(folder: str, before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """The line that says in which options a run differs from the one that is to be resumed."""
     changed = [
         f"{key} was {before.get(key)}, not {now.get(key)}"
         for key in {**before, **now}

@@ -52,7 +52,7 @@ def told_of(why: str, written: Written) -> str:
 
 @dataclass(frozen=True)
 class LocalWork:
-    """See ``upres.runs.executors.Work``: of jobs of ``upres.runs.jobs``."""
+    """See ``upres.runs.executors.Making``: of jobs of ``upres.runs.jobs``."""
 
     options: Options
     open_picture: Callable[..., Enlargement]

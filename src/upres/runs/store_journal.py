@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ from numpy.typing import NDArray
 from upres.errors import ExistsError, OutputError, Remedy, UsageError
 from upres.files import PROCESS
 from upres.runs.journal import difference
-from upres.runs.places import Found, Location
+from upres.runs.places import Location
 from upres.runs.stores import Store
 
 FOLDER = ".upres-journal"
@@ -36,23 +38,10 @@ COMMIT_LINES = 1000
 """Lines wait for so many seconds, or for so many others: each segment is a request."""
 
 
-class KnownMade(NamedTuple):
-    """The words of the run before on one result; they can be sent to another machine."""
-
-    made: bool
-    """Whether it says that the result was made of that picture."""
-    started: float | None
-    """When a run that was interrupted began, by the store's clock."""
-
-    def has_made(self, result: Found) -> bool:
-        """Whether that run has made this result, be it that its line was lost."""
-        return self.made or (self.started is not None and result.modified >= self.started)
-
-
 class StoreJournal:
     """See ``upres.runs.batch.RunJournal``; ``opened_in`` gives it.
 
-    Of a line that is read, 16 bytes are kept.
+    Of a line that is read, 16 bytes are kept, and 8 of a result that is there.
     """
 
     def __init__(self, store: Store, place: Location, started: float, *, finished: bool) -> None:
@@ -63,6 +52,7 @@ class StoreJournal:
         self._finished = finished
         self._pairs: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self._stamps: NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._there: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self._pending: list[dict[str, object]] = []
         self._committed = time.monotonic()
         self._segments = 0
@@ -74,19 +64,22 @@ class StoreJournal:
         return not (self._any or len(self._pairs) or self._pending)
 
     def has_done(self, source: Location, stamp: str, target: Location) -> bool:
-        """Whether ``target`` was made from ``source`` of this stamp."""
+        """Whether ``target`` was made from ``source`` of this stamp, and is there still."""
         at = self._found(source, target)
-        return at is not None and bool(self._stamps[at] == _hash(stamp))
+        if at is None or self._stamps[at] != _hash(stamp):
+            return False
+        return _place_in(self._there, _hash(self._relative(target))) is not None
 
-    def known(self, target: Any) -> KnownMade:
-        """The words of the run before on a result; nothing is asked of the store."""
-        return self.known_of(None, target)
+    def has_made(self, source: Location, target: Location) -> bool:
+        """Whether ``target`` was made from ``source``, of whatever stamp."""
+        return self._found(source, target) is not None
 
-    def known_of(self, source: Location | None, target: Location) -> KnownMade:
-        """The same, of a result of this picture."""
-        made = source is not None and self._found(source, target) is not None
-        interrupted = self.continued and not self._finished
-        return KnownMade(made, self._started if interrupted else None)
+    def known(self, target: Any) -> float | None:
+        """When the run that was interrupted began, by the store's clock, if one was.
+
+        A result that is there since was made by it, be it that its line was lost.
+        """
+        return self._started if self.continued and not self._finished else None
 
     def done(self, source: Location, stamp: str, target: Location) -> None:
         """Note that ``target`` is made; ``commit`` writes it."""
@@ -111,7 +104,7 @@ class StoreJournal:
             raise OutputError(f"{self._place}: another upres has taken this run over")
         lines = "".join(f"{json.dumps(line)}\n" for line in self._pending)
         self._segments += 1
-        name = f"{self._started:.0f}-{PROCESS}-{self._segments:06}.jsonl"
+        name = f"{self._segments:08}-{PROCESS}.jsonl"
         self._store.send(lines.encode(), self._key(name))
         self._any = True
         self._pending.clear()
@@ -133,28 +126,34 @@ class StoreJournal:
 
     def _found(self, source: Location, target: Location) -> int | None:
         """The number of the last line on this picture and result."""
-        pair = _hash(str(source), self._relative(target))
-        at = int(np.searchsorted(self._pairs, pair, "right")) - 1
-        return at if at >= 0 and self._pairs[at] == pair else None
+        return _place_in(self._pairs, _hash(str(source), self._relative(target)))
 
     def _key(self, name: str = "") -> str:
         return self._place.inside(f"{FOLDER}/{name}" if name else FOLDER).key
 
+    def number_on(self) -> list[str]:
+        """The keys of the segments that are there, in order; the next is numbered behind them."""
+        keys = sorted(found.key for found in self._store.list(self._key()))
+        keys = [key for key in keys if re.fullmatch(r"\d{8}-.*\.jsonl", PurePath(key).name)]
+        self._segments = int(PurePath(keys[-1]).name[:8]) if keys else 0
+        return keys
+
     def read(self) -> None:
         """Take over the lines that are there."""
-        pairs, stamps = array("Q"), array("Q")
-        names = sorted(found.key for found in self._store.list(self._key()))
-        for key in names:
-            if not key.endswith(".jsonl"):
-                continue
+        pairs, stamps, there = array("Q"), array("Q"), array("Q")
+        for key in self.number_on():
             for line in _lines(self._store.content(key) or b""):
                 pairs.append(_hash(line["source"], line["output"]))
                 stamps.append(_hash(line["stamp"]))
-        found = np.frombuffer(pairs, np.uint64) if pairs else self._pairs
-        order = np.argsort(found, kind="stable")  # of several lines on one, the last counts
-        self._pairs = found[order]
+        numbers = np.frombuffer(pairs, np.uint64) if pairs else self._pairs
+        order = np.argsort(numbers, kind="stable")  # of several lines on one, the last counts
+        self._pairs = numbers[order]
         if pairs:
             self._stamps = np.frombuffer(stamps, np.uint64)[order]
+            # Someone may have removed results since: one list tells of all.
+            for found in self._store.list(self._place.key):
+                there.append(_hash(self._relative(Location(self._place.root, found.key))))
+            self._there = np.sort(np.frombuffer(there, np.uint64))
 
 
 def opened_in(
@@ -188,16 +187,32 @@ def opened_in(
         store.remove(finished)
         return journal
     _own(store, place)
-    for found in [*store.list(place.inside(FOLDER).key)]:
-        if found.key.endswith(".jsonl"):
-            store.remove(found.key)
+    # Lines of a run that was asked for alike stay true, for whoever resumes this one.
+    if header is None or header["asked"] != asked:
+        for found in [*store.list(place.inside(FOLDER).key)]:
+            if found.key.endswith(".jsonl"):
+                store.remove(found.key)
     store.remove(finished)
     # The store's own clock, as results' times are compared with it.
     owner = store.head(place.inside(f"{FOLDER}/owner").key)
     started = owner.modified if owner else time.time()
     text = json.dumps({"version": VERSION, "started": started, "asked": asked})
     store.send(text.encode(), run)
-    return StoreJournal(store, place, started, finished=False)
+    journal = StoreJournal(store, place, started, finished=False)
+    journal.number_on()
+    return journal
+
+
+def reading(store: Store, place: Location) -> StoreJournal | None:
+    """The journal that is there, for reading only; ``None`` if there is none."""
+    folder = f"{FOLDER}/"
+    header = _header(store.content(place.inside(f"{folder}run.json").key))
+    if header is None:
+        return None
+    finished = store.head(place.inside(f"{folder}finished").key) is not None
+    journal = StoreJournal(store, place, header["started"], finished=finished)
+    journal.read()
+    return journal
 
 
 def honours_create(store: Store, place: Location) -> bool:
@@ -239,6 +254,12 @@ def _lines(content: bytes) -> Iterator[dict[str, Any]]:
             continue
         if all(isinstance(line.get(key), str) for key in ("source", "output", "stamp")):
             yield line
+
+
+def _place_in(numbers: NDArray[np.uint64], number: int) -> int | None:
+    """The last place of a number among sorted ones."""
+    at = int(np.searchsorted(numbers, np.uint64(number), "right")) - 1
+    return at if at >= 0 and numbers[at] == number else None
 
 
 def _hash(*parts: str) -> int:
