@@ -230,7 +230,8 @@ def _run(request: Request, *, quiet: bool, dry: bool) -> Summary | None:
         dry_run(request, work)
         return None
     with stop_on_signals() as stop, progress_bar(quiet) as bar:
-        reporter = Reporter(work.name, bar, quiet=quiet)
+        warms_up = request.cluster is not None
+        reporter = Reporter(work.name, bar, quiet=quiet, warms_up=warms_up)
         return carry_out(
             request,
             work,

@@ -76,7 +76,7 @@ def run_in_stores(request: StoreRequest, *, quiet: bool, dry: bool) -> Summary |
         tell_estimate(estimate_in_stores(listing, count, request.how.options))
         return None
     with stop_on_signals() as stop, progress_bar(quiet) as bar:
-        reporter = Reporter(task.name, bar, quiet=quiet)
+        reporter = Reporter(task.name, bar, quiet=quiet, warms_up=True)
         return carry_out_in_stores(
             request,
             task,
