@@ -41,7 +41,7 @@ def serving(command: list[str], port: int, log: Path) -> Iterator[str]:
             time.sleep(0.1)
         yield address
     finally:
-        process.terminate()
+        process.kill()
         process.wait(timeout=20)
 
 

@@ -45,6 +45,8 @@ EXTRAS = {
     "pydicom",
     "nibabel",
     "fastapi",
+    "obstore",
+    "ray",
 }
 
 

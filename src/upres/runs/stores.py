@@ -70,7 +70,10 @@ class Store:
             chunks = iter(obstore.list(store, prefix or None, offset=at, chunk_size=1000))
             return chunks, next(chunks, None)
 
-        chunks, chunk = self._patiently(begin, prefix, InputError, "cannot list")
+        try:
+            chunks, chunk = self._patiently(begin, prefix, InputError, "cannot list")
+        except FileNotFoundError:
+            raise InputError(f"{self._name(prefix)}: there is no such place to list") from None
         while chunk is not None:
             for meta in chunk:
                 last = meta["path"]
@@ -170,6 +173,10 @@ class Store:
         except AlreadyExistsError:
             if size > SINGLE or self.content(key) != _bytes(content):
                 raise ExistsError(self._name(key)) from None
+        except FileNotFoundError:
+            raise OutputError(
+                f"{self._name(key)}: cannot write: {self.root} is not there"
+            ) from None
 
     def remove(self, key: str) -> None:
         """Remove an object, if it is there; raises ``OutputError``."""
