@@ -134,3 +134,23 @@ def rclone(folder: Path, port: int) -> list[str]:
     key = f"{S3['AWS_ACCESS_KEY_ID']},{S3['AWS_SECRET_ACCESS_KEY']}"
     where = ["--addr", f"127.0.0.1:{port}", "--auth-key", key, "--config", os.devnull]
     return [command, "serve", "s3", *where, str(folder)]
+
+
+def ray_workers() -> list[int]:
+    """The processes that do a run's tasks now, of the clusters that this process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_bytes().startswith(b"ray::upres") and _is_below(path.parent.name):
+                found.append(int(path.parent.name))
+    return found
+
+
+def _is_below(process: str) -> bool:
+    """Whether a process was started by this one, or by one that was."""
+    while process not in ("0", "1"):
+        if process == str(os.getpid()):
+            return True
+        words = Path("/proc", process, "stat").read_text()
+        process = words.rpartition(")")[2].split()[1]
+    return False

@@ -15,14 +15,16 @@ import numpy as np
 import pytest
 import pyvips
 
+import stores_here
+from upres import __version__
 from upres.enlarging.options import Options
 from upres.errors import DeviceError, ExistsError, MissingExtraError, UpresError, UsageError
-from upres.runs import cluster as clusters
 from upres.runs.batch import Summary, carry_on
 from upres.runs.cluster import Cluster, require
 from upres.runs.executors import Done, Making, Room
 from upres.runs.jobs import Job
 from upres.runs.known import SourceStamp
+from upres.runs.remote import Ended, Sent, on_worker, rebuilt
 from upres.runs.request import Request, arranged, carry_out
 
 ray = pytest.importorskip("ray", reason="needs ray")
@@ -89,19 +91,6 @@ def run(jobs: list[Job], work: Making, **how: Any) -> Summary:
     return carry_on(jobs, Cluster("auto", work), len(jobs), stop=threading.Event(), **how)
 
 
-def workers(nodes: Any) -> list[int]:
-    """The processes that do tasks now."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes()
-        except OSError:
-            continue
-        if words.startswith(b"ray::upres"):
-            found.append(int(path.parent.name))
-    return found
-
-
 def test_pictures_are_those_of_threads(two_nodes: Any, tmp_path: Path, model_file: Path) -> None:
     noise = np.random.default_rng(3)
     (tmp_path / "in" / "sub").mkdir(parents=True)
@@ -152,7 +141,7 @@ def test_killed_workers_cost_nothing_but_time(two_nodes: Any, tmp_path: Path) ->
         nonlocal kills
         draw = Random(1)
         while not stop.is_set() and kills < 5:
-            found = workers(two_nodes)
+            found = stores_here.ray_workers()
             if found:
                 os.kill(draw.choice(found), signal.SIGKILL)
                 kills += 1
@@ -199,9 +188,10 @@ def test_a_run_stops_when_asked_to(two_nodes: Any, tmp_path: Path) -> None:
 
 def test_another_upres_is_refused(tmp_path: Path) -> None:
     job = Job(tmp_path / "a.png", tmp_path / "b.png")
-    ended = clusters._task(("0.0", Plain()), job, None, 0, 1)
-    assert ended.error is not None
-    assert ended.error[0] is DeviceError
+    for sent in (Sent(Plain(), "0.0"), Sent(Plain(), __version__, (str(tmp_path / "m.onnx"), "1"))):
+        ended = on_worker(sent, job, None, 0, 1)
+        assert ended.error is not None
+        assert ended.error[0] is DeviceError
 
 
 @pytest.mark.parametrize(
@@ -213,7 +203,7 @@ def test_another_upres_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_errors_come_home_as_they_are(error: UpresError) -> None:
-    again = clusters._rebuilt(clusters._Ended(error=(type(error), vars(error))))
+    again = rebuilt(Ended(error=(type(error), vars(error))))
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert vars(again) == vars(error)

@@ -26,7 +26,7 @@ from upres.enlarging.options import Options
 from upres.errors import ExistsError, InputError, OutputError, UpresError, UsageError
 from upres.runs.batch import Summary
 from upres.runs.credentials import s3_configuration
-from upres.runs.listing import Chosen, Listing
+from upres.runs.listing import Chosen, Pictures
 from upres.runs.places import FILES, Found, Location, located
 from upres.runs.request import Request, arranged, carry_out
 from upres.runs.store_journal import FOLDER, honours_create, opened_in
@@ -588,7 +588,7 @@ def test_a_long_list_takes_little_memory() -> None:
     count = 20_000
     store = Endless(count)
     place = Location(store.root, "in")
-    listing = Listing(
+    listing = Pictures(
         [Chosen(place)],
         {store.root: store},
         Location(store.root, "out"),

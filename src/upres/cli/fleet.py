@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from upres.runs.batch import Summary
-    from upres.runs.estimate import Estimate
+    from upres.runs.estimate import Forecast
     from upres.runs.request import Request
     from upres.runs.store_run import StoreRequest
 
@@ -88,7 +88,7 @@ def run_in_stores(request: StoreRequest, *, quiet: bool, dry: bool) -> Summary |
         )
 
 
-def tell_estimate(estimate: Estimate) -> None:
+def tell_estimate(estimate: Forecast) -> None:
     """Print on standard output what a run would make and take."""
     rows = {
         "items": f"{estimate.items:,}",
@@ -114,9 +114,9 @@ def reported(path: str | None, run: Callable[[], Summary | None]) -> Summary | N
     start = time.monotonic()
     summary = run()
     if path is not None and summary is not None:
-        from upres.runs.report import write_report
+        from upres.runs.report import write_run_report
 
-        write_report(Path(path), summary, time.monotonic() - start)
+        write_run_report(Path(path), summary, time.monotonic() - start)
     return summary
 
 

@@ -13,19 +13,17 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from errno import ENOSPC
-from functools import cache
 from typing import Any
 
 from upres import __version__
 from upres.engine.machine import machine_memory
 from upres.errors import DeviceError, InputError, UpresError, UsageError, needs_extra
-from upres.files import is_full_disk
 from upres.runs.executors import Done, Making
+from upres.runs.journal import fingerprint
+from upres.runs.remote import Ended, Sent, on_worker, rebuilt, version_here
 
 ORDINARY = 512 * 2**20
 """Bytes of memory that a task asks for at first: enough for pictures of a few megapixels."""
@@ -56,26 +54,6 @@ class _Turn:
     deaths: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Ended:
-    """How a task ended, as it is sent: errors by class and content, as not all can be pickled."""
-
-    done: Done | None = None
-    error: tuple[type[UpresError], dict[str, Any]] | None = None
-    unexpected: str = ""
-    full_disk: bool = False
-    memory: int = 0
-    """Bytes that the task needs, where it has asked for fewer."""
-
-
-class _TooLarge(Exception):  # noqa: N818  # it is no error of anyone's
-    """Unwinds a task that has not asked for enough memory."""
-
-    def __init__(self, memory: int) -> None:
-        super().__init__(memory)
-        self.memory = memory
-
-
 def require(address: str) -> None:
     """Raise ``UsageError`` for an address of no kind, ``MissingExtraError`` without Ray."""
     if address != "auto" and not _ADDRESS.fullmatch(address):
@@ -93,14 +71,17 @@ class Cluster:
     """See ``upres.runs.executors.Executor``.
 
     ``address`` is ``auto`` or ``ray://host:10001``; a cluster that is connected already is used
-    as it is. Each task has so many ``threads``, and as many processors.
+    as it is. Each task has so many ``threads``, and as many processors. ``model`` is the path of a
+    model file, which must be there and the same on each machine.
 
     Raises ``DeviceError`` if it cannot be reached, or its machines have another upres or none.
     """
 
     ordered = False
 
-    def __init__(self, address: str, work: Making, threads: int = 1) -> None:
+    def __init__(
+        self, address: str, work: Making, threads: int = 1, *, model: str | None = None
+    ) -> None:
         require(address)
         import ray
 
@@ -108,9 +89,10 @@ class Cluster:
         self._owned = not ray.is_initialized()
         if self._owned:
             _connect(address)
-        self._remote = ray.remote(max_retries=0, num_cpus=threads)(_task)
+        self._remote = ray.remote(max_retries=0, num_cpus=threads)(on_worker)
         _check_versions(ray, threads)
-        self._work = ray.put((__version__, work))
+        known = None if model is None else (model, fingerprint(model))
+        self._work = ray.put(Sent(work, __version__, known))
         self._lock = threading.Lock()
         self._waiting: deque[_Turn] = deque()
         self._closed = threading.Event()
@@ -183,7 +165,7 @@ class Cluster:
     def _end(self, turn: _Turn, ref: Any) -> bool:
         """Take over how a task ended; whether it is to be started again."""
         try:
-            ended: _Ended = self._ray.get(ref)
+            ended: Ended = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
             # Of Ray or of what is sent: the task itself raises nothing.
             raise UpresError(f"{turn.job.source}: {str(error).splitlines()[-1]}") from None
@@ -206,7 +188,7 @@ class Cluster:
         if ended.unexpected:
             raise UnexpectedError(ended.unexpected)
         if ended.error is not None:
-            raise _rebuilt(ended)
+            raise rebuilt(ended)
         turn.future.set_result(ended.done)
         return False
 
@@ -239,7 +221,7 @@ def _connect(address: str) -> None:
 
 def _check_versions(ray: Any, threads: int) -> None:
     """Raise ``DeviceError`` if workers have another upres than this process, or none."""
-    remote = ray.remote(max_retries=3, num_cpus=threads)(_version)
+    remote = ray.remote(max_retries=3, num_cpus=threads)(version_here)
     try:
         found = ray.get(remote.remote(), timeout=120)
     except ray.exceptions.GetTimeoutError:
@@ -259,64 +241,3 @@ def _cause(error: Exception) -> str:
     kinds = {"OutOfMemoryError": "out of memory", "WorkerCrashedError": "its process ended"}
     lost = ("NodeDied", "RayletDied", "ObjectLost", "OwnerDied")
     return kinds.get(name, "its machine went" if any(map(name.__contains__, lost)) else name)
-
-
-def _rebuilt(ended: _Ended) -> UpresError:
-    assert ended.error is not None
-    kind, content = ended.error
-    error = kind.__new__(kind)
-    error.__dict__.update(content)
-    error.args = (error.problem, *error.remedies)
-    if ended.full_disk:
-        error.__cause__ = OSError(ENOSPC, os.strerror(ENOSPC))
-    return error
-
-
-def _version() -> str:
-    return __version__
-
-
-def _task(sent: tuple[str, Making], job: Any, known: Any, memory: int, threads: int) -> _Ended:
-    """Make one result, on a worker."""
-    version, work = sent
-    if version != __version__:
-        problem = f"{job.source}: a machine of the cluster has upres {__version__}, not {version}"
-        return _Ended(error=(DeviceError, vars(DeviceError(problem))))
-    _set_up(threads)
-
-    @contextmanager
-    def room(pixels: int, needed: int) -> Iterator[None]:
-        if needed > memory:
-            raise _TooLarge(needed)
-        yield
-
-    start = time.monotonic()
-    try:
-        done = work(job, known, room, _silent)
-    except _TooLarge as large:
-        return _Ended(memory=large.memory)
-    except UpresError as error:
-        return _Ended(error=(type(error), vars(error)), full_disk=is_full_disk(error))
-    except MemoryError:
-        problem = f"{job.source}: there is not enough memory for this picture"
-        return _Ended(error=(InputError, vars(InputError(problem))))
-    except Exception as error:
-        return _Ended(unexpected=f"{type(error).__name__}: {error}")
-    if done is None:
-        return _Ended()
-    held = (time.monotonic() - start) * threads
-    return _Ended(Done(done.stamp, done.told, done.not_kept, done.pixels, held))
-
-
-_silent: Callable[[float], None] = lambda _: None  # noqa: E731
-
-
-@cache
-def _set_up(threads: int) -> None:
-    """Make the settings of a worker's process that the command makes of its own."""
-    os.environ["VIPS_BLOCK_UNTRUSTED"] = "1"
-    os.environ.setdefault("VIPS_WARNING", "0")
-    os.environ["VIPS_CONCURRENCY"] = str(threads)
-    import pyvips
-
-    pyvips.cache_set_max(0)

@@ -16,7 +16,7 @@ from upres.engine.machine import usable_processors
 from upres.engine.protocol import Backend
 from upres.enlarging.options import Options
 from upres.runs.jobs import Job
-from upres.runs.listing import Count, Listing
+from upres.runs.listing import Count, Pictures
 from upres.runs.video import open_any
 
 BYTES_PER_PIXEL = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), 0.5)
@@ -35,7 +35,7 @@ of their picture there."""
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Forecast:
     """How much a run will make and take."""
 
     items: int
@@ -61,8 +61,8 @@ class Estimate:
         return self.seconds * usable_processors() / 3600
 
 
-def estimate(jobs: Sequence[Job], options: Options, backend: Backend | None = None) -> Estimate:
-    """Estimate a run over local files; no pixels are read.
+def estimate(jobs: Sequence[Job], options: Options, backend: Backend | None = None) -> Forecast:
+    """Forecast a run over local files; no pixels are read.
 
     At most ``SAMPLES`` pictures are opened, evenly spaced.
     """
@@ -72,11 +72,11 @@ def estimate(jobs: Sequence[Job], options: Options, backend: Backend | None = No
         with suppress(Exception):  # it fails when its turn comes
             picture = job.opened(open_any, options, backend=backend)
             plans.append(_taken(picture, job.target.suffix))
-    return Estimate(len(jobs), **_scaled(plans, len(sample), len(jobs)))
+    return Forecast(len(jobs), **_scaled(plans, len(sample), len(jobs)))
 
 
-def estimate_in_stores(listing: Listing, count: Count, options: Options) -> Estimate:
-    """Estimate a run over a store's objects; of at most ``SAMPLES`` the beginning is read.
+def estimate_in_stores(listing: Pictures, count: Count, options: Options) -> Forecast:
+    """Forecast a run over a store's objects; of at most ``SAMPLES`` the beginning is read.
 
     Of those whose size is not told there, none is known: the others stand for them.
     """
@@ -91,7 +91,7 @@ def estimate_in_stores(listing: Listing, count: Count, options: Options) -> Esti
                 path.write_bytes(store.beginning(job.found, HEAD))
                 plans.append(_taken(open_any(path, options), Path(job.target.name).suffix))
     made = _scaled(plans, looked_at, count.pictures)
-    return Estimate(
+    return Forecast(
         count.pictures, fetched=count.size, sent=made["disk"], finished=count.finished, **made
     )
 

@@ -155,7 +155,9 @@ def destinations(
             jobs.append(Job(source, output / relative.parent.parent / name, files))
             continue
         bare = suffix_in(source) not in SUFFIXES and is_slice(source)  # as on scanners' disks
-        name = f"{source.name}_{mark}{suffix or '.dcm'}" if bare else named(source, mark, suffix)
+        name = (
+            f"{source.name}_{mark}{suffix or '.dcm'}" if bare else result_name(source, mark, suffix)
+        )
         jobs.append(Job(source, (output / relative if output else source).with_name(name)))
     if again:
         results = {_place(job.target) for job in jobs}
@@ -273,7 +275,7 @@ def mark_of(options: Options, default_scale: int) -> str:
     return f"x{options.scale or default_scale:g}"
 
 
-def named(source: PurePath, mark: str, suffix: str | None) -> str:
+def result_name(source: PurePath, mark: str, suffix: str | None) -> str:
     """The name of a picture's result; ``suffix`` replaces that of the picture."""
     stem = source.name[: len(source.name) - len(suffix_in(source))]
     return f"{stem}_{mark}{suffix or suffix_written(source)}"

@@ -15,12 +15,12 @@ import numpy as np
 
 from upres.errors import InputError, OutputError, Remedy, UpresError, UsageError
 from upres.formats.registry import OTHER_SUFFIXES, SUFFIXES, suffix_in
-from upres.runs.jobs import named
+from upres.runs.jobs import result_name
 from upres.runs.places import FILES, READ_ONLY, Found, Location, is_url, located
 from upres.runs.store_journal import StoreJournal
 from upres.runs.stores import Store
 
-MOST_NAMED = 1000
+MOST_NOT_READ = 1000
 """Objects that are passed over and named; of more the first."""
 
 
@@ -94,7 +94,7 @@ def chosen_inputs(
 
 
 @dataclass(frozen=True)
-class Listing:
+class Pictures:
     """All pictures of a run, in the order in which the stores list them."""
 
     chosen: Sequence[Chosen]
@@ -157,7 +157,7 @@ class Listing:
                 suffix = suffix_in(relative)
                 if suffix in SUFFIXES:
                     yield StoreJob(source, self._target(relative), found)
-                elif suffix in OTHER_SUFFIXES and len(not_read) < MOST_NAMED:
+                elif suffix in OTHER_SUFFIXES and len(not_read) < MOST_NOT_READ:
                     not_read.append(source)
 
     def _is_apart(self, relative: PurePosixPath, source: Location) -> bool:
@@ -170,7 +170,7 @@ class Listing:
         return same and f"{source.key}/".startswith(f"{self.output.key}/")
 
     def _target(self, relative: PurePosixPath) -> Location:
-        name = named(relative, self.mark, self.suffix)
+        name = result_name(relative, self.mark, self.suffix)
         return self.output.inside(relative.with_name(name).as_posix())
 
     def _refuse_twins(self, places: array[int]) -> None:
@@ -189,7 +189,7 @@ class Listing:
             seen[job.target] = job.source
 
 
-def check_output(output: Location, chosen: Sequence[Chosen], *, single: bool) -> None:
+def refuse_output(output: Location, chosen: Sequence[Chosen], *, single: bool) -> None:
     """Raise ``UsageError`` if results cannot go there, ``OutputError`` if one were an input."""
     if output.root.partition("://")[0] in READ_ONLY:
         raise UsageError(f"{output}: an HTTP server is read only: name a bucket or a folder")

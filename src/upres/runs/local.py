@@ -45,7 +45,7 @@ def memory_of(picture: object) -> int:
     return max((plan.memory for plan in plans if plan is not None), default=0)
 
 
-def told_of(why: str, written: Written) -> str:
+def words_on(why: str, written: Written) -> str:
     """The text to tell of a result: why it was made so, and how well it agrees."""
     return ", ".join(str(text) for text in (why, written.agreement) if text)
 
@@ -83,5 +83,5 @@ class LocalWork:
         with room(picture.pixels, memory_of(picture)):
             make_folder(job.target.parent)
             written = picture.write(job.target, replace=replace, progress=tell)
-            told = told_of(picture.why, written)
+            told = words_on(picture.why, written)
         return Done(stamp, told, written.not_kept, picture.pixels)

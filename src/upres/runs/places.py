@@ -22,7 +22,7 @@ class Location:
     """The place of an object: a store, and a key in it."""
 
     root: str
-    """Such as ``s3://bucket``; of local files ``FILES``."""
+    """For example ``s3://bucket``; of local files ``FILES``."""
     key: str
 
     def __str__(self) -> str:

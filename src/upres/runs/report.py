@@ -11,7 +11,7 @@ from upres.files import replacing
 from upres.runs.batch import Summary
 
 
-def write_report(path: Path, summary: Summary, seconds: float) -> None:
+def write_run_report(path: Path, summary: Summary, seconds: float) -> None:
     """Write a run's report; ``seconds`` is its time by the clock. Raises ``OutputError``."""
     # Threads share the processors of this machine; a cluster's workers tell how long they had one.
     core_seconds = summary.core_seconds or seconds * usable_processors()

@@ -187,7 +187,10 @@ def executor_of(request: Request, work: Making, stop: threading.Event) -> Execut
         return Threads(work, stop, request.at_once)
     from upres.runs.cluster import Cluster
 
-    return Cluster(request.cluster, work, request.threads_each or 1)
+    given = request.options.model
+    path = str(given.path) if isinstance(given, Model) else str(given or "")
+    model = os.path.abspath(path) if os.path.isfile(path) else None
+    return Cluster(request.cluster, work, request.threads_each or 1, model=model)
 
 
 def open_on_worker(

@@ -20,7 +20,7 @@ from upres.formats.registry import called, suffix_in
 from upres.formats.video.settings import VideoSettings
 from upres.runs.executors import Done, Room
 from upres.runs.listing import StoreJob
-from upres.runs.local import memory_of, passed_over, told_of
+from upres.runs.local import memory_of, passed_over, words_on
 from upres.runs.places import Location
 from upres.runs.stores import Store
 from upres.runs.streams import folder
@@ -74,7 +74,7 @@ class StoreWork:
             picture = open_any(source, self.options, VideoRun(self.video), backend=backend)
             with room(picture.pixels, memory_of(picture)):
                 written = picture.write(target, progress=tell)
-                told = told_of(picture.why, written)
+                told = words_on(picture.why, written)
             pixels = picture.pixels
             # Those that belong to the result first: it is whole when it is there.
             for each in sorted(target.parent.iterdir(), key=lambda path: path == target):

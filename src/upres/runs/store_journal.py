@@ -31,10 +31,10 @@ from upres.runs.places import Location
 from upres.runs.stores import Store
 
 FOLDER = ".upres-journal"
-VERSION = 1
+LAYOUT = 1
 
-COMMIT_SECONDS = 5.0
-COMMIT_LINES = 1000
+SEGMENT_SECONDS = 5.0
+SEGMENT_LINES = 1000
 """Lines wait for so many seconds, or for so many others: each segment is a request."""
 
 
@@ -95,7 +95,7 @@ class StoreJournal:
         Raises ``OutputError`` if that fails, or if another process has taken the run over.
         """
         now = time.monotonic()
-        late = now - self._committed >= COMMIT_SECONDS or len(self._pending) >= COMMIT_LINES
+        late = now - self._committed >= SEGMENT_SECONDS or len(self._pending) >= SEGMENT_LINES
         if not self._pending or not (at_once or late):
             return
         self._committed = now
@@ -196,7 +196,7 @@ def opened_in(
     # The store's own clock, as results' times are compared with it.
     owner = store.head(place.inside(f"{FOLDER}/owner").key)
     started = owner.modified if owner else time.time()
-    text = json.dumps({"version": VERSION, "started": started, "asked": asked})
+    text = json.dumps({"version": LAYOUT, "started": started, "asked": asked})
     store.send(text.encode(), run)
     journal = StoreJournal(store, place, started, finished=False)
     journal.number_on()
@@ -238,7 +238,7 @@ def _header(content: bytes | None) -> dict[str, Any] | None:
     except ValueError:
         return None
     kinds = {"started": float, "asked": dict}
-    if not isinstance(header, dict) or header.get("version") != VERSION:
+    if not isinstance(header, dict) or header.get("version") != LAYOUT:
         return None
     return header if all(isinstance(header.get(k), kind) for k, kind in kinds.items()) else None
 

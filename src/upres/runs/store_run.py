@@ -12,7 +12,7 @@ from upres.errors import OutputError, UpresError, UsageError, needs_extra
 from upres.runs.batch import Summary, carry_on
 from upres.runs.executors import Executor, Making
 from upres.runs.jobs import mark_of
-from upres.runs.listing import Count, Listing, check_output, chosen_inputs, stores_of
+from upres.runs.listing import Count, Pictures, chosen_inputs, refuse_output, stores_of
 from upres.runs.places import Location, located
 from upres.runs.request import Request, asked_of, executor_of
 from upres.runs.spooled import StoreWork
@@ -37,7 +37,7 @@ class StoreRequest:
 class StoreTask:
     """A request, worked out."""
 
-    listing: Listing
+    listing: Pictures
     unusable: list[tuple[Any, UpresError]]
     """Of the inputs, those that name nothing."""
 
@@ -63,9 +63,9 @@ def arranged_in_stores(request: StoreRequest) -> StoreTask:
     places = [located(text) for text in request.inputs]
     stores = stores_of([output, *places])
     chosen, missing = chosen_inputs(request.inputs, stores)
-    check_output(output, chosen, single=request.single)
+    refuse_output(output, chosen, single=request.single)
     mark = mark_of(how.options, default_scale(how.options, how.backend))
-    listing = Listing(
+    listing = Pictures(
         chosen, stores, output, request.single, mark, how.suffix, recursive=how.recursive
     )
     return StoreTask(listing, [*missing])
@@ -97,7 +97,7 @@ def carry_out_in_stores(
         told(_on_creating(output, creates))
         anew = existing != "refuse"
         journal = opened_in(store, output, asked_of(how), resume=how.resume, anew=anew)
-        listing = Listing(**{**vars(listing), "journal": journal})
+        listing = Pictures(**{**vars(listing), "journal": journal})
     else:
         creates = False  # it is looked for right before the work
     work = StoreWork(
@@ -131,7 +131,7 @@ def carry_out_in_stores(
     return summary
 
 
-def counted_in_stores(request: StoreRequest, task: StoreTask) -> tuple[Listing, Count]:
+def counted_in_stores(request: StoreRequest, task: StoreTask) -> tuple[Pictures, Count]:
     """The pictures that a run would make; nothing is written."""
     listing = task.listing
     if request.how.resume and not request.single:
@@ -139,7 +139,7 @@ def counted_in_stores(request: StoreRequest, task: StoreTask) -> tuple[Listing, 
             journal = reading(listing.stores[listing.output.root], listing.output)
         except OutputError:
             journal = None
-        listing = Listing(**{**vars(listing), "journal": journal})
+        listing = Pictures(**{**vars(listing), "journal": journal})
     return listing, listing.count()
 
 
