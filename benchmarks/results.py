@@ -74,6 +74,7 @@ PLACES = (
 # By scale. A smooth fruit before dark leaves, and letters on a plain ground: there JPEG's blocks
 # and ringing show most.
 PHOTOS = {
+    1: Place("photograph-x1", "2d19f08670_0.jpg", 168, 306, "Lettering"),
     2: Place("photograph", "c63a2cfe82_0.jpg", 250, 230, "Fruit and leaves"),
     4: Place("photograph-x4", "2d19f08670_0.jpg", 250, 280, "Letters"),
 }
@@ -227,11 +228,13 @@ def places_models(cards: Cards) -> list[str]:
 
 def photo_places(cards: Cards) -> dict[int, Place]:
     """By scale, a place that shows photo, where it is shipped."""
-    return {
-        scale: place
-        for scale, place in PHOTOS.items()
-        if {("fast", scale), ("photo", scale)} <= cards.keys()
-    }
+    return {scale: place for scale, place in PHOTOS.items() if ("photo", scale) in cards}
+
+
+def photo_row(scale: int) -> list[str]:
+    """The pictures of a place that shows photo, from left to right."""
+    before = ["the input"] if scale == 1 else ["bicubic", "`fast`"]
+    return [*before, "`photo`", "the truth"]
 
 
 def write_pictures(cards: Cards) -> None:
@@ -251,7 +254,8 @@ def write_pictures(cards: Cards) -> None:
     jpeg = Jpeg(PHOTO_QUALITY, PHOTO_QUALITY)
     for scale, place in photo_places(cards).items():
         hr, lr = read_pair(pairs[place.crop], scale, jpeg)
-        write_squares(place, [*enlarged(lr, scale, ["fast", "photo"]), hr])
+        models = ["photo"] if scale == 1 else ["fast", "photo"]
+        write_squares(place, [*enlarged(lr, scale, models), hr])
 
 
 def photo_table(cards: Cards) -> str:
@@ -290,6 +294,7 @@ def page(cards: Cards) -> str:
         places_scale=PLACES_SCALE,
         places_models=places_models(cards),
         photos=photo_places(cards),
+        photo_row=photo_row,
         photo_quality=PHOTO_QUALITY,
         photo_table=photo_table(cards),
         sources=sources,

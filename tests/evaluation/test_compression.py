@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +171,35 @@ def test_the_report_shows_what_was_measured(
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "LR through JPEG files of quality 30 to 60" in text
     assert "bicubic, as JPEG of quality 30-60" in text.replace("&#39;", "'")
+
+
+def test_at_x1_models_stand_beside_the_input(
+    sets: list[Path], model_file: Path, tmp_path: Path
+) -> None:
+    model = read_model(model_file)
+    restoring = replace(model, card=replace(model.card, scale=1))
+    folder = tmp_path / "cut"
+    shutil.copytree(sets[0], folder / "HR_x3")
+    shutil.copytree(sets[1], folder / "HR_x2")
+
+    def darkened(image: Rgb8, model: Model) -> Rgb8:
+        return image // 2
+
+    result = evaluate([restoring], [folder], jpeg=Jpeg(30, 30), enlarge=darkened)
+    baseline, row = result.sets[0].methods
+    assert baseline.method == "the input"
+    assert [image.image for image in row.images] == ["c.png", "d.png"]  # those of HR_x2
+    for number, pair in enumerate(find_pairs(folder, 1)):
+        hr, compressed = read_pair(pair, 1, Jpeg(30, 30))
+        assert np.array_equal(compressed, through_jpeg(hr, 30))
+        assert baseline.images[number].scores == score(compressed, hr, border=1)
+        assert row.images[number].scores == score(compressed // 2, hr, border=1)
+    assert "bicubic" not in result.protocol
+    write_report(result, [restoring], tmp_path / "r.html", enlarge=darkened)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "beside the input, on cut" in text
+    assert "the pictures themselves, as JPEG of quality 30" in text
+    assert "the model differs most from the input" in text
 
 
 def test_recorded_scores_bring_their_protocol(

@@ -53,7 +53,8 @@ def test_every_recipe_of_the_repository_is_valid() -> None:
         ("data.train=[3]", "data.train.0: input should be"),
         ("loss.l3=1.0", r": loss.l3: input should be 'mse', 'l1', .* or 'luma_rmse'"),
         ("loss.l1=-1.0", r"loss.l1: input should be greater than 0"),
-        ("scale=5", "scale: input should be 2, 3 or 4"),
+        ("scale=5", "scale: input should be 1, 2, 3 or 4"),
+        ("scale=1", "scale 1 learns nothing of degradation = 'bicubic'"),
         ("data.batch=0", "data.batch: input should be greater than or equal to 1"),
         ("data.batch='two'", "data.batch: input should be a valid integer"),
         ("data.later=[{step=9,patch=8,batch=1},{step=5,patch=8,batch=1}]", "data: later: "),
@@ -89,6 +90,12 @@ def test_mistakes_in_recipes_name_the_key(data: Path, override: str, message: st
     with pytest.raises(RecipeError, match=message) as caught:
         load_recipe(data / "recipe.toml", [override])
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_of_scale_1_restores_compressed_pictures(data: Path) -> None:
+    recipe = load_recipe(data / "recipe.toml", ["scale=1", "data.degradation='jpeg'"])
+    assert recipe.scale == 1
+    assert build(recipe.network, recipe.scale).scale == 1
 
 
 def test_overrides_reach_every_part(data: Path) -> None:

@@ -288,6 +288,25 @@ def test_the_cosine_of_a_longer_run_goes_on_from_where_it_is(data: Path, tmp_pat
     assert float(begins) > 5e-4
 
 
+def test_a_network_sees_the_grey_levels_as_they_are() -> None:
+    """bfloat16 has eight digits: half of 256 levels would be brighter, by 0.25 in the mean."""
+    levels = (torch.arange(256) / 255).reshape(1, 1, 16, 16)
+    layer = torch.nn.Conv2d(1, 1, 1)
+    seen: list[Tensor] = []
+    made: list[Tensor] = []
+
+    def see(_: torch.nn.Module, given: tuple[Tensor], output: Tensor) -> None:
+        seen.append(given[0])
+        made.append(output)
+
+    layer.register_forward_hook(see)
+    start_fabric().setup(layer)(levels)
+    assert seen[0].dtype == torch.float32
+    assert torch.equal(seen[0], levels)
+    fast = fast_in_bfloat16(torch.device("cpu"))
+    assert made[0].dtype == (torch.bfloat16 if fast else torch.float32)
+
+
 def test_batches_without_a_finite_loss_are_skipped_and_counted(data: Path, tmp_path: Path) -> None:
     given = recipe(data)
     fabric = start_fabric()

@@ -34,7 +34,7 @@ def evaluate(
         option(
             *("--scale", "-s"),
             takes="FACTOR",
-            help="2, 3 or 4 (default: the model's largest).",
+            help="1, 2, 3 or 4 (default: the model's largest).",
             panel=PICTURES,
         ),
     ] = None,

@@ -32,6 +32,8 @@ from upres.raster.resize import bicubic
 Enlarger = Callable[[Rgb8, Model], Rgb8]
 
 BICUBIC = "bicubic"
+INPUT = "the input"
+"""Stands in the place of bicubic at x1, where nothing is enlarged."""
 
 TIME_AGAIN_BELOW = 5.0
 """Seconds. A picture that took less is timed a second time, as compiling the engine for the
@@ -132,7 +134,7 @@ def evaluate(
     enlarge: Enlarger | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Score models, and bicubic before them, on benchmark sets.
+    """Score models, and bicubic (at x1 the input) before them, on benchmark sets.
 
     All models must have one scale; ``folders`` are as ``find_pairs`` takes them. ``sources``
     are the files that name the models, by default their own. With
@@ -164,10 +166,11 @@ def evaluate(
         results.append(result)
         if any(image.scores_as_grey for image in result.methods[0].images):
             results.append(_as_early_papers(result))
+    protocol = PROTOCOL if scale > 1 else PROTOCOL.replace(", LR by MATLAB's bicubic", "")
     return Evaluation(
         scale=scale,
         sets=tuple(results),
-        protocol=f"{PROTOCOL}; {jpeg.protocol}" if jpeg else PROTOCOL,
+        protocol=f"{protocol}; {jpeg.protocol}" if jpeg else protocol,
         version=__version__,
         machine=f"{platform.system()} {platform.machine()}, {usable_processors()} processors",
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -207,7 +210,8 @@ def _evaluate_set(
         hr, lr = read_pair(pair, scale, jpeg)
         grey = Path(pair.name).stem in GREY_PICTURES.get(dataset, ())
         quality = jpeg.quality(pair.name) if jpeg else None
-        baseline.append(_result(pair.name, bicubic(lr, scale=scale), hr, lr, grey, None, quality))
+        large = bicubic(lr, scale=scale)  # at x1 the same
+        baseline.append(_result(pair.name, large, hr, lr, grey, None, quality))
         for model, images in zip(models, results, strict=True):
             estimate, seconds = _timed(enlarge, lr, model)
             images.append(_result(pair.name, estimate, hr, lr, grey, seconds, quality))
@@ -216,7 +220,7 @@ def _evaluate_set(
         folder=folder,
         lr_from_files=pairs[0].lr is not None,
         methods=(
-            MethodResult(BICUBIC, None, None, None, tuple(baseline)),
+            MethodResult(BICUBIC if scale > 1 else INPUT, None, None, None, tuple(baseline)),
             *(
                 MethodResult(
                     name, source, parameter_count(model), multiply_adds(model), tuple(images)

@@ -38,7 +38,7 @@ def find_pairs(folder: Path, scale: int) -> list[Pair]:
 
     A set is a folder with ``HR_x{scale}`` (else ``HR``) and, if it brings its own
     low-resolution pictures, ``LR_x{scale}`` with files of equal names; or just a folder
-    of pictures, or a tar file of them.
+    of pictures, or a tar file of them. At x1 the pictures of any ``HR_x`` do.
 
     Raises ``InputError`` if it is missing, has no pictures, or has an HR picture without
     its LR or the reverse.
@@ -86,7 +86,9 @@ def _layout(folder: Path, scale: int) -> tuple[Path, Path | None]:
         raise InputError(f"{folder}: no such folder; give a benchmark set's, or a tar file")
     own, common, lr = folder / f"HR_x{scale}", folder / "HR", folder / f"LR_x{scale}"
     lr_folder = lr if lr.is_dir() else None
-    for hr_folder in (own, common):
+    # At x1 a picture is compared with itself, whatever scale it was cut for.
+    cut = sorted(path for path in folder.glob("HR_x?") if path.is_dir()) if scale == 1 else []
+    for hr_folder in (own, common, *cut):
         if hr_folder.is_dir():
             return hr_folder, lr_folder
     if lr_folder is not None:

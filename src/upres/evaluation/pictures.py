@@ -71,7 +71,7 @@ class Shown:
     height: int
     width: int
     versions: tuple[Version, ...]
-    """Bicubic, each model, the ground truth."""
+    """Bicubic (at x1 the input), each model, the ground truth."""
     crops: tuple[Crop, ...]
     peak: int
     """The error, in grey levels of luma, from which on the maps are of one colour."""
@@ -96,8 +96,8 @@ def show(
 ) -> Shown:
     """Prepare a picture for the report.
 
-    ``estimates`` are label, picture and PSNR of bicubic and of each model, all uint8 RGB
-    of the size of ``hr``; ``border`` pixels a side do not count when regions are chosen.
+    ``estimates`` are label, picture and PSNR of bicubic (at x1 the input) and of each model, all
+    uint8 RGB of the size of ``hr``; ``border`` pixels a side do not count when regions are chosen.
     """
     truth = studio_luma(hr)
     errors = [np.abs(studio_luma(image) - truth) for _, image, _ in estimates]
@@ -109,7 +109,7 @@ def show(
     versions.append(Version("ground truth", data_uri(hr), None, None))
     side = min(CROP_SIDE, *(length - 2 * border for length in truth.shape))
     crops = []
-    for why, top, left in regions(errors, side, border=border):
+    for why, top, left in regions(errors, side, border=border, baseline=estimates[0][0]):
         window = np.s_[top : top + side, left : left + side]
         tiles = [
             Tile(label, data_uri(image[window]), psnr(studio_luma(image[window]), truth[window]))
@@ -123,19 +123,22 @@ def show(
     )
 
 
-def regions(errors: Sequence[Errors], side: int, *, border: int) -> list[tuple[str, int, int]]:
+def regions(
+    errors: Sequence[Errors], side: int, *, border: int, baseline: str = "bicubic"
+) -> list[tuple[str, int, int]]:
     """Where to look closer: why, top and left of squares of ``side`` pixels.
 
-    ``errors`` are absolute, bicubic's first. The first square is where the models' mean
-    squared errors differ most (a single model's from bicubic's), the second, beside it,
-    where the models err most; ``border`` pixels a side are left out.
+    ``errors`` are absolute, first those of ``baseline``: bicubic, or at x1 the input. The first
+    square is where the models' mean squared errors differ most (a single model's from the
+    baseline's), the second, beside it, where the models err most; ``border`` pixels a side are
+    left out.
     """
     squared = [_box_means(error[border:-border, border:-border] ** 2, side) for error in errors]
     models = squared[1:]
     if len(models) > 1:
         differ, largest = "the models differ most", "the models err most"
     else:
-        differ, largest = "the model differs most from bicubic", "the model errs most"
+        differ, largest = f"the model differs most from {baseline}", "the model errs most"
     compared = np.stack(models if len(models) > 1 else squared)
     found: list[tuple[str, int, int]] = []
     for why, value in (

@@ -78,9 +78,9 @@ def write_report(
     """Write the report on ``models``, in the order they were evaluated in, to ``path``.
 
     ``show`` names the pictures to show, with or without suffix; by default they are the
-    two of each set on which the models differ most from bicubic. They are enlarged once
-    more, so that an evaluation need not keep any. ``enlarge`` and ``progress`` are as for
-    ``evaluate``.
+    two of each set on which the models differ most from bicubic (at x1 the input). They are
+    enlarged once more, so that an evaluation need not keep any. ``enlarge`` and ``progress`` are as
+    for ``evaluate``.
 
     Raises ``OutputError`` if it cannot be written.
     """
@@ -99,7 +99,7 @@ def write_report(
             shown = list(
                 _shown(result, models, chosen, evaluation.jpeg, enlarge or enlarge_rgb8, progress)
             )
-        sections.append(_section(result, shown, evaluation.jpeg, f"set{number}"))
+        sections.append(_section(result, shown, evaluation, f"set{number}"))
     write_page(
         path,
         "report.html.jinja",
@@ -142,7 +142,7 @@ def _shown(
 
 
 def _section(
-    result: SetResult, shown: Sequence[pictures.Shown], jpeg: Jpeg | None, key: str
+    result: SetResult, shown: Sequence[pictures.Shown], evaluation: Evaluation, key: str
 ) -> dict[str, Any]:
     """One set as the template needs it."""
     rows = [
@@ -150,11 +150,13 @@ def _section(
         | {"parameters": method.parameters, "multiply_adds": method.multiply_adds}
         for method in result.methods
     ]
+    made = "made by MATLAB's bicubic" if evaluation.scale > 1 else "the pictures themselves"
+    jpeg = evaluation.jpeg
     return {
         "key": key,
         "name": result.dataset,
         "count": len(result.methods[0].images),
-        "lr": ("the set's own" if result.lr_from_files else "made by MATLAB's bicubic")
+        "lr": ("the set's own" if result.lr_from_files else made)
         + (f", as JPEG of quality {jpeg.text}" if jpeg else ""),
         "measures": [*QUALITY, *COST],
         "rows": [
