@@ -58,6 +58,8 @@ def require(address: str) -> None:
     """Raise ``UsageError`` for an address of no kind, ``MissingExtraError`` without Ray."""
     if address != "auto" and not _ADDRESS.fullmatch(address):
         raise UsageError(f"cluster {address}: give auto, or an address such as ray://host:10001")
+    # Else workers give way to all other programs of this machine, as threads do not.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     # It would tell its makers of its use.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
