@@ -27,7 +27,7 @@ from upres.evaluation.datasets import Rgb8, find_pairs, read_pair
 from upres.evaluation.plots import Point, scatter
 from upres.evaluation.tables import short_number
 from upres.models import INT8, open_model, shipped_models
-from upres.raster.metrics import PROTOCOL
+from upres.raster.metrics import PROTOCOL, PROTOCOL_AT_X1
 from upres.raster.resize import bicubic
 
 HERE = Path(__file__).parent
@@ -275,7 +275,7 @@ def page(cards: Cards) -> str:
         sources = {row["crop"]: row for row in csv.DictReader(file)}
     train = [row for row in sources.values() if row["split"] == "train"]
     speed = read_speed()
-    timed = {scale for _, scale in cards} if speed else set()
+    timed = {s for name, s in cards if f"{name}-x{s}" in speed["models"]} if speed else set()
     environment = Environment(
         loader=FileSystemLoader(HERE),
         undefined=StrictUndefined,
@@ -286,6 +286,7 @@ def page(cards: Cards) -> str:
     return environment.get_template("results.md.jinja").render(
         groups=score_groups(cards),
         field_protocol=PROTOCOL,
+        restored_protocol=PROTOCOL_AT_X1,
         unscored=[f"`{name}` x{scale}" for (name, scale), card in cards.items() if not card.scores],
         speed=speed,
         speed_tables=[speed_table(cards, speed, scale) for scale in sorted(timed | {*OTHERS})],

@@ -76,7 +76,7 @@ def test_no_quality_of_other_files(tmp_path: Path) -> None:
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     """Models that are called as the shipped ones are, of these scales."""
     folder = tmp_path_factory.mktemp("shipped")
-    for name, scales in {"fast": (2, 3, 4), "photo": (2, 4)}.items():
+    for name, scales in {"fast": (2, 3, 4), "photo": (1, 2, 4)}.items():
         for scale in scales:
             write_fake_model(folder / f"{name}-x{scale}.onnx", name=name, scale=scale)
     return shipped_models(folder)
@@ -121,14 +121,15 @@ def test_every_scale_of_photo_has_its_quality() -> None:
     [
         (LOW, {}, ["photo x4"]),
         (LOW, {"scale": 2}, ["photo x2"]),
-        (LOW, {"scale": 1}, ["photo x2"]),
+        (LOW, {"scale": 1}, ["photo x1"]),
+        (HIGH, {"scale": 1}, ["fast x2"]),
         (LOW, {"scale": 3}, ["photo x4"]),
         (LOW, {"scale": 4}, ["photo x4"]),
         (LOW, {"scale": 5}, ["photo x2", "fast x3"]),
         (LOW, {"scale": 8}, ["photo x2", "fast x4"]),
         (LOW, {"scale": 9}, ["photo x4", "fast x3"]),
         (LOW, {"scale": 17}, ["photo x2", "fast x3", "fast x3"]),
-        (LOW, {"width": 61}, ["photo x2"]),
+        (LOW, {"width": 61}, ["photo x1"]),
         (HIGH - 1, {}, ["photo x4"]),
         (HIGH - 1, {"scale": 2}, ["fast x2"]),
         (HIGH, {}, ["fast x4"]),

@@ -15,13 +15,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import pyvips
 from onnx import TensorProto, helper
 
 from fakes import FakeBackend, fake_model, write_fake_model
 from upres.card import CARD_KEY, FORMAT_VERSION, ModelCard, SetScore, read_card
+from upres.enlarging.api import enlarge
 from upres.errors import ModelError
 from upres.models import INT8, at_precision, computed_in, open_model, read_model, shipped_models
 from upres.training.networks import Plain
+
+DEMO = Path(__file__).parents[2] / "demo" / "chelsea.png"
 
 CARD = ModelCard(
     name="näme",
@@ -324,3 +328,14 @@ def test_every_shipped_model_is_what_its_card_says() -> None:
             assert "free licences" in card.data
             assert card.commit
             assert not card.commit.endswith("-dirty")
+
+
+@pytest.mark.parametrize("name", ["photo", f"photo{INT8}"])
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_results_are_as_bright_as_the_picture(name: str, scale: int) -> None:
+    """Restoring moves no mean: that of the demo's photograph, as a JPEG, to 0.1 grey levels."""
+    photograph = pyvips.Image.new_from_file(str(DEMO)).extract_band(0, n=3)
+    content = photograph.copy(interpretation="srgb").jpegsave_buffer(Q=75)
+    picture = pyvips.Image.new_from_buffer(content, "").numpy()
+    result = enlarge(picture, model=name, scale=scale)
+    assert abs(result.mean(dtype=float) - picture.mean(dtype=float)) < 0.1

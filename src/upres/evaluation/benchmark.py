@@ -26,7 +26,7 @@ from upres.errors import UsageError
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Pair, Rgb8, find_pairs, read_pair, set_name
 from upres.evaluation.models import tell_apart
-from upres.raster.metrics import PROTOCOL, Scores, lr_consistency, score
+from upres.raster.metrics import PROTOCOL, PROTOCOL_AT_X1, Scores, lr_consistency, score
 from upres.raster.resize import bicubic
 
 Enlarger = Callable[[Rgb8, Model], Rgb8]
@@ -166,7 +166,7 @@ def evaluate(
         results.append(result)
         if any(image.scores_as_grey for image in result.methods[0].images):
             results.append(_as_early_papers(result))
-    protocol = PROTOCOL if scale > 1 else PROTOCOL.replace(", LR by MATLAB's bicubic", "")
+    protocol = PROTOCOL if scale > 1 else PROTOCOL_AT_X1
     return Evaluation(
         scale=scale,
         sets=tuple(results),

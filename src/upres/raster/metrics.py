@@ -21,6 +21,9 @@ PROTOCOL = (
     "grey pictures compared as RGB"
 )
 
+PROTOCOL_AT_X1 = PROTOCOL.replace(", LR by MATLAB's bicubic", "")
+"""The same where pictures are restored at their size."""
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import threading
 import time
 from collections import deque
@@ -202,6 +203,8 @@ class UnexpectedError(Exception):
 def _connect(address: str) -> None:
     import ray
 
+    # Ray would end the process by itself, in the middle of its work.
+    before = signal.getsignal(signal.SIGTERM)
     try:
         if address != "auto":
             ray.init(address, logging_level=logging.ERROR)
@@ -219,6 +222,9 @@ def _connect(address: str) -> None:
     except Exception as error:
         words = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DeviceError(f"cluster {address}: cannot be reached: {words}") from None
+    finally:
+        with suppress(ValueError):  # not in the main thread, where signals do not come
+            signal.signal(signal.SIGTERM, before)
 
 
 def _check_versions(ray: Any, threads: int) -> None:

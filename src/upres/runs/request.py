@@ -173,6 +173,8 @@ def carry_out(
             local = LocalWork(request.options, opener, existing)
             executor = executor_of(request, local, how["stop"])
             summary = carry_on(work.jobs, executor, len(work.jobs), **how)
+            if summary.stopped_by is not None:  # workers were ended in the middle of their work
+                remove_leftovers({job.target.parent for job in work.jobs})
     summary.failed[:0] = work.unusable
     summary.not_read += work.passed_over
     return summary
