@@ -13,6 +13,7 @@ import re
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
@@ -207,7 +208,9 @@ def _connect(address: str) -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
         if address != "auto":
-            ray.init(address, logging_level=logging.ERROR)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the error says it
+                ray.init(address, logging_level=logging.ERROR)
             return
         # Workers are processes of their own: what this machine has, less the driver's own.
         memory = machine_memory()
