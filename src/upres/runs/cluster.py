@@ -42,7 +42,7 @@ OBJECTS = 100 * 2**20
 TICK = 0.05
 """Seconds between two looks at the tasks."""
 
-_ADDRESS = re.compile(r"ray://[^/\s]+:\d+")
+_ADDRESS = re.compile(r"(ray://)?[^/\s]+:\d+")
 
 
 @dataclass
@@ -59,7 +59,10 @@ class _Turn:
 def require(address: str) -> None:
     """Raise ``UsageError`` for an address of no kind, ``MissingExtraError`` without Ray."""
     if address != "auto" and not _ADDRESS.fullmatch(address):
-        raise UsageError(f"cluster {address}: give auto, or an address such as ray://host:10001")
+        raise UsageError(
+            f"cluster {address}: give auto, or an address such as ray://host:10001 "
+            "or, on one of its machines, host:6379"
+        )
     # Else workers give way to all other programs of this machine, as threads do not.
     os.environ.setdefault("RAY_worker_niceness", "0")
     # It would tell its makers of its use.
@@ -74,7 +77,8 @@ def require(address: str) -> None:
 class Cluster:
     """See ``upres.runs.executors.Executor``.
 
-    ``address`` is ``auto`` or ``ray://host:10001``; a cluster that is connected already is used
+    ``address`` is ``auto``, ``ray://host:10001`` or, on one of the cluster's own machines,
+    ``host:6379``; a cluster that is connected already is used
     as it is. Each task has so many ``threads``, and as many processors. ``model`` is the path of a
     model file, which must be there and the same on each machine.
 
