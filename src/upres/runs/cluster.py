@@ -228,7 +228,8 @@ def _connect(address: str) -> None:
         )
     except Exception as error:
         words = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DeviceError(f"cluster {address}: cannot be reached: {words}") from None
+        hint = "one that asks for a token needs RAY_AUTH_MODE=token in the environment"
+        raise DeviceError(f"cluster {address}: cannot be reached: {words}: {hint}") from None
     finally:
         with suppress(ValueError):  # not in the main thread, where signals do not come
             signal.signal(signal.SIGTERM, before)
