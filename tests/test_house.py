@@ -47,6 +47,8 @@ EXTRAS = {
     "pydicom",
     "nibabel",
     "fastapi",
+    "obstore",
+    "ray",
 }
 
 

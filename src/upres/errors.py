@@ -86,7 +86,7 @@ class ExistsError(OutputError):
 
     code = "exists"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__(
             f"{path}: exists already",
             Remedy("existing", "replaces it", "replace"),
@@ -94,7 +94,7 @@ class ExistsError(OutputError):
         )
         self.path = path
 
-    def __reduce__(self) -> tuple[type[ExistsError], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[ExistsError], tuple[Path | str]]:
         return type(self), (self.path,)  # to be pickled, which takes the parts of the message
 
 

@@ -36,8 +36,10 @@ from upres.formats.image.vips_sink import VipsSink
 from upres.raster.info import RasterInfo, bands_of
 from upres.runs import batch
 from upres.runs.batch import INTERRUPTED, UNEXPECTED, Summary
-from upres.runs.jobs import Job, space_warning
-from upres.runs.journal import NAME, Journal, SourceStamp, opened
+from upres.runs.estimate import space_warning
+from upres.runs.jobs import Job
+from upres.runs.journal import NAME, Journal, opened
+from upres.runs.known import SourceStamp
 from upres.signals import stop_on_signals
 
 ASKED = {"scale": 2, "fit": (3, 4)}

@@ -14,12 +14,12 @@ import pyvips
 from upres.enlarging.options import Options
 from upres.errors import InputError, OutputError, UsageError
 from upres.formats.registry import HEAD_BYTES
+from upres.runs.estimate import space_warning
 from upres.runs.jobs import (
     Job,
     destinations,
     find,
     is_folder,
-    space_warning,
     suffix_called,
     suffix_of,
 )

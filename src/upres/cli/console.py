@@ -167,7 +167,9 @@ class Reporter:
         *,
         quiet: bool,
         clock: Callable[[], float] = time.monotonic,
+        warms_up: bool = False,
     ) -> None:
+        """Count the time from the first picture on if the run ``warms_up``, as a cluster does."""
         from rich.markup import escape
 
         self._name = name
@@ -175,7 +177,8 @@ class Reporter:
         self._quiet = quiet
         self._clock = clock
         self._task = bar.add_task(escape(name), total=1.0)
-        self._start = clock()
+        self._start: float | None = None if warms_up else clock()
+        self._first = 0.0
         self._told = False
 
     def tell(self, line: str) -> None:
@@ -192,10 +195,14 @@ class Reporter:
     def progress(self, part: float) -> None:
         """Show that this part of the whole is done, and once how long the rest will take."""
         self._bar.update(self._task, completed=part)
+        if self._start is None:
+            if part > 0:
+                self._start, self._first = self._clock(), part
+            return
         passed = self._clock() - self._start
-        if not self._told and passed > TELL_AFTER and part > 0:
+        if not self._told and passed > TELL_AFTER and part > self._first:
             self._told = True
-            left = passed / part - passed
+            left = passed / (part - self._first) * (1 - part)
             if left >= TELL_FROM:
                 self.tell(f"{self._name}: about {duration(left)} to go")
 

@@ -42,6 +42,17 @@ from upres.cli.enlarge_options import (
     WidthOption,
     WrapOption,
 )
+from upres.cli.fleet import (
+    ClusterOption,
+    DryRunOption,
+    ReportOption,
+    check_cluster,
+    check_report,
+    dry_run,
+    in_stores,
+    reported,
+    run_in_stores,
+)
 from upres.cli.process import keep_libraries_quiet, set_up_libvips, share_python_s_lock
 from upres.cli.streaming import STREAM, through_streams
 from upres.cli.video import (
@@ -114,6 +125,9 @@ def enlarge(
     recursive: RecursiveOption = False,
     resume: ResumeOption = False,
     skip_existing: SkipExistingOption = False,
+    cluster: ClusterOption = None,
+    report: ReportOption = None,
+    dry: DryRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Enlarge pictures; colour profile, metadata, bit depth and transparency are kept.
@@ -131,6 +145,9 @@ def enlarge(
     if "" in pictures:
         raise UsageError("a picture's name is empty: name a file, a folder or a pattern")
     _refuse_empty({"--output": output, "--fit": fit, "--format": format, "--model": model})
+    _refuse_empty({"--cluster": cluster, "--report": report})
+    check_cluster(cluster)
+    check_report(report)
     target = None if output is None else Path(output)
     # A path has forgotten the slash that says that it is a folder's.
     to_folder = output is not None and target != STREAM and is_folder(output)
@@ -169,15 +186,23 @@ def enlarge(
         video=video_settings(
             codec, crf, lossless, start, stop, like, preview, steady, keep_damaged
         ),
+        cluster=cluster,
     )
     refuse_unused(request.inputs, target, request.video, quality)
     if format is None and (target is None or to_folder) and (lossless or preview):
         request = dataclasses.replace(request, suffix=".png" if preview else ".mkv")
+    if objects := in_stores(pictures, output, request):
+        ended = reported(report, lambda: run_in_stores(objects, quiet=quiet, dry=dry))
+        if ended is not None:
+            end(ended, "the same command with --resume goes on", quiet=quiet)
+        return
     if resume and not (to_folder or all(map(is_video, request.inputs))):
         raise UsageError("--resume needs the --output folder of the run that was interrupted")
     if STREAM in (*request.inputs, target):
         if request.options.errors:
             raise UsageError("--error-map is for files, not for standard input and output")
+        if cluster or dry or report:
+            raise UsageError("--cluster, --report and --dry-run need files, not a stream (-)")
         end(through_streams(request, quiet=quiet), quiet=True)
         return
     if target is None and any(map(os.path.isdir, request.inputs)):
@@ -185,7 +210,9 @@ def enlarge(
     videos = all(map(is_video, request.inputs))
     goes_on = to_folder or videos
     hint = "the same command with --resume goes on" if goes_on else "--skip-existing goes on"
-    end(_run(request, quiet=quiet), hint, quiet=quiet, alone=videos)
+    ended = reported(report, lambda: _run(request, quiet=quiet, dry=dry))
+    if ended is not None:
+        end(ended, hint, quiet=quiet, alone=videos)
 
 
 def _refuse_empty(given: Mapping[str, str | None]) -> None:
@@ -208,13 +235,17 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _run(request: Request, *, quiet: bool) -> Summary:
-    """Enlarge files, showing how far it is."""
+def _run(request: Request, *, quiet: bool, dry: bool) -> Summary | None:
+    """Enlarge files, showing how far it is; ``None`` if it is only told of."""
     from upres.runs.request import arranged, carry_out
 
     work = arranged(request)
+    if dry:
+        dry_run(request, work)
+        return None
     with stop_on_signals() as stop, progress_bar(quiet) as bar:
-        reporter = Reporter(work.name, bar, quiet=quiet)
+        warms_up = request.cluster is not None
+        reporter = Reporter(work.name, bar, quiet=quiet, warms_up=warms_up)
         return carry_out(
             request,
             work,

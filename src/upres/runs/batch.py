@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from upres.engine.machine import usable_processors
 from upres.enlarging.files import open_file
-from upres.enlarging.options import Existing, Larger, Options
-from upres.enlarging.writing import Written
-from upres.errors import (
-    ExistsError,
-    InputError,
-    LargeEnoughError,
-    OutputError,
-    Remedy,
-    UpresError,
-)
-from upres.files import PROCESS, check_name, is_full_disk, make_folder, remove_leftovers
+from upres.enlarging.options import Existing, Options
+from upres.errors import InputError, OutputError, Remedy, UpresError
+from upres.files import PROCESS, is_full_disk, remove_leftovers
+from upres.runs.executors import MOST_WORKERS, PIXELS_AT_ONCE, Done, Executor, Stopped, Threads
 from upres.runs.jobs import Job
-from upres.runs.journal import Journal, SourceStamp
+from upres.runs.known import NOTHING_KNOWN
+from upres.runs.local import Enlargement, LocalWork
 
-PIXELS_AT_ONCE = 4_000_000
-"""Output pixels that are worked on at once: small pictures overlap, a large one runs alone."""
-
-MOST_WORKERS = 8
-"""Pictures that are worked on at once, however many processors there are."""
+__all__ = ["MOST_WORKERS", "PIXELS_AT_ONCE", "Summary", "carry_on", "enlarge_files"]
 
 PATIENCE = 0.5
 """Seconds that work under way gets to end when the run is to stop."""
@@ -45,27 +31,21 @@ UNEXPECTED = "an error that upres did not expect, please report it"
 """In the message of an error that nothing else explains; tests look for it."""
 
 
-class Enlargement(Protocol):
-    """A picture that is open, with its plan: see ``upres.enlarging.files``."""
+class RunJournal(Protocol):
+    """The journal of a run: in a folder, or in a store."""
 
     @property
-    def pixels(self) -> int: ...
+    def is_empty(self) -> bool: ...
 
-    @property
-    def why(self) -> str: ...
+    def known(self, target: Any) -> Any: ...
 
-    def write(
-        self,
-        target: Path,
-        *,
-        replace: bool = True,
-        progress: Callable[[float], None] | None = None,
-    ) -> Written: ...
+    def done(self, source: Any, stamp: Any, target: Any) -> None: ...
 
+    def failed(self, source: Any, target: Any, why: str) -> None: ...
 
-Done = tuple[SourceStamp, str, Sequence[str]]
-"""Of a picture that is enlarged: its source's stamp, the text to tell of it, such as why by which
-model, and names of the items that its result does not keep."""
+    def commit(self, *, at_once: bool = False) -> None: ...
+
+    def remove(self) -> None: ...
 
 
 @dataclass
@@ -74,8 +54,9 @@ class Summary:
 
     done: int = 0
     skipped: int = 0
-    failed: list[tuple[Path, UpresError]] = field(default_factory=list)
-    not_read: list[Path] = field(default_factory=list)
+    failed: list[tuple[Any, UpresError]] = field(default_factory=list)
+    """By the path or the place of each."""
+    not_read: list[Any] = field(default_factory=list)
     """Files in the folders that are pictures and were passed over."""
     left: int = 0
     """Pictures not tried, as the run was stopped."""
@@ -85,6 +66,10 @@ class Summary:
     """Choices that would mend that."""
     still_busy: bool = False
     """Threads are in the middle of work that cannot be stopped: end the process at once."""
+    pixels: int = field(default=0, compare=False)
+    """Of all results that were made."""
+    core_seconds: float = field(default=0, compare=False)
+    """The time that processors were held for them, where each was held for one."""
 
 
 def enlarge_files(
@@ -93,63 +78,94 @@ def enlarge_files(
     *,
     open_picture: Callable[..., Enlargement] = open_file,
     existing: Existing = "refuse",
-    journal: Journal | None = None,
+    journal: RunJournal | None = None,
     stop: threading.Event | None = None,
     workers: int | None = None,
     progress: Callable[[float], None] | None = None,
-    finished: Callable[[Path, str], None] | None = None,
-    not_kept: Callable[[Path, Sequence[str]], None] | None = None,
+    finished: Callable[[Any, str], None] | None = None,
+    not_kept: Callable[[Any, Sequence[str]], None] | None = None,
 ) -> Summary:
-    """Enlarge each picture; a failure stops no other, a full disk stops the run.
+    """Enlarge each picture in threads; a failure stops no other, a full disk stops the run.
 
     Reading, the network and writing overlap in ``workers`` threads (default: by the
-    processors that this process may use); the results do not depend on their number. What
-    ``journal`` has as done is skipped. Setting ``stop`` ends the run within about a second.
-
-    ``open_picture`` opens each, and plans its result.
-
-    ``progress`` is told the part of the whole that is done, ``finished`` each file that is
-    written and the text to tell of it, in the order of ``jobs``, and then ``not_kept``, if there
-    are any, the names of the items that the file does not keep; all in the thread that calls this.
+    processors that this process may use); the results do not depend on their number.
+    ``open_picture`` opens each, and plans its result. All else is as in ``carry_on``.
     """
     stop = stop or threading.Event()
-    shared = _Shared(
-        lambda job: job.opened(open_picture, options), existing, options.larger, journal, stop
+    work = LocalWork(options, open_picture, existing)
+    summary = carry_on(
+        jobs,
+        Threads(work, stop, workers),
+        sum(job.weight for job in jobs),
+        journal=journal,
+        stop=stop,
+        progress=progress,
+        finished=finished,
+        not_kept=not_kept,
     )
-    # So many that the processors seldom wait for what holds Python's lock.
-    workers = workers or min(MOST_WORKERS, 2 * usable_processors())
+    if summary.still_busy:
+        remove_leftovers({job.target.parent for job in jobs}, of_process=PROCESS)
+    return summary
+
+
+def carry_on(
+    jobs: Iterable[Any],
+    executor: Executor,
+    total: float,
+    *,
+    journal: RunJournal | None = None,
+    stop: threading.Event,
+    progress: Callable[[float], None] | None = None,
+    finished: Callable[[Any, str], None] | None = None,
+    not_kept: Callable[[Any, Sequence[str]], None] | None = None,
+) -> Summary:
+    """Have each job done by ``executor``, which is closed in the end.
+
+    Jobs are taken as they are needed. Each has a ``source``, a ``target`` and a ``weight``, and
+    ``total`` is the weight of all. What ``journal`` has as done is skipped. Setting ``stop`` ends
+    the run within about a second.
+
+    ``progress`` is told the part of the whole that is done, ``finished`` each file that is
+    written and the text to tell of it, and then ``not_kept``, if there are any, the names of the
+    items that the file does not keep; all in the thread that calls this.
+    """
     summary = Summary()
-    pending: deque[tuple[Job, Future[Done | None]]] = deque()
-    waiting = deque(jobs)
-    settled = 0
+    pending: deque[tuple[Any, Future[Done | None]]] = deque()
+    waiting = iter(jobs)
+    exhausted, settled = False, 0.0
 
     def tell() -> None:
         if progress:
-            progress((settled + sum(list(shared.parts.values()))) / len(jobs))
+            progress(min(1.0, (settled + executor.under_way()) / (total or 1)))
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="upres")
     try:
-        while (waiting or pending) and summary.stopped_by is None:
-            # The first runs alone: the others share its models, loaded and compiled. The engine
-            # must not be called for the first time by two threads: it may wait for ever.
-            while waiting and len(pending) < (2 * workers if summary.done else 1):
-                job = waiting.popleft()
-                pending.append((job, pool.submit(shared.enlarge, job)))
-            job, future = pending[0]
-            if not _wait(future, shared.stop, tell, journal):
+        while summary.stopped_by is None:
+            while not exhausted and len(pending) < executor.ahead(bool(summary.done)):
+                job = next(waiting, None)
+                if job is None:
+                    exhausted = True
+                    break
+                known = journal.known(job.target) if journal else NOTHING_KNOWN
+                pending.append((job, executor.submit(job, known)))
+            if not pending:
+                break
+            awaited = [pending[0]] if executor.ordered else [*pending]
+            if not _wait([future for _, future in awaited], stop, tell, journal):
                 summary.stopped_by = INTERRUPTED
                 break
-            pending.popleft()
-            settled += 1
-            _settle(job, future, summary, journal, finished, not_kept)
+            ended = {future: job for job, future in awaited if future.done()}
+            pending = deque(pair for pair in pending if pair[1] not in ended)
+            for future, job in ended.items():
+                settled += job.weight
+                _settle(job, future, summary, journal, finished, not_kept)
             if journal:
                 journal.commit()
             tell()
-    except OutputError as error:  # of the journal
+    except (InputError, OutputError) as error:  # of the journal, or of a list that breaks off
         summary.stopped_by = str(error)
     finally:
-        shared.stop.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+        stop.set()
+        executor.close()
     wait([future for _, future in pending], timeout=PATIENCE)
     for job, future in pending:
         if future.done():
@@ -157,9 +173,8 @@ def enlarge_files(
         else:
             summary.left += 1
             summary.still_busy = True
-    summary.left += len(waiting)
-    if summary.still_busy:
-        remove_leftovers({job.target.parent for job, _ in pending}, of_process=PROCESS)
+    if isinstance(jobs, Sequence):
+        summary.left += sum(1 for _ in waiting)
     if journal:
         with suppress(OutputError):
             journal.commit(at_once=True)
@@ -168,103 +183,15 @@ def enlarge_files(
     return summary
 
 
-class _Stopped(Exception):  # noqa: N818  # it is no error of anyone's
-    """Unwinds a thread's work when the run is to stop."""
-
-
-class _Shared:
-    """Shared by the threads of a run."""
-
-    def __init__(
-        self,
-        open_picture: Callable[[Job], Enlargement],
-        existing: Existing,
-        larger: Larger,
-        journal: Journal | None,
-        stop: threading.Event,
-    ) -> None:
-        self.stop = stop
-        self.parts: dict[Job, float] = {}
-        """Of each picture that is being worked on, the part that is done."""
-        self._open_picture = open_picture
-        self._replaces = existing == "replace"
-        skipped: dict[type[UpresError], bool] = {
-            ExistsError: existing == "skip",
-            LargeEnoughError: larger == "skip",
-        }
-        self._passed_over = tuple(error for error, skips in skipped.items() if skips)
-        self._journal = journal
-        self._free = PIXELS_AT_ONCE
-        self._changed = threading.Condition()
-        self._turn = threading.Lock()
-
-    def enlarge(self, job: Job) -> Done | None:
-        """Enlarge one picture; None if it is skipped."""
-        try:
-            return self._enlarge(job)
-        except self._passed_over:
-            return None
-
-    def _enlarge(self, job: Job) -> Done | None:
-        try:
-            check_name(job.target, folder=bool(job.members))
-            stamp = SourceStamp.of(*job.files) if os.path.exists(job.source) else SourceStamp(0, 0)
-            if self._journal and self._journal.has_done(job.source, stamp, job.target):
-                return None
-            made = self._journal is not None and self._journal.has_made(job.source, job.target)
-            replace = made or self._replaces
-            if not replace and os.path.lexists(job.target):
-                raise ExistsError(job.target)
-        except OSError as error:
-            raise InputError(f"{job.source}: cannot look at this file: {error.strerror}") from error
-        picture = self._open_picture(job)
-        with self._room(picture.pixels):
-            self._check_stop()
-            make_folder(job.target.parent)
-            try:
-                written = picture.write(
-                    job.target, replace=replace, progress=partial(self._tell, job)
-                )
-            finally:
-                self.parts.pop(job, None)
-        facts = (picture.why, written.agreement, written.errors)
-        told = ", ".join(str(fact) for fact in facts if fact)
-        return stamp, told, written.not_kept
-
-    def _tell(self, job: Job, part: float) -> None:
-        self._check_stop()
-        self.parts[job] = part
-
-    def _check_stop(self) -> None:
-        if self.stop.is_set():
-            raise _Stopped
-
-    @contextmanager
-    def _room(self, pixels: int) -> Iterator[None]:
-        """Wait until so many more pixels may be worked on."""
-        pixels = min(pixels, PIXELS_AT_ONCE)
-        with self._turn, self._changed:  # in turn, so that a large picture gets room, too
-            while self._free < pixels:
-                self._check_stop()
-                self._changed.wait(0.1)
-            self._free -= pixels
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += pixels
-                self._changed.notify_all()
-
-
 def _wait(
-    future: Future[Done | None],
+    futures: Sequence[Future[Done | None]],
     stop: threading.Event,
     tell: Callable[[], None],
-    journal: Journal | None,
+    journal: RunJournal | None,
 ) -> bool:
-    """Wait for one picture; whether it ended before the run was to stop."""
+    """Wait for one of these pictures; whether it ended before the run was to stop."""
     while not stop.is_set():
-        if wait([future], timeout=0.1).done:
+        if wait(futures, timeout=0.1, return_when=FIRST_COMPLETED).done:
             return True
         tell()
         if journal:
@@ -273,17 +200,17 @@ def _wait(
 
 
 def _settle(
-    job: Job,
+    job: Any,
     future: Future[Done | None],
     summary: Summary,
-    journal: Journal | None,
-    finished: Callable[[Path, str], None] | None,
-    not_kept: Callable[[Path, Sequence[str]], None] | None,
+    journal: RunJournal | None,
+    finished: Callable[[Any, str], None] | None,
+    not_kept: Callable[[Any, Sequence[str]], None] | None,
 ) -> None:
     """Count, note and tell how one picture ended."""
     try:
         done = future.result()
-    except (_Stopped, CancelledError):
+    except (Stopped, CancelledError):
         summary.left += 1
         summary.stopped_by = summary.stopped_by or INTERRUPTED
         return
@@ -297,14 +224,15 @@ def _settle(
         if done is None:
             summary.skipped += 1
             return
-        stamp, why, lost = done
         summary.done += 1
+        summary.pixels += done.pixels
+        summary.core_seconds += done.core_seconds
         if journal:
-            journal.done(job.source, stamp, job.target)
+            journal.done(job.source, done.stamp, job.target)
         if finished:
-            finished(job.target, why)
-        if not_kept and lost:
-            not_kept(job.target, lost)
+            finished(job.target, done.told)
+        if not_kept and done.not_kept:
+            not_kept(job.target, done.not_kept)
         return
     if is_full_disk(failure):
         summary.left += 1

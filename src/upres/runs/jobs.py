@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -25,20 +23,9 @@ from upres.formats.registry import (
 )
 from upres.formats.slices import DIRECTORY, in_series, is_slice
 from upres.runs.series import Series, folders_of
-from upres.runs.video import open_any
-
-BYTES_PER_PIXEL = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), 0.5)
-BYTES_PER_PIXEL |= {".webp": 0.4, ".avif": 0.3, ".gif": 0.6}
-BYTES_PER_PIXEL |= dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".webm"), 0.05)
-BYTES_PER_PIXEL |= {".jxl": 0.6, ".heic": 0.6, ".heif": 0.6}
-"""Of compressed photographs, roughly; other formats take 2."""
-
 
 COG = "cog"
 """A name of a format whose files are called .tif."""
-
-SAMPLES = 100
-"""Pictures that are looked at to estimate the disk space that all of them need."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +37,18 @@ class Job:
     members: tuple[Path, ...] = ()
     """The files of a series of slices, of which ``source`` is the first; ``target`` is a folder."""
 
+    weight = 1
+    """Each job counts alike for how far a run is."""
+
     @property
     def files(self) -> tuple[Path, ...]:
         """All that are read."""
         return self.members or (self.source,)
 
-    def opened(self, open_picture: Callable[..., Any], options: Options) -> Any:
+    def opened(self, open_picture: Callable[..., Any], options: Options, **how: Any) -> Any:
         """The picture, opened by ``open_file`` or one like it."""
         more = {"members": self.members} if self.members else {}
-        return open_picture(self.source, options, **more)
+        return open_picture(self.source, options, **more, **how)
 
 
 def find(
@@ -158,7 +148,7 @@ def destinations(
         if found[0][0] in (series or {}):
             raise UsageError(f"{output}: a series of slices needs a folder, not a file")
         return [Job(found[0][0], output)]
-    mark = _mark(options, default_scale)
+    mark = mark_of(options, default_scale)
     jobs, known = [], dict[str, str]()
     folders = folders_of(found, series or {}, mark)
     for source, relative in found:
@@ -169,8 +159,9 @@ def destinations(
             jobs.append(Job(source, output / relative.parent.parent / name, files))
             continue
         bare = suffix_in(source) not in SUFFIXES and is_slice(source)  # as on scanners' disks
-        stem = source.name if bare else source.name[: len(source.name) - len(suffix_in(source))]
-        name = f"{stem}_{mark}{suffix or ('.dcm' if bare else suffix_written(source))}"
+        name = (
+            f"{source.name}_{mark}{suffix or '.dcm'}" if bare else result_name(source, mark, suffix)
+        )
         jobs.append(Job(source, (output / relative if output else source).with_name(name)))
     if again:
         results = {place_of(job.target, known) for job in jobs}
@@ -222,31 +213,6 @@ def suffix_of(head: bytes, path: Path | None = None) -> str:
     return ".tif" if row is None else row.suffixes[0] if row.writes else row.becomes
 
 
-def space_warning(jobs: Sequence[Job], options: Options) -> str | None:
-    """A line that says so if the results will probably not fit on the disk.
-
-    At most ``SAMPLES`` pictures are looked at, evenly spaced; those that cannot be read
-    count nothing.
-    """
-    sample = jobs[:: -(-len(jobs) // SAMPLES) or 1]
-    needed = 0.0
-    for job in sample:
-        with suppress(Exception):  # it fails when its turn comes
-            pixels = job.opened(open_any, options).pixels
-            needed += pixels * BYTES_PER_PIXEL.get(job.target.suffix.lower(), 2)
-    needed *= len(jobs) / max(1, len(sample))
-    for folder in jobs[0].target.absolute().parents if jobs else ():
-        if os.path.isdir(folder):
-            free = shutil.disk_usage(folder).free
-            if needed <= free:
-                return None
-            return (
-                f"{folder}: the results will need about {_megabytes(needed)}, "
-                f"and {_megabytes(free)} are free"
-            )
-    return None
-
-
 def _inside(
     folder: Path,
     recursive: bool,
@@ -295,7 +261,7 @@ def _is_picture(path: Path) -> bool:
     return row is not None and row.telling
 
 
-def _mark(options: Options, default_scale: int) -> str:
+def mark_of(options: Options, default_scale: int) -> str:
     """The size in a result's name."""
     if options.fit:
         return f"{options.fit[0]}x{options.fit[1]}"
@@ -306,12 +272,14 @@ def _mark(options: Options, default_scale: int) -> str:
     return f"x{options.scale or default_scale:g}"
 
 
-def suffix_written(source: Path) -> str:
+def result_name(source: PurePath, mark: str, suffix: str | None) -> str:
+    """The name of a picture's result; ``suffix`` replaces that of the picture."""
+    stem = source.name[: len(source.name) - len(suffix_in(source))]
+    return f"{stem}_{mark}{suffix or suffix_written(source)}"
+
+
+def suffix_written(source: PurePath) -> str:
     """The suffix of a picture's result; what is only read, such as camera raw, becomes TIFF."""
     row = called(suffix_in(source))
     own = source.name[len(source.name) - len(suffix_in(source)) :]
     return own if row is None or row.writes else row.becomes
-
-
-def _megabytes(count: float) -> str:
-    return f"{count / 1e6:,.0f} MB"

@@ -20,29 +20,16 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from upres.errors import OutputError, Remedy, UsageError
 from upres.files import lock_named
+from upres.runs.known import Known, SourceStamp
 
 NAME = ".upres-journal.jsonl"
 VERSION = 1
 COMMIT_SECONDS = 0.5
 """Lines wait at most about this long for others, as each commit waits for the disk."""
-
-
-class SourceStamp(NamedTuple):
-    """Tells whether a file has changed."""
-
-    size: int
-    mtime: int
-    """In nanoseconds."""
-
-    @classmethod
-    def of(cls, *paths: Path) -> SourceStamp:
-        """The stamp of a file, or of several together."""
-        found = [path.stat() for path in paths]
-        return cls(sum(s.st_size for s in found), max(s.st_mtime_ns for s in found))
 
 
 class Journal:
@@ -65,32 +52,10 @@ class Journal:
         """Whether no picture is done yet."""
         return not self._lines and not self._pending
 
-    def has_done(self, source: Path, stamp: SourceStamp, target: Path) -> bool:
-        """Whether ``target`` was made from ``source`` of this stamp, and is there still."""
-        line = self._lines.get(self._key(target))
-        if line is None or line["source"] != os.path.abspath(source):
-            return False
-        if (line["size"], line["mtime"]) != stamp:
-            return False
-        try:
-            return bool(_bytes(target) == line["bytes"])
-        except OSError:
-            return False
-
-    def has_made(self, source: Path, target: Path) -> bool:
-        """Whether the run before has made ``target`` of ``source``, be it that its line was lost.
-
-        A result that it has made of another picture is not to be replaced.
-        """
-        if not self.continued:
-            return False
-        line = self._lines.get(self._key(target))
-        if line is not None:
-            return bool(line["source"] == os.path.abspath(source))
-        try:
-            return target.stat().st_mtime_ns >= self._started
-        except OSError:
-            return False
+    def known(self, target: Path) -> Known:
+        """The words of the run before on a result; nothing is looked at."""
+        started = self._started if self.continued else None
+        return Known(self._lines.get(self._key(target)), started)
 
     def done(self, source: Path, stamp: SourceStamp, target: Path) -> None:
         """Note that ``target`` is made; ``commit`` writes it."""
@@ -179,7 +144,7 @@ def opened(
             )
         if header is not None and resume:
             if header["asked"] != asked:
-                raise UsageError(_difference(folder, header["asked"], asked))
+                raise UsageError(difference(str(folder), header["asked"], asked))
             yield Journal(folder, file, header["started"], lines)
             return
         try:
@@ -250,7 +215,8 @@ def _remove(file: io.FileIO, path: Path) -> None:
         path.unlink()
 
 
-def _difference(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> str:
+def difference(folder: str, before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """The line that says in which options a run differs from the one that is to be resumed."""
     changed = [
         f"{key} was {before.get(key)}, not {now.get(key)}"
         for key in {**before, **now}
@@ -272,13 +238,6 @@ def _lock(path: Path) -> io.FileIO:
             file.close()
             raise
         file.close()
-
-
-def _bytes(path: Path) -> int:
-    """Of a file, or of all files in a folder."""
-    if path.is_dir():
-        return sum(_bytes(inside) for inside in path.iterdir())
-    return path.stat().st_size
 
 
 def _sync(path: Path) -> int:

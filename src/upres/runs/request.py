@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from upres import __version__
 from upres.card import Model
@@ -21,9 +22,12 @@ from upres.files import make_folder, remove_leftovers
 from upres.formats.video.settings import VideoSettings
 from upres.models import DEFAULT_MODEL, at_precision, open_model
 from upres.models.hub import is_reference
-from upres.runs.batch import MOST_WORKERS, Summary, enlarge_files
-from upres.runs.jobs import Job, destinations, find, space_warning
+from upres.runs.batch import Summary, carry_on, enlarge_files
+from upres.runs.estimate import space_warning
+from upres.runs.executors import MOST_WORKERS, Executor, Making, Threads
+from upres.runs.jobs import Job, destinations, find
 from upres.runs.journal import Journal, fingerprint, opened
+from upres.runs.local import LocalWork
 from upres.runs.series import Series
 from upres.runs.video import VideoRun, open_any, settle
 
@@ -50,11 +54,26 @@ class Request:
     resume: bool = False
     """Go on with the run into ``folder`` that was interrupted, or with parts of videos."""
     video: VideoSettings = field(default_factory=VideoSettings)
+    cluster: str | None = None
+    """Where the work is done: ``auto`` starts a cluster on this machine, ``ray://host:10001`` is
+    the address of one; ``None`` is in threads of this process."""
 
     @property
     def backend(self) -> Backend:
         """The one for the device; raises as ``default_backend`` does."""
         return default_backend(self.device, self.threads)
+
+    @property
+    def threads_each(self) -> int | None:
+        """How many compute in a process; a cluster's workers have one each where nothing is said:
+        that is the fastest for many pictures.
+        """
+        return self.threads if self.cluster is None else self.threads or 1
+
+    @property
+    def at_once(self) -> int | None:
+        """How many pictures are worked on at once by threads of a process, at most."""
+        return None if self.threads is None else min(MOST_WORKERS, self.threads)
 
 
 @dataclass(frozen=True)
@@ -126,9 +145,8 @@ def carry_out(
     Raises ``OutputError`` if the journal cannot be written or another process works in the folder,
     ``UsageError`` if the run that is to be resumed was asked for with other options.
     """
-    open_picture = partial(
-        open_any, video=VideoRun(request.video, request.resume), backend=request.backend
-    )
+    video = VideoRun(request.video, request.resume)
+    open_picture = partial(open_any, video=video, backend=request.backend)
     with _journal(request) as journal:
         existing = request.existing
         if journal and request.resume and not journal.continued and existing == "refuse":
@@ -142,21 +160,49 @@ def carry_out(
         warning = space_warning(work.jobs, request.options) if len(work.jobs) > 1 else None
         if warning and warned:
             warned(warning)
-        summary = enlarge_files(
-            work.jobs,
-            request.options,
-            open_picture=open_picture,
-            existing=existing,
-            journal=journal,
-            stop=stop,
-            workers=None if request.threads is None else min(MOST_WORKERS, request.threads),
-            progress=progress,
-            finished=finished,
-            not_kept=not_kept,
-        )
+        how: dict[str, Any] = {"progress": progress, "finished": finished, "not_kept": not_kept}
+        how |= {"journal": journal, "stop": stop or threading.Event()}
+        if request.cluster is None:
+            summary = enlarge_files(
+                work.jobs,
+                request.options,
+                open_picture=open_picture,
+                existing=existing,
+                workers=request.at_once,
+                **how,
+            )
+        else:
+            opener = partial(open_on_worker, request.device, request.threads_each, video)
+            local = LocalWork(request.options, opener, existing)
+            executor = executor_of(request, local, how["stop"])
+            summary = carry_on(work.jobs, executor, len(work.jobs), **how)
+            if summary.stopped_by is not None:  # workers were ended in the middle of their work
+                remove_leftovers({job.target.parent for job in work.jobs})
     summary.failed[:0] = work.unusable
     summary.not_read += work.passed_over
     return summary
+
+
+def executor_of(request: Request, work: Making, stop: threading.Event) -> Executor:
+    """The one that does the work of a request; ``stop`` ends that of threads.
+
+    Raises the errors of ``upres.runs.cluster.connected``.
+    """
+    if request.cluster is None:
+        return Threads(work, stop, request.at_once)
+    from upres.runs.cluster import Cluster
+
+    given = request.options.model
+    path = str(given.path) if isinstance(given, Model) else str(given or "")
+    model = os.path.abspath(path) if os.path.isfile(path) else None
+    return Cluster(request.cluster, work, request.threads_each or 1, model=model)
+
+
+def open_on_worker(
+    device: Device, threads: int | None, video: VideoRun, path: Path, options: Options, **how: Any
+) -> Any:
+    """``open_any`` with the backend of this process."""
+    return open_any(path, options, video, backend=default_backend(device, threads), **how)
 
 
 @contextmanager
@@ -166,7 +212,7 @@ def _journal(request: Request) -> Iterator[Journal | None]:
     if folder is None:
         yield None
         return
-    asked = _asked(request)
+    asked = asked_of(request)
     new = not os.path.exists(folder)
     make_folder(folder)
     try:
@@ -184,7 +230,7 @@ def _journal(request: Request) -> Iterator[Journal | None]:
                 folder.rmdir()
 
 
-def _asked(request: Request) -> Mapping[str, object]:
+def asked_of(request: Request) -> Mapping[str, object]:
     """All that decides the bytes of the results."""
     options, backend = request.options, request.backend
     model = options.model or DEFAULT_MODEL

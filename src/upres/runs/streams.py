@@ -60,8 +60,11 @@ def enlarge_stream(
 
 
 @contextmanager
-def folder() -> Iterator[str]:
-    """A folder that is there for a while; those that ended processes left are removed."""
+def folder(kept: str = "standard input") -> Iterator[str]:
+    """A folder that is there for a while; those that ended processes left are removed.
+
+    ``kept`` says in errors what is kept there.
+    """
     for left in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*/{_LOCK}"):
         with suppress(OSError), left.open("r+b") as file:
             lock(file.fileno())
@@ -70,7 +73,7 @@ def folder() -> Iterator[str]:
         try:
             held = create_locked(Path(name, _LOCK))
         except OSError as error:
-            raise _cannot_keep(name, error) from None
+            raise _cannot_keep(name, error, kept) from None
         try:
             yield name
         finally:
@@ -104,5 +107,5 @@ def write_from(path: Path) -> None:
         ) from None
 
 
-def _cannot_keep(folder: Path | str, error: OSError) -> OutputError:
-    return OutputError(f"{folder}: cannot keep standard input here: {error.strerror}")
+def _cannot_keep(folder: Path | str, error: OSError, kept: str = "standard input") -> OutputError:
+    return OutputError(f"{folder}: cannot keep {kept} here: {error.strerror}")

@@ -37,7 +37,8 @@ from upres.formats.video.settings import VideoSettings
 from upres.raster.info import RasterInfo
 from upres.raster.source import Rows, Sink, Source
 from upres.runs import journal
-from upres.runs.journal import Journal, SourceStamp
+from upres.runs.journal import Journal
+from upres.runs.known import SourceStamp
 from upres.runs.preview import write_preview
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class VideoEnlargement:
         folder = parts_folder(target)
         with _journal(folder, self._asked(stamp), self.video.resume, replace) as lines:
             parts = Parts(folder)
-            while lines.has_done(source.path, stamp, parts.path(parts.done)):
+            while lines.known(path := parts.path(parts.done)).has_done(source.path, stamp, path):
                 parts.done += 1
             parts.finished = partial(_note, lines, source.path, stamp)
             first = parts.done * parts.frames

@@ -49,10 +49,15 @@ def is_geotiff(path: Path) -> bool:
 
 def files_beside(path: Path) -> list[Path]:
     """The files beside a TIFF file that are parts of its raster: its place, mask, and the like."""
+    return [each for each in names_beside(path) if each.is_file()]
+
+
+def names_beside(path: Path) -> list[Path]:
+    """The names that such files may have."""
     stems = [path.with_suffix(suffix) for suffix in _WORLD_FILES]
     stems += [path.with_name(path.stem + ending) for ending in _POLYNOMIALS]
     stems += [path.with_name(path.name + end) for end in (_AUXILIARY, _MASK, _OVERVIEWS)]
-    return [each for each in stems if each.is_file()]
+    return stems
 
 
 def has_transform(path: Path) -> bool:

@@ -1,0 +1,157 @@
+"""Times the cluster beside threads, on one folder of small pictures, and a driver's long list.
+
+Writes the result as Markdown. Two workers of one processor each do the same pictures as two
+threads. The start of a cluster is no part of a long run: the seconds are those from the first
+picture done to the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyvips
+
+from measuring import machine, ratios, spread, table
+from upres.enlarging.options import Options
+from upres.runs.batch import carry_on
+from upres.runs.executors import Done
+from upres.runs.listing import Chosen, Pictures
+from upres.runs.places import Found, Location
+from upres.runs.request import Request, arranged, carry_out
+from upres.runs.stores import Store
+
+LEAST = 0.9
+"""The part of the threads' throughput that the cluster is to reach."""
+
+
+def throughput(folder: Path, output: Path, cluster: str | None) -> float:
+    """Pictures a second, from the first that is done to the last."""
+    options = Options(model="fast", scale=2)
+    request = Request((folder,), options, folder=output, threads=2, cluster=cluster)
+    if cluster is not None:
+        request = Request((folder,), options, folder=output, cluster=cluster)
+    times: list[float] = []
+    summary = carry_out(
+        request, arranged(request), finished=lambda *_: times.append(time.monotonic())
+    )
+    assert not summary.failed, summary.failed[0]
+    return (len(times) - 1) / (times[-1] - times[0])
+
+
+class Simulated(Store):
+    """A store that lists so many keys, and holds none of them."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__("s3://simulated")
+        self._keys = count
+
+    def list(self, prefix: str) -> Iterator[Found]:
+        for number in range(self._keys):
+            key = f"{prefix}/{number // 1000:06}/{number:09}.jpg"
+            yield Found(key, 1000, f'"{number:032x}"', 0.0)
+
+
+class AtOnce:
+    """An executor that has done each picture when it is asked."""
+
+    ordered = False
+
+    def ahead(self, warm: bool) -> int:
+        return 64
+
+    def submit(self, job: Any, known: Any) -> Future[Done | None]:
+        future: Future[Done | None] = Future()
+        future.set_result(Done(job.found.stamp, ""))
+        return future
+
+    def under_way(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        pass
+
+
+def drive(count: int) -> None:
+    """Count and do so many keys, and print the peak memory and the seconds."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    store, start = Simulated(count), time.monotonic()
+    out = Location(store.root, "out")
+    chosen = [Chosen(Location(store.root, "in"))]
+    pictures = Pictures(chosen, {store.root: store}, out, False, "x2", recursive=True)
+    counted = pictures.count()
+    summary = carry_on(pictures.jobs(), AtOnce(), counted.weight, stop=threading.Event())
+    assert summary.done == count
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps([before / 1024, most / 1024, time.monotonic() - start]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--drive", action="store_true", help="the list alone, in this process")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("FLEET.md"))
+    arguments = parser.parse_args()
+    if arguments.drive:
+        drive(arguments.keys)
+        return
+    about = machine()
+    noise = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "in")
+        folder.mkdir()
+        for number in range(arguments.pictures):
+            pixels = noise.integers(0, 256, (arguments.side, arguments.side, 3), np.uint8)
+            image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
+            image.write_to_file(str(folder / f"{number:06}.png"))
+        rates: dict[str, list[float]] = {"two threads": [], "two workers": []}
+        for turn in range(arguments.rounds):
+            for what, cluster in (("two threads", None), ("two workers", "auto")):
+                output = Path(name, f"{what} {turn}")
+                rates[what].append(throughput(folder, output, cluster))
+    line = [sys.executable, __file__, "--drive", "--keys", str(arguments.keys)]
+    told = subprocess.run(line, check=True, capture_output=True, text=True).stdout
+    before, most, seconds = json.loads(told)
+    over = ratios(rates["two workers"], rates["two threads"])
+    rows = [[what, f"{median(values):.1f}", spread(values)] for what, values in rates.items()]
+    verdict = "" if median(over) >= LEAST else " (**less**)"
+    text = f"""# A cluster beside threads
+
+Written by `benchmarks/fleet.py`.
+
+{about}
+
+{arguments.pictures:,} pictures of {arguments.side}x{arguments.side}, enlarged with fast x2, from \
+folder to folder; {arguments.rounds} rounds take both in turn. Rates are counted from the first \
+picture done to the last, so without the start of the cluster.
+
+{table(["run", "pictures a second", "median (least to most)"], rows)}
+
+The workers' rate is {spread(over)} times that of the threads{verdict}; it is to be {LEAST:g} at \
+least.
+
+A driver that lists {arguments.keys:,} keys of a simulated store twice, and has each done at once, \
+takes {most:.0f} MiB of memory at most, {most - before:.0f} more than before, and {seconds:.0f} \
+seconds.
+"""
+    arguments.output.write_text(text, "utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
