@@ -147,7 +147,7 @@ def enlarge(
     _refuse_empty({"--output": output, "--fit": fit, "--format": format, "--model": model})
     _refuse_empty({"--cluster": cluster, "--report": report})
     check_cluster(cluster)
-    check_report(report)
+    check_report(report, dry=dry)
     target = None if output is None else Path(output)
     # A path has forgotten the slash that says that it is a folder's.
     to_folder = output is not None and target != STREAM and is_folder(output)

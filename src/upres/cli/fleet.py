@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +12,7 @@ from upres.cli.console import Reporter, duration, in_one_line, progress_bar, say
 from upres.cli.enlarge_options import MANY
 from upres.cli.help import option
 from upres.errors import UsageError
-from upres.runs.places import is_url
+from upres.runs.places import SCHEMES, is_url
 from upres.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ DryRunOption = Annotated[
 ]
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
 def check_cluster(address: str | None) -> None:
     """Raise ``UsageError`` for an address of no kind, ``MissingExtraError`` without the library."""
     if address is not None:
@@ -52,6 +57,9 @@ def in_stores(pictures: Sequence[str], output: str | None, how: Request) -> Stor
     """The request, if any input or the output is in a store; else ``None``."""
     from upres.runs.store_run import StoreRequest
 
+    for text in (*pictures, output or ""):
+        if _SCHEME.match(text) and not is_url(text):
+            raise UsageError(f"{text}: no kind of place that upres knows: {', '.join(SCHEMES)}")
     if not any(map(is_url, (*pictures, output or ""))):
         return None
     if output is None:
@@ -122,14 +130,19 @@ def reported(path: str | None, run: Callable[[], Summary | None]) -> Summary | N
     return summary
 
 
-def check_report(path: str | None) -> None:
-    """Raise ``UsageError`` before the work where a report cannot be written."""
+def check_report(path: str | None, *, dry: bool) -> None:
+    """Raise ``UsageError`` before the work where a report cannot be written, or of none is one."""
     if path is None:
         return
+    if dry:
+        raise UsageError("--report tells of a run that is done: leave it out with --dry-run")
     if is_url(path):
         raise UsageError(f"--report {path}: name a local file")
-    if not Path(path).absolute().parent.is_dir() or Path(path).is_dir():
-        raise UsageError(f"--report {path}: cannot be written: name a file in a folder that exists")
+    folder = Path(path).absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(path).is_dir():
+        raise UsageError(
+            f"--report {path}: cannot be written: name a file in a folder where you may write"
+        )
 
 
 def dry_run(request: Request, work: Any) -> None:

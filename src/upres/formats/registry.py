@@ -39,10 +39,13 @@ __all__ = [
     "recognised",
     "sample_type",
     "suffix_in",
+    "suffix_of_name",
 ]
 
 
 _LONG_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix.count(".") > 1)
+
+_BY_SUFFIX = {suffix: row for row in reversed(FORMATS) for suffix in row.suffixes}
 
 
 def recognised(head: bytes, path: Path | None = None) -> Format | None:
@@ -57,13 +60,21 @@ def recognised(head: bytes, path: Path | None = None) -> Format | None:
 
 def called(suffix: str) -> Format | None:
     """The format of files with that suffix; ``None`` where there is none."""
-    return next((row for row in FORMATS if suffix.lower() in row.suffixes), None)
+    return _BY_SUFFIX.get(suffix.lower())
 
 
 def suffix_in(path: PurePath) -> str:
     """The suffix of a file's name, in small letters: its last, or ``.nii.gz``."""
-    name = path.name.lower()
-    return next(filter(name.endswith, _LONG_SUFFIXES), path.suffix.lower())
+    return suffix_of_name(path.name)
+
+
+def suffix_of_name(name: str) -> str:
+    """The same of a name alone: lists of stores have millions, and paths take long to make."""
+    name = name.lower()
+    if name.endswith(_LONG_SUFFIXES):
+        return next(filter(name.endswith, _LONG_SUFFIXES))
+    dot = name.rfind(".")
+    return name[dot:] if 0 < dot < len(name) - 1 else ""
 
 
 def open_pages(

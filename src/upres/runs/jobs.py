@@ -20,6 +20,7 @@ from upres.formats.registry import (
     called,
     recognised,
     suffix_in,
+    suffix_of_name,
 )
 from upres.formats.slices import DIRECTORY, in_series, is_slice
 from upres.runs.series import Series, folders_of
@@ -187,7 +188,7 @@ def is_folder(output: str) -> bool:
     return output.endswith(separators) or os.path.isdir(output) or Path(output).suffix == ""
 
 
-def check_suffix(output: Path, suffix: str | None) -> None:
+def check_suffix(output: PurePath, suffix: str | None) -> None:
     """Raise ``UsageError`` if a result's file is not called by the suffix that is asked for."""
     if suffix and suffix_in(output) != suffix:
         raise UsageError(f"{output}: is not called {suffix}, the format that is asked for")
@@ -274,12 +275,20 @@ def mark_of(options: Options, default_scale: int) -> str:
 
 def result_name(source: PurePath, mark: str, suffix: str | None) -> str:
     """The name of a picture's result; ``suffix`` replaces that of the picture."""
-    stem = source.name[: len(source.name) - len(suffix_in(source))]
-    return f"{stem}_{mark}{suffix or suffix_written(source)}"
+    return result_of_name(source.name, mark, suffix)
+
+
+def result_of_name(name: str, mark: str, suffix: str | None) -> str:
+    """The same of a name alone."""
+    own = suffix_of_name(name)
+    return f"{name[: len(name) - len(own)]}_{mark}{suffix or _suffix_written(name, own)}"
 
 
 def suffix_written(source: PurePath) -> str:
     """The suffix of a picture's result; what is only read, such as camera raw, becomes TIFF."""
-    row = called(suffix_in(source))
-    own = source.name[len(source.name) - len(suffix_in(source)) :]
-    return own if row is None or row.writes else row.becomes
+    return _suffix_written(source.name, suffix_in(source))
+
+
+def _suffix_written(name: str, own: str) -> str:
+    row = called(own)
+    return name[len(name) - len(own) :] if row is None or row.writes else row.becomes

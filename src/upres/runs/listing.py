@@ -8,14 +8,13 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
 from upres.errors import InputError, OutputError, Remedy, UpresError, UsageError
-from upres.formats.registry import OTHER_SUFFIXES, SUFFIXES, suffix_in
-from upres.runs.jobs import result_name
+from upres.formats.registry import OTHER_SUFFIXES, called, suffix_of_name
+from upres.runs.jobs import result_of_name
 from upres.runs.places import FILES, READ_ONLY, Found, Location, is_url, located
 from upres.runs.store_journal import StoreJournal
 from upres.runs.stores import Store
@@ -65,8 +64,7 @@ def chosen_inputs(
 ) -> tuple[list[Chosen], list[tuple[Location, UpresError]]]:
     """The inputs, each looked at once; and those that are neither object nor folder.
 
-    Raises ``UsageError`` for patterns in a store, ``InputError`` where a store does not answer, or
-    nothing is there at all.
+    Raises ``UsageError`` for patterns in a store, ``InputError`` if none of them is there.
     """
     chosen: list[Chosen] = []
     missing: list[tuple[Location, UpresError]] = []
@@ -76,21 +74,32 @@ def chosen_inputs(
             paths = sorted(glob.glob(text, recursive=True)) or [text]
         for path in paths:
             place = located(path)
-            store = stores[place.root]
-            found = None if path.endswith("/") or not place.key else store.head(place.key)
-            if found is not None:
-                chosen.append(Chosen(place, found))
-            elif place.root.partition("://")[0] in READ_ONLY:
-                missing.append((place, InputError(f"{place}: there is no such file")))
-            elif next(store.list(place.key), None) is not None:
-                chosen.append(Chosen(place))
-            elif glob.has_magic(path):
-                raise UsageError(f"{path}: patterns are for local files: name a folder")
-            else:
-                missing.append((place, InputError(f"{place}: no such object, nor a folder")))
+            try:
+                chosen.append(_looked_at(path, place, stores[place.root]))
+            except InputError as error:
+                missing.append((place, error))
     if missing and not chosen:
         raise missing[0][1]
     return list(dict.fromkeys(chosen)), missing
+
+
+def _looked_at(path: str, place: Location, store: Store) -> Chosen:
+    """An input, as a store has it; raises as ``chosen_inputs`` does."""
+    found = None if path.endswith("/") or not place.key else store.head(place.key)
+    if place.root.partition("://")[0] in READ_ONLY:
+        if found is None:
+            raise InputError(f"{place}: there is no such file, or the server tells nothing of it")
+        return Chosen(place, found)
+    # Programs that show stores as folders make an empty object that stands for one.
+    if found is not None and found.size:
+        return Chosen(place, found)
+    if next(store.list(place.key), None) is not None:
+        return Chosen(place)
+    if found is not None:
+        return Chosen(place, found)
+    if glob.has_magic(path):
+        raise UsageError(f"{path}: patterns are for local files: name a folder")
+    raise InputError(f"{place}: no such object, nor a folder")
 
 
 @dataclass(frozen=True)
@@ -111,11 +120,18 @@ class Pictures:
     def count(self) -> Count:
         """Go through all once, and count.
 
-        Raises ``OutputError`` if two pictures would get one name, ``InputError`` if there is none.
+        Raises ``OutputError`` if two pictures would get one name, or one a name among the pictures,
+        ``InputError`` if there is none.
         """
         count = Count()
         places = array("Q")
+        refused = self._refused()
         for job in self._all(count.not_read):
+            if job.target in refused.objects or job.target.key.startswith(refused.folders):
+                raise OutputError(
+                    f"{job.target}: {job.source} would be written here, among the pictures to be "
+                    "enlarged: choose another folder"
+                )
             places.append(_number(job.target))
             if self._has_done(job):
                 count.finished += 1
@@ -142,36 +158,63 @@ class Pictures:
         return journal is not None and journal.has_done(job.source, job.found.stamp, job.target)
 
     def _all(self, not_read: list[Location]) -> Iterator[StoreJob]:
+        before = list[Chosen]()  # of these folders, what is named again is not taken again
+        named = set[Location]()
         for each in self.chosen:
+            place = each.place
             if each.only is not None:
-                name = each.place.name
-                target = self.output if self.single else self._target(PurePosixPath(name))
-                yield StoreJob(each.place, target, each.only)
+                if not any(self._takes(folder, place) for folder in before):
+                    named.add(place)
+                    target = self.output if self.single else self._target(place.name)
+                    yield StoreJob(place, target, each.only)
                 continue
-            start = len(each.place.key) + 1 if each.place.key else 0
-            for found in self.stores[each.place.root].list(each.place.key):
-                relative = PurePosixPath(found.key[start:])
-                source = Location(each.place.root, found.key)
-                if self._is_apart(relative, source):
+            for found in self.stores[place.root].list(place.key):
+                source = Location(place.root, found.key)
+                if not self._takes(each, source) or source in named:
                     continue
-                suffix = suffix_in(relative)
-                if suffix in SUFFIXES:
+                if any(self._takes(folder, source) for folder in before):
+                    continue
+                relative = found.key[_start(each) :]
+                suffix = suffix_of_name(relative.rpartition("/")[2])
+                if called(suffix) is not None:
                     yield StoreJob(source, self._target(relative), found)
                 elif suffix in OTHER_SUFFIXES and len(not_read) < MOST_NOT_READ:
                     not_read.append(source)
+            before.append(each)
 
-    def _is_apart(self, relative: PurePosixPath, source: Location) -> bool:
-        """Whether an object is hidden, too deep, or a result."""
-        if any(part.startswith(".") for part in relative.parts):
-            return True
-        if not self.recursive and len(relative.parts) > 1:
-            return True
-        same = source.root == self.output.root and not self.single
-        return same and f"{source.key}/".startswith(f"{self.output.key}/")
+    def _takes(self, folder: Chosen, source: Location) -> bool:
+        """Whether an object is in a folder, and not hidden, too deep, or a result."""
+        place, key = folder.place, source.key
+        if source.root != place.root or (place.key and not key.startswith(f"{place.key}/")):
+            return False
+        # Strings, as paths take ten times as long, and there may be millions.
+        start = _start(folder)
+        if key.startswith(".", start) or key.find("/.", start) >= 0:
+            return False
+        if not self.recursive and key.find("/", start) >= 0:
+            return False
+        return not (self._is_inside(place) and key.startswith(f"{self.output.key}/"))
 
-    def _target(self, relative: PurePosixPath) -> Location:
-        name = result_name(relative, self.mark, self.suffix)
-        return self.output.inside(relative.with_name(name).as_posix())
+    def _is_inside(self, folder: Location) -> bool:
+        """Whether the results go into a folder within this one."""
+        if self.single or folder.root != self.output.root:
+            return False
+        return not folder.key or self.output.key.startswith(f"{folder.key}/")
+
+    def _refused(self) -> _Refused:
+        """The places where no result may go."""
+        same = [each for each in self.chosen if each.place.root == self.output.root]
+        inside = f"{self.output.key}/" if self.output.key else ""
+        folders = (f"{each.place.key}/" for each in same if each.only is None)
+        return _Refused(
+            frozenset(each.place for each in same if each.only is not None),
+            tuple(key for key in folders if key.startswith(inside)),
+        )
+
+    def _target(self, relative: str) -> Location:
+        folder, slash, name = relative.rpartition("/")
+        name = result_of_name(name, self.mark, self.suffix)
+        return self.output.inside(f"{folder}{slash}{name}")
 
     def _refuse_twins(self, places: array[int]) -> None:
         """Raise ``OutputError`` if two pictures would become one result, by their numbers."""
@@ -187,6 +230,18 @@ class Pictures:
                 both = f"{seen[job.target]} and {job.source}"
                 raise OutputError(f"{job.target}: both {both} would be written here")
             seen[job.target] = job.source
+
+
+class _Refused(NamedTuple):
+    objects: frozenset[Location]
+    """Pictures that are named one by one."""
+    folders: tuple[str, ...]
+    """Keys of folders that lie inside the output."""
+
+
+def _start(folder: Chosen) -> int:
+    """Where the part of a key begins that says where in a folder it is."""
+    return len(folder.place.key) + 1 if folder.place.key else 0
 
 
 def refuse_output(output: Location, chosen: Sequence[Chosen], *, single: bool) -> None:

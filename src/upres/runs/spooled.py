@@ -6,6 +6,7 @@ import atexit
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class StoreWork:
     video: VideoSettings = field(default_factory=VideoSettings)
 
     def __call__(
-        self, job: StoreJob, known: float | None, room: Room, tell: Callable[[float], None]
+        self, job: StoreJob, known: object, room: Room, tell: Callable[[float], None]
     ) -> Done | None:
         try:
             return self._enlarge(job, known, room, tell)
@@ -55,7 +56,7 @@ class StoreWork:
             return None
 
     def _enlarge(
-        self, job: StoreJob, known: float | None, room: Room, tell: Callable[[float], None]
+        self, job: StoreJob, known: object, room: Room, tell: Callable[[float], None]
     ) -> Done:
         if called(suffix_in(Path(job.source.name))) is called(".dcm"):
             raise InputError(
@@ -64,7 +65,8 @@ class StoreWork:
             )
         there = self.stores[job.target.root]
         result = there.head(job.target.key)
-        ours = job.made or (known is not None and result is not None and result.modified >= known)
+        since = known if isinstance(known, float) else None  # else there is no journal
+        ours = job.made or (since is not None and result is not None and result.modified >= since)
         replace = ours or self.existing == "replace"
         if result is not None and not replace:
             raise ExistsError(str(job.target))
@@ -109,11 +111,17 @@ def _folder(job: StoreJob) -> Iterator[tuple[Path, Path]]:
                 each.parent.mkdir(parents=True)
             yield source, target
         except OSError as error:
-            raise OutputError(f"{job.source}: cannot keep it here: {error.strerror}") from error
+            here = f"cannot keep it in {tempfile.gettempdir()}"
+            raise OutputError(f"{job.source}: {here}: {error.strerror}") from error
     except UpresError as error:
         for path, name in ((source, job.source), (target, job.target)):
             error.problem = error.problem.replace(str(path), str(name))
         error.problem = error.problem.replace(f"{place}{os.sep}", "")
+        # Another output would pass through the same disk.
+        others = tuple(each for each in error.remedies if each.option != "output")
+        if others != error.remedies:
+            error.problem += f" in {tempfile.gettempdir()}"
+        error.remedies = others
         error.args = (error.problem, *error.remedies)
         raise
     finally:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.errors import ExistsError, OutputError, Remedy, UsageError
+from upres.errors import ExistsError, InputError, OutputError, Remedy, UsageError
 from upres.files import PROCESS
 from upres.runs.journal import difference
 from upres.runs.places import Location
@@ -111,7 +111,9 @@ class StoreJournal:
 
     def remove(self) -> None:
         """Note that there is nothing to go on with; what was done stays known."""
-        with suppress(OutputError):
+        with suppress(InputError, OutputError):
+            if self._store.content(self._key("owner")) != PROCESS.encode():
+                return  # another goes on with it
             if self.is_empty:
                 for found in self._store.list(self._key()):
                     self._store.remove(found.key)

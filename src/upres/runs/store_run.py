@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from upres.enlarging.plan import default_scale
 from upres.errors import OutputError, UpresError, UsageError, needs_extra
 from upres.runs.batch import Summary, carry_on
 from upres.runs.executors import Executor, Making
-from upres.runs.jobs import mark_of
+from upres.runs.jobs import check_suffix, mark_of
 from upres.runs.listing import Count, Pictures, chosen_inputs, refuse_output, stores_of
-from upres.runs.places import Location, located
+from upres.runs.places import FILES, Location, located
 from upres.runs.request import Request, asked_of, executor_of
 from upres.runs.spooled import StoreWork
 from upres.runs.store_journal import honours_create, opened_in, reading
@@ -64,6 +65,8 @@ def arranged_in_stores(request: StoreRequest) -> StoreTask:
     stores = stores_of([output, *places])
     chosen, missing = chosen_inputs(request.inputs, stores)
     refuse_output(output, chosen, single=request.single)
+    if request.single:
+        check_suffix(PurePosixPath(output.name), how.suffix)
     mark = mark_of(how.options, default_scale(how.options, how.backend))
     listing = Pictures(
         chosen, stores, output, request.single, mark, how.suffix, recursive=how.recursive
@@ -144,9 +147,10 @@ def counted_in_stores(request: StoreRequest, task: StoreTask) -> tuple[Pictures,
 
 
 def _on_creating(output: Location, creates: bool) -> str:
+    place = output if output.root == FILES else output.root
     if creates:
-        return f"{output.root}: this store refuses to overwrite, so no result is written over"
+        return f"{place}: this store refuses to overwrite, so no result is written over"
     return (
-        f"{output.root}: this store overwrites without a word: each result is looked for before "
+        f"{place}: this store overwrites without a word: each result is looked for before "
         "it is made, and no other program should write there meanwhile"
     )

@@ -28,6 +28,9 @@ SINGLE = 32 * 2**20
 """Objects of so many bytes are written by one request, which can refuse to overwrite. Larger ones
 go in parts, and appear at once and whole, too."""
 
+_MACHINES = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
+"""Where machines of clouds and their containers are asked for credentials."""
+
 _T = TypeVar("_T")
 
 
@@ -248,7 +251,9 @@ def _is_passing(error: Exception) -> bool:
     """Whether the next attempt may end better."""
     from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
 
-    if isinstance(error, GenericError) and "builder error" in str(error):
+    # Words, as the library has no classes for these: no such bucket, or a thing that is not set.
+    words = ("builder error", "404 Not Found", "must be specified", "Content-Length Header missing")
+    if isinstance(error, GenericError) and any(map(str(error).__contains__, words)):
         return False
     kinds = (GenericError, PermissionDeniedError, UnauthenticatedError, PermissionError)
     return isinstance(error, (*kinds, TimeoutError, ConnectionError))
@@ -266,6 +271,10 @@ def _named(
 ) -> UpresError:
     """An error that names the object, and in one line the store's own words."""
     words = str(error).partition("\n")[0].partition("<?xml")[0].strip(" :")
+    if any(map(words.__contains__, _MACHINES)):  # asked last, where nothing else has any
+        words = f"no credentials are in the environment or in files, and this machine: {words}"
+    elif "404 Not Found" in words:
+        words = f"{root} is not there, or hidden from you"
     return kind(f"{Location(root, key)}: {failed}: {words[:300]}")
 
 
