@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from errno import ENOSPC
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
@@ -23,15 +25,17 @@ import stores_here
 from running import upres
 from stores_here import answered, faulty
 from upres.enlarging.options import Options
-from upres.errors import ExistsError, InputError, OutputError, UpresError, UsageError
+from upres.errors import ExistsError, InputError, OutputError, Remedy, UpresError, UsageError
+from upres.files import is_full_disk
 from upres.runs.batch import Summary
 from upres.runs.credentials import s3_configuration
-from upres.runs.listing import Chosen, Pictures
+from upres.runs.listing import StoreJob
 from upres.runs.places import FILES, Found, Location, located
 from upres.runs.request import Request, arranged, carry_out
+from upres.runs.spooled import _folder
 from upres.runs.store_journal import FOLDER, honours_create, opened_in
 from upres.runs.store_run import StoreRequest, arranged_in_stores, carry_out_in_stores
-from upres.runs.stores import Patience, Store
+from upres.runs.stores import Patience, Store, _named
 
 QUICK = Patience(attempts=3, first=0.01, inner=0, timeout=2)
 
@@ -318,6 +322,24 @@ def test_an_object_becomes_one_that_is_named(
     summary, told = run("s3://pictures/a/a+b 0.png", "s3://results/new.tif", options, single=True)
     assert (summary.done, told) == (1, [])
     assert list(get_all("s3://results/")) == ["new.tif"]
+    for existing, counts in (("refuse", (0, 0, 1)), ("skip", (0, 1, 0)), ("replace", (1, 0, 0))):
+        again, _ = run(
+            "s3://pictures/a/a+b 0.png",
+            "s3://results/new.tif",
+            options,
+            single=True,
+            existing=existing,
+        )
+        assert (again.done, again.skipped, len(again.failed)) == counts
+        assert not again.failed or "new.tif: exists already" in failures(again)[0]
+    with pytest.raises(UsageError, match=r"new.tif: is not called .png"):
+        run(
+            "s3://pictures/a/a+b 0.png",
+            "s3://results/new.tif",
+            options,
+            single=True,
+            suffix=".png",
+        )
     # From a store into a folder here, and the other way.
     run("s3://pictures/a/a+b 0.png", f"{tmp_path}/out", options)
     assert (tmp_path / "out" / "a+b 0_x2.png").is_file()
@@ -570,42 +592,50 @@ def test_credentials_come_from_amazon_s_files(tmp_path: Path) -> None:
     assert "credential_provider" not in s3_configuration(files | {"AWS_ACCESS_KEY_ID": "6"})
 
 
-class Endless(Store):
-    """A store that lists so many keys, and holds none of them."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__("s3://simulated")
-        self.count = count
-
-    def list(self, prefix: str) -> Iterator[Found]:
-        for number in range(self.count):
-            yield Found(f"{prefix}/{number:09}/picture.jpg", 1000, f'"{number:032x}"', 0.0)
-
-
-def test_a_long_list_takes_little_memory() -> None:
-    import tracemalloc
-
-    count = 20_000
-    store = Endless(count)
-    place = Location(store.root, "in")
-    listing = Pictures(
-        [Chosen(place)],
-        {store.root: store},
-        Location(store.root, "out"),
-        False,
-        "x2",
-        recursive=True,
+def test_faults_of_stores_are_told_clearly(
+    s3: str, monkeypatch: pytest.MonkeyPatch, folder: Path, options: Options
+) -> None:
+    put_all(folder, "s3://pictures/a")
+    summary, _ = run(["s3://pictures/a", "s3://nowhere/a"], "s3://results/c", options)
+    assert summary.done == 8
+    assert failures(summary)[0] == (
+        "s3://nowhere/a: cannot list: s3://nowhere is not there, or hidden from you"
     )
-    first = next(listing.jobs())  # what is loaded and compiled once is no memory of keys
-    assert first.source.key.startswith("in/")
-    tracemalloc.start()
-    counted = listing.count()
-    for _ in listing.jobs():
+    # What a machine says that has no role: nothing else has told of credentials.
+    error = _named("s3://b", "k", InputError, "cannot read", OSError("GET http://169.254.169.254/"))
+    assert "no credentials are in the environment or in files" in str(error)
+    with faulty(s3, lambda handler: True) as closed:
         pass
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert counted.pictures == count
-    assert most < count * 40 + 8 * 2**20  # a number for each, and a few more while they are sorted
+    monkeypatch.setenv("AWS_ENDPOINT_URL", closed)
+    with pytest.raises(InputError, match="s3://pictures/a: cannot look at after 3 attempts"):
+        Store("s3://pictures", QUICK).head("a")
+
+
+def test_a_run_that_was_taken_over_does_not_end_it(s3: str) -> None:
+    store, place = Store("s3://results"), located("s3://results/c")
+    first = opened_in(store, place, {}, resume=False, anew=False)
+    first.done(located("s3://pictures/a.png"), "1", place.inside("a.png"))
+    first.commit(at_once=True)
+    store.send(b"another", place.inside(f"{FOLDER}/owner").key)
+    first.remove()
+    assert store.head(place.inside(f"{FOLDER}/finished").key) is None
+
+
+def test_a_full_disk_is_named_by_its_place() -> None:
+    job = StoreJob(
+        located("s3://pictures/a/b.png"), located("s3://results/b.png"), Found("b", 1, "", 0.0)
+    )
+    with pytest.raises(OutputError) as caught, _folder(job) as (source, _), source.open("wb"):
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+    assert is_full_disk(caught.value)
+    assert str(caught.value) == (
+        f"s3://pictures/a/b.png: cannot keep it in {gettempdir()}: No space left on device"
+    )
+    remedy = Remedy("output", "names another disk")
+    with pytest.raises(OutputError) as caught, _folder(job) as (_, target):
+        raise OutputError(f"{target}: make room", remedy)
+    assert str(caught.value) == f"s3://results/b.png: make room in {gettempdir()}"
+    assert not source.parent.exists()
 
 
 def test_a_probe_leaves_nothing(s3: str) -> None:
