@@ -133,19 +133,19 @@ def test_trouble_stops_no_other(two_nodes: Any, tmp_path: Path) -> None:
 
 
 def test_killed_workers_cost_nothing_but_time(two_nodes: Any, tmp_path: Path) -> None:
-    jobs = jobs_of(tmp_path, [f"{number}" for number in range(20)])
+    jobs = jobs_of(tmp_path, [f"{number}" for number in range(12)])
     made: list[str] = []
     stop, kills = threading.Event(), 0
 
     def kill() -> None:
         nonlocal kills
         draw = Random(1)
-        while not stop.is_set() and kills < 5:
+        while not stop.is_set() and kills < 3:
             found = stores_here.ray_workers()
             if found:
                 os.kill(draw.choice(found), signal.SIGKILL)
                 kills += 1
-            time.sleep(draw.uniform(0.5, 1.5))
+            time.sleep(draw.uniform(0.3, 0.8))
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -153,7 +153,7 @@ def test_killed_workers_cost_nothing_but_time(two_nodes: Any, tmp_path: Path) ->
     stop.set()
     thread.join()
     assert kills > 0
-    assert (summary.done, summary.failed) == (20, [])
+    assert (summary.done, summary.failed) == (12, [])
     assert sorted(made) == sorted(job.target.name for job in jobs)
     assert all(job.target.read_text() == job.source.name for job in jobs)
 
@@ -184,6 +184,16 @@ def test_a_run_stops_when_asked_to(two_nodes: Any, tmp_path: Path) -> None:
     assert 0 < summary.done < 40
     assert summary.left == 40 - summary.done
     assert time.monotonic() - start < 60
+
+
+def test_a_task_that_no_machine_can_begin_is_refused(two_nodes: Any, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="3 threads need as many processors: it has 1"):
+        Cluster("auto", Plain(), 3)
+    # A cluster that may grow is waited for, until the run is to stop.
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    with pytest.raises(KeyboardInterrupt):
+        Cluster("127.0.0.1:6379", Plain(), 3, stop=stop)
 
 
 def test_another_upres_is_refused(tmp_path: Path) -> None:

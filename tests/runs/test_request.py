@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pyvips
 
+import stores_here
 from upres.enlarging.options import Options
-from upres.errors import OutputError
+from upres.errors import DeviceError, OutputError
 from upres.runs.journal import NAME
 from upres.runs.request import Request, arranged, carry_out
 
@@ -61,3 +63,23 @@ def test_a_folder_that_was_made_for_nothing_goes(tmp_path: Path, options: Option
     request = Request((tmp_path / "none.png",), options, folder=tmp_path / "out")
     assert len(carry_out(request, arranged(request)).failed) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "ray://[::1]:{}"])
+def test_a_machine_that_is_down_is_told_of_soon(
+    tmp_path: Path, model_file: Path, address: str
+) -> None:
+    pytest.importorskip("ray", reason="needs ray")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"")
+    request = Request(
+        (tmp_path / "in",),
+        Options(model=model_file),
+        folder=tmp_path / "out",
+        cluster=address.format(stores_here.free_port()),
+    )
+    start = time.monotonic()
+    with pytest.raises(DeviceError, match=r"cluster .*: nothing answers there: "):
+        carry_out(request, arranged(request))
+    assert time.monotonic() - start < 60  # Ray itself takes two minutes
+    assert not (tmp_path / "out").exists()  # with no journal to go on with

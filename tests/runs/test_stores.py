@@ -558,7 +558,8 @@ def test_files_come_from_a_web_server(
         inputs = [f"{address}/a%2Bb%200.png", f"{address}/sub%20dir/a%2Bb%206.tif"]
         summary, _ = run([*inputs, f"{address}/none.png"], f"{tmp_path}/out", options)
     assert summary.done == 2
-    assert failures(summary) == [f"{address}/none.png: there is no such file"]
+    words = "there is no such file, or the server tells nothing of it"
+    assert failures(summary) == [f"{address}/none.png: {words}"]
     made = get_all(f"{FILES}{tmp_path}/out")
     assert made["a+b 0_x2.png"] == expected["a+b 0_x2.png"]
     assert made["a+b 6_x2.tif"] == expected["sub dir/a+b 6_x2.tif"]

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -38,6 +39,12 @@ EACH = 4
 
 OBJECTS = 100 * 2**20
 """Bytes that a cluster on this machine keeps for objects: only small ones pass."""
+
+CONNECTING = 10
+"""Seconds in which a cluster's machine is to answer."""
+
+FIRST = 900
+"""Seconds in which the first task is to begin: a cluster that grows may have to get a machine."""
 
 TICK = 0.05
 """Seconds between two looks at the tasks."""
@@ -80,15 +87,23 @@ class Cluster:
     ``address`` is ``auto``, ``ray://host:10001`` or, on one of the cluster's own machines,
     ``host:6379``; a cluster that is connected already is used
     as it is. Each task has so many ``threads``, and as many processors. ``model`` is the path of a
-    model file, which must be there and the same on each machine.
+    model file, which must be there and the same on each machine. Setting ``stop`` ends the wait for
+    its first machine.
 
-    Raises ``DeviceError`` if it cannot be reached, or its machines have another upres or none.
+    Raises ``DeviceError`` if it cannot be reached, or its machines have another upres or none, or
+    too few processors; ``KeyboardInterrupt`` if the wait was ended.
     """
 
     ordered = False
 
     def __init__(
-        self, address: str, work: Making, threads: int = 1, *, model: str | None = None
+        self,
+        address: str,
+        work: Making,
+        threads: int = 1,
+        *,
+        model: str | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         require(address)
         import ray
@@ -97,8 +112,10 @@ class Cluster:
         self._owned = not ray.is_initialized()
         if self._owned:
             _connect(address)
+        if address == "auto":
+            _check_processors(ray, threads)
         self._remote = ray.remote(max_retries=0, num_cpus=threads)(on_worker)
-        _check_versions(ray, threads)
+        _check_versions(ray, threads, stop or threading.Event())
         known = None if model is None else (model, fingerprint(model))
         self._work = ray.put(Sent(work, __version__, known))
         self._lock = threading.Lock()
@@ -205,9 +222,21 @@ class UnexpectedError(Exception):
     """An error on a worker that upres did not expect."""
 
 
+def _knock(address: str) -> None:
+    """Raise ``DeviceError`` if nothing answers: Ray would try for two minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTING).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        words = getattr(error, "strerror", None) or str(error)
+        raise DeviceError(f"cluster {address}: nothing answers there: {words}") from None
+
+
 def _connect(address: str) -> None:
     import ray
 
+    if address != "auto":
+        _knock(address)
     # Ray would end the process by itself, in the middle of its work.
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -226,6 +255,8 @@ def _connect(address: str) -> None:
             logging_level=logging.ERROR,
             log_to_driver=True,
         )
+    except SystemExit:  # by Ray, which had that signal for a while
+        raise KeyboardInterrupt from None
     except Exception as error:
         words = (str(error).strip() or type(error).__name__).splitlines()[0]
         hint = "one that asks for a token needs RAY_AUTH_MODE=token in the environment"
@@ -235,15 +266,30 @@ def _connect(address: str) -> None:
             signal.signal(signal.SIGTERM, before)
 
 
-def _check_versions(ray: Any, threads: int) -> None:
+def _check_processors(ray: Any, threads: int) -> None:
+    """Raise ``DeviceError`` if a cluster that does not grow has no machine for a task."""
+    most = int(max((node["Resources"].get("CPU", 0) for node in ray.nodes()), default=0))
+    if threads > most:
+        raise DeviceError(f"cluster auto: {threads} threads need as many processors: it has {most}")
+
+
+def _check_versions(ray: Any, threads: int, stop: threading.Event) -> None:
     """Raise ``DeviceError`` if workers have another upres than this process, or none."""
     remote = ray.remote(max_retries=3, num_cpus=threads)(version_here)
     try:
-        found = ray.get(remote.remote(), timeout=120)
-    except ray.exceptions.GetTimeoutError:
-        raise DeviceError(
-            f"the cluster has not begun a task of {threads} processors within two minutes"
-        ) from None
+        task, end = remote.remote(), time.monotonic() + FIRST
+        while not ray.wait([task], timeout=TICK)[0]:
+            if stop.is_set():
+                ray.cancel(task, force=True)
+                raise KeyboardInterrupt
+            if time.monotonic() > end:
+                raise DeviceError(
+                    f"the cluster has not begun a task of {threads} processors within "
+                    f"{FIRST // 60} minutes"
+                )
+        found = ray.get(task)
+    except DeviceError:
+        raise
     except Exception as error:
         words = str(error).strip().splitlines()[-1]
         raise DeviceError(f"the cluster's workers cannot load upres: {words}") from None

@@ -184,7 +184,7 @@ def carry_out(
 
 
 def executor_of(request: Request, work: Making, stop: threading.Event) -> Executor:
-    """The one that does the work of a request; ``stop`` ends that of threads.
+    """The one that does the work of a request; ``stop`` ends that of threads, and a wait.
 
     Raises the errors of ``upres.runs.cluster.connected``.
     """
@@ -195,7 +195,7 @@ def executor_of(request: Request, work: Making, stop: threading.Event) -> Execut
     given = request.options.model
     path = str(given.path) if isinstance(given, Model) else str(given or "")
     model = os.path.abspath(path) if os.path.isfile(path) else None
-    return Cluster(request.cluster, work, request.threads_each or 1, model=model)
+    return Cluster(request.cluster, work, request.threads_each or 1, model=model, stop=stop)
 
 
 def open_on_worker(
@@ -220,7 +220,7 @@ def _journal(request: Request) -> Iterator[Journal | None]:
         with opened(folder, asked, resume=request.resume, anew=anew) as journal:
             try:
                 yield journal
-            except KeyboardInterrupt:  # before there was anything to go on with
+            except BaseException:  # perhaps before there was anything to go on with
                 if journal.is_empty:
                     journal.remove()
                 raise
