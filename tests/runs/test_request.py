@@ -66,15 +66,13 @@ def test_a_folder_that_was_made_for_nothing_goes(tmp_path: Path, options: Option
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "ray://[::1]:{}"])
-def test_a_machine_that_is_down_is_told_of_soon(
-    tmp_path: Path, model_file: Path, address: str
-) -> None:
+def test_a_machine_that_is_down_is_told_of_soon(tmp_path: Path, address: str) -> None:
     pytest.importorskip("ray", reason="needs ray")
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"")
     request = Request(
         (tmp_path / "in",),
-        Options(model=model_file),
+        Options(model="fast"),
         folder=tmp_path / "out",
         cluster=address.format(stores_here.free_port()),
     )
