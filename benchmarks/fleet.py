@@ -141,7 +141,7 @@ Written by `benchmarks/fleet.py`.
 {about}
 
 {arguments.pictures:,} pictures of {arguments.side}x{arguments.side}, enlarged with fast x2, from \
-folder to folder; rounds that take both in turn: {arguments.rounds}. Rates are counted from the first \
+folder to folder; rounds that take both in turn: {arguments.rounds}. Rates are counted from the \
 first picture done to the last, so without the start of the cluster.
 
 {table(["run", "pictures a second", "median (least to most)"], rows)}

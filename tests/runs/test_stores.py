@@ -35,7 +35,7 @@ from upres.runs.request import Request, arranged, carry_out
 from upres.runs.spooled import _folder
 from upres.runs.store_journal import FOLDER, honours_create, opened_in
 from upres.runs.store_run import StoreRequest, arranged_in_stores, carry_out_in_stores
-from upres.runs.stores import Patience, Store, _named
+from upres.runs.stores import PART, SINGLE, Patience, Store, _named
 
 QUICK = Patience(attempts=3, first=0.01, inner=0, timeout=2)
 
@@ -476,6 +476,21 @@ def test_a_read_that_breaks_off_is_gone_on_with(
     assert (tmp_path / "a").read_bytes() == content
     assert asked[0] is None
     assert len(asked) > 1
+
+
+def test_large_objects_go_in_parts(s3: str, tmp_path: Path, moto: tuple[str, Path]) -> None:
+    content = np.random.default_rng(0).bytes(SINGLE + PART + 7)
+    (tmp_path / "large").write_bytes(content)
+    store = Store("s3://results")
+    before = moto[1].stat().st_size
+    store.send(tmp_path / "large", "large", create=True)
+    assert any("uploads" in key for key in requests(moto[1], "POST", before))
+    (found,) = store.list("")
+    store.fetch(found, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == content
+    assert len(requests(moto[1], "GET", before)) > found.size // PART
+    with pytest.raises(ExistsError, match="s3://results/large: exists already"):
+        store.send(tmp_path / "large", "large", create=True)
 
 
 def test_a_source_that_changes_meanwhile_is_named(s3: str, tmp_path: Path) -> None:
