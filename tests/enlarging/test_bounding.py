@@ -164,6 +164,11 @@ def test_what_the_calibration_had_none_of_is_refused_unless_forced(model: Model)
         bounded(dull, model)
     _, widths = bounded(dull, model, errors="force")
     assert widths.max() < 0.03  # of a fifth of the range
+    flat = np.full((10, 10), 700, np.uint16)
+    with pytest.raises(InputError, match="no part of their range"):
+        bounded(flat, model)
+    _, widths = bounded(flat, model, errors="force")
+    assert widths.min() >= 0.5 * 257  # nothing is exact
     gaps = np.ones((10, 10), np.float32)
     gaps[3, 3], gaps[0, 0] = np.nan, 0
     with pytest.raises(InputError, match="missing"):
@@ -244,14 +249,6 @@ def test_pages_have_a_map_each(model: Model, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="one page"):
         opened.write(tmp_path / "c.tif")
     assert not (tmp_path / "c.tif").exists()
-
-
-def test_a_map_needs_a_name_of_its_own(model: Model, tmp_path: Path) -> None:
-    source = write_png(tmp_path / "a.png", picture(8, 8))
-    for name in ("a.png", "b.png"):
-        opened = fakes.open_file(source, model=model, errors=True, error_map=(tmp_path / name,))
-        with pytest.raises(UsageError, match="named twice"):
-            opened.write(tmp_path / "b.png")
 
 
 def with_heads() -> list[str]:

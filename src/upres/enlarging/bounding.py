@@ -8,6 +8,7 @@ input there is no promise, and it is refused with the reason, unless bounds are 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from upres.card import Model
@@ -54,7 +55,7 @@ def with_head(
         raise InputError(info.problem("errors are bounded of gamma-encoded colours and of greys"))
     card = head_card_of(model)
     if card is None:
-        raise ModelError(f"{model.path}: has no head to bound errors: take {_with_heads(model)}")
+        raise ModelError(f"{model.path}: has no head to bound errors: take {_with_heads()}")
     faults = _faults(info, model, card)
     reason = faults or _bands(info)
     other = shipped_models().get(COMPRESSED_MODEL, {}).get(factor)
@@ -69,10 +70,12 @@ def require_range(info: RasterInfo, reason: str, errors: Bounding) -> str:
 
     ``reason`` is that from before. Raises ``InputError`` as ``with_head`` does.
     """
-    if not reason and _stretch(info) > STRETCH:
+    stretch = _stretch(info)
+    if not reason and stretch > STRETCH:
+        part = "no part" if stretch == math.inf else f"1/{stretch:.3g}"
         reason = (
-            f"its values take 1/{_stretch(info):.3g} of their range, and the calibration was made "
-            "with pictures that take all of theirs"
+            f"its values take {part} of their range, and the calibration was made with pictures "
+            "that take all of theirs"
         )
     if not reason and any(band.gaps for band in info.varying):
         reason = "some samples are missing, and the calibration had none such"
@@ -125,22 +128,26 @@ def _bands(info: RasterInfo) -> str:
 
 
 def _stretch(info: RasterInfo) -> float:
-    """How many times the network's range is as large as that of the band's samples, at most."""
+    """How many times the network's range is as large as that of the band's samples, at most.
+
+    It is infinite where all samples are alike.
+    """
     most = 1.0
     for band, seen in zip(info.varying, seen_bands(info), strict=True):
         if band.role not in COLOUR_ROLES or band.low is None or band.high is None:
             continue
         assert seen.low is not None
         assert seen.high is not None
-        if seen.high > seen.low:
-            most = max(most, (band.high - band.low) / (seen.high - seen.low))
+        if band.high > band.low:
+            length = seen.high - seen.low
+            most = max(most, (band.high - band.low) / length if length > 0 else math.inf)
     return most
 
 
-def _with_heads(model: Model) -> str:
-    names = [
-        name
-        for name, scales in shipped_models().items()
-        if not name.endswith(INT8) and any(head_path(path).is_file() for path in scales.values())
-    ]
+def _with_heads() -> str:
+    names = []
+    for name, scales in shipped_models().items():
+        own = [scale for scale, path in sorted(scales.items()) if head_path(path).is_file()]
+        if own and not name.endswith(INT8):
+            names.append(f"{name} at {' or '.join(f'x{scale}' for scale in own)}")
     return ", ".join(names) or "a model that was calibrated"

@@ -16,7 +16,12 @@ from upres.enlarging import pipeline
 from upres.enlarging.agreement import Agreement
 from upres.enlarging.bounding import refuse_unpromised
 from upres.enlarging.error_map import ErrorMap
-from upres.enlarging.map_files import commit_error_map, error_map_into
+from upres.enlarging.map_files import (
+    check_maps,
+    commit_with_map,
+    disk_beside,
+    error_map_into,
+)
 from upres.enlarging.measuring import looks_like_pixel_art
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
@@ -110,6 +115,8 @@ class FileEnlargement:
 
         Transparency counts once it is seen: it may turn out to be opaque.
         """
+        frames = max(plan.frames for plan in self.plans)
+        check_maps(self.options.error_map, pages=len(self.plans), frames=frames)
         named = self._named(target)
         if self.options.palette == "keep" and (row := output_format(named)).loses_colours:
             raise OutputError(
@@ -141,7 +148,8 @@ class FileEnlargement:
         cannot be written or cannot hold the result.
         """
         self.require_fits(target)
-        check_disk(target, self.disk)
+        beside = disk_beside(target, self.options.error_map, self.pixels)
+        check_disk(target, self.disk + beside)
         if self.members:
             sink = create_series_sink(target)
         else:
@@ -169,8 +177,7 @@ class FileEnlargement:
                 done += each.pixels
                 if total and agreement:
                     total.add(agreement.squares, agreement.samples)
-            sink.commit(replace=replace)
-            commit_error_map(errors, self.options.error_map, replace=replace)
+            commit_with_map(sink, errors, self.options.error_map, replace=replace)
         return Written(tuple(sink.not_kept), total, errors.summary)
 
 
