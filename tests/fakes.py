@@ -10,6 +10,7 @@ halo that is too small shows, and so does a picture that is flipped or turned.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from upres.enlarging import api, files
 from upres.enlarging.options import Options
 from upres.errors import ModelError
 from upres.head import HEAD_KEY, HeadCard, head_path
+from upres.onnx_files import network_digest
 from upres.raster.arrays import ArraySource
 from upres.raster.pixels import Float32Array
 
@@ -54,11 +56,17 @@ def write_fake_model(path: Path, **card: Any) -> Model:
 
 
 def write_fake_head(model: Model, **card: Any) -> HeadCard:
-    """The file of a head beside a model's, whose card says so; the fake's is always the same."""
+    """The file of a head beside a model's, whose card says so; the fake's is always the same.
+
+    A model that has no file gets one, of a network of nothing.
+    """
+    if not model.path.exists():
+        write_fake_model(model.path, **dataclasses.asdict(model.card))
     values: dict[str, Any] = {
         "model": model.card.name,
         "scale": model.card.scale,
         "precision": model.card.precision,
+        "network": network_digest(model.path),
         "degradation": "bicubic",
         "level": 0.9,
         "factor": 1.0,

@@ -134,7 +134,8 @@ def test_the_chain_makes_the_models_that_are_shipped(
 def test_logs_stand_beside_their_recipes_and_end_where_these_end(
     chain: ModuleType, recipes: dict[str, Recipe]
 ) -> None:
-    logs = sorted(set(RECIPES.glob("*/*.csv")) - {RECIPES / "mixture" / "held-out.csv"})
+    lists = {RECIPES / "mixture" / "held-out.csv", RECIPES / "bounds" / "calibration.csv"}
+    logs = sorted(set(RECIPES.glob("*/*.csv")) - lists)
     assert logs
     interrupted = chain.read_chain().interrupted
     for path in logs:

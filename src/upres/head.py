@@ -17,7 +17,7 @@ from typing import Any
 
 from upres.card import Model, Stamp, Test, file_stamp, is_whole
 from upres.errors import ModelError
-from upres.onnx_files import read_entry
+from upres.onnx_files import network_digest, read_entry
 
 HEAD_KEY = "upres-head"
 """The entry of the ONNX file's metadata that holds the head's card, as JSON."""
@@ -41,6 +41,7 @@ _RULES: dict[str, tuple[Test, str]] = {
     "model": (_is_text, "text"),
     "scale": (lambda value: is_whole(value, 1, 8), "a whole number from 1 to 8"),
     "precision": (_is_text, "text"),
+    "network": (_is_text, "text"),
     "degradation": (_is_text, "text"),
     "level": (_is_part, "a number from 0 to 1"),
     "factor": (_is_factor, "a number above 0"),
@@ -63,6 +64,8 @@ class HeadCard:
     scale: int
     precision: str
     """Of the model that it was calibrated with: ``fp32`` or ``int8``."""
+    network: str
+    """The digest of that model's network, see ``upres.onnx_files.network_digest``."""
     degradation: str
     """Of the pictures that it was calibrated with, as in the model's card."""
     level: float
@@ -129,7 +132,17 @@ def head_card_of(model: Model) -> HeadCard | None:
         raise ModelError(
             f"{path}: is the head of a model x{card.scale} in {card.precision}, not of {model.path}"
         )
+    if card.network != _digest(model.path, file_stamp(model.path)):
+        raise ModelError(
+            f"{path}: was calibrated with other weights than those of {model.path}: "
+            "calibrate it again"
+        )
     return card
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, stamp: Stamp) -> str:
+    return network_digest(path)
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,6 @@
-"""The entries of text that an ONNX file has beside its network, read without any library.
+"""The entries of text that an ONNX file has beside its network, and that one's digest.
+
+They are read without any library.
 
 Source of the format: ``ModelProto`` and ``StringStringEntryProto`` in ONNX's ``onnx.proto``, and
 Protocol Buffers' encoding.
@@ -6,8 +8,10 @@ Protocol Buffers' encoding.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -26,21 +30,31 @@ def read_entry(path: Path, key: str) -> str | None:
     Raises ``ModelError`` if the file cannot be read, is not an ONNX file or is damaged there.
     """
     text = None
-    try:
-        with path.open("rb") as file:
-            has_network = False
-            for field_number, length in _fields(file, os.fstat(file.fileno()).st_size):
-                has_network |= field_number == _NETWORK
-                if field_number == _METADATA:
-                    # Of several, the last counts, as Protocol Buffers has it.
-                    text = _metadata(file, length).get(key, text)
-            if not has_network:
-                raise ValueError("there is no network in it")
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read this model file: {error.strerror}") from None
-    except ValueError as error:  # UnicodeDecodeError is one
-        raise ModelError(f"{path}: not an ONNX model, or a damaged one: {error}") from None
+    has_network = False
+    with _top_level(path) as (file, fields):
+        for field_number, length in fields:
+            has_network |= field_number == _NETWORK
+            if field_number == _METADATA:
+                # Of several, the last counts, as Protocol Buffers has it.
+                text = _metadata(file, length).get(key, text)
+        if not has_network:
+            raise ValueError("there is no network in it")
     return text
+
+
+def network_digest(path: Path) -> str:
+    """The SHA-256 of a model file's network with its weights, in hexadecimal.
+
+    The metadata count nothing: scores may be written into a card.
+
+    Raises ``ModelError`` as ``read_entry`` does.
+    """
+    digest = hashlib.sha256()
+    with _top_level(path) as (file, fields):
+        for field_number, length in fields:
+            if field_number == _NETWORK:
+                digest.update(file.read(length))
+    return digest.hexdigest()
 
 
 def write_entry(proto: onnx.ModelProto, key: str, text: str) -> None:
@@ -57,6 +71,18 @@ _NETWORK, _METADATA = 7, 14
 
 _BYTES_OF_FIXED = {1: 8, 5: 4}
 """How long a value of that wire type is."""
+
+
+@contextmanager
+def _top_level(path: Path) -> Iterator[tuple[BinaryIO, Iterator[tuple[int, int]]]]:
+    """The file, and the fields at its top level; errors of reading become ``ModelError``."""
+    try:
+        with path.open("rb") as file:
+            yield file, _fields(file, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read this model file: {error.strerror}") from None
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise ModelError(f"{path}: not an ONNX model, or a damaged one: {error}") from None
 
 
 def _metadata(file: BinaryIO, length: int) -> dict[str, str]:

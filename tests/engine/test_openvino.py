@@ -8,12 +8,13 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine.contract import BackendTests, noise
 from upres.card import Compute, Model, ModelCard, file_stamp
 from upres.engine.machine import Processor, this_processor
-from upres.engine.openvino import WINDOW_BYTES, OpenVINO, _compile
+from upres.engine.openvino import WINDOW_BYTES, OpenVINO, _compile, _compile_small
 from upres.engine.openvino_graphs import read_graph
 from upres.models import open_model
 
@@ -59,7 +60,7 @@ def test_int8_suits_processors_that_are_made_for_it(processor: Processor, suits:
 @pytest.mark.parametrize(("name", "expected"), [("fast", 0), ("fast-int8", 0.8)])
 def test_convolutions_are_computed_in_the_precision_of_the_name(name: str, expected: float) -> None:
     model = open_model(name, scale=2)
-    compiled = _compile(model.path, file_stamp(model.path), "fp32", None, 3, 2, 64, 64)
+    compiled = _compile(model.path, file_stamp(model.path), "fp32", None, 3, 2, 64, 64, None)
     found = [
         operation.get_rt_info()["runtimePrecision"].astype(str)
         for operation in compiled.get_runtime_model().get_ops()
@@ -76,6 +77,26 @@ def test_what_int8_leaves_is_computed_in_bfloat16_where_that_is_native() -> None
     for processor, expected in ((PLAIN, "fp32"), (VNNI, "fp32"), (AMX, "bf16")):
         assert OpenVINO(processor).best_compute(INT8.card) == expected
         assert OpenVINO(processor).best_compute(MODEL.card) == "fp32"
+
+
+@pytest.mark.parametrize(("name", "most"), [("fast", 0.0), ("fast-int8", 1 / 255)])
+def test_small_windows_of_all_sizes_share_what_is_compiled(name: str, most: float) -> None:
+    model = open_model(name, scale=2)
+    network = OpenVINO(PLAIN).open(replace(model, compute="fp32"))
+    _compile_small.cache_clear()
+    _compile.cache_clear()
+    for height, width in ((20, 31), (64, 64), (41, 90), (20, 31), (1, 128)):
+        window = noise(1, 3, height, width)
+        got = network.compile(height, width)(window)
+        assert _compile.cache_info().misses == 0
+        fixed = _compile(
+            model.path, file_stamp(model.path), "fp32", None, 3, 2, height, width, None
+        )
+        _compile.cache_clear()
+        expected = fixed(window)[0]
+        assert np.abs(got - expected).mean() <= most / 10
+        assert np.abs(got - expected).max() <= 4 * most
+    assert _compile_small.cache_info().misses == 1
 
 
 @pytest.mark.parametrize("side", [24, 200])  # beside each other, and one at a time

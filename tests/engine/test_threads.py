@@ -25,7 +25,8 @@ from upres.models import open_model
 from upres.card import file_stamp
 
 model = open_model(sys.argv[1])
-compiled = _compile(model.path, file_stamp(model.path), "fp32", thread_limit(None), 3, 2, 200, 200)
+key = (model.path, file_stamp(model.path), "fp32", thread_limit(None))
+compiled = _compile(*key, 3, 2, 200, 200, None)
 print(usable_processors(), compiled.get_property("INFERENCE_NUM_THREADS"))
 """
 

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from upres.card import Model
 from upres.errors import InputError, UsageError
 from upres.evaluation.benchmark import Evaluation, evaluate
-from upres.evaluation.compression import Jpeg, through_jpeg
+from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import find_pairs, read_pair
 from upres.evaluation.record import record_scores
 from upres.evaluation.report import write_report
+from upres.formats.image.recompressed import through_jpeg
 from upres.models import read_model
 from upres.raster.metrics import PROTOCOL, score
 from upres.raster.resize import bicubic

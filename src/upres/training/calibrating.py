@@ -25,7 +25,7 @@ from upres.errors import InputError, ModelError
 from upres.files import replacing
 from upres.head import HEAD_KEY, HeadCard, head_path
 from upres.models import INT8, read_model
-from upres.onnx_files import write_entry
+from upres.onnx_files import network_digest, write_entry
 from upres.raster.arrays import ArraySource
 from upres.training import run as runs
 from upres.training.conformal import Calibrated, calibrated, coverage_by_factor
@@ -126,6 +126,7 @@ def _calibrate(
         model=model.card.name,
         scale=model.card.scale,
         precision=model.card.precision,
+        network=network_digest(model.path),
         degradation=model.card.degradation,
         level=LEVEL,
         factor=1.0,
