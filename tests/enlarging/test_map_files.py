@@ -20,7 +20,8 @@ RNG = np.random.default_rng(31)
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    made = fake_model(halo=3, path=tmp_path / "fake-x2.onnx")
+    (tmp_path / "models").mkdir()
+    made = fake_model(halo=3, path=tmp_path / "models" / "fake-x2.onnx")
     write_fake_head(made)
     return made
 
@@ -87,7 +88,7 @@ def test_no_map_is_left_without_its_result(model: Model, source: Path) -> None:
     with pytest.raises(ExistsError, match=r"b\.png"):
         write(source, folder / "b.png", model, *maps, replace=False, progress=taken)
     assert (folder / "b.png").read_bytes() == b"of another"
-    assert sorted(os.listdir(folder)) == ["a.png", "b.png", "fake-x2.head.onnx"]
+    assert sorted(os.listdir(folder)) == ["a.png", "b.png", "models"]
 
 
 def test_a_map_of_another_that_came_meanwhile_stays(model: Model, source: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_map_of_another_that_came_meanwhile_stays(model: Model, source: Path) 
     with pytest.raises(ExistsError, match=r"e\.png"):
         write(source, folder / "b.png", model, *maps, replace=False, progress=taken)
     assert (folder / "e.png").read_bytes() == b"of another"
-    assert sorted(os.listdir(folder)) == ["a.png", "e.png", "fake-x2.head.onnx"]
+    assert sorted(os.listdir(folder)) == ["a.png", "e.png", "models"]
 
 
 def test_the_map_of_a_geotiff_lies_where_its_result_does(model: Model, tmp_path: Path) -> None:
@@ -189,4 +190,4 @@ def test_a_refusal_leaves_nothing(model: Model, tmp_path: Path) -> None:
     tifffile.imwrite(source, np.full((9, 9), 700, np.uint16), photometric="minisblack")
     with pytest.raises(InputError, match="no part of their range"):
         write(source, tmp_path / "b.tif", model, tmp_path / "e.tif", tmp_path / "e.json")
-    assert sorted(os.listdir(tmp_path)) == ["fake-x2.head.onnx", "flat.tif"]
+    assert sorted(os.listdir(tmp_path)) == ["flat.tif", "models"]
