@@ -97,6 +97,14 @@ def test_bands_that_go_alone_have_a_map_each(model: Model) -> None:
     assert widths.shape == (18, 18, 3)
 
 
+def test_three_inks_go_together_and_black_alone(model: Model) -> None:
+    source = ArraySource(picture(9, 9, 4), bands=["ink"] * 4)
+    result, widths = enlarge_bounded(
+        source, Options(model=model, errors="force"), backend=FakeBackend()
+    )
+    assert (result.shape, widths.shape) == ((18, 18, 4), (18, 18, 2))
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"scale": 3}, "one model makes in one go"),
     ({"scale": 1.5}, "one model makes in one go"),

@@ -183,6 +183,19 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(model: Model, source: 
     assert caught.value.remedies[0].option == "error_map"
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".gif"])
+def test_a_format_that_changes_samples_again_is_refused_unless_forced(
+    model: Model, source: Path, suffix: str
+) -> None:
+    target = source.parent / f"b{suffix}"
+    with pytest.raises(OutputError, match="may change the samples again") as caught:
+        write(source, target, model)
+    assert caught.value.remedies[0].option == "errors"
+    assert not target.exists()
+    opened = fakes.open_file(source, model=model, errors="force")
+    assert f"not promised: {suffix} may change" in str(opened.write(target).errors)
+
+
 def test_a_refusal_leaves_nothing(model: Model, tmp_path: Path) -> None:
     import tifffile
 

@@ -15,6 +15,7 @@ from upres.card import Model
 from upres.enlarging.compressed import COMPRESSED_MODEL, clean_quality
 from upres.enlarging.light import seen_bands
 from upres.enlarging.options import Bounding
+from upres.enlarging.steps import bands_together
 from upres.errors import InputError, ModelError, Remedy
 from upres.head import HeadCard, head_card_of, head_path
 from upres.models import INT8, shipped_models
@@ -95,10 +96,10 @@ def refuse_unpromised(info: RasterInfo, reason: str, errors: Bounding, *remedies
 def bounded_groups(info: RasterInfo) -> list[tuple[int, ...]]:
     """The bands that share a half-width for each pixel, group by group in the head's order.
 
-    Red, green and blue go through the network together; each other band by itself. Alpha, masks
-    and numbers of classes have none.
+    Red, green and blue go through the network together, and so do three inks; each other band by
+    itself. Alpha, masks and numbers of classes have none.
     """
-    together = info.colour_bands
+    together = bands_together(info)
     groups: list[tuple[int, ...]] = [together] if together else []
     alone = (i for i in range(len(info.varying)) if together is None or i not in together)
     unbounded = info.find("alpha", *REPEATED_ROLES)

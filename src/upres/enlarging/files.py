@@ -14,7 +14,7 @@ from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.agreement import Agreement
-from upres.enlarging.bounding import refuse_unpromised
+from upres.enlarging.bounding import FORCE, refuse_unpromised
 from upres.enlarging.error_map import ErrorMap
 from upres.enlarging.map_files import (
     check_maps,
@@ -110,6 +110,12 @@ class FileEnlargement:
             replace=replace,
         )
 
+    def _changed_again(self, target: Path) -> str:
+        """Why bounds of errors are not those of the samples in ``target``; empty if they are."""
+        row = output_format(self._named(target))
+        lossy = self.options.errors and (row.loses_colours or row.name in LOSSY)
+        return f"{row.suffixes[0]} may change the samples again" if lossy else ""
+
     def require_fits(self, target: Path) -> None:
         """Raise ``OutputError`` if the format by ``target``'s suffix cannot hold the result.
 
@@ -121,6 +127,10 @@ class FileEnlargement:
         if self.options.palette == "keep" and (row := output_format(named)).loses_colours:
             raise OutputError(
                 f"{target}: {row.suffixes[0]} changes colours, which are to be kept: choose .png"
+            )
+        if (reason := self._changed_again(target)) and self.options.errors != "force":
+            raise OutputError(
+                f"{target}: no bounds can be promised: {reason}: choose .png or .tif", FORCE
             )
         for each in self.plans:
             check_output(named, without_alpha(each), pages=len(self.plans))
@@ -160,13 +170,14 @@ class FileEnlargement:
                 content_bytes=self.content_bytes,
                 **({"cog": True} if self.options.cog else {}),
             )
+        changed = self._changed_again(target)
         done, total = 0, Agreement() if self.options.check else None
         with storing(target), sink, self._error_map(target, replace=replace) as errors:
             for source, each in zip(self.pages, self.plans, strict=True):
                 start, part = done / self.pixels, each.pixels / self.pixels
                 agreement = pipeline.enlarge_into(
                     source,
-                    each,
+                    dataclasses.replace(each, not_promised=each.not_promised or changed),
                     sink,
                     beside=target,
                     backend=self.backend,
