@@ -59,8 +59,8 @@ def test_a_mask_s_edge_stays_within_two_pixels(kind: str, scale: int, precision:
     mask = shapes(kind).repeat(scale, 0).repeat(scale, 1)
     assert alpha[~grown(mask, 2)].max(initial=0) == 0
     assert alpha[~grown(1 - mask, 2)].min(initial=255) == 255
-    # Half of a pixel's cover is where the edge is.
-    assert np.abs((alpha > 127).mean() - mask.mean()) < 0.3 * mask.mean()
+    # Half of a pixel's cover is where the edge is; single points become the roundest.
+    assert np.abs((alpha > 127).mean() - mask.mean()) < 0.4 * mask.mean()
 
 
 @pytest.mark.parametrize("scale", [2.5, 3.7])
