@@ -151,7 +151,9 @@ def planned(raster: RasterInfo, model: Model, errors: Any = True) -> str:
 
 
 def test_compressed_files_are_refused_unless_forced(model: Model) -> None:
-    assert not planned(info(jpeg_quality=98), model)
+    assert not planned(info(), model)
+    with pytest.raises(InputError, match="JPEG file of quality 98 has faults"):
+        planned(info(jpeg_quality=98), model)
     with pytest.raises(InputError, match="JPEG file of quality 70 has faults") as caught:
         planned(info(jpeg_quality=70), model)
     assert caught.value.remedies[-1].option == "errors"
@@ -164,6 +166,9 @@ def test_a_head_for_jpeg_files_is_for_those_alone(model: Model) -> None:
     for quality in (None, 10, 99):
         with pytest.raises(InputError, match="qualities of 30 to 95"):
             planned(info(jpeg_quality=quality), model)
+    agreeing = Options(model=model, errors=True, consistent="force")
+    with pytest.raises(InputError, match="consistent result keeps faults"):
+        plan(info(jpeg_quality=70), agreeing, FakeBackend())
 
 
 def test_what_the_calibration_had_none_of_is_refused_unless_forced(model: Model) -> None:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from upres.card import Model
-from upres.enlarging.compressed import COMPRESSED_MODEL, clean_quality
+from upres.enlarging.compressed import COMPRESSED_MODEL
 from upres.enlarging.light import seen_bands
 from upres.enlarging.options import Bounding
 from upres.enlarging.steps import bands_together
@@ -57,10 +57,11 @@ def with_head(
     card = head_card_of(model)
     if card is None:
         raise ModelError(f"{model.path}: has no head to bound errors: take {_with_heads()}")
-    faults = _faults(info, model, card)
+    faults = _faults(info, card)
     reason = faults or _bands(info)
     other = shipped_models().get(COMPRESSED_MODEL, {}).get(factor)
-    if faults and card.degradation != "jpeg" and other and head_path(other).is_file():
+    fitting = JPEG_QUALITIES[0] <= (info.jpeg_quality or 0) <= JPEG_QUALITIES[1]
+    if fitting and card.degradation != "jpeg" and other and head_path(other).is_file():
         refuse_unpromised(info, reason, errors, Remedy("model", "is for them", COMPRESSED_MODEL))
     refuse_unpromised(info, reason, errors)
     return (dataclasses.replace(model, head=head_path(model.path)),), reason
@@ -106,15 +107,18 @@ def bounded_groups(info: RasterInfo) -> list[tuple[int, ...]]:
     return groups + [(number,) for number in alone if number not in unbounded]
 
 
-def _faults(info: RasterInfo, model: Model, card: HeadCard) -> str:
+def _faults(info: RasterInfo, card: HeadCard) -> str:
     """Why the head is for a raster of another making."""
     quality, least, most = info.jpeg_quality, *JPEG_QUALITIES
     if card.degradation == "jpeg":
         if quality is None or not least <= quality <= most:
             found = "no JPEG file" if quality is None else f"a JPEG file of quality {quality}"
             return f"it is {found}, and photo's calibration is for qualities of {least} to {most}"
+        if info.preserves == "bicubic":
+            return "a consistent result keeps faults of JPEG, and photo's calibration had none such"
         return ""
-    if quality is not None and quality < clean_quality(model):
+    if quality is not None:
+        # Even at a quality of 98, coverage on Set14 at x2 falls from 0.88 to 0.84.
         return f"a JPEG file of quality {quality} has faults that {card.model} does not know"
     return ""
 
