@@ -183,6 +183,24 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(model: Model, source: 
     assert caught.value.remedies[0].option == "error_map"
 
 
+@pytest.mark.parametrize(("compression", "lossy"), [("jpeg", True), ("lzw", False)])
+def test_a_tiff_that_jpeg_compresses_is_refused_unless_forced(
+    model: Model, tmp_path: Path, compression: str, lossy: bool
+) -> None:
+    from PIL import Image
+
+    source, target = tmp_path / "a.tif", tmp_path / "b.tif"
+    pixels = RNG.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(source, compression=compression)
+    if lossy:
+        with pytest.raises(InputError, match="JPEG may have changed its samples"):
+            write(source, target, model)
+    else:
+        write(source, target, model)
+    opened = fakes.open_file(source, model=model, errors="force")
+    assert ("not promised" in str(opened.write(target).errors)) == lossy
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".gif"])
 def test_a_format_that_changes_samples_again_is_refused_unless_forced(
     model: Model, source: Path, suffix: str

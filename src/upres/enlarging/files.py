@@ -28,6 +28,7 @@ from upres.enlarging.plan import Plan, check_pixels, plan
 from upres.enlarging.videos import refuse_agreement
 from upres.enlarging.writing import FileCopy, Written, check_disk, storing
 from upres.errors import LargeEnoughError, OutputError, UpresError
+from upres.formats.metadata.carried import Carried
 from upres.formats.registry import (
     Format,
     check_output,
@@ -234,7 +235,8 @@ def _planned(
     plans: list[Plan] = []
     pixels = 0
     for page in pages:
-        plans.append(_promised(plan(page.info, options, backend), lossy))
+        inside = page.carried.lossy if isinstance(page.carried, Carried) else ""
+        plans.append(_promised(plan(page.info, options, backend), lossy or inside))
         pixels += plans[-1].pixels
         if pixels > options.max_pixels:  # before the others are looked at: there may be thousands
             width, height = max(((p.width, p.height) for p in plans), key=math.prod)
