@@ -18,7 +18,6 @@ import numpy as np
 from upres.enlarging.bounding import bounded_groups
 from upres.enlarging.light import seen_bands
 from upres.files import replacing
-from upres.formats.metadata.mapped import for_a_map
 from upres.head import HeadCard
 from upres.raster.info import Band, RasterInfo
 from upres.raster.pixels import Float32Array
@@ -133,7 +132,12 @@ class ErrorMap:
             page=info.page,
             frames=info.frames,
         )
-        told = for_a_map(carried, [numbers[first] for first in firsts], WORDS)
+        told: object = None
+        if carried is not None:
+            # Arrays need no libvips.
+            from upres.formats.metadata.mapped import for_a_map
+
+            told = for_a_map(carried, [numbers[first] for first in firsts], WORDS)
         for sink in self.sinks:
             sink.begin(result, told)
 

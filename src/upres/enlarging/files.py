@@ -28,7 +28,6 @@ from upres.enlarging.plan import Plan, check_pixels, plan
 from upres.enlarging.videos import refuse_agreement
 from upres.enlarging.writing import FileCopy, Written, check_disk, storing
 from upres.errors import LargeEnoughError, OutputError, UpresError
-from upres.formats.metadata.carried import Carried
 from upres.formats.registry import (
     Format,
     check_output,
@@ -235,7 +234,7 @@ def _planned(
     plans: list[Plan] = []
     pixels = 0
     for page in pages:
-        inside = page.carried.lossy if isinstance(page.carried, Carried) else ""
+        inside = getattr(page.carried, "lossy", "")  # of a kind that has such files
         plans.append(_promised(plan(page.info, options, backend), lossy or inside))
         pixels += plans[-1].pixels
         if pixels > options.max_pixels:  # before the others are looked at: there may be thousands
