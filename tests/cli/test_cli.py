@@ -126,6 +126,7 @@ WRONG_OPTIONS: dict[str, list[object]] = {
     "empty picture": [""],
     "empty output": ["harbour.png", "-o", ""],
     "empty fit": ["harbour.png", "--fit", ""],
+    "empty error map": ["harbour.png", "--error-map", ""],
     "empty format": ["harbour.png", "--format", ""],
 }
 
@@ -177,6 +178,7 @@ def bad_input(folder: Path, photo: Path, kind: str) -> list[object]:
         ("empty picture", ["a picture's name is empty"]),
         ("empty output", ["--output: is empty"]),
         ("empty fit", ["--fit: is empty"]),
+        ("empty error map", ["--error-map: is empty"]),
         ("empty format", ["--format: is empty"]),
         ("scale", ["scale", "at least 1", "0.5"]),
         ("no model", ["other.onnx", "not an ONNX model"]),

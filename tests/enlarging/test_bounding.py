@@ -97,6 +97,14 @@ def test_bands_that_go_alone_have_a_map_each(model: Model) -> None:
     assert widths.shape == (18, 18, 3)
 
 
+def test_three_inks_go_together_and_black_alone(model: Model) -> None:
+    source = ArraySource(picture(9, 9, 4), bands=["ink"] * 4)
+    result, widths = enlarge_bounded(
+        source, Options(model=model, errors="force"), backend=FakeBackend()
+    )
+    assert (result.shape, widths.shape) == ((18, 18, 4), (18, 18, 2))
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"scale": 3}, "one model makes in one go"),
     ({"scale": 1.5}, "one model makes in one go"),
@@ -143,7 +151,9 @@ def planned(raster: RasterInfo, model: Model, errors: Any = True) -> str:
 
 
 def test_compressed_files_are_refused_unless_forced(model: Model) -> None:
-    assert not planned(info(jpeg_quality=98), model)
+    assert not planned(info(), model)
+    with pytest.raises(InputError, match="JPEG file of quality 98 has faults"):
+        planned(info(jpeg_quality=98), model)
     with pytest.raises(InputError, match="JPEG file of quality 70 has faults") as caught:
         planned(info(jpeg_quality=70), model)
     assert caught.value.remedies[-1].option == "errors"
@@ -156,6 +166,9 @@ def test_a_head_for_jpeg_files_is_for_those_alone(model: Model) -> None:
     for quality in (None, 10, 99):
         with pytest.raises(InputError, match="qualities of 30 to 95"):
             planned(info(jpeg_quality=quality), model)
+    agreeing = Options(model=model, errors=True, consistent="force")
+    with pytest.raises(InputError, match="consistent result keeps faults"):
+        plan(info(jpeg_quality=70), agreeing, FakeBackend())
 
 
 def test_what_the_calibration_had_none_of_is_refused_unless_forced(model: Model) -> None:
@@ -164,6 +177,11 @@ def test_what_the_calibration_had_none_of_is_refused_unless_forced(model: Model)
         bounded(dull, model)
     _, widths = bounded(dull, model, errors="force")
     assert widths.max() < 0.03  # of a fifth of the range
+    flat = np.full((10, 10), 700, np.uint16)
+    with pytest.raises(InputError, match="no part of their range"):
+        bounded(flat, model)
+    _, widths = bounded(flat, model, errors="force")
+    assert widths.min() >= 0.5 * 257  # nothing is exact
     gaps = np.ones((10, 10), np.float32)
     gaps[3, 3], gaps[0, 0] = np.nan, 0
     with pytest.raises(InputError, match="missing"):
@@ -244,14 +262,6 @@ def test_pages_have_a_map_each(model: Model, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="one page"):
         opened.write(tmp_path / "c.tif")
     assert not (tmp_path / "c.tif").exists()
-
-
-def test_a_map_needs_a_name_of_its_own(model: Model, tmp_path: Path) -> None:
-    source = write_png(tmp_path / "a.png", picture(8, 8))
-    for name in ("a.png", "b.png"):
-        opened = fakes.open_file(source, model=model, errors=True, error_map=(tmp_path / name,))
-        with pytest.raises(UsageError, match="named twice"):
-            opened.write(tmp_path / "b.png")
 
 
 def with_heads() -> list[str]:

@@ -185,7 +185,8 @@ def test_results_are_removed_where_the_disk_is_short_those_first_that_were_fetch
 ) -> None:
     """By a fake of the disk."""
     import asyncio
-    from functools import partial
+    from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
     from slow import slow_backend
 
@@ -234,7 +235,8 @@ def test_results_are_removed_where_the_disk_is_short_those_first_that_were_fetch
         finally:
             desk.end_at_once()
 
-    asyncio.run(check())
+    with ThreadPoolExecutor(1) as pool:  # the browser of other tests has a loop in this thread
+        pool.submit(asyncio.run, check()).result()
 
 
 def test_half_a_connection_is_no_answer_that_is_lost_by_others(service: Running) -> None:

@@ -146,6 +146,8 @@ def enlarge(
         raise UsageError("a picture's name is empty: name a file, a folder or a pattern")
     _refuse_empty({"--output": output, "--fit": fit, "--format": format, "--model": model})
     _refuse_empty({"--cluster": cluster, "--report": report})
+    for each in error_map or ():
+        _refuse_empty({"--error-map": each})
     check_cluster(cluster)
     check_report(report, dry=dry)
     target = None if output is None else Path(output)

@@ -35,6 +35,9 @@ TOLD_THRESHOLD = 8
 LEAST = 0.5
 """The least half-width, in grey levels: the truth itself is rounded to whole ones."""
 
+WORDS = "half-width of the bound of errors"
+"""The description of a map's bands, where a file has a place for it."""
+
 
 @dataclass
 class ErrorSummary:
@@ -89,18 +92,32 @@ class ErrorMap:
     """Takes half-widths, window by window, and gives them to sinks: one band for each group."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
-        self._sinks = sinks
+        self.sinks = sinks
+        """Committing them is left to the caller."""
         self.summary: ErrorSummary | None = None
 
-    def begin(self, info: RasterInfo, size: tuple[int, int], card: HeadCard, reason: str) -> None:
-        """Get ready for a page; ``info`` is the raster's, and ``size`` the result's."""
+    def begin(
+        self,
+        info: RasterInfo,
+        size: tuple[int, int],
+        card: HeadCard,
+        reason: str,
+        *,
+        carried: object = None,
+    ) -> None:
+        """Get ready for a page; ``info`` is the raster's, and ``size`` the result's.
+
+        Of the metadata ``carried`` by the raster, a map gets the place and the resolution.
+        """
         if self.summary is None:
             self.summary = ErrorSummary(card, reason)
         self.summary.not_promised = self.summary.not_promised or reason
         groups = bounded_groups(info)
         self._factor = card.factor
+        numbers = [number for number, band in enumerate(info.bands) if not band.constant]
+        firsts = [group[0] for group in groups]
         seen = seen_bands(info)
-        self._units = [_length(seen[group[0]]) for group in groups]
+        self._units = [_length(seen[first]) or _length(info.varying[first]) for first in firsts]
         # The samples themselves, of floats, as they are.
         bands = tuple(
             Band("other" if number else "grey", 0.0, 1.0, unbounded=True)
@@ -115,8 +132,14 @@ class ErrorMap:
             page=info.page,
             frames=info.frames,
         )
-        for sink in self._sinks:
-            sink.begin(result, None)
+        told: object = None
+        if carried is not None:
+            # Arrays need no libvips.
+            from upres.formats.metadata.mapped import for_a_map
+
+            told = for_a_map(carried, [numbers[first] for first in firsts], WORDS)
+        for sink in self.sinks:
+            sink.begin(result, told)
 
     def write(self, frame: int, top: int, left: int, widths: Float32Array) -> None:
         """Take a window: groups x rows x columns, as the head gives them. It is changed."""
@@ -127,13 +150,8 @@ class ErrorMap:
             self.summary.add(plane)
             plane *= np.float32(unit / LEVELS)
         block = np.moveaxis(widths, 0, 2)
-        for sink in self._sinks:
+        for sink in self.sinks:
             sink.write(frame, top, left, block)
-
-    def commit(self, *, replace: bool) -> None:
-        """Make the maps be there."""
-        for sink in self._sinks:
-            sink.commit(replace=replace)
 
 
 def write_summary(summary: ErrorSummary, path: Path, *, replace: bool) -> None:
@@ -143,7 +161,7 @@ def write_summary(summary: ErrorSummary, path: Path, *, replace: bool) -> None:
 
 
 def _length(band: Band) -> float:
-    """Of the range that a network sees, in samples."""
+    """Of a band's range, in samples; 0 where a network sees a band whose samples are all alike."""
     assert band.low is not None
     assert band.high is not None
     return band.high - band.low

@@ -14,9 +14,14 @@ from upres.engine.backends import default_backend
 from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.agreement import Agreement
-from upres.enlarging.bounding import refuse_unpromised
+from upres.enlarging.bounding import FORCE, refuse_unpromised
 from upres.enlarging.error_map import ErrorMap
-from upres.enlarging.map_files import commit_error_map, error_map_into
+from upres.enlarging.map_files import (
+    check_maps,
+    commit_with_map,
+    disk_beside,
+    error_map_into,
+)
 from upres.enlarging.measuring import looks_like_pixel_art
 from upres.enlarging.options import Options
 from upres.enlarging.plan import Plan, check_pixels, plan
@@ -105,15 +110,27 @@ class FileEnlargement:
             replace=replace,
         )
 
+    def _changed_again(self, target: Path) -> str:
+        """Why bounds of errors are not those of the samples in ``target``; empty if they are."""
+        row = output_format(self._named(target))
+        lossy = self.options.errors and (row.loses_colours or row.name in LOSSY)
+        return f"{row.suffixes[0]} may change the samples again" if lossy else ""
+
     def require_fits(self, target: Path) -> None:
         """Raise ``OutputError`` if the format by ``target``'s suffix cannot hold the result.
 
         Transparency counts once it is seen: it may turn out to be opaque.
         """
+        frames = max(plan.frames for plan in self.plans)
+        check_maps(self.options.error_map, pages=len(self.plans), frames=frames)
         named = self._named(target)
         if self.options.palette == "keep" and (row := output_format(named)).loses_colours:
             raise OutputError(
                 f"{target}: {row.suffixes[0]} changes colours, which are to be kept: choose .png"
+            )
+        if (reason := self._changed_again(target)) and self.options.errors != "force":
+            raise OutputError(
+                f"{target}: no bounds can be promised: {reason}: choose .png or .tif", FORCE
             )
         for each in self.plans:
             check_output(named, without_alpha(each), pages=len(self.plans))
@@ -141,7 +158,8 @@ class FileEnlargement:
         cannot be written or cannot hold the result.
         """
         self.require_fits(target)
-        check_disk(target, self.disk)
+        beside = disk_beside(target, self.options.error_map, self.pixels)
+        check_disk(target, self.disk + beside)
         if self.members:
             sink = create_series_sink(target)
         else:
@@ -152,13 +170,14 @@ class FileEnlargement:
                 content_bytes=self.content_bytes,
                 **({"cog": True} if self.options.cog else {}),
             )
+        changed = self._changed_again(target)
         done, total = 0, Agreement() if self.options.check else None
         with storing(target), sink, self._error_map(target, replace=replace) as errors:
             for source, each in zip(self.pages, self.plans, strict=True):
                 start, part = done / self.pixels, each.pixels / self.pixels
                 agreement = pipeline.enlarge_into(
                     source,
-                    each,
+                    dataclasses.replace(each, not_promised=each.not_promised or changed),
                     sink,
                     beside=target,
                     backend=self.backend,
@@ -169,8 +188,7 @@ class FileEnlargement:
                 done += each.pixels
                 if total and agreement:
                     total.add(agreement.squares, agreement.samples)
-            sink.commit(replace=replace)
-            commit_error_map(errors, self.options.error_map, replace=replace)
+            commit_with_map(sink, errors, self.options.error_map, replace=replace)
         return Written(tuple(sink.not_kept), total, errors.summary)
 
 
@@ -216,7 +234,8 @@ def _planned(
     plans: list[Plan] = []
     pixels = 0
     for page in pages:
-        plans.append(_promised(plan(page.info, options, backend), lossy))
+        inside = getattr(page.carried, "lossy", "")  # of a kind that has such files
+        plans.append(_promised(plan(page.info, options, backend), lossy or inside))
         pixels += plans[-1].pixels
         if pixels > options.max_pixels:  # before the others are looked at: there may be thousands
             width, height = max(((p.width, p.height) for p in plans), key=math.prod)

@@ -27,8 +27,11 @@ def storing(target: Path) -> Iterator[None]:
         raise OutputError(f"{target}: cannot write this file: {error.strerror}") from error
 
 
-def check_disk(target: Path, needed: int) -> None:
-    """Raise ``OutputError`` unless so many bytes are free beside ``target``."""
+def check_disk(target: Path, needed: int, *, named_by: str = "output") -> None:
+    """Raise ``OutputError`` unless so many bytes are free beside ``target``.
+
+    ``named_by`` is the option that names another place for it.
+    """
     try:
         free = shutil.disk_usage(target.parent).free
     except OSError as error:
@@ -37,7 +40,7 @@ def check_disk(target: Path, needed: int) -> None:
         raise OutputError(
             f"{target}: making this takes {needed:,} bytes of disk, and {free:,} are free: "
             "make room",
-            Remedy("output", "names another disk"),
+            Remedy(named_by, "names another disk"),
         ) from full_disk(target.parent)
 
 

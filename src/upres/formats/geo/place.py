@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,15 @@ Tags = Mapping[str, str]
 
 _STATISTICS = ("STATISTICS_", "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE")
 """Beginnings of keys that are not true of other samples."""
+
+
+_OF_THE_GROUND = (
+    "AREA_OR_POINT",
+    "TIFFTAG_RESOLUTIONUNIT",
+    "TIFFTAG_XRESOLUTION",
+    "TIFFTAG_YRESOLUTION",
+)
+"""Words of a file that are true of every raster of the same ground."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,37 @@ class Place:
         }
         return dataclasses.replace(
             self, height=height, width=width, transform=transform, gcps=gcps, rpcs=rpcs, tags=tags
+        )
+
+    def for_a_map(self, numbers: Sequence[int], words: str) -> Place:
+        """The same ground for a map of this raster, whose bands are about those of ``numbers``.
+
+        Each is described by ``words``, and its samples are differences: the unit and the scale of
+        the raster's band are theirs, too, and its offset is not.
+        """
+        from rasterio.enums import ColorInterp
+
+        kinds = (ColorInterp.gray, *[ColorInterp.undefined] * len(numbers))
+        bands = tuple(
+            dataclasses.replace(
+                self.bands[number],
+                description=words,
+                offset=0.0,
+                interpretation=kind,
+                palette=None,
+                tags={},
+            )
+            for number, kind in zip(numbers, kinds, strict=False)
+        )
+        own = self.tags.get("", {})
+        return dataclasses.replace(
+            self,
+            bands=bands,
+            tags={"": {key: own[key] for key in _OF_THE_GROUND if key in own}},
+            nodata=None,
+            masked=False,
+            overviews=(),
+            storage={**self.storage, "interleave": "pixel", "white_is_0": False, "profile": None},
         )
 
 

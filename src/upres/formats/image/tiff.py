@@ -68,7 +68,9 @@ def _said(path: Path, file: BinaryIO, directory: int | None, pages: int) -> dict
         "has_resolution": has_resolution(tags) and not microscopy.is_measured(known),
         "extras": tiff_pages.extra_roles(path, entries, tags),
         "facts": dataclasses.replace(
-            nothing_carried(), tiff_density=microscopy.density(entries, known)
+            nothing_carried(),
+            tiff_density=microscopy.density(entries, known),
+            lossy=tiff_pages.lossy_compression(tags),
         ),
         "has_orientation": _ORIENTATION in tags,
     }

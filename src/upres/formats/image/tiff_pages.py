@@ -39,6 +39,19 @@ _COLOURS, _YCBCR = (0, 1, 2, 3, 5, 6, 8), 6
 """Grey, RGB, palette, inks, YCbCr and CIELAB (section 8 and those after it)."""
 _WHITE_IS_0, _GREY, _RGB = 0, 1, 2
 _JPEG, _OLD_JPEG = (6, 7), 6
+_LOSSY = {
+    6: "JPEG",
+    7: "JPEG",
+    33003: "JPEG 2000",
+    33005: "JPEG 2000",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+"""Compressions that lose something, or may, by their numbers in libtiff's tiff.h."""
+
 _PLANAR, _PLANES = 284, 2
 
 _ASSOCIATED, _ALPHA = 1, 2
@@ -82,6 +95,11 @@ def full_pages(path: Path, file: BinaryIO) -> dict[int, int]:
         if not kind & _REDUCED:
             pages[number] = start
     return pages
+
+
+def lossy_compression(tags: Mapping[int, int]) -> str:
+    """The name of the compression of a page with those ``tags`` that may lose something, if so."""
+    return _LOSSY.get(tags.get(_COMPRESSION, 1), "")
 
 
 def check_colours(path: Path, tags: Mapping[int, int]) -> None:

@@ -49,6 +49,8 @@ class Carried:
     comments: tuple[bytes, ...] = ()
     lossless: bool = False
     """Whether a format that may lose something has lost nothing of it."""
+    lossy: str = ""
+    """The name of a compression that may lose something, where the format alone does not tell."""
     jpeg_quality: int | None = None
     tiff_density: tuple[int, ...] = ()
     """A TIFF page's resolution as it tells it, where that is no number of dots for an inch: those
