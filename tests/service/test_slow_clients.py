@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -234,7 +235,8 @@ def test_results_are_removed_where_the_disk_is_short_those_first_that_were_fetch
         finally:
             desk.end_at_once()
 
-    asyncio.run(check())
+    with ThreadPoolExecutor(1) as pool:  # the browser of other tests has a loop in this thread
+        pool.submit(asyncio.run, check()).result()
 
 
 def test_half_a_connection_is_no_answer_that_is_lost_by_others(service: Running) -> None:
