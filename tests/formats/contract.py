@@ -169,7 +169,7 @@ class SourceTests(ABC):
         before, threads = sorted(os.listdir(tmp_path)), running_threads()
         taken(source, tmp_path / "beside")
         assert sorted(os.listdir(tmp_path)) == before
-        assert running_threads() == threads
+        assert running_threads() <= threads
 
 
 class FileSourceTests(SourceTests):
@@ -319,7 +319,7 @@ class SinkTests(ABC):
             self.give_up(target, doing, error())
         assert os.listdir(tmp_path) == [target.name]
         assert target.read_bytes() == b"old"
-        assert running_threads() == threads
+        assert running_threads() <= threads
 
     def test_what_is_there_is_replaced_only_if_asked(self, tmp_path: Path) -> None:
         target = tmp_path / f"out{self.suffix}"

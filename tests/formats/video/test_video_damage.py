@@ -63,4 +63,4 @@ def test_damage_of_any_kind(tmp_path: Path, suffix: str) -> None:
         assert "\n" not in (said or "")
         assert leftovers(tmp_path) == []
     assert "refused" in ended
-    assert running_threads() == threads
+    assert running_threads() <= threads
