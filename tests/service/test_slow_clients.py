@@ -186,8 +186,7 @@ def test_results_are_removed_where_the_disk_is_short_those_first_that_were_fetch
 ) -> None:
     """By a fake of the disk."""
     import asyncio
-    from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+    from functools import partial
 
     from slow import slow_backend
 
