@@ -263,8 +263,8 @@ def _compile_small(
         side = Dimension(1, SMALL_PIXELS)
         graph.reshape(PartialShape([1, channels, side, side]))
         return core().compile_model(graph, "CPU", compile_settings(1, 1, compute, threads))
-    except RuntimeError:
-        return None
+    except (RuntimeError, ModelError):
+        return None  # and the one for the size at hand says the error
 
 
 def _graph(
