@@ -25,13 +25,30 @@ Compute = Literal["fp32", "bf16", "fp16"]
 """The numbers that a network is computed in."""
 
 Test = Callable[[Any], bool]
+Rule = tuple[Test, str]
+"""The test of an entry, and the words for all that passes it."""
 
 
 def check_card(values: dict[str, Any]) -> None:
     """Raise ``ValueError`` for an entry that no card may have; entries may be missing."""
-    for key, (test, wanted) in _RULES.items():
-        if key in values and not test(values[key]):
-            raise ValueError(f"{key} must be {wanted}, not {values[key]!r:.60}")
+    for key, rule in _RULES.items():
+        if key in values:
+            check_entry(key, values[key], rule)
+
+
+def check_entry(key: str, value: Any, rule: Rule) -> None:
+    """Raise ``ValueError`` if an entry is not as its rule wants it."""
+    test, wanted = rule
+    if not test(value):
+        raise ValueError(f"{key} must be {wanted}, not {value!r:.60}")
+
+
+def values_in(text: str) -> Any:
+    """The content of a card's JSON, of any type; raises ``ValueError`` if it is no JSON."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
 
 
 def write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
@@ -48,7 +65,8 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
+    """Whether that is text."""
     return isinstance(value, str)
 
 
@@ -70,7 +88,7 @@ def _is_score(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() == {"dataset", "images", "psnr", "ssim"}
-        and _is_text(value["dataset"])
+        and is_text(value["dataset"])
         and is_whole(value["images"], 1)
         and _is_number(value["psnr"])
         and _is_number(value["ssim"])
@@ -81,10 +99,10 @@ def _or_null(test: Test) -> Test:
     return lambda value: value is None or test(value)
 
 
-_TEXT = (_is_text, "text")
-_TEXT_OR_NULL = (_or_null(_is_text), "text or null")
+_TEXT = (is_text, "text")
+_TEXT_OR_NULL = (_or_null(is_text), "text or null")
 
-_RULES: dict[str, tuple[Test, str]] = {
+_RULES: dict[str, Rule] = {
     "name": _TEXT,
     "scale": (lambda value: is_whole(value, 1, 8), "a whole number from 1 to 8"),
     "halo": (_or_null(lambda value: is_whole(value, 0)), "a whole number from 0, or null"),
@@ -162,10 +180,7 @@ class ModelCard:
 
         Raises ``ValueError`` if it is not a card that this version can read.
         """
-        try:
-            values = json.loads(text)
-        except RecursionError:
-            raise ValueError("its JSON is nested too deeply") from None
+        values = values_in(text)
         if not isinstance(values, dict) or not is_whole(values.get("format_version"), 1):
             raise ValueError("the card is not a JSON object with a format_version")
         if values["format_version"] > FORMAT_VERSION:

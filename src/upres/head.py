@@ -15,7 +15,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from upres.card import Model, Stamp, Test, file_stamp, is_whole
+from upres.card import (
+    Model,
+    Rule,
+    Stamp,
+    check_entry,
+    file_stamp,
+    is_text,
+    is_whole,
+    values_in,
+)
 from upres.errors import ModelError
 from upres.onnx_files import network_digest, read_entry
 
@@ -33,25 +42,21 @@ def _is_factor(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < 1000
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-_RULES: dict[str, tuple[Test, str]] = {
-    "model": (_is_text, "text"),
+_RULES: dict[str, Rule] = {
+    "model": (is_text, "text"),
     "scale": (lambda value: is_whole(value, 1, 8), "a whole number from 1 to 8"),
-    "precision": (_is_text, "text"),
-    "network": (_is_text, "text"),
-    "degradation": (_is_text, "text"),
+    "precision": (is_text, "text"),
+    "network": (is_text, "text"),
+    "degradation": (is_text, "text"),
     "level": (_is_part, "a number from 0 to 1"),
     "factor": (_is_factor, "a number above 0"),
     "pictures": (lambda value: is_whole(value, 1), "a whole number from 1"),
     "coverage": (_is_part, "a number from 0 to 1"),
     "least_coverage": (_is_part, "a number from 0 to 1"),
-    "least_covered": (_is_text, "text"),
-    "data": (_is_text, "text"),
-    "protocol": (_is_text, "text"),
-    "commit": (lambda value: value is None or _is_text(value), "text or null"),
+    "least_covered": (is_text, "text"),
+    "data": (is_text, "text"),
+    "protocol": (is_text, "text"),
+    "commit": (lambda value: value is None or is_text(value), "text or null"),
 }
 
 
@@ -98,18 +103,15 @@ class HeadCard:
 
         Raises ``ValueError`` if it is not a card that this version can read.
         """
-        try:
-            values = json.loads(text)
-        except RecursionError:
-            raise ValueError("its JSON is nested too deeply") from None
+        values = values_in(text)
         if not isinstance(values, dict) or values.get("format_version") != HEAD_FORMAT:
             raise ValueError(f"its format is not {HEAD_FORMAT}: update upres")
         known = {each.name: each for each in dataclasses.fields(cls)}
-        for key, (test, wanted) in _RULES.items():
-            if key not in values and known[key].default is dataclasses.MISSING:
+        for key, rule in _RULES.items():
+            if key in values:
+                check_entry(key, values[key], rule)
+            elif known[key].default is dataclasses.MISSING:
                 raise ValueError(f"{key} is missing")
-            if key in values and not test(values[key]):
-                raise ValueError(f"{key} must be {wanted}, not {values[key]!r:.60}")
         return cls(**{key: value for key, value in values.items() if key in known})
 
 

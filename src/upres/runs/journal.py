@@ -136,12 +136,7 @@ def opened(
         except OSError as error:
             raise OutputError(f"{path}: cannot read the journal: {error.strerror}") from None
         if header is not None and not resume and not anew:
-            raise OutputError(
-                f"{folder}: a run into this folder was interrupted",
-                Remedy("resume", "goes on with it", True),
-                Remedy("existing", "starts anew", "replace"),
-                Remedy("existing", "keeps the results that are there", "skip"),
-            )
+            raise interrupted(str(folder), "was interrupted")
         if header is not None and resume:
             if header["asked"] != asked:
                 raise UsageError(difference(str(folder), header["asked"], asked))
@@ -213,6 +208,16 @@ def _remove(file: io.FileIO, path: Path) -> None:
         file.close()
     with suppress(OSError):
         path.unlink()
+
+
+def interrupted(folder: str, how: str) -> OutputError:
+    """The error for a folder whose run is not finished, with the ways to go on."""
+    return OutputError(
+        f"{folder}: a run into this folder {how}",
+        Remedy("resume", "goes on with it", True),
+        Remedy("existing", "starts anew", "replace"),
+        Remedy("existing", "keeps the results that are there", "skip"),
+    )
 
 
 def difference(folder: str, before: Mapping[str, object], now: Mapping[str, object]) -> str:

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upres.errors import ExistsError, InputError, OutputError, Remedy, UsageError
+from upres.errors import ExistsError, InputError, OutputError, UsageError
 from upres.files import PROCESS
-from upres.runs.journal import difference
+from upres.runs.journal import difference, interrupted
 from upres.runs.places import Location
 from upres.runs.stores import Store
 
@@ -173,12 +173,7 @@ def opened_in(
     run, finished = (place.inside(f"{FOLDER}/{name}").key for name in ("run.json", "finished"))
     header, ended = _header(store.content(run)), store.head(finished) is not None
     if header is not None and not ended and not resume and not anew:
-        raise OutputError(
-            f"{place}: a run into this folder was interrupted, or is under way",
-            Remedy("resume", "goes on with it", True),
-            Remedy("existing", "starts anew", "replace"),
-            Remedy("existing", "keeps the results that are there", "skip"),
-        )
+        raise interrupted(str(place), "was interrupted, or is under way")
     if header is not None and resume:
         if header["asked"] != asked:
             raise UsageError(difference(str(place), header["asked"], asked))
