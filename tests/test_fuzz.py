@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class Command:
         """Exit code and standard error of one call; fails if the process dies or hangs."""
         if self.process is None:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", WORKER],
+                [sys.executable, "-X", "faulthandler", "-c", WORKER],
                 cwd=self.folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -83,16 +84,21 @@ class Command:
         ready, _, _ = select.select([process.stdout], [], [], SECONDS)
         answer = process.stdout.readline() if ready else ""
         if not answer:
-            self.close()
-            pytest.fail(f"hangs: {options}" if not ready else f"dies: {options}")
+            code = self.close()
+            pytest.fail(f"hangs: {options}" if not ready else f"dies ({code}): {options}")
         code, errors = json.loads(answer)
         return code, errors
 
-    def close(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.communicate()
-            self.process = None
+    def close(self) -> int | None:
+        """End the process; gives its exit code, or minus the signal that ended it."""
+        if self.process is None:
+            return None
+        process, self.process = self.process, None
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)  # one that died has a code of its own
+        process.kill()
+        process.communicate()
+        return process.returncode
 
 
 @pytest.fixture(scope="module")

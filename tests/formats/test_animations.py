@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import pyvips
 import tifffile
 from contract import info_of, taken, waves
 
@@ -18,8 +19,9 @@ from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
 from upres.errors import InputError
 from upres.files import PROCESS
+from upres.formats.image.vips_sink import Picture, VipsSink
 from upres.formats.metadata import timing
-from upres.formats.metadata.carried import Carried, nothing_carried
+from upres.formats.metadata.carried import Carried, fields_of, nothing_carried
 from upres.formats.registry import create_sink, open_pages
 from upres.raster.source import Sink
 
@@ -243,3 +245,27 @@ def test_a_plan_tells_the_disk_that_an_animation_takes(
     assert told(tmp_path / f"out{suffix}")[0] == pytest.approx(list(DELAYS))
     with PIL.Image.open(tmp_path / f"out{suffix}") as image:
         assert image.size == (82, 60)
+
+
+def test_metadata_that_a_reader_sets_meanwhile_are_not_read(tmp_path: Path) -> None:
+    # As libvips does at the first pixels of a file, while the encoder's thread reads them: a list
+    # that grew then ended one process of a thousand.
+    make(tmp_path / "in.webp", DELAYS, 0)
+    (source,) = open_pages(tmp_path / "in.webp")
+    carried = source.carried
+    assert isinstance(carried, Carried)
+    seen: list[pyvips.Image] = []
+
+    def encode(picture: Picture, path: Path) -> None:
+        seen.append(picture.carried.image)
+        picture.image.avg()
+
+    with VipsSink(tmp_path / "out.webp", encode) as sink:
+        sink.begin(source.info, carried)
+        carried.image.set_type(pyvips.GValue.gint_type, "set-meanwhile", 1)
+        for frame in range(len(DELAYS)):
+            sink.write(frame, 0, 0, np.zeros((30, 41, 3), np.float32))
+        sink.commit(replace=True)
+    assert carried.find("set-meanwhile") == 1
+    assert "set-meanwhile" not in fields_of(seen[0])
+    assert "delay" in fields_of(seen[0])

@@ -162,6 +162,10 @@ class VipsSink:
         self._stream = None
         # A picture of which no more than a few windows is there is encoded at its end.
         if (info.frames or 1) > 1 or (self._meanwhile and self._spool.pixels is None):
+            # libvips sets the metadata of what it reads once more at its first pixels, which this
+            # thread asks for while the encoder's reads them: a list that grows then ends a process.
+            own = self._carried.image.copy()
+            self._carried = dataclasses.replace(self._carried, image=own)
             self._stream = self._stack.enter_context(
                 FrameStream(self._spool, info.frames or 1, self._write)
             )
