@@ -278,8 +278,7 @@ def enlarge_file(
     contradict each other, ``ModelError`` if there is no such model, scale or precision,
     ``MissingExtraError`` if a format needs an extra.
     """
-    named = [error_map] if isinstance(error_map, str | Path) else error_map
-    maps = tuple(Path(each) for each in named)
+    maps = tuple(map(Path, [error_map] if isinstance(error_map, str | Path) else error_map))
     options = Options(
         model=model,
         precision=precision,

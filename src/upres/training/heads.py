@@ -160,7 +160,7 @@ def _seen_patches(
     features, errors = [], []
     for number, high in enumerate(islice(_squares(data, PATCH * scale, random), count)):
         if runs.self_ensemble:  # it is to know all ways
-            turned = np.rot90(high[:, :: random.choice((-1, 1))], random.integers(4))
+            turned = np.rot90(high[:, :: random.choice((-1, 1))], int(random.integers(4)))
             high = np.ascontiguousarray(turned)  # torch takes no other
         grey = number % GREY_EVERY == 0
         given = degraded(high, scale, degradation, random, grey=grey)

@@ -13,7 +13,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from upres.errors import InputError
-from upres.formats.metadata.carried import PALETTE, Carried, fewer_bits, nothing_carried
+from upres.formats.metadata.carried import OF_PALETTE, Carried, fewer_bits, nothing_carried
 from upres.raster.info import Role
 
 BYTES = (0xFF0000, 0xFF00, 0xFF)
@@ -82,7 +82,7 @@ def carried(path: Path, header: BmpHeader) -> Carried:
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", header.profile)
     few = fewer_bits(header.bits // 3 if header.bits == 16 else header.bits)
     if header.palette is not None and header.palette.shape[1] == 3:
-        few = PALETTE
+        few = OF_PALETTE
     return dataclasses.replace(nothing_carried(), image=image, path=path, lossy=few)
 
 

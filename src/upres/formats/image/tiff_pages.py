@@ -17,7 +17,7 @@ import pyvips
 
 from upres.errors import InputError
 from upres.formats.metadata import geotags
-from upres.formats.metadata.carried import PALETTE
+from upres.formats.metadata.carried import OF_PALETTE
 from upres.formats.metadata.tiff_tags import (
     EXTRA_SAMPLES,
     PHOTOMETRIC,
@@ -103,7 +103,7 @@ def lossy_compression(tags: Mapping[int, int]) -> str:
 
     A palette does that, too.
     """
-    return _LOSSY.get(tags.get(_COMPRESSION, 1), PALETTE * (tags.get(PHOTOMETRIC) == _PALETTE))
+    return _LOSSY.get(tags.get(_COMPRESSION, 1), OF_PALETTE * (tags.get(PHOTOMETRIC) == _PALETTE))
 
 
 def check_colours(path: Path, tags: Mapping[int, int]) -> None:

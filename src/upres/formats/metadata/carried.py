@@ -27,7 +27,7 @@ _NOT_FIELDS = ("vips-", "heif-", "tile-", "png-comment-", "gif-comment")
 ``comments``)."""
 
 
-PALETTE = "a palette"
+OF_PALETTE = "a palette"
 """In place of a compression, see ``Carried.lossy``."""
 
 _OF_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -111,7 +111,7 @@ def coarse_levels(image: pyvips.Image) -> str:
     it has all.
     """
     if image.get_typeof("palette"):
-        return PALETTE
+        return OF_PALETTE
     return fewer_bits(image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8)
 
 
