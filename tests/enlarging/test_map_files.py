@@ -247,6 +247,7 @@ def test_a_tiff_that_jpeg_compresses_is_refused_unless_forced(
         write(source, target, model)
     opened = fakes.open_file(source, model=model, errors="force")
     assert ("not promised" in str(opened.write(target).errors)) == lossy
+    assert fakes.open_file(source, model=model).write(target).errors is None
 
 
 @pytest.mark.parametrize(
@@ -280,6 +281,8 @@ def test_few_levels_are_refused_unless_forced(
         write(source, tmp_path / "b.tif", model)
     opened = fakes.open_file(source, model=model, errors="force")
     assert ("not promised" in str(opened.write(tmp_path / "b.tif").errors)) == bool(why)
+    # Without bounds there is nothing to promise, and nothing to refuse.
+    assert fakes.open_file(source, model=model).write(tmp_path / "b.tif").errors is None
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".gif"])

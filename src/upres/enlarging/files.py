@@ -249,7 +249,8 @@ def _promised(plan: Plan, lossy: str) -> Plan:
 
     Of JPEG the quality is known, and it is for the plan. Raises ``InputError`` unless forced.
     """
-    if not lossy or plan.info.jpeg_quality is not None or plan.not_promised:
+    known = plan.info.jpeg_quality is not None
+    if not plan.errors or not lossy or known or plan.not_promised:
         return plan
     reason = f"{lossy} may have changed its samples, and the calibration was without that"
     refuse_unpromised(plan.info, reason, plan.errors)
