@@ -280,7 +280,13 @@ class BackendTests:
         for precision in ("fp32", "int8"):
             card = ModelCard("m", 2, 1, network="plain", precision=precision)
             assert backend.can_compute(backend.best_compute(card))
-        assert backend.suits(ModelCard("m", 2, 1))
+
+    def test_of_a_model_with_one_file_that_is_taken(self, backend: Backend) -> None:
+        only = Model(Path("none.onnx"), ModelCard("fast", 2, 1, network="plain"))
+        choice = backend.choose([only])
+        assert choice.model.path == only.path
+        assert backend.can_compute(choice.model.compute)
+        assert choice.why
 
     def test_what_it_cannot_compute_is_refused(self, backend: Backend, model_file: Path) -> None:
         computes: tuple[Compute, ...] = ("fp32", "bf16", "fp16")
