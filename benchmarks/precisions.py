@@ -192,12 +192,14 @@ def page(figures: dict[str, Any]) -> str:
     parts = [
         "# Precisions",
         "Written by `benchmarks/precisions.py`.",
-        "Each shipped model in each precision: milliseconds of one processor for a window of random "
-        "values, the median of rounds that take each precision once; in brackets the dB of PSNR "
+        "Each shipped model in each precision: milliseconds of one processor for a window of "
+        "random values, the median of rounds that take each precision once; in brackets the dB of PSNR "
         "that are lost to float32, on parts of validation pictures, and the largest difference of "
         "a sample in levels. `int8` leaves the first and last convolutions, and the sums, in "
-        "float32, `int8+bf16` in bfloat16. **Bold** is the one that `auto` takes: the quickest that "
-        f"loses at most {MOST_LOST} dB.",
+        "float32, `int8+bf16` in bfloat16. **Bold** is the one that `auto` takes: the quickest "
+        f"that loses at most {MOST_LOST} dB. `int8+bf16` is taken with AMX only: the results of "
+        "small windows, which share what is compiled, would differ there from those of large "
+        "ones in a tenth to a third of the samples.",
     ]
     for kind, entry in figures.items():
         facts = entry["machine"]
@@ -215,8 +217,8 @@ def page(figures: dict[str, Any]) -> str:
                 cell = f"{own['ms'][mode]:.1f}"
                 cell = f"**{cell}**" if mode == taken else cell
                 if "lost" in own and mode != "fp32":
-                    dB, most = own["lost"][mode]
-                    cell += f" ({dB:+.3f}, {most:.0f})".replace("+-", "-")
+                    decibels, most = own["lost"][mode]
+                    cell += f" ({decibels:+.3f}, {most:.0f})".replace("+-", "-")
                 cells.append(cell)
             rows.append([label, *cells])
         parts += [f"## {NAMES[kind]}", f"{about}.", table(["model", *MODES], rows)]  # type: ignore[index]
@@ -246,7 +248,7 @@ def main() -> None:
         entry = figures.setdefault(kind, {"models": {}})
         entry |= {"machine": facts, "forced": kind != own}
         entry["models"] |= run(kind, arguments)
-    store.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+        store.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     arguments.output.write_text(page(figures), "utf-8")
     print(page(figures))
 

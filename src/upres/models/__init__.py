@@ -154,10 +154,14 @@ def settle_modes(
     *,
     shipped: Shipped | None = None,
 ) -> Settled:
-    """How ``backend`` computes a model at all of its scales, for others to do the same.
+    """How ``backend`` computes a model at all of its scales, for others to do the same; nothing where
+    the precision that is asked for says it already.
 
     Raises ``ModelError`` as ``open_at`` does.
     """
+    _require_known(precision)
+    if precision not in ("auto", "int8"):
+        return ()
     if isinstance(model, Model):
         return ((model.label, computed_in(model, precision, backend).mode),)
     if str(model) not in (shipped_models() if shipped is None else shipped):

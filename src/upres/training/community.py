@@ -29,7 +29,7 @@ def convert(source: Path, target: Path, *, scale: int | None = None) -> ModelCar
     network that spandrel knows, or not of ``scale``; ``TrainingError`` if the engine
     differs from torch; ``MissingExtraError`` without spandrel.
     """
-    found = _recognise(source, _read(source))
+    found = recognised(source)
     if found.purpose != "SR" or (found.input_channels, found.output_channels) != (3, 3):
         raise ModelError(
             f"{source}: a {found.architecture.name} for {found.purpose}, with "
@@ -65,6 +65,15 @@ def convert(source: Path, target: Path, *, scale: int | None = None) -> ModelCar
     )
     write_checked(graph, card, network, target)
     return card
+
+
+def recognised(source: Path) -> ImageModelDescriptor[Any]:
+    """A checkpoint's network as spandrel builds it, for pictures alone.
+
+    Nothing in ``source`` is executed. Raises ``ModelError`` if it is no checkpoint of weights, or
+    of no network that spandrel knows; ``MissingExtraError`` without spandrel.
+    """
+    return _recognise(source, _read(source))
 
 
 def _read(path: Path) -> dict[str, Any]:
