@@ -80,6 +80,8 @@ def import_spandrel() -> None:
     """Import spandrel, also without torchvision: of that, networks that are not run here need three
     names. Where spandrel is not there, whoever needs it says so.
     """
+    if "spandrel" in sys.modules:
+        return
     functional = types.ModuleType("torchvision.transforms.functional")
     for name in ("InterpolationMode", "rotate", "normalize"):
         setattr(functional, name, None)
@@ -96,6 +98,7 @@ def import_spandrel() -> None:
 
 def untrained(name: str, scale: int, folder: Path) -> Path:
     """A checkpoint of a network with random weights; its name says so."""
+    import_spandrel()
     import torch
 
     kind, parameters = UNTRAINED[name]
@@ -118,6 +121,7 @@ def opened(text: str, folder: Path) -> tuple[Model, Callable[[Any], object] | No
     if path.suffix.lower() not in CHECKPOINTS:
         known = ", ".join((".onnx", *CHECKPOINTS))
         raise ModelError(f"{text}: not a model by its name: give a file that ends in {known}")
+    import_spandrel()
     import torch
 
     from upres.training.community import convert, recognised
@@ -240,7 +244,6 @@ def main() -> None:
     if not arguments.models and not arguments.untrained:
         parser.error("name models of others, or make one with --untrained")
     try:
-        import_spandrel()
         with tempfile.TemporaryDirectory() as folder:
             compare(arguments, Path(folder))
     except UpresError as error:

@@ -193,7 +193,7 @@ def page(figures: dict[str, Any]) -> str:
         "# Precisions",
         "Written by `benchmarks/precisions.py`.",
         "Each shipped model in each precision: milliseconds of one processor for a window of "
-        "random values, the median of rounds that take each precision once; in brackets the dB of PSNR "
+        "random values, the median of rounds that take each once; in brackets the dB of PSNR "
         "that are lost to float32, on parts of validation pictures, and the largest difference of "
         "a sample in levels. `int8` leaves the first and last convolutions, and the sums, in "
         "float32, `int8+bf16` in bfloat16. **Bold** is the one that `auto` takes: the quickest "

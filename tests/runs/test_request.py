@@ -128,11 +128,9 @@ def test_a_journal_that_says_no_precisions_is_gone_on_with(tmp_path: Path) -> No
     assert [label for label, _ in request.options.settled] == ["fast x2", "fast x3", "fast x4"]
     assert as_begun(request, None) is request
     for damaged in ("", "3", '{"a": 1}', '[["fast x2"]]', '[["fast x2", 3]]'):
-        (tmp_path / NAME).write_text(
-            '{"version": 1, "started": 1, "asked": {}'
-            + (damaged and f', "settled": {damaged}')
-            + "}\n"
-        )
+        more = damaged and f', "settled": {damaged}'
+        header = '{"version": 1, "started": 1, "asked": {}' + more + "}\n"
+        (tmp_path / NAME).write_text(header)
         with opened(tmp_path, {}, resume=True, anew=False) as journal:
             assert journal.continued
             assert journal.settled is None

@@ -154,8 +154,8 @@ def settle_modes(
     *,
     shipped: Shipped | None = None,
 ) -> Settled:
-    """How ``backend`` computes a model at all of its scales, for others to do the same; nothing where
-    the precision that is asked for says it already.
+    """How ``backend`` computes a model at all of its scales, for others to do the same; nothing
+    where the precision that is asked for says it already.
 
     Raises ``ModelError`` as ``open_at`` does.
     """
