@@ -60,7 +60,7 @@ CAN_BE: dict[Kind, tuple[Kind, ...]] = {
 ALIKE = 1.03
 """Modes of which one takes at most this many times as long as the other count as equally quick."""
 
-MOST_LEVELS = 32
+MOST_LEVELS = 64
 """A mode of which a sample differs by more from float32 overflows."""
 
 MODES = ("fp32", "bf16", "int8", "int8+bf16")
@@ -203,6 +203,7 @@ def page(figures: dict[str, Any]) -> str:
     ]
     for kind, entry in figures.items():
         facts = entry["machine"]
+        source = f" Taken from {entry['source']}." if "source" in entry else ""
         how = f", made one by `{FORCING}={ISAS[kind]}`" if entry["forced"] else ""  # type: ignore[index]
         about = f"{facts['Processor']}{how}; {facts['Software']}; commit {facts['Commit']}, "
         about += f"{facts['Date']}, load {facts['Load average before the run']}"
@@ -221,7 +222,7 @@ def page(figures: dict[str, Any]) -> str:
                     cell += f" ({decibels:+.3f}, {most:.0f})".replace("+-", "-")
                 cells.append(cell)
             rows.append([label, *cells])
-        parts += [f"## {NAMES[kind]}", f"{about}.", table(["model", *MODES], rows)]  # type: ignore[index]
+        parts += [f"## {NAMES[kind]}", f"{about}.{source}", table(["model", *MODES], rows)]  # type: ignore[index]
     return "\n\n".join(parts) + "\n"
 
 

@@ -281,12 +281,13 @@ class BackendTests:
             card = ModelCard("m", 2, 1, network="plain", precision=precision)
             assert backend.can_compute(backend.best_compute(card))
 
-    def test_of_a_model_with_one_file_that_is_taken(self, backend: Backend) -> None:
-        only = Model(Path("none.onnx"), ModelCard("fast", 2, 1, network="plain"))
-        choice = backend.choose([only])
-        assert choice.model.path == only.path
-        assert backend.can_compute(choice.model.compute)
-        assert choice.why
+    def test_one_of_the_files_of_a_model_is_taken(self, backend: Backend, model_file: Path) -> None:
+        shipped = [open_model(name, scale=2) for name in ("fast", "fast-int8")]
+        for variants in (shipped, [open_model(model_file)]):
+            choice = backend.choose(variants)
+            assert choice.model.path in [each.path for each in variants]
+            assert backend.can_compute(choice.model.compute)
+            assert choice.why
 
     def test_what_it_cannot_compute_is_refused(self, backend: Backend, model_file: Path) -> None:
         computes: tuple[Compute, ...] = ("fp32", "bf16", "fp16")
