@@ -124,11 +124,11 @@ def opened(text: str, folder: Path) -> tuple[Model, Callable[[Any], object] | No
     import_spandrel()
     import torch
 
-    from upres.training.community import convert, recognised
+    from upres.training.community import convert, recognised_network
 
     target = folder / f"{path.stem}.onnx"
     convert(path, target)
-    network = recognised(path).float().eval().model
+    network = recognised_network(path).float().eval().model
 
     def run(window: Any) -> object:
         with torch.inference_mode():

@@ -24,7 +24,7 @@ import numpy as np
 
 from measuring import machine_facts, table
 from upres.card import Model
-from upres.engine.machine import Kind, this_processor
+from upres.engine.machine import ProcessorKind, this_processor
 from upres.engine.openvino import OpenVINO
 from upres.engine.precisions import MOST_LOST, NAMES
 from upres.engine.wrappers import compile_window
@@ -40,7 +40,7 @@ VALID = HERE.parents[1] / "shared" / "data" / "train" / "valid.tar"
 
 FORCING = "ONEDNN_MAX_CPU_ISA"
 
-ISAS: dict[Kind, str] = {
+ISAS: dict[ProcessorKind, str] = {
     "avx512_vnni": "AVX512_CORE_VNNI",
     "avx512": "AVX512_CORE",
     "avx_vnni": "AVX2_VNNI",
@@ -48,7 +48,7 @@ ISAS: dict[Kind, str] = {
 }
 """The older kinds that a processor can be made, and their names in that variable."""
 
-CAN_BE: dict[Kind, tuple[Kind, ...]] = {
+CAN_BE: dict[ProcessorKind, tuple[ProcessorKind, ...]] = {
     "amx": ("avx512_vnni", "avx512", "avx2"),
     "avx512_bf16": ("avx512_vnni", "avx512", "avx_vnni", "avx2"),
     "avx512_vnni": ("avx512", "avx2"),
@@ -158,7 +158,7 @@ def child(only: Sequence[str], rounds: int, pictures: int) -> None:
     print(json.dumps(result))
 
 
-def run(kind: Kind, arguments: argparse.Namespace) -> dict[str, Any]:
+def run(kind: ProcessorKind, arguments: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", "--rounds", str(arguments.rounds)]
     command += ["--pictures", str(arguments.pictures)]
     for name in arguments.model:
@@ -170,7 +170,7 @@ def run(kind: Kind, arguments: argparse.Namespace) -> dict[str, Any]:
     return measured
 
 
-def quickest(kind: Kind, own: dict[str, Any]) -> str:
+def quickest(kind: ProcessorKind, own: dict[str, Any]) -> str:
     """The mode that ``auto`` takes by these figures of a model: of those that lose little enough
     the quickest, and of those that are about as quick the most exact.
     """
@@ -228,8 +228,8 @@ def page(figures: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--pictures", type=int, default=8, help="that are scored; 0: none")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pictures", type=int, default=3, help="that are scored; 0: none")
     parser.add_argument("--model", action="append", default=[], help="only this; repeatable")
     parser.add_argument("--kind", action="append", default=[], help="only this; repeatable")
     parser.add_argument("--output", type=Path, default=PAGE)

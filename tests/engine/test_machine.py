@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from upres.engine.machine import Kind, Processor
+from upres.engine.machine import Processor, ProcessorKind
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,8 @@ from upres.engine.machine import Kind, Processor
         ("avx2 avx512f avx512_vnni avx512_bf16 amx_bf16 amx_int8", True, True, "amx"),
     ],
 )
-def test_what_processors_are_made_for(flags: str, int8: bool, bfloat16: bool, kind: Kind) -> None:
+def test_what_processors_are_made_for(
+    flags: str, int8: bool, bfloat16: bool, kind: ProcessorKind
+) -> None:
     expected = Processor(int8, bfloat16, avx512="avx512f" in flags, kind=kind)
     assert Processor.with_flags(flags.split()) == expected

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 
-from upres.engine.machine import Kind
+from upres.engine.machine import ProcessorKind
 from upres.engine.precisions import MODELS, MOST_LOST, NAMES, TABLE
 from upres.models import INT8, shipped_models
 
@@ -43,14 +43,14 @@ def test_the_table_has_all_shipped_models_and_each_kind_of_processor_but_the_unk
         if not name.endswith(INT8)
     }
     assert set(MODELS) == shipped
-    assert {*TABLE, "unknown"} == set(get_args(Kind)) == set(NAMES)
+    assert {*TABLE, "unknown"} == set(get_args(ProcessorKind)) == set(NAMES)
     for kind, taken in TABLE.items():
         assert set(taken) == shipped, kind
 
 
 @needs_benchmarks
 @pytest.mark.parametrize("kind", [kind for kind in TABLE if kind != "arm"])
-def test_the_table_says_what_was_measured(kind: Kind, precisions: ModuleType) -> None:
+def test_the_table_says_what_was_measured(kind: ProcessorKind, precisions: ModuleType) -> None:
     measured = figures()[kind]["models"]
     for label, own in measured.items():
         taken = TABLE[kind][label]

@@ -98,7 +98,7 @@ def test_the_quickest_wins(
     won, backend = chosen(name, tmp_path, seconds)
     assert won == mode
     # Half a second, and the turn that was under way.
-    assert backend.now < trials.SECONDS + 3 * sum(seconds)
+    assert backend.now < trials.TRIAL_SECONDS + 3 * sum(seconds)
 
 
 def test_slow_engines_are_tried_twice_at_most(name: str, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_cache_s_folder_is_the_user_s(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_trial_s_picture_is_one() -> None:
     for channels in (1, 3):
         picture = trial_picture(channels)
-        assert picture.shape == (1, channels, trials.SIDE, trials.SIDE)
+        assert picture.shape == (1, channels, trials.TRIED_SIDE, trials.TRIED_SIDE)
         assert picture.dtype == np.float32
         assert picture.min() >= 0
         assert picture.max() <= 1

@@ -14,7 +14,9 @@ from typing import Literal
 
 from upres.engine.cgroups import group_limits
 
-Kind = Literal["amx", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512", "avx2", "arm", "unknown"]
+ProcessorKind = Literal[
+    "amx", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512", "avx2", "arm", "unknown"
+]
 """Processors by the instructions that decide which precision is the quickest: the best of those
 that it has. Where the system does not tell all of them, it is ``unknown``."""
 
@@ -29,7 +31,7 @@ class Processor:
     bfloat16: bool
     """It multiplies matrices of bfloat16 (AMX)."""
     avx512: bool = False
-    kind: Kind = "unknown"
+    kind: ProcessorKind = "unknown"
 
     @classmethod
     def with_flags(cls, flags: Iterable[str]) -> Processor:
@@ -43,7 +45,7 @@ class Processor:
         )
 
 
-def _kind(has: set[str]) -> Kind:
+def _kind(has: set[str]) -> ProcessorKind:
     if has >= {"amx_int8", "amx_bf16"}:
         return "amx"
     if has >= {"avx512f", "avx512_vnni", "avx512_bf16"}:

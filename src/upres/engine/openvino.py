@@ -139,7 +139,9 @@ class OpenVINONetwork:
             convolves = card.multiple_of == 1 and card.halo is not None
             # What int8 leaves would be rounded to bfloat16 at other places than in large windows:
             # a tenth to a third of the samples would differ.
-            convolves &= card.precision != "int8" or self.model.compute == "fp32"
+            # And of other networks in bfloat16 nobody has looked.
+            same = card.network == "plain" and card.precision == "fp32"
+            convolves &= same or self.model.compute == "fp32"
             compiled = _compile_small(*key, given, card.scale, heads) if convolves else None
             if compiled is None:
                 compiled = _compile(*key, given, card.scale, height, width, heads)

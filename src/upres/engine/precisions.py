@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from upres.card import Model
-from upres.engine.machine import Kind
+from upres.engine.machine import ProcessorKind
 from upres.engine.protocol import Choice
 
 Taken = Literal["fp32", "bf16", "int8"]
@@ -21,7 +21,7 @@ Taken = Literal["fp32", "bf16", "int8"]
 MOST_LOST = 0.05
 """dB of PSNR on the validation pictures that a precision may cost."""
 
-NAMES: Mapping[Kind, str] = {
+NAMES: Mapping[ProcessorKind, str] = {
     "amx": "AMX",
     "avx512_bf16": "AVX-512 with VNNI and bfloat16",
     "avx512_vnni": "AVX-512 with VNNI",
@@ -39,7 +39,7 @@ MODELS = tuple(f"{name} x{scale}" for name, scales in _SCALES.items() for scale 
 _INT8: Mapping[str, Taken] = dict.fromkeys(MODELS, "int8")
 _AMX: Mapping[str, Taken] = dict.fromkeys(("fast x2", "fast x3", "fast x4", "photo x2"), "bf16")
 
-TABLE: Mapping[Kind, Mapping[str, Taken]] = {
+TABLE: Mapping[ProcessorKind, Mapping[str, Taken]] = {
     "amx": {**_INT8, **_AMX},
     "avx512_bf16": _INT8,
     "avx512_vnni": _INT8,
@@ -53,7 +53,7 @@ TABLE: Mapping[Kind, Mapping[str, Taken]] = {
 }
 
 
-def table_choice(variants: Sequence[Model], kind: Kind) -> Choice | None:
+def table_choice(variants: Sequence[Model], kind: ProcessorKind) -> Choice | None:
     """The choice among a shipped model's files by the table; ``None`` if it does not tell.
 
     ``variants`` are as in ``Backend.choose``, each as it is computed by default.

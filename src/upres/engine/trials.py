@@ -28,7 +28,7 @@ from upres.errors import ModelError
 from upres.files import temporary
 from upres.raster.pixels import Float32Array
 
-SECONDS = 0.5
+TRIAL_SECONDS = 0.5
 """How long the precisions are timed, all together."""
 
 ALIKE = 1.03
@@ -38,7 +38,7 @@ NEAR = 35.0
 """dB of PSNR that a precision has to have against float32. The shipped models have at least 41 in
 int8 on the trial's picture."""
 
-SIDE = 96
+TRIED_SIDE = 96
 """Of the trial's picture, in pixels."""
 
 _trying = threading.Lock()
@@ -81,7 +81,7 @@ def quickest(ways: Sequence[Model], backend: Backend, clock: Callable[[], float]
         # Its runs would be eight of the same.
         single = replace(way, card=replace(way.card, self_ensemble=False))
         try:
-            engine = compile_window(backend, single, SIDE, SIDE)
+            engine = compile_window(backend, single, TRIED_SIDE, TRIED_SIDE)
             result = engine(picture)
         except ModelError:
             if exact is None:
@@ -91,7 +91,7 @@ def quickest(ways: Sequence[Model], backend: Backend, clock: Callable[[], float]
         if _psnr(result, exact) >= NEAR:
             engines[number] = engine
     least = dict.fromkeys(engines, float("inf"))
-    end = clock() + SECONDS
+    end = clock() + TRIAL_SECONDS
     for turn in range(1000):
         for number, engine in engines.items():
             start = clock()
@@ -105,7 +105,7 @@ def quickest(ways: Sequence[Model], backend: Backend, clock: Callable[[], float]
 
 def trial_picture(channels: int) -> Float32Array:
     """A picture with smooth parts, edges, stripes and saturated colours, in [0, 1]."""
-    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32) / np.float32(SIDE)
+    y, x = np.mgrid[:TRIED_SIDE, :TRIED_SIDE].astype(np.float32) / np.float32(TRIED_SIDE)
     bands = []
     for band in range(channels):
         smooth = 0.5 + 0.3 * np.sin(5 * x + band) * np.cos(4 * y - band)
@@ -163,7 +163,7 @@ def processor_name() -> str:
                 told[key.strip()] = value.strip()
             if not line.strip():
                 break  # the others are alike
-    return " ".join([platform.processor(), *told.values()]).strip()
+    return " ".join(told.values()).strip() or platform.processor()
 
 
 def _kept(path: Path | None, modes: Collection[str]) -> str | None:

@@ -29,7 +29,7 @@ def convert(source: Path, target: Path, *, scale: int | None = None) -> ModelCar
     network that spandrel knows, or not of ``scale``; ``TrainingError`` if the engine
     differs from torch; ``MissingExtraError`` without spandrel.
     """
-    found = recognised(source)
+    found = recognised_network(source)
     if found.purpose != "SR" or (found.input_channels, found.output_channels) != (3, 3):
         raise ModelError(
             f"{source}: a {found.architecture.name} for {found.purpose}, with "
@@ -67,7 +67,7 @@ def convert(source: Path, target: Path, *, scale: int | None = None) -> ModelCar
     return card
 
 
-def recognised(source: Path) -> ImageModelDescriptor[Any]:
+def recognised_network(source: Path) -> ImageModelDescriptor[Any]:
     """A checkpoint's network as spandrel builds it, for pictures alone.
 
     Nothing in ``source`` is executed. Raises ``ModelError`` if it is no checkpoint of weights, or
