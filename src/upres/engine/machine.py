@@ -27,7 +27,7 @@ class Processor:
 
     int8: bool
     """It multiplies int8 into int32 in one instruction (VNNI or AMX). On others sums of two
-    products may overflow."""
+    products may overflow: the shipped models lose nothing by that (benchmarks/PRECISIONS.md)."""
     bfloat16: bool
     """It multiplies matrices of bfloat16 (AMX)."""
     avx512: bool = False
