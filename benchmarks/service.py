@@ -30,7 +30,7 @@ from measuring import machine, ratios, spread, table
 from upres.engine.machine import usable_processors
 from upres.engine.openvino import OpenVINO
 from upres.engine.wrappers import compile_window
-from upres.models import DEFAULT_MODEL, Precision, open_at
+from upres.models import DEFAULT_MODEL, Precision, open_at, open_model
 
 SCALE = 2
 GOAL = 0.8
