@@ -59,7 +59,7 @@ def table_choice(variants: Sequence[Model], kind: ProcessorKind) -> Choice | Non
     ``variants`` are as in ``Backend.choose``, each as it is computed by default.
     """
     taken = TABLE.get(kind, {}).get(variants[0].label)
-    why = f"the quickest on processors with {NAMES[kind]} that loses at most {MOST_LOST} dB"
+    why = f"the quickest that loses at most {MOST_LOST} dB, on processors with {NAMES[kind]}"
     if kind == "arm":
         why = "OpenVINO has nothing quicker on Arm that loses little"
     for model in variants:
