@@ -87,7 +87,7 @@ def estimate_in_stores(listing: Pictures, count: Count, options: Options) -> For
     Of those whose size is not told there, none is known: the others stand for them.
     """
     step = -(-count.pictures // SAMPLES) or 1
-    plans, looked_at = [], 0
+    plans, looked_at, models = [], 0, dict[str, None]()
     with tempfile.TemporaryDirectory(prefix="upres-estimate-") as folder:
         for job in itertools.islice(listing.jobs(), 0, None, step):
             looked_at += 1
@@ -95,10 +95,17 @@ def estimate_in_stores(listing: Pictures, count: Count, options: Options) -> For
             store = listing.stores[job.source.root]
             with suppress(Exception):
                 path.write_bytes(store.beginning(job.found, HEAD))
-                plans.append(_taken(open_any(path, options), Path(job.target.name).suffix))
+                picture = open_any(path, options)
+                plans.append(_taken(picture, Path(job.target.name).suffix))
+                models |= dict.fromkeys(_models(picture))
     made = _scaled(plans, looked_at, count.pictures)
     return Forecast(
-        count.pictures, fetched=count.size, sent=made["disk"], finished=count.finished, **made
+        count.pictures,
+        fetched=count.size,
+        sent=made["disk"],
+        finished=count.finished,
+        models=tuple(models),
+        **made,
     )
 
 
