@@ -25,7 +25,7 @@ import pyvips
 from measuring import Item, machine, measure, peak_memory, ratios, spread, table
 from upres.engine.openvino import OpenVINO
 from upres.engine.wrappers import compile_window
-from upres.models import DEFAULT_MODEL, Precision, at_precision, computed_in, open_model
+from upres.models import DEFAULT_MODEL, Precision, open_at
 
 LIMIT = 2.0
 """How many times the network's own time the folder may take."""
@@ -49,8 +49,7 @@ def alone(
 ) -> Callable[[], None]:
     """Runs the network, and nothing else, on all pictures: a thread for each processor."""
     backend = OpenVINO()
-    model = open_model(at_precision(DEFAULT_MODEL, precision, backend), scale=scale)
-    model = computed_in(model, precision, backend)
+    model = open_at(DEFAULT_MODEL, scale, precision, backend)
     engines = [compile_window(backend, model, SIDE, SIDE) for _ in range(os.cpu_count() or 1)]
     inputs = [p.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255) for p in pixels]
     inputs = [np.ascontiguousarray(array) for array in inputs]

@@ -31,7 +31,7 @@ from upres.engine.wrappers import compile_window
 from upres.enlarging.windows import enlarge_windows
 from upres.errors import DeviceError, MissingExtraError, ModelError
 from upres.formats.image.vips import read_rgb8
-from upres.models import at_precision, computed_in, open_model, shipped_models
+from upres.models import computed_in, open_at, open_model, shipped_models
 from upres.raster.pixels import Float32Array, from_float, to_float
 from upres.raster.resize import bicubic
 
@@ -57,8 +57,7 @@ class Way:
 
     def model(self, name: str, scale: int) -> Model:
         if self.compute is None:
-            model = open_model(at_precision(name, "auto", self.backend), scale=scale)
-            return computed_in(model, "auto", self.backend)
+            return open_at(name, scale, "auto", self.backend)
         return computed_in(open_model(name, scale=scale), self.compute, self.backend)
 
 

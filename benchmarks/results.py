@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import upres
 from measuring import table
-from others import EARLY, OTHERS, PUBLISHED
+from published import EARLY, OTHERS, PUBLISHED
 from upres.card import ModelCard, SetScore
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import Rgb8, find_pairs, read_pair
@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "results.md"
 PICTURES = HERE.parent / "docs" / "results"
 SPEED = HERE / "speed.json"
+BESIDE = HERE / "others.json"
 SOURCES = HERE.parent / "recipes" / "sources.csv"
 VALID = HERE.parents[1] / "shared" / "data" / "train" / "valid.tar"
 
@@ -157,13 +158,37 @@ def read_speed() -> dict[str, Any] | None:
     return speed
 
 
+def read_beside() -> dict[str, Any] | None:
+    """The figures that ``others.py`` measured of others' models; None if it was not run.
+
+    Raises ``ValueError`` if that was a smoke run.
+    """
+    if not BESIDE.exists():
+        return None
+    beside: dict[str, Any] = json.loads(BESIDE.read_text("utf-8"))
+    if beside["output"] != OUTPUT:
+        raise ValueError(f"{BESIDE}: of a smoke run; run benchmarks/others.py without --quick")
+    return beside
+
+
+def others_beside(beside: Mapping[str, Any] | None, scale: int) -> list[dict[str, Any]]:
+    """Others' models of that scale that were timed beside upres, in one run."""
+    found = beside["models"] if beside else []
+    return [own for own in found if own["scale"] == scale and not own["ours"]]
+
+
 def clean_psnr(card: ModelCard) -> float | None:
     """PSNR on Set5 by the field's protocol."""
     scores = card.scores if card.protocol == PROTOCOL else ()
     return next((score.psnr for score in scores if score.dataset == "Set5"), None)
 
 
-def speed_table(cards: Cards, speed: Mapping[str, Any] | None, scale: int) -> str:
+def speed_table(
+    cards: Cards,
+    speed: Mapping[str, Any] | None,
+    scale: int,
+    beside: Mapping[str, Any] | None = None,
+) -> str:
     """All methods of that scale, from the fastest on."""
     rows: list[tuple[float, list[str]]] = []
     for (name, own), card in cards.items():
@@ -174,6 +199,11 @@ def speed_table(cards: Cards, speed: Mapping[str, Any] | None, scale: int) -> st
         row = [f"**`{name}`**", f"{seconds:.3f}", f"{figures['network_seconds']:.3f}"]
         row += [f"{figures['gflops']:.0f}", f"{figures['share_of_peak']:.0%}"]
         rows.append((seconds, [*row, "-" if psnr is None else f"{psnr:.2f}"]))
+    for own in others_beside(beside, scale):
+        seconds, psnr = own["enlarge_seconds"], own["psnr"].get("Set5")
+        row = [own["name"], f"{seconds:.3f}", f"{own['network_seconds']:.3f}"]
+        row += [f"{own['gflop'] / own['network_seconds']:.0f}", f"{own['share_of_peak']:.0%}"]
+        rows.append((seconds, [*row, "-" if psnr is None else f"{psnr:.2f}"]))
     for other, (seconds, quality) in OTHERS.get(scale, {}).items():
         text = quality if isinstance(quality, str) else f"{quality:.2f}"
         rows.append((seconds, [other, str(seconds), "-", "-", "-", text]))
@@ -182,7 +212,12 @@ def speed_table(cards: Cards, speed: Mapping[str, Any] | None, scale: int) -> st
     return table(header, [row for _, row in rows])
 
 
-def speed_plot(cards: Cards, speed: Mapping[str, Any] | None, scale: int) -> str | None:
+def speed_plot(
+    cards: Cards,
+    speed: Mapping[str, Any] | None,
+    scale: int,
+    beside: Mapping[str, Any] | None = None,
+) -> str | None:
     points = [
         Point(name, seconds, quality, 0, elsewhere=True)
         for name, (seconds, quality) in OTHERS[scale].items()
@@ -194,6 +229,10 @@ def speed_plot(cards: Cards, speed: Mapping[str, Any] | None, scale: int) -> str
         psnr = clean_psnr(card) if card else None
         if figures is not None and psnr is not None:
             points.append(Point(name, figures["enlarge_seconds"], psnr, number))
+    count = len({name for name, _ in cards})
+    for number, own in enumerate(others_beside(beside, scale), count):
+        if (psnr := own["psnr"].get("Set5")) is not None:
+            points.append(Point(own["name"], own["enlarge_seconds"], psnr, number))
     return scatter(
         points,
         baseline=None,
@@ -274,7 +313,7 @@ def page(cards: Cards) -> str:
     with SOURCES.open(encoding="utf-8", newline="") as file:
         sources = {row["crop"]: row for row in csv.DictReader(file)}
     train = [row for row in sources.values() if row["split"] == "train"]
-    speed = read_speed()
+    speed, beside = read_speed(), read_beside()
     timed = {s for name, s in cards if f"{name}-x{s}" in speed["models"]} if speed else set()
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -289,7 +328,10 @@ def page(cards: Cards) -> str:
         restored_protocol=PROTOCOL_AT_X1,
         unscored=[f"`{name}` x{scale}" for (name, scale), card in cards.items() if not card.scores],
         speed=speed,
-        speed_tables=[speed_table(cards, speed, scale) for scale in sorted(timed | {*OTHERS})],
+        beside=beside,
+        speed_tables=[
+            speed_table(cards, speed, scale, beside) for scale in sorted(timed | {*OTHERS})
+        ],
         plots=sorted(OTHERS),
         places=PLACES,
         places_scale=PLACES_SCALE,
@@ -315,9 +357,9 @@ def counts(values: Iterable[str]) -> list[list[str]]:
 def main() -> None:
     cards = shipped_cards()
     PICTURES.mkdir(exist_ok=True)
-    speed = read_speed()
+    speed, beside = read_speed(), read_beside()
     for scale in OTHERS:
-        plot = speed_plot(cards, speed, scale)
+        plot = speed_plot(cards, speed, scale, beside)
         assert plot is not None  # the others are on it in any case
         (PICTURES / f"speed-x{scale}.svg").write_text(plot, encoding="utf-8")
     write_pictures(cards)

@@ -30,7 +30,7 @@ from measuring import machine, ratios, spread, table
 from upres.engine.machine import usable_processors
 from upres.engine.openvino import OpenVINO
 from upres.engine.wrappers import compile_window
-from upres.models import DEFAULT_MODEL, Precision, at_precision, computed_in, open_model
+from upres.models import DEFAULT_MODEL, Precision, open_at, open_model
 
 SCALE = 2
 GOAL = 0.8
@@ -56,8 +56,7 @@ def engine_rate(side: int, precision: Precision, seconds: float) -> tuple[float,
     Gives pictures a second, and seconds of the processor for each.
     """
     backend = OpenVINO()
-    model = open_model(at_precision(DEFAULT_MODEL, precision, backend), scale=SCALE)
-    model = computed_in(model, precision, backend)
+    model = open_at(DEFAULT_MODEL, SCALE, precision, backend)
     count = usable_processors()
     engines = [compile_window(backend, model, side, side) for _ in range(count)]
     window = np.random.default_rng(0).random((1, 3, side, side), np.float32)

@@ -23,7 +23,7 @@ import numpy as np
 from measuring import Item, machine, measure, peak_memory, ratios, spread, table
 from upres.engine.openvino import OpenVINO
 from upres.engine.wrappers import compile_window
-from upres.models import DEFAULT_MODEL, at_precision, computed_in, open_model
+from upres.models import DEFAULT_MODEL, open_at
 
 HEIGHT, WIDTH, SCALE = 360, 640, 2
 
@@ -46,8 +46,8 @@ def clip(path: Path, frames: int) -> None:
 def engine_alone(frames: int) -> Callable[[], None]:
     """Runs the network, and nothing else, on as many frames."""
     backend = OpenVINO()
-    model = open_model(at_precision(DEFAULT_MODEL, "int8", backend), scale=SCALE)
-    engine = compile_window(backend, computed_in(model, "int8", backend), HEIGHT, WIDTH)
+    model = open_at(DEFAULT_MODEL, SCALE, "int8", backend)
+    engine = compile_window(backend, model, HEIGHT, WIDTH)
     window = np.random.default_rng(0).random((1, 3, HEIGHT, WIDTH), np.float32)
 
     def run() -> None:

@@ -44,6 +44,16 @@ settings.register_profile("upres", deadline=None, derandomize=True)
 settings.load_profile("upres")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own folder of caches stays as it is: trials of precisions write there."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("caches"))
+        for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+            patch.setenv(variable, folder)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The data beside the repository, which a clone does not have: skips without it."""

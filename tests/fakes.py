@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upres.card import CARD_KEY, Compute, Model, ModelCard
-from upres.engine.protocol import Engine, Limits
+from upres.engine.protocol import Choice, Engine, Limits
 from upres.enlarging import api, files
 from upres.enlarging.options import Options
 from upres.errors import ModelError
@@ -146,8 +146,9 @@ class FakeBackend:
     def limits(self, model: Model) -> Limits:
         return Limits(self.window_pixels, self.multiples)
 
-    def suits(self, card: ModelCard) -> bool:
-        return card.precision != "int8" or self.int8
+    def choose(self, variants: Sequence[Model]) -> Choice:
+        model = variants[-1] if self.int8 else variants[0]
+        return Choice(dataclasses.replace(model, compute=self.best_compute(model.card)), "a fake")
 
     def best_compute(self, card: ModelCard) -> Compute:
         return self.computes[0]

@@ -77,3 +77,26 @@ def test_published_figures_stand_beside_those_of_their_protocol_only(results: Mo
 def test_models_without_scores_are_named(results: ModuleType) -> None:
     cards = {("a", 2): card("a", 37.2), ("new", 2): ModelCard("new", 2, 4)}
     assert "Not scored yet: `new` x2." in results.page(cards)
+
+
+def test_others_that_were_timed_beside_upres_are_in_the_table_and_on_the_plot(
+    results: ModuleType,
+) -> None:
+    own = {"scale": 2, "ours": False, "enlarge_seconds": 0.5, "network_seconds": 0.4}
+    own |= {"gflop": 40.0, "share_of_peak": 0.25}
+    models = [
+        {**own, "name": "peer", "psnr": {"Set5": 37.5}},
+        {**own, "name": "untrained", "psnr": {}},
+        {**own, "name": "fast", "psnr": {"Set5": 37.5}, "ours": True},
+        {**own, "name": "larger", "psnr": {"Set5": 31.5}, "scale": 4},
+    ]
+    beside = {"models": models}
+    table = results.speed_table({}, None, 2, beside)
+    assert "| peer | 0.500 | 0.400 | 100 | 25% | 37.50 |" in table
+    assert "| untrained | 0.500 | 0.400 | 100 | 25% | - |" in table
+    assert "larger" not in table
+    assert "fast" not in table
+    plot = results.speed_plot({}, None, 2, beside)
+    assert ">peer<" in plot
+    assert ">untrained<" not in plot
+    assert ">larger<" not in plot

@@ -221,6 +221,16 @@ class Model:
         """Its name and scale: ``fast x2``."""
         return f"{self.card.name} x{self.card.scale}"
 
+    @property
+    def mode(self) -> str:
+        """The numbers that it is computed in, such as ``bf16``; of one in int8, behind a plus those
+        of the rest, unless that is in float32: ``int8+bf16``.
+        """
+        own = self.card.precision
+        if own == "fp32":
+            return self.compute
+        return own if self.compute == "fp32" else f"{own}+{self.compute}"
+
     def require_scale(self, scale: int) -> None:
         """Raise ``ModelError`` if the model does not enlarge ``scale`` times."""
         if self.card.scale != scale:

@@ -57,7 +57,7 @@ def test_facts_that_several_files_have_in_common_are_told_once(model_file: Path)
         for scale, protocol in protocols.items()
     ]
     entry = Listed("any", "everything", tuple(Variant(model_file, card) for card in cards))
-    sections = "\n".join(details(entry)).split("\n\n")
+    sections = "\n".join(details(entry, {})).split("\n\n")
     assert [section.splitlines()[0] for section in sections] == [
         "any",
         "any x2",
@@ -94,3 +94,16 @@ def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("upres: no model is called 'fats': shipped are ")
     assert result.stderr.count("\n") == 1
+
+
+def test_the_precision_that_is_taken_here_is_told_and_why(tmp_path: Path) -> None:
+    result = upres("models", "fast", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    here = json.loads(result.stdout)["here"]
+    assert list(here) == ["2", "3", "4"]
+    for told in here.values():
+        assert told["precision"] in ("fp32", "fp16", "bf16", "int8", "int8+bf16")
+        assert told["why"]
+    text = " ".join(upres("models", "fast", cwd=tmp_path, columns=80).stdout.split())
+    assert f"fast on this machine x2 {here['2']['precision']}: {here['2']['why']}" in text
+    assert "on this machine" not in upres("models", "fast-int8", cwd=tmp_path).stdout

@@ -280,7 +280,14 @@ class BackendTests:
         for precision in ("fp32", "int8"):
             card = ModelCard("m", 2, 1, network="plain", precision=precision)
             assert backend.can_compute(backend.best_compute(card))
-        assert backend.suits(ModelCard("m", 2, 1))
+
+    def test_one_of_the_files_of_a_model_is_taken(self, backend: Backend, model_file: Path) -> None:
+        shipped = [open_model(name, scale=2) for name in ("fast", "fast-int8")]
+        for variants in (shipped, [open_model(model_file)]):
+            choice = backend.choose(variants)
+            assert choice.model.path in [each.path for each in variants]
+            assert backend.can_compute(choice.model.compute)
+            assert choice.why
 
     def test_what_it_cannot_compute_is_refused(self, backend: Backend, model_file: Path) -> None:
         computes: tuple[Compute, ...] = ("fp32", "bf16", "fp16")

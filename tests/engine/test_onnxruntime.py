@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 from engine.contract import BackendTests, noise, write_model
-from upres.card import ModelCard
+from upres.card import Model, ModelCard
 from upres.engine.backends import default_backend
 from upres.engine.onnx_graphs import prepared
 from upres.engine.onnxruntime import CPU, OnnxRuntime, gpu_provider
@@ -48,7 +48,8 @@ def test_shipped_models_give_what_openvino_gives(name: str) -> None:
 def test_int8_is_for_processors() -> None:
     backend = OnnxRuntime("CUDAExecutionProvider")
     int8, fp32 = (open_model(name, scale=2).card for name in ("fast-int8", "fast"))
-    assert [backend.suits(card) for card in (int8, fp32)] == [False, True]
+    variants = [Model(Path(f"{card.precision}.onnx"), card) for card in (fp32, int8)]
+    assert backend.choose(variants).model == replace(variants[0], compute="fp16")
     assert [backend.best_compute(card) for card in (int8, fp32)] == ["fp32", "fp16"]
     unknown = replace(fp32, network="unknown")
     assert backend.best_compute(unknown) == "fp32"

@@ -50,10 +50,25 @@ def test_windows_are_smaller_where_the_network_needs_more_memory() -> None:
     assert 4 * 4 * 2048 * OpenVINO().limits(wide).window_pixels <= WINDOW_BYTES
 
 
-@pytest.mark.parametrize(("processor", "suits"), [(PLAIN, False), (VNNI, True), (AMX, True)])
-def test_int8_suits_processors_that_are_made_for_it(processor: Processor, suits: bool) -> None:
-    assert OpenVINO(processor).suits(INT8.card) is suits
-    assert OpenVINO(processor).suits(MODEL.card)
+@pytest.mark.parametrize(
+    ("flags", "name", "scale", "mode"),
+    [
+        ("avx2", "fast", 2, "int8"),
+        ("avx2 avx512f avx512_vnni avx512_bf16 avx_vnni", "fast", 2, "int8"),
+        ("avx2 avx512f avx512_vnni avx512_bf16 amx_int8 amx_bf16", "fast", 2, "bf16"),
+        ("avx2 avx512f avx512_vnni avx512_bf16 amx_int8 amx_bf16", "balanced", 2, "int8+bf16"),
+    ],
+)
+def test_the_table_chooses_for_processors_without_running_anything(
+    flags: str, name: str, scale: int, mode: str
+) -> None:
+    variants = [
+        Model(Path(f"{each}.onnx"), ModelCard(each, scale, 5, precision=precision))
+        for each, precision in ((name, "fp32"), (f"{name}-int8", "int8"))
+    ]
+    choice = OpenVINO(Processor.with_flags(flags.split())).choose(variants)
+    assert choice.model.mode == mode
+    assert "quickest" in choice.why
 
 
 @pytest.mark.skipif(not this_processor().int8, reason="the processor is not made for int8")
@@ -79,10 +94,17 @@ def test_what_int8_leaves_is_computed_in_bfloat16_where_that_is_native() -> None
         assert OpenVINO(processor).best_compute(MODEL.card) == "fp32"
 
 
-@pytest.mark.parametrize(("name", "most"), [("fast", 0.0), ("fast-int8", 1 / 255)])
-def test_small_windows_of_all_sizes_share_what_is_compiled(name: str, most: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "compute", "most"),
+    [("fast", "fp32", 0.0), ("fast", "bf16", 0.0), ("fast-int8", "fp32", 1 / 255)],
+)
+def test_small_windows_of_all_sizes_share_what_is_compiled(
+    name: str, compute: Compute, most: float
+) -> None:
+    if not OpenVINO().can_compute(compute):
+        pytest.skip("this processor does not compute so")
     model = open_model(name, scale=2)
-    network = OpenVINO(PLAIN).open(replace(model, compute="fp32"))
+    network = OpenVINO().open(replace(model, compute=compute))
     _compile_small.cache_clear()
     _compile.cache_clear()
     for height, width in ((20, 31), (64, 64), (41, 90), (20, 31), (1, 128)):
@@ -90,7 +112,7 @@ def test_small_windows_of_all_sizes_share_what_is_compiled(name: str, most: floa
         got = network.compile(height, width)(window)
         assert _compile.cache_info().misses == 0
         fixed = _compile(
-            model.path, file_stamp(model.path), "fp32", None, 3, 2, height, width, None
+            model.path, file_stamp(model.path), compute, None, 3, 2, height, width, None
         )
         _compile.cache_clear()
         expected = fixed(window)[0]

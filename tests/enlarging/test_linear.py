@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import upres
 from upres.card import Compute, Model, ModelCard
-from upres.engine.protocol import Limits
+from upres.engine.protocol import Choice, Limits
 from upres.enlarging import pipeline
 from upres.enlarging.measuring import measured
 from upres.enlarging.options import Options
@@ -51,8 +51,8 @@ class Repeating:
     def limits(self, model: Model) -> Limits:
         return Limits(30 * 30)
 
-    def suits(self, card: ModelCard) -> bool:
-        return False
+    def choose(self, variants: Sequence[Model]) -> Choice:
+        return Choice(variants[0], "the first")
 
     def best_compute(self, card: ModelCard) -> Compute:
         return "fp32"

@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,19 @@ import pyvips
 from onnx import TensorProto, helper
 
 from fakes import FakeBackend, fake_model, write_fake_model
-from upres.card import CARD_KEY, FORMAT_VERSION, ModelCard, SetScore, read_card
+from upres.card import CARD_KEY, FORMAT_VERSION, Model, ModelCard, SetScore, read_card
+from upres.engine.protocol import Choice
 from upres.enlarging.api import enlarge
 from upres.errors import ModelError
 from upres.models import (
     INT8,
     Precision,
-    at_precision,
     computed_in,
+    open_at,
     open_model,
     read_model,
+    scales_of,
+    settle_modes,
     shipped_models,
 )
 from upres.training.networks import Plain
@@ -255,20 +259,49 @@ def test_missing_models(tmp_path: Path) -> None:
 
 
 def test_variants_are_chosen_by_precision(model_file: Path) -> None:
-    for int8, automatic in ((True, "fast-int8"), (False, "fast")):
-        backend = FakeBackend(int8=int8)
-        assert at_precision("fast", "auto", backend) == automatic
-        assert at_precision("fast", "int8", backend) == "fast-int8"
-        assert at_precision("fast", "fp32", backend) == "fast"
-        assert at_precision("fast", "bf16", backend) == "fast"
-        assert at_precision("fast-int8", "auto", backend) == "fast-int8"
-        assert at_precision(model_file, "auto", backend) == str(model_file)
+    for int8, automatic in ((True, "int8"), (False, "fp32")):
+        backend = FakeBackend(int8=int8, computes=("fp32", "bf16"))
+        assert open_at("fast", 3, "auto", backend).mode == automatic
+        assert open_at("fast", 3, "int8", backend).mode == "int8"
+        assert open_at("fast", 3, "fp32", backend).mode == "fp32"
+        assert open_at("fast", 3, "bf16", backend).mode == "bf16"
+        assert open_at("fast-int8", 3, "auto", backend).mode == "int8"
+        assert open_at(model_file, 2, "auto", backend).path == model_file
+    assert open_at("fast", 3, "auto", backend).card.scale == 3
+    assert scales_of("photo", "auto") == [1, 2, 4]
+    assert scales_of(model_file, "auto") == [2]
     for precision in ("fp32", "bf16", "fp16"):
         message = f"'fast-int8' is int8: for {precision}, take 'fast'"
         with pytest.raises(ModelError, match=message):
-            at_precision("fast-int8", precision, FakeBackend())
+            scales_of("fast-int8", precision)
     with pytest.raises(ModelError, match=r"random-x2.onnx' is fp32, and there is no int8 of it"):
-        at_precision(model_file, "int8", FakeBackend())
+        scales_of(model_file, "int8")
+
+
+def test_each_scale_has_a_choice_of_its_own() -> None:
+    class Choosy(FakeBackend):
+        def choose(self, variants: Sequence[Model]) -> Choice:
+            small = variants[0].card.scale == 2
+            return Choice(variants[0] if small else variants[-1], "by its scale")
+
+    settled = settle_modes("fast", "auto", Choosy())
+    assert settled == (("fast x2", "fp32"), ("fast x3", "int8"), ("fast x4", "int8"))
+
+
+def test_a_settled_precision_is_kept_by_a_backend_that_would_choose_another(
+    model_file: Path,
+) -> None:
+    settled = (("fast x2", "int8+bf16"), ("random x2", "bf16"))
+    other = FakeBackend(computes=("fp32", "bf16"))
+    assert open_at("fast", 2, "auto", other).mode == "fp32"
+    assert open_at("fast", 2, "auto", other, settled=settled).mode == "int8+bf16"
+    assert open_at("fast", 3, "auto", other, settled=settled).mode == "fp32"
+    assert open_at(model_file, 2, "auto", other, settled=settled).mode == "bf16"
+    message = r"fast-int8 x2: the run was begun in int8\+bf16, and a fake cannot compute so here"
+    with pytest.raises(ModelError, match=message):
+        open_at("fast", 2, "auto", FakeBackend(), settled=settled)
+    with pytest.raises(ModelError, match="the run was begun in int3"):
+        open_at("fast", 2, "auto", other, settled=(("fast x2", "int3"),))
 
 
 def test_the_backend_says_how_a_model_is_computed_unless_someone_else_does() -> None:
@@ -295,7 +328,8 @@ def test_precisions_that_a_backend_or_a_model_has_not() -> None:
     wrong: Any = "fp8"
     for refused in (
         lambda: computed_in(fake_model(), wrong, FakeBackend()),
-        lambda: at_precision("fast", wrong, FakeBackend()),
+        lambda: open_at("fast", 2, wrong, FakeBackend()),
+        lambda: scales_of("fast", wrong),
     ):
         with pytest.raises(ModelError, match="no precision is called 'fp8': there are auto, fp32"):
             refused()

@@ -546,7 +546,9 @@ def test_a_dry_run_tells_and_writes_nothing(
     assert not get_all("s3://results/")
     here = upres("enlarge", folder, *asked, "-o", "out", cwd=tmp_path)
     assert here.returncode == 0, here.stderr
-    assert dict(line.split(":", 1) for line in here.stdout.splitlines())["pixels"] == told["pixels"]
+    told_here = dict(line.split(":", 1) for line in here.stdout.splitlines())
+    assert told_here["pixels"] == told["pixels"]
+    assert told_here["models"].strip() == told["models"].strip() == "random x2 in fp32"
     assert not (tmp_path / "out").exists()
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from upres.engine.backends import default_backend
 from upres.enlarging.api import enlarge
 from upres.errors import MissingExtraError, ModelError, TrainingError
 from upres.models import open_model, read_model
@@ -130,6 +131,25 @@ def test_the_receptive_field_is_measured(config: NetworkConfig) -> None:
             nn.init.normal_(parameter, std=0.1)
     got = receptive_field(network, scale=3, multiple_of=network.multiple_of)
     assert got == network.halo
+
+
+def test_branches_that_are_one_convolution_are_merged(spandrel: Any, tmp_path: Path) -> None:
+    """As SPAN has them: torch's exporter ended the process."""
+    from spandrel.architectures.SPAN import SPAN
+
+    torch.manual_seed(5)
+    network = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2).eval()
+    torch.save(network.state_dict(), tmp_path / "span.pth")
+    path, card = to_onnx(tmp_path / "span.pth")
+    assert (card.network, card.scale) == ("SPAN", 2)
+    picture = torch.rand(1, 3, 40, 36, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = network(picture).numpy()
+    got = default_backend("cpu").open(read_model(path)).compile(40, 36)(picture.numpy())
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+    # 3x3 convolutions alone, and their biases.
+    assert card.parameter_count is not None
+    assert card.parameter_count < sum(p.numel() for p in network.parameters()) / 2
 
 
 def test_other_architectures_and_files(spandrel: Any, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def tell_estimate(estimate: Forecast) -> None:
         "cannot be enlarged": f"about {estimate.unusable:.0%} of {estimate.looked_at} looked at"
         if estimate.unusable
         else "",
+        "models": ", ".join(estimate.models),
         "pixels": f"about {estimate.pixels:,.0f}",
         "core-hours": f"about {estimate.core_hours:,.2f}",
         "time here": f"about {duration(estimate.seconds)}",

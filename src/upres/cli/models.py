@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from upres.cli.help import argument, option
 
 if TYPE_CHECKING:
     from upres.card import ModelCard
+    from upres.engine.protocol import Choice
     from upres.models.catalogue import Listed, Variant
 
 Facts = dict[str, str | tuple[str, ...]]
@@ -30,9 +32,13 @@ def models(
     parameters, and eight times as many if it is self-ensembled: fast is below 500 thousand, slow
     from 5 million. In int8 a model is faster still where the processor is made for it.
 
+    Of a model that is named, the precision is told that is taken on this machine for each scale,
+    and why.
+
     With --json, a list of models is printed, or the one that is named. A model has name, purpose,
-    scales, precisions and variants. A variant has scale, precision, speed, parameters, bytes and
-    file, and card if the model was named.
+    scales, precisions and variants, and if it was named, here: by scale, precision and why. A
+    variant has scale, precision, speed, parameters, bytes and file, and card if the model was
+    named.
     """
     from upres.models.catalogue import catalogue, look_up
 
@@ -41,12 +47,23 @@ def models(
         import json  # which takes longer to import than most commands' own files
 
         entries = [_as_json(entry, with_cards=model is not None) for entry in listed]
+        if model is not None:
+            here = _here(listed[0]).items()
+            told = {n: {"precision": c.model.mode, "why": c.why} for n, c in here}
+            entries[0]["here"] = told
         print(json.dumps(entries if model is None else entries[0], indent=2))
     elif model is None:
         print("\n".join(table(listed)))
         print("\nupres models NAME tells all of one, such as its scores.")
     else:
-        print("\n".join(details(listed[0])))
+        print("\n".join(details(listed[0], _here(listed[0]))))
+
+
+def _here(entry: Listed) -> dict[int, Choice]:
+    from upres.engine.backends import default_backend
+    from upres.models.catalogue import chosen_here
+
+    return chosen_here(entry, default_backend())
 
 
 def _as_json(entry: Listed, *, with_cards: bool) -> dict[str, Any]:
@@ -92,11 +109,16 @@ def table(listed: list[Listed]) -> list[str]:
     ]
 
 
-def details(entry: Listed) -> list[str]:
-    """All of the cards; a fact that several files have in common is told once."""
+def details(entry: Listed, here: Mapping[int, Choice]) -> list[str]:
+    """All of the cards, where a fact that several files have in common is told once; and the choice
+    for each scale on this machine.
+    """
     common = _common([_facts(variant) for variant in entry.variants])
     about: Facts = {"for": entry.purpose}
     lines = _section(entry.name, about | common)
+    if here:
+        taken = {f"x{n}": f"{choice.model.mode}: {choice.why}" for n, choice in here.items()}
+        lines += _section(f"{entry.name} on this machine", dict(taken))
     for scale in entry.scales:
         of_scale = {
             variant.card.precision: _without(_facts(variant), common)

@@ -34,7 +34,7 @@ def through_streams(request: Request, *, quiet: bool) -> Summary:
     if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
         raise UsageError("standard input and output (-) are for one picture at a time")
     backend = request.backend
-    default_scale(request.options, backend)  # that there is such a model, before anything is read
+    default_scale(request.options)  # that there is such a model, before anything is read
     source = None if request.inputs[0] == STREAM else request.inputs[0]
     target = None if request.target == STREAM else request.target
     if target is None and request.options.larger == "skip":

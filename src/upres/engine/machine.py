@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from upres.engine.cgroups import group_limits
+
+ProcessorKind = Literal[
+    "amx", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512", "avx2", "arm", "unknown"
+]
+"""Processors by the instructions that decide which precision is the quickest: the best of those
+that it has. Where the system does not tell all of them, it is ``unknown``."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +26,12 @@ class Processor:
     """The instructions that a processor has."""
 
     int8: bool
-    """It multiplies int8 into int32 in one instruction (VNNI or AMX). On others int8 is little
-    faster than float32, and sums of two products may overflow."""
+    """It multiplies int8 into int32 in one instruction (VNNI or AMX). On others sums of two
+    products may overflow: the shipped models lose nothing by that (benchmarks/PRECISIONS.md)."""
     bfloat16: bool
-    """It multiplies matrices of bfloat16 (AMX). With AVX-512 alone, OpenVINO is slower in bfloat16
-    than in float32."""
+    """It multiplies matrices of bfloat16 (AMX)."""
     avx512: bool = False
+    kind: ProcessorKind = "unknown"
 
     @classmethod
     def with_flags(cls, flags: Iterable[str]) -> Processor:
@@ -33,12 +41,30 @@ class Processor:
             int8=not has.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"}),
             bfloat16="amx_bf16" in has,
             avx512="avx512f" in has,
+            kind=_kind(has),
         )
+
+
+def _kind(has: set[str]) -> ProcessorKind:
+    if has >= {"amx_int8", "amx_bf16"}:
+        return "amx"
+    if has >= {"avx512f", "avx512_vnni", "avx512_bf16"}:
+        return "avx512_bf16"
+    if has >= {"avx512f", "avx512_vnni"}:
+        return "avx512_vnni"
+    # As a processor with both computes in AVX-512, its VNNI of 256 bits counts nothing.
+    if "avx512f" in has:
+        return "avx512"
+    if "avx_vnni" in has:
+        return "avx_vnni"
+    return "avx2" if "avx2" in has else "unknown"
 
 
 @cache
 def this_processor() -> Processor:
     """The machine's own."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return Processor(int8=False, bfloat16=False, kind="arm")
     with suppress(OSError):
         return Processor.with_flags(Path("/proc/cpuinfo").read_text("ascii", "replace").split())
     # Elsewhere than on Linux, NumPy knows, though not of AVX-VNNI.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import math
 import threading
@@ -19,7 +20,7 @@ from upres.engine.forks import require_own_process
 from upres.engine.machine import thread_limit
 from upres.engine.memory import ResultMemory, affordable_pixels
 from upres.engine.onnx_graphs import prepared
-from upres.engine.protocol import Limits
+from upres.engine.protocol import Choice, Limits
 from upres.errors import DeviceError, ModelError, Remedy, needs_extra
 from upres.raster.pixels import Float32Array
 
@@ -93,10 +94,13 @@ class OnnxRuntime:
     def limits(self, model: Model) -> Limits:
         return Limits(min(GPU_WINDOW_PIXELS, affordable_pixels(model.card, GPU_WINDOW_BYTES)))
 
-    def suits(self, card: ModelCard) -> bool:
+    def choose(self, variants: Sequence[Model]) -> Choice:
         # An int8 model runs, as float32 that is rounded to 8 bits between the layers: so it is
         # slower than the float32 model that it was made of, and less exact.
-        return card.precision != "int8"
+        model = variants[0]
+        compute = self.best_compute(model.card)
+        why = "the quickest on GPUs" if compute == "fp16" else "the file's own"
+        return Choice(dataclasses.replace(model, compute=compute), why)
 
     def best_compute(self, card: ModelCard) -> Compute:
         # Of networks that are not ours nobody knows whether their values stay within float16.

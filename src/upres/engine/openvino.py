@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +17,9 @@ from upres.engine.forks import require_own_process
 from upres.engine.machine import Processor, this_processor, thread_limit, usable_processors
 from upres.engine.memory import ResultMemory, affordable_pixels
 from upres.engine.openvino_graphs import add_head, add_picture_in_float32, core, graph_of
-from upres.engine.protocol import Engine, Limits
+from upres.engine.precisions import in_bfloat16, table_choice
+from upres.engine.protocol import Choice, Engine, Limits
+from upres.engine.trials import trial_choice
 from upres.errors import ModelError
 from upres.raster.pixels import Float32Array
 
@@ -87,8 +90,14 @@ class OpenVINO:
             ahead=(self.threads or usable_processors()) > 1,
         )
 
-    def suits(self, card: ModelCard) -> bool:
-        return card.precision != "int8" or self.processor.int8
+    def choose(self, variants: Sequence[Model]) -> Choice:
+        ways = [replace(each, compute=self.best_compute(each.card)) for each in variants]
+        known = table_choice(ways, self.processor.kind)
+        if known is not None:
+            return known
+        if ways[0].card.precision == "fp32" and self.can_compute("bf16"):
+            ways[1:1] = [in_bfloat16(ways[0])]
+        return trial_choice(ways, self)
 
     def best_compute(self, card: ModelCard) -> Compute:
         # What int8 leaves in floating point is then as fast. Else that would be less exact than
@@ -128,6 +137,11 @@ class OpenVINONetwork:
         channels = (given,) if head is None else (given, 1)
         if height * width <= SMALL_PIXELS:
             convolves = card.multiple_of == 1 and card.halo is not None
+            # What int8 leaves would be rounded to bfloat16 at other places than in large windows:
+            # a tenth to a third of the samples would differ.
+            # And of other networks in bfloat16 nobody has looked.
+            same = card.network == "plain" and card.precision == "fp32"
+            convolves &= same or self.model.compute == "fp32"
             compiled = _compile_small(*key, given, card.scale, heads) if convolves else None
             if compiled is None:
                 compiled = _compile(*key, given, card.scale, height, width, heads)
@@ -251,17 +265,17 @@ def _compile_small(
     """The same for small windows of any size; ``None`` where each size has to be compiled.
 
     The first window of a size takes 10 ms then, and not 160, with ``fast`` in int8; later ones take
-    as long as with a fixed shape. The results are the same in float32; in int8 a few samples of a
-    hundred are rounded otherwise.
+    as long as with a fixed shape. The results are the same in float32 and bfloat16; in int8 a few
+    samples of a hundred are rounded otherwise.
     """
     from openvino import Dimension, PartialShape
 
-    if compute != "fp32":
-        return None  # the picture is added by shapes, see add_picture_in_float32
     try:
         graph = _graph(path, stamp, channels, scale, 20, 24, head)
         side = Dimension(1, SMALL_PIXELS)
         graph.reshape(PartialShape([1, channels, side, side]))
+        if compute == "bf16":
+            add_picture_in_float32(graph)
         return core().compile_model(graph, "CPU", compile_settings(1, 1, compute, threads))
     except (RuntimeError, ModelError):
         return None  # and the one for the size at hand says the error

@@ -155,19 +155,17 @@ def add_picture_in_float32(graph: openvino.Model) -> None:
                 break
         else:
             continue
-        _, channels, height, width = picture.shape
+        channels = picture.get_partial_shape()[1].get_length()
         # Bounds that nothing meets are computed together with the last convolution, which then
         # gives float32, and not bfloat16 for the next: that would cost up to half a level.
         bound = np.finfo(np.float32).max
         last = ops.transpose(ops.clamp(total.input_value(1 - index), -bound, bound), [0, 2, 3, 1])
-        squares = ops.reshape(last, [height, width, channels, scale, scale], False)
-        rows = ops.transpose(squares, [2, 0, 3, 1, 4])
-        rows = ops.reshape(rows, [channels, height, scale, width * scale], False)
-        columns = np.arange(width, dtype=np.int32).repeat(scale)
-        wide = ops.gather(ops.reshape(picture, [channels, height, 1, width], False), columns, 3)
-        whole = ops.reshape(
-            ops.add(rows, wide), [1, channels, height * scale, width * scale], False
-        )
+        # Zero is the size as it is, which may be free.
+        squares = ops.reshape(last, [0, 0, 0, channels, scale, scale], True)
+        rows = ops.transpose(squares, [0, 3, 1, 4, 2, 5])
+        enlarged = np.array([1, 1, scale, scale], np.int64)
+        size = ops.multiply(ops.shape_of(picture), ops.constant(enlarged))
+        whole = ops.reshape(ops.add(rows, ops.unsqueeze(picture, [3, 5])), size, False)
         for reader in shuffle.output(0).get_target_inputs():
             reader.replace_source_output(whole.output(0))
 
@@ -179,7 +177,7 @@ def _repeated(node: openvino.Node, times: int) -> openvino.Output | None:
     given, weights = node.input_value(0), _constant(node.input_value(1).get_node())
     if given.get_node().get_type_name() != "Parameter" or weights is None:
         return None
-    repeat = np.eye(given.shape[1]).repeat(times, 0)[:, :, None, None]
+    repeat = np.eye(given.get_partial_shape()[1].get_length()).repeat(times, 0)[:, :, None, None]
     return given if np.array_equal(weights, repeat) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +30,15 @@ class Limits:
     ahead: bool = False
     """Whether the engine may compute a window while the result of the one before is worked on, in
     another thread. That takes memory for one result more."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of a shipped model's variants is taken, and how it is computed."""
+
+    model: Model
+    why: str
+    """A short text, such as ``the quickest on processors with AMX, by a table``."""
 
 
 class OpenedModel(Protocol):
@@ -66,13 +76,13 @@ class Backend(Protocol):
     def limits(self, model: Model) -> Limits:
         """Which windows suit it, told from its card alone."""
 
-    def suits(self, card: ModelCard) -> bool:
-        """Whether a model in that precision is fast here: of a shipped model's variants, int8 is
-        taken where it is, else float32.
+    def choose(self, variants: Sequence[Model]) -> Choice:
+        """Of a shipped model's files of one scale, one for each precision and float32 first, the
+        one that is taken unless a precision is asked for, and the numbers that it is computed in.
         """
 
     def best_compute(self, card: ModelCard) -> Compute:
-        """In which numbers a model is computed here unless one is asked for."""
+        """In which numbers a file that is given is computed here unless one is asked for."""
 
     def can_compute(self, compute: Compute) -> bool:
         """Whether it computes in these numbers here, be it slower than in float32."""

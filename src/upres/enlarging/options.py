@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from upres.card import Model
 from upres.errors import LargeEnoughError, UsageError
-from upres.models import Precision
+from upres.models import Precision, Settled
 
 Existing = Literal["refuse", "skip", "replace"]
 """How a result that exists is dealt with."""
@@ -47,8 +47,8 @@ class Options:
     """A shipped model's name, the path of an .onnx file, ``hf://owner/name@revision``, or a model
     that is open; ``None`` lets the raster decide, see ``upres.enlarging.plan``."""
     precision: Precision = "auto"
-    """Of a shipped model that is named: int8 where the processor is made for it, or one of the two.
-    One that is open is that of its card."""
+    """Of a shipped model that is named: ``auto`` is the quickest here that is nearly as exact as
+    float32. One that is open is that of its card."""
     scale: float | None = None
     """Factor, at least 1, not necessarily whole. At most one of ``scale``, ``width``,
     ``height`` and ``fit`` is given; without any, it is the model's largest."""
@@ -83,6 +83,9 @@ class Options:
     """Files for these bounds: .tif holds them, .png shows them, .json sums them up."""
     cog: bool = False
     """Write a GeoTIFF as a Cloud Optimized GeoTIFF."""
+    settled: Settled = ()
+    """How models are computed where several machines or runs share the work, see
+    ``upres.models.settle_modes``."""
     max_pixels: int = MAX_PIXELS
     """Refuse results, all pages or frames together, of more pixels than this."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,11 +30,11 @@ from upres.errors import InputError, LargeEnoughError, ModelError, Remedy
 from upres.models import (
     DEFAULT_MODEL,
     Precision,
+    Settled,
     Shipped,
-    at_precision,
     computed_in,
-    open_model,
-    read_model,
+    open_at,
+    scales_of,
     shipped_models,
 )
 from upres.raster.info import REPEATED_ROLES, Preserves, RasterInfo
@@ -133,7 +133,7 @@ def plan(
     backend = backend or default_backend()
     shipped = shipped_models() if shipped is None else shipped
     info = as_classes(info) if options.labels else info
-    scale = default_scale(options, backend, shipped=shipped)
+    scale = default_scale(options, shipped=shipped)
     try:
         height, width, factor = output_size(options, info.height, info.width, default_scale=scale)
     except LargeEnoughError as error:
@@ -179,7 +179,7 @@ def plan(
     )
 
 
-def default_scale(options: Options, backend: Backend, *, shipped: Shipped | None = None) -> int:
+def default_scale(options: Options, *, shipped: Shipped | None = None) -> int:
     """The model's largest scale, whatever models the raster may decide for.
 
     ``shipped`` are the models that have names (default: the package's own).
@@ -189,8 +189,7 @@ def default_scale(options: Options, backend: Backend, *, shipped: Shipped | None
     if isinstance(options.model, Model):
         return options.model.card.scale
     model = options.model or DEFAULT_MODEL
-    name = at_precision(model, options.precision, backend, shipped=shipped)
-    return open_model(name, shipped=shipped).card.scale
+    return scales_of(model, options.precision, shipped=shipped)[-1]
 
 
 def check_pixels(
@@ -229,7 +228,12 @@ def choose_models(
     Raises ``ModelError`` if there is no such model, or it does not enlarge.
     """
     chosen = partial(
-        stages, factor=factor, precision=options.precision, backend=backend, shipped=shipped
+        stages,
+        factor=factor,
+        precision=options.precision,
+        backend=backend,
+        shipped=shipped,
+        settled=options.settled,
     )
     if factor < 1:
         return (REDUCING,), "reduced"
@@ -258,6 +262,7 @@ def stages(
     *,
     first: str | None = None,
     shipped: Shipped | None = None,
+    settled: Settled = (),
 ) -> tuple[Model, ...]:
     """The models that one after another enlarge at least ``factor`` times.
 
@@ -267,39 +272,39 @@ def stages(
 
     ``first`` is a shipped model for the first of them, if one of its scales serves: all others see
     the result of the first. ``shipped`` are the models that have names (default: the
-    package's own).
+    package's own). ``settled`` is as in ``open_at``.
 
     Raises ``ModelError`` if there is no such model or precision, or it does not enlarge.
     """
     shipped = shipped_models() if shipped is None else shipped
-    scales: Mapping[int, Path]
+    opened: Callable[..., Model]
     if isinstance(model, Model):
-        largest, scales = model, {model.card.scale: model.path}
+        largest, scales = model.card.scale, [model.card.scale]
+        own = computed_in(model, precision, backend, settled=settled)
+        opened = lambda name, scale: own  # noqa: E731
     else:
-        name = at_precision(model, precision, backend, shipped=shipped)
-        largest = open_model(name, shipped=shipped)
-        scales = shipped.get(name, {largest.card.scale: largest.path})
-    factor = largest.card.scale if factor is None else factor
-    if largest.card.scale < 2 and factor > 1:
-        raise ModelError(f"{largest.path}: this model does not enlarge, so not {factor:g} times")
+        scales = scales_of(model, precision, shipped=shipped)
+        largest = scales[-1]
+        opened = partial(
+            open_at, precision=precision, backend=backend, shipped=shipped, settled=settled
+        )
+    factor = largest if factor is None else factor
+    if largest < 2 and factor > 1:
+        path = opened(model, largest).path
+        raise ModelError(f"{path}: this model does not enlarge, so not {factor:g} times")
     for count in itertools.count(1):
-        if largest.card.scale**count >= factor:
+        if largest**count >= factor:
             break
-    opens: Mapping[int, Path] = {}
-    if first:
-        opens = shipped[at_precision(first, precision, backend, shipped=shipped)]
-    for opening in (opens, scales):
+    openings = [(first, scales_of(first, precision, shipped=shipped))] if first else []
+    for opens, opening in (*openings, (model, scales)):  # noqa: B007
         fitting = [
             (start, *rest)
-            for start in sorted(opening)
-            for rest in itertools.combinations_with_replacement(sorted(scales), count - 1)
+            for start in opening
+            for rest in itertools.combinations_with_replacement(scales, count - 1)
             if start * math.prod(rest) >= factor
         ]
         if fitting:
             break
     # Of equals the first, which begins with the smallest scale.
     start, *rest = min(fitting, key=math.prod)
-    if isinstance(model, Model):
-        return (computed_in(model, precision, backend),) * count
-    paths = [opening[start], *(scales[scale] for scale in rest)]
-    return tuple(computed_in(read_model(path), precision, backend) for path in paths)
+    return (opened(opens, start), *(opened(model, scale) for scale in rest))

@@ -85,44 +85,142 @@ def open_model(
     return read_model(scales[scale])
 
 
-def at_precision(
-    model: str | Path, precision: Precision, backend: Backend, *, shipped: Shipped | None = None
-) -> str:
-    """The name of ``model``'s variant of that precision, or its path, if it is one.
+Settled = tuple[tuple[str, str], ...]
+"""How models are computed whatever the machine: pairs of a label, such as ``fast x2``, and a
+``Model.mode``. That of a shipped model has the name that was asked for."""
 
-    ``auto`` is int8 where that suits ``backend``. ``shipped`` are the models that have names
-    (default: the package's own).
+
+def scales_of(
+    model: str | Path, precision: Precision, *, shipped: Shipped | None = None
+) -> list[int]:
+    """The scales that a model has in that precision, in order; a model by its path has its own.
+
+    ``shipped`` are the models that have names (default: the package's own).
 
     Raises ``ModelError`` if there is no such model, variant or precision.
     """
     _require_known(precision)
     name = str(model)
-    quantised = name + INT8
-    if shipped is None:
-        shipped = shipped_models()
-    if precision in ("auto", "int8") and quantised in shipped:
-        suits = precision == "int8" or backend.suits(open_model(quantised, shipped=shipped).card)
-        return quantised if suits else name
-    if precision != "auto":
-        _require_own(open_model(name, shipped=shipped), precision, name, shipped=shipped)
-    return name
+    shipped = shipped_models() if shipped is None else shipped
+    quantised = shipped.get(name + INT8, {})
+    if precision == "int8" and quantised:
+        return sorted(quantised)
+    if name in shipped and precision == "auto":
+        return sorted({*shipped[name], *quantised})
+    opened = open_model(name, shipped=shipped)
+    _require_own(opened, precision, name, shipped=shipped)
+    return sorted(shipped[name]) if name in shipped else [opened.card.scale]
 
 
-def computed_in(model: Model, precision: Precision, backend: Backend) -> Model:
+def open_at(
+    model: str | Path,
+    scale: int,
+    precision: Precision,
+    backend: Backend,
+    *,
+    shipped: Shipped | None = None,
+    settled: Settled = (),
+) -> Model:
+    """``model``'s variant of that precision and scale, as ``backend`` is to compute it.
+
+    ``auto`` is the one that ``backend`` chooses, unless it is ``settled``. ``shipped`` are the
+    models that have names (default: the package's own).
+
+    Raises ``ModelError`` if there is no such model, scale, variant or precision, or the backend
+    cannot compute so.
+    """
+    _require_known(precision)
+    name = str(model)
+    shipped = shipped_models() if shipped is None else shipped
+    files = [shipped[each][scale] for each in (name, name + INT8) if scale in shipped.get(each, ())]
+    if not files:
+        return computed_in(open_model(name, scale=scale), precision, backend, settled=settled)
+    variants = [read_model(path) for path in files]
+    mode = dict(settled).get(f"{name} x{scale}")
+    if mode is None and precision == "auto" and variants[0].card.precision == "fp32":
+        return backend.choose(variants).model
+    own = "int8" if (mode or precision).startswith("int8") else "fp32"
+    fitting = [each for each in variants if own == each.card.precision]
+    opened = fitting[0] if fitting and (mode or precision != "auto") else variants[0]
+    if mode is None:
+        return computed_in(opened, precision, backend)
+    return _as_settled(opened, mode, backend)
+
+
+def settle_modes(
+    model: str | Path | Model,
+    precision: Precision,
+    backend: Backend,
+    *,
+    shipped: Shipped | None = None,
+) -> Settled:
+    """How ``backend`` computes a model at all of its scales, for others to do the same; nothing
+    where the precision that is asked for says it already.
+
+    Raises ``ModelError`` as ``open_at`` does.
+    """
+    _require_known(precision)
+    if precision not in ("auto", "int8"):
+        return ()
+    if isinstance(model, Model):
+        return ((model.label, computed_in(model, precision, backend).mode),)
+    if str(model) not in (shipped_models() if shipped is None else shipped):
+        opened = open_model(model)
+        return ((opened.label, computed_in(opened, precision, backend).mode),)
+    return tuple(
+        (f"{model} x{scale}", open_at(model, scale, precision, backend, shipped=shipped).mode)
+        for scale in scales_of(model, precision, shipped=shipped)
+    )
+
+
+def computed_in(
+    model: Model, precision: Precision, backend: Backend, *, settled: Settled = ()
+) -> Model:
     """``model``, to be computed by ``backend`` in that precision.
 
-    ``auto`` and ``int8`` leave to it in which numbers it computes, unless ``model`` says it.
+    ``auto`` and ``int8`` leave to it in which numbers it computes, unless ``model`` says it, or it
+    is ``settled``.
 
     Raises ``ModelError`` if there is no such precision, the model is of another, or the backend
     cannot do that here.
     """
     _require_known(precision)
     _require_own(model, precision, str(model.path))
+    if (mode := dict(settled).get(model.label)) is not None:
+        return _as_settled(model, mode, backend)
     compute = model.compute
     if precision != "auto" and precision != "int8":
         compute = precision
     elif compute == "fp32":
         compute = backend.best_compute(model.card)
+    return _in_numbers(model, compute, backend)
+
+
+def require_mode(label: str, mode: str, backend: Backend) -> None:
+    """Raise ``ModelError`` if ``backend`` cannot compute in a mode that was settled elsewhere."""
+    if not (known := _numbers(mode)) or not backend.can_compute(known[0]):
+        raise ModelError(
+            f"{label}: the run was begun in {mode}, and {backend.name} cannot compute so "
+            "here: go on with it on a machine like that one, or begin anew"
+        )
+
+
+def _numbers(mode: str) -> list[Compute]:
+    """The numbers of what a mode leaves in floating point; none of an unknown mode."""
+    own, _, rest = mode.partition("+")
+    numbers = rest or ("fp32" if own == "int8" else own)
+    return [each for each in get_args(Compute) if each == numbers]
+
+
+def _as_settled(model: Model, mode: str, backend: Backend) -> Model:
+    require_mode(model.label, mode, backend)
+    own = "int8" if mode.startswith("int8") else "fp32"
+    if model.card.precision != own:
+        raise ModelError(f"{model.path}: is {model.card.precision}, and the run is in {mode}")
+    return _in_numbers(model, _numbers(mode)[0], backend)
+
+
+def _in_numbers(model: Model, compute: Compute, backend: Backend) -> Model:
     if not backend.can_compute(compute):
         known = " or ".join(each for each in get_args(Compute) if backend.can_compute(each))
         raise ModelError(

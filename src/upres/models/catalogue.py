@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from upres.card import ModelCard
+from upres.card import Model, ModelCard
+from upres.engine.protocol import Backend, Choice
 from upres.models import INT8, open_model, shipped_models
 
 Speed = Literal["fast", "medium", "slow", "unknown"]
@@ -100,6 +101,20 @@ def look_up(model: str) -> Listed:
         return _listed(model, [model, model + INT8])
     loaded = open_model(model)
     return Listed(loaded.card.name, _purpose(loaded.card), (Variant(loaded.path, loaded.card),))
+
+
+def chosen_here(listed: Listed, backend: Backend) -> dict[int, Choice]:
+    """By scale, the variant that ``backend`` takes unless a precision is asked for; nothing for a
+    file, or for a variant in int8, which is one already.
+    """
+    if listed.name not in shipped_models() or listed.name.endswith(INT8):
+        return {}
+    found = {}
+    for scale in listed.scales:
+        variants = [each for each in listed.variants if each.card.scale == scale]
+        variants.sort(key=lambda each: each.card.precision != "fp32")
+        found[scale] = backend.choose([Model(each.path, each.card) for each in variants])
+    return found
 
 
 def _listed(name: str, variants: Iterable[str]) -> Listed:

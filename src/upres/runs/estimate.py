@@ -14,7 +14,10 @@ from typing import Any
 
 from upres.engine.machine import usable_processors
 from upres.engine.protocol import Backend
+from upres.engine.wrappers import REDUCING
 from upres.enlarging.options import Options
+from upres.enlarging.plan import Plan
+from upres.models import INT8
 from upres.runs.jobs import Job
 from upres.runs.listing import Count, Pictures
 from upres.runs.video import open_any
@@ -54,6 +57,8 @@ class Forecast:
     unusable: float = 0
     """The part of the pictures that were looked at whose results could not be planned."""
     looked_at: int = 0
+    models: tuple[str, ...] = ()
+    """Those of the pictures that were looked at, with their precisions: ``fast x2 in int8``."""
 
     @property
     def core_hours(self) -> float:
@@ -67,12 +72,13 @@ def estimate(jobs: Sequence[Job], options: Options, backend: Backend | None = No
     At most ``SAMPLES`` pictures are opened, evenly spaced.
     """
     sample = jobs[:: -(-len(jobs) // SAMPLES) or 1]
-    plans = []
+    plans, models = [], dict[str, None]()
     for job in sample:
         with suppress(Exception):  # it fails when its turn comes
             picture = job.opened(open_any, options, backend=backend)
             plans.append(_taken(picture, job.target.suffix))
-    return Forecast(len(jobs), **_scaled(plans, len(sample), len(jobs)))
+            models |= dict.fromkeys(_models(picture))
+    return Forecast(len(jobs), models=tuple(models), **_scaled(plans, len(sample), len(jobs)))
 
 
 def estimate_in_stores(listing: Pictures, count: Count, options: Options) -> Forecast:
@@ -81,7 +87,7 @@ def estimate_in_stores(listing: Pictures, count: Count, options: Options) -> For
     Of those whose size is not told there, none is known: the others stand for them.
     """
     step = -(-count.pictures // SAMPLES) or 1
-    plans, looked_at = [], 0
+    plans, looked_at, models = [], 0, dict[str, None]()
     with tempfile.TemporaryDirectory(prefix="upres-estimate-") as folder:
         for job in itertools.islice(listing.jobs(), 0, None, step):
             looked_at += 1
@@ -89,17 +95,37 @@ def estimate_in_stores(listing: Pictures, count: Count, options: Options) -> For
             store = listing.stores[job.source.root]
             with suppress(Exception):
                 path.write_bytes(store.beginning(job.found, HEAD))
-                plans.append(_taken(open_any(path, options), Path(job.target.name).suffix))
+                picture = open_any(path, options)
+                plans.append(_taken(picture, Path(job.target.name).suffix))
+                models |= dict.fromkeys(_models(picture))
     made = _scaled(plans, looked_at, count.pictures)
     return Forecast(
-        count.pictures, fetched=count.size, sent=made["disk"], finished=count.finished, **made
+        count.pictures,
+        fetched=count.size,
+        sent=made["disk"],
+        finished=count.finished,
+        models=tuple(models),
+        **made,
     )
+
+
+def _plans(picture: Any) -> list[Plan]:
+    plans = getattr(picture, "plans", None) or [getattr(picture, "plan", None)]
+    return [plan for plan in plans if plan is not None]
+
+
+def _models(picture: Any) -> list[str]:
+    """A picture's models, with their precisions."""
+    used = [model for plan in _plans(picture) for model in plan.models if model is not REDUCING]
+    return [
+        f"{model.card.name.removesuffix(INT8)} x{model.card.scale} in {model.mode}"
+        for model in used
+    ]
 
 
 def _taken(picture: Any, suffix: str) -> tuple[float, float, float]:
     """Pixels, seconds and encoded bytes of a result."""
-    plans = getattr(picture, "plans", None) or [getattr(picture, "plan", None)]
-    seconds = sum(plan.seconds for plan in plans if plan is not None)
+    seconds = sum(plan.seconds for plan in _plans(picture))
     return picture.pixels, seconds, picture.pixels * BYTES_PER_PIXEL.get(suffix.lower(), 2)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from upres.errors import OutputError, Remedy, UsageError
 from upres.files import lock_named
+from upres.models import Settled
 from upres.runs.known import Known, SourceStamp
 
 NAME = ".upres-journal.jsonl"
@@ -36,9 +37,16 @@ class Journal:
     """An open, locked journal; ``opened`` gives it."""
 
     def __init__(
-        self, folder: Path, file: io.FileIO, started: int, lines: Sequence[Mapping[str, Any]] | None
+        self,
+        folder: Path,
+        file: io.FileIO,
+        started: int,
+        lines: Sequence[Mapping[str, Any]] | None,
+        settled: Settled | None = None,
     ) -> None:
         self.folder = folder
+        self.settled = settled
+        """How the models of the run that it goes on with were computed."""
         self.continued = lines is not None
         """Whether it goes on with a run that was interrupted."""
         self._file = file
@@ -109,12 +117,18 @@ class Journal:
 
 @contextmanager
 def opened(
-    folder: Path, asked: Mapping[str, object], *, resume: bool, anew: bool
+    folder: Path,
+    asked: Mapping[str, object],
+    *,
+    resume: bool,
+    anew: bool,
+    settled: Settled = (),
 ) -> Iterator[Journal]:
     """Lock ``folder`` and begin its journal, or ``resume`` the one that is there.
 
-    ``asked`` is all that decides the outputs' bytes. ``anew`` lets a journal that was left
-    unfinished be replaced.
+    ``asked`` is all that decides the outputs' bytes, but for how models are computed: that is
+    ``settled`` at the beginning, and the journal tells it whoever resumes. ``anew`` lets a journal
+    that was left unfinished be replaced.
 
     Raises ``OutputError`` if another process is at work in the folder, if an unfinished
     journal is there and neither is set, or if it cannot be written; ``UsageError`` if
@@ -140,14 +154,16 @@ def opened(
         if header is not None and resume:
             if header["asked"] != asked:
                 raise UsageError(difference(str(folder), header["asked"], asked))
-            yield Journal(folder, file, header["started"], lines)
+            begun = settled_in(header)
+            yield Journal(folder, file, header["started"], lines, begun)
             return
         try:
             file.truncate(0)
             # The file system's own clock, as outputs' times are compared with it.
             os.utime(path)
             started = os.fstat(file.fileno()).st_mtime_ns
-            _write(file, [{"version": VERSION, "started": started, "asked": asked}])
+            header = {"version": VERSION, "started": started, "asked": asked}
+            _write(file, [header | {"settled": settled}])
             _sync_folder(folder)
         except OSError as error:
             _remove(file, path)
@@ -208,6 +224,18 @@ def _remove(file: io.FileIO, path: Path) -> None:
         file.close()
     with suppress(OSError):
         path.unlink()
+
+
+def settled_in(header: Mapping[str, Any]) -> Settled | None:
+    """How the models of a journal's run are computed; ``None`` if its header does not tell."""
+    pairs = header.get("settled")
+    if not isinstance(pairs, list):
+        return None
+    good = all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
+        for pair in pairs
+    )
+    return tuple((label, mode) for label, mode in pairs) if good else None
 
 
 def interrupted(folder: str, how: str) -> OutputError:

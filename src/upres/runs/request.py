@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,12 +16,13 @@ from upres import __version__
 from upres.card import Model
 from upres.engine.backends import Device, default_backend
 from upres.engine.protocol import Backend
+from upres.enlarging.compressed import COMPRESSED_MODEL
 from upres.enlarging.options import Existing, Options
 from upres.enlarging.plan import default_scale
 from upres.errors import UpresError, UsageError
 from upres.files import make_folder, remove_leftovers
 from upres.formats.video.settings import VideoSettings
-from upres.models import DEFAULT_MODEL, at_precision, open_model
+from upres.models import DEFAULT_MODEL, Settled, open_model, require_mode, settle_modes
 from upres.models.hub import is_reference
 from upres.runs.batch import Summary, carry_on, enlarge_files
 from upres.runs.estimate import space_warning
@@ -101,7 +103,7 @@ def arranged(request: Request) -> Work:
 
     Raises errors of ``find`` and ``destinations``, and ``ModelError`` if there is no such model.
     """
-    backend = request.backend
+    _ = request.backend  # that there is one, before anything is looked at
     passed: list[Path] = []
     series: Series = {}
     found, unusable = find(
@@ -116,7 +118,7 @@ def arranged(request: Request) -> Work:
         request.target or request.folder,
         request.options,
         folder=request.folder is not None,
-        default_scale=default_scale(request.options, backend),
+        default_scale=default_scale(request.options),
         suffix=request.suffix,
         again=request.resume or request.existing == "skip",
         series=series,
@@ -146,9 +148,13 @@ def carry_out(
     ``UsageError`` if the run that is to be resumed was asked for with other options.
     """
     video = VideoRun(request.video, request.resume)
+    if request.folder is not None or request.cluster is not None:
+        request = settled(request)
     open_picture = partial(open_any, video=video, backend=request.backend)
     with _journal(request) as journal:
         existing = request.existing
+        if journal is not None:
+            request = as_begun(request, journal.settled)
         if journal and request.resume and not journal.continued and existing == "refuse":
             existing = "skip"  # the run before came to its end, so its results are whole
         if request.resume:
@@ -181,6 +187,35 @@ def carry_out(
     summary.failed[:0] = work.unusable
     summary.not_read += work.passed_over
     return summary
+
+
+def settled(request: Request) -> Request:
+    """The same, with its models' precisions settled for all machines and for the run's whole life.
+
+    Raises ``ModelError`` if there is no such model or precision.
+    """
+    options = request.options
+    models = (DEFAULT_MODEL, COMPRESSED_MODEL) if options.model is None else (options.model,)
+    found = [settle_modes(model, options.precision, request.backend) for model in models]
+    return _with(request, tuple(pair for pairs in found for pair in pairs))
+
+
+def as_begun(request: Request, settled: Settled | None) -> Request:
+    """The same, in the precisions of the run that it goes on with, if it does.
+
+    Raises ``ModelError`` if this machine cannot compute in them.
+    """
+    if settled is None or settled == request.options.settled:
+        return request
+    for label, mode in settled:
+        require_mode(label, mode, request.backend)
+    return _with(request, settled)
+
+
+def _with(request: Request, settled: Settled) -> Request:
+    return dataclasses.replace(
+        request, options=dataclasses.replace(request.options, settled=settled)
+    )
 
 
 def executor_of(request: Request, work: Making, stop: threading.Event) -> Executor:
@@ -217,7 +252,8 @@ def _journal(request: Request) -> Iterator[Journal | None]:
     make_folder(folder)
     try:
         anew = request.existing != "refuse"
-        with opened(folder, asked, resume=request.resume, anew=anew) as journal:
+        made_by = request.options.settled
+        with opened(folder, asked, resume=request.resume, anew=anew, settled=made_by) as journal:
             try:
                 yield journal
             except BaseException:  # perhaps before there was anything to go on with
@@ -232,16 +268,15 @@ def _journal(request: Request) -> Iterator[Journal | None]:
 
 def asked_of(request: Request) -> Mapping[str, object]:
     """All that decides the bytes of the results."""
-    options, backend = request.options, request.backend
+    options = request.options
     model = options.model or DEFAULT_MODEL
-    name = (
-        model.path if isinstance(model, Model) else at_precision(model, options.precision, backend)
-    )
+    name = model.path if isinstance(model, Model) else model
     # A repository's name says nothing of what is in it.
     by = fingerprint(str(open_model(name).path if is_reference(str(name)) else name))
     if options.model is None:
         by = f"{by}, or as the picture decides"
-    telling = ("check", "errors", "error_map")
+    # The precision that was asked for counts, and not the machine's choice: that is the journal's.
+    telling = ("check", "errors", "error_map", "settled")
     decisive = {name: value for name, value in vars(options).items() if name not in telling}
     asked = {**decisive, "model": by, "format": request.suffix, "upres": __version__}
     if request.video != VideoSettings():

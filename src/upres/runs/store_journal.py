@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from upres.errors import ExistsError, InputError, OutputError, UsageError
 from upres.files import PROCESS
-from upres.runs.journal import difference, interrupted
+from upres.models import Settled
+from upres.runs.journal import difference, interrupted, settled_in
 from upres.runs.places import Location
 from upres.runs.stores import Store
 
@@ -47,6 +48,8 @@ class StoreJournal:
     def __init__(self, store: Store, place: Location, started: float, *, finished: bool) -> None:
         self.continued = False
         """Whether it goes on with a run that was begun before."""
+        self.settled: Settled | None = None
+        """How the models of that run were computed."""
         self._store, self._place = store, place
         self._started = started
         self._finished = finished
@@ -159,12 +162,19 @@ class StoreJournal:
 
 
 def opened_in(
-    store: Store, place: Location, asked: Mapping[str, object], *, resume: bool, anew: bool
+    store: Store,
+    place: Location,
+    asked: Mapping[str, object],
+    *,
+    resume: bool,
+    anew: bool,
+    settled: Settled = (),
 ) -> StoreJournal:
     """Begin the journal of a run into ``place``, or ``resume`` the one that is there.
 
-    ``asked`` is all that decides the outputs' bytes. ``anew`` lets a journal that was left
-    unfinished be replaced.
+    ``asked`` is all that decides the outputs' bytes, but for how models are computed: that is
+    ``settled`` at the beginning, and the journal tells it whoever resumes. ``anew`` lets a journal
+    that was left unfinished be replaced.
 
     Raises ``OutputError`` if an unfinished journal is there and neither is set, or if it cannot be
     written; ``UsageError`` if the run to be resumed was asked for with other options.
@@ -179,13 +189,14 @@ def opened_in(
             raise UsageError(difference(str(place), header["asked"], asked))
         _own(store, place)
         journal = StoreJournal(store, place, header["started"], finished=ended)
-        journal.continued = True
+        journal.continued, journal.settled = True, settled_in(header)
         journal.read()
         store.remove(finished)
         return journal
     _own(store, place)
     # Lines of a run that was asked for alike stay true, for whoever resumes this one.
-    if header is None or header["asked"] != asked:
+    made = [list(pair) for pair in settled]
+    if header is None or header["asked"] != asked or header.get("settled", made) != made:
         for found in [*store.list(place.inside(FOLDER).key)]:
             if found.key.endswith(".jsonl"):
                 store.remove(found.key)
@@ -193,7 +204,7 @@ def opened_in(
     # The store's own clock, as results' times are compared with it.
     owner = store.head(place.inside(f"{FOLDER}/owner").key)
     started = owner.modified if owner else time.time()
-    text = json.dumps({"version": LAYOUT, "started": started, "asked": asked})
+    text = json.dumps({"version": LAYOUT, "started": started, "asked": asked} | {"settled": made})
     store.send(text.encode(), run)
     journal = StoreJournal(store, place, started, finished=False)
     journal.number_on()

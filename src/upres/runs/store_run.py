@@ -15,7 +15,7 @@ from upres.runs.executors import Executor, Making
 from upres.runs.jobs import check_suffix, mark_of
 from upres.runs.listing import Count, Pictures, chosen_inputs, refuse_output, stores_of
 from upres.runs.places import FILES, Location, located
-from upres.runs.request import Request, asked_of, executor_of
+from upres.runs.request import Request, as_begun, asked_of, executor_of, settled
 from upres.runs.spooled import StoreWork
 from upres.runs.store_journal import honours_create, opened_in, reading
 
@@ -67,7 +67,7 @@ def arranged_in_stores(request: StoreRequest) -> StoreTask:
     refuse_output(output, chosen, single=request.single)
     if request.single:
         check_suffix(PurePosixPath(output.name), how.suffix)
-    mark = mark_of(how.options, default_scale(how.options, how.backend))
+    mark = mark_of(how.options, default_scale(how.options))
     listing = Pictures(
         chosen, stores, output, request.single, mark, how.suffix, recursive=how.recursive
     )
@@ -92,14 +92,17 @@ def carry_out_in_stores(
 
     Raises the errors of ``upres.runs.store_journal.opened_in``, of the stores, and of the cluster.
     """
-    how, output = request.how, task.listing.output
+    how, output = settled(request.how), task.listing.output
     store, existing, journal = task.listing.stores[output.root], how.existing, None
     listing = task.listing
     if not request.single:
         creates = honours_create(store, output)
         told(_on_creating(output, creates))
         anew = existing != "refuse"
-        journal = opened_in(store, output, asked_of(how), resume=how.resume, anew=anew)
+        made_by = how.options.settled
+        asked = asked_of(how)
+        journal = opened_in(store, output, asked, resume=how.resume, anew=anew, settled=made_by)
+        how = as_begun(how, journal.settled)
         listing = Pictures(**{**vars(listing), "journal": journal})
     else:
         creates = False  # it is looked for right before the work

@@ -111,7 +111,7 @@ def look(order: Order, *, backend: Backend, tell: Tell) -> Estimate:
         height=height,
         models=_models(opened),
         suffix=suffix,
-        result_name=_result_name(order, suffix, backend),
+        result_name=_result_name(order, suffix),
     )
     if isinstance(opened, FileCopy):
         return estimate
@@ -157,7 +157,7 @@ def fulfil(
     )
 
 
-def _result_name(order: Order, suffix: str, backend: Backend) -> str:
+def _result_name(order: Order, suffix: str) -> str:
     """The name that the command would give the result."""
     name = PurePath(order.name)
     (job,) = destinations(
@@ -165,7 +165,7 @@ def _result_name(order: Order, suffix: str, backend: Backend) -> str:
         None,
         order.options,
         folder=False,
-        default_scale=default_scale(order.options, backend),
+        default_scale=default_scale(order.options),
         suffix=suffix,
     )
     return one_line(job.target.name)

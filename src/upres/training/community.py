@@ -29,7 +29,7 @@ def convert(source: Path, target: Path, *, scale: int | None = None) -> ModelCar
     network that spandrel knows, or not of ``scale``; ``TrainingError`` if the engine
     differs from torch; ``MissingExtraError`` without spandrel.
     """
-    found = _recognise(source, _read(source))
+    found = recognised_network(source)
     if found.purpose != "SR" or (found.input_channels, found.output_channels) != (3, 3):
         raise ModelError(
             f"{source}: a {found.architecture.name} for {found.purpose}, with "
@@ -41,6 +41,7 @@ def convert(source: Path, target: Path, *, scale: int | None = None) -> ModelCar
     if scale not in (None, found.scale):
         raise ModelError(f"{source}: this network enlarges {found.scale} times, not {scale} times")
     network: nn.Module = found.float().eval().model
+    _merge_branches(network)
     multiple_of = found.size_requirements.multiple_of
     _require_plain_call(source, found)
     try:
@@ -65,6 +66,35 @@ def convert(source: Path, target: Path, *, scale: int | None = None) -> ModelCar
     )
     write_checked(graph, card, network, target)
     return card
+
+
+def _merge_branches(network: nn.Module) -> None:
+    """Leave the branches out that were trained, where a layer has the convolution that they make.
+
+    SPAN's layers make it anew in each run, by assigning weights: torch's exporter ends the process
+    there.
+    """
+    for layer in network.modules():
+        merge = getattr(layer, "update_params", None)
+        if callable(merge) and isinstance(getattr(layer, "eval_conv", None), nn.Module):
+            merge()
+            layer.update_params = _nothing  # type: ignore[assignment]
+            for branch in ("conv", "sk"):
+                if hasattr(layer, branch):
+                    delattr(layer, branch)
+
+
+def _nothing() -> None:
+    pass
+
+
+def recognised_network(source: Path) -> ImageModelDescriptor[Any]:
+    """A checkpoint's network as spandrel builds it, for pictures alone.
+
+    Nothing in ``source`` is executed. Raises ``ModelError`` if it is no checkpoint of weights, or
+    of no network that spandrel knows; ``MissingExtraError`` without spandrel.
+    """
+    return _recognise(source, _read(source))
 
 
 def _read(path: Path) -> dict[str, Any]:
