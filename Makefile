@@ -6,7 +6,7 @@ demo: .venv/base.done ; $(BIN)/python demo/compare.py
 test: check ; $(BIN)/python -m pytest
 check: .venv/dev.done ; $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
 fuzz: .venv/dev.done ; UPRES_FUZZ_CASES=2000 $(BIN)/python -m pytest tests/test_fuzz.py
-bench: .venv/dev.done ; set -e; for name in bench precisions memory folder end_to_end service training video widths; do $(BIN)/python benchmarks/$$name.py; done
+bench: .venv/dev.done ; set -e; for name in bench precisions memory start folder cores end_to_end service training video steady widths; do $(BIN)/python benchmarks/$$name.py; done
 results: .venv/dev.done ; $(BIN)/python benchmarks/results.py
 
 .venv/base.done: pyproject.toml constraints.txt ; python3 -m venv .venv && $(PIP) --editable . && touch $@

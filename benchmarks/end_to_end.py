@@ -6,19 +6,23 @@ windows of the same shape; decoding and encoding alone; libvips' bicubic `resize
 `--peers`, the same network in float32 in ONNX Runtime, with Pillow to read and write, as most
 projects have it. Seconds of the processor are those of all its cores together: on a machine that
 does other work, they say more than the clock.
+
+The whole table takes an hour. A run has `--minutes`; rows that it has no time for are left to the
+next one, which goes on: rows are kept in a file beside the page, and measured anew with `--anew`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import pyvips
@@ -56,13 +60,19 @@ def write_photograph(path: Path, megapixels: float) -> tuple[int, int]:
     return height, width
 
 
-def timed(items: dict[str, Callable[[], object]], rounds: int) -> Times:
-    """Run each once to get ready, and then once a round, in an order that changes."""
+def timed(items: dict[str, Callable[[], object]], rounds: int, seconds: float) -> Times:
+    """Run each once to get ready, and then once a round, in an order that changes.
+
+    After so many ``seconds`` no round is begun but the first.
+    """
     times: Times = {name: ([], []) for name in items}
+    start = time.perf_counter()
     for run in items.values():
         run()
     order, shuffle = list(items), random.Random(0).shuffle
-    for _ in range(rounds):
+    for number in range(rounds):
+        if number and time.perf_counter() - start > seconds:
+            break
         shuffle(order)
         for name in order:
             time.sleep(0.05)  # threads of the item before may still be spinning
@@ -171,7 +181,7 @@ def measured(
     }
     if arguments.peers and image.width * image.height <= arguments.peers * 1e6:
         items["peers"] = by_peers(source, folder / "peers.jpg", grid, name, scale)
-    times = timed(items, arguments.rounds)
+    times = timed(items, arguments.rounds, arguments.seconds)
 
     def ratio(kind: int) -> float:
         pairs = zip(times["upres"][kind], times["network"][kind], strict=True)
@@ -182,10 +192,10 @@ def measured(
 
     within = "yes" if ratio(0) <= LIMITS[name] else "no"
     return [
-        f"{name} x{scale}, {source.suffix[1:]}, {image.width * image.height / 1e6:.3g} megapixels",
         *(both(item) for item in ("upres", "network", "decode", "encode", "vips", "peers")),
         f"{ratio(0):.2f} / {ratio(1):.2f}",
         f"{LIMITS[name]:.2f}: {within}",
+        f"{len(times['upres'][0])}",
     ]
 
 
@@ -197,24 +207,44 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--scales", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--precision", default="int8")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=30, help="of a row, about")
+    parser.add_argument("--minutes", type=float, default=7, help="of a run, about")
+    parser.add_argument("--anew", action="store_true")
     parser.add_argument("--peers", type=float, default=0, help="up to so many megapixels")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("END_TO_END.md"))
     arguments = parser.parse_args(given)
-    about, rows = machine(), list[list[str]]()
+    kept = arguments.output.with_suffix(".json")
+    about, rows = machine(), dict[str, list[str]]()
+    if kept.exists() and not arguments.anew:
+        rows = json.loads(kept.read_text("utf-8"))
+    # The smallest first; the larger model takes some five times as long.
+    wanted = sorted(
+        itertools.product(
+            arguments.megapixels, arguments.models, arguments.suffixes, arguments.scales
+        ),
+        key=lambda each: each[0] * (1 if each[1] == "fast" else 5),
+    )
+    end = time.perf_counter() + 60 * arguments.minutes
+    rate = 0.0  # the most seconds that a row has taken for such a unit of work
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for megapixels in arguments.megapixels:
-            for suffix in arguments.suffixes:
-                source = folder / f"in.{suffix}"
+        for megapixels, model, suffix, scale in wanted:
+            row = f"{model} x{scale}, {suffix}, {megapixels:g} megapixels, {arguments.precision}"
+            work = megapixels * (1 if model == "fast" else 5)
+            start = time.perf_counter()
+            if row in rows or start + rate * work > end:
+                continue
+            source = folder / f"in-{megapixels:g}.{suffix}"
+            if not source.exists():
                 write_photograph(source, megapixels)
-                for model in arguments.models:
-                    for scale in arguments.scales:
-                        rows.append(measured(folder, source, model, scale, arguments))
-                        print(" | ".join(rows[-1]), file=sys.stderr)
-    arguments.output.write_text(page(about, rows, arguments), "utf-8")
+            rows[row] = measured(folder, source, model, scale, arguments)
+            rate = max(rate, (time.perf_counter() - start) / work)
+            print(" | ".join([row, *rows[row]]), file=sys.stderr)
+            kept.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+            arguments.output.write_text(page(about, rows), "utf-8")
 
 
-def page(about: str, rows: Sequence[Sequence[str]], arguments: Any) -> str:
+def page(about: str, rows: Mapping[str, Sequence[str]]) -> str:
     """The text of the result."""
     header = (
         "what",
@@ -226,6 +256,7 @@ def page(about: str, rows: Sequence[Sequence[str]], arguments: Any) -> str:
         "ONNX Runtime and Pillow, fp32",
         "upres / network",
         "at most",
+        "rounds",
     )
     return f"""# From file to file
 
@@ -233,13 +264,13 @@ Written by `benchmarks/end_to_end.py`.
 
 {about}
 
-A file becomes a JPEG of quality {QUALITY}, computed in {arguments.precision}. Each figure is
-seconds by the clock, and after the stroke seconds of the processor, all cores together: medians of
-{arguments.rounds} rounds, in each of which all columns are timed once, in an order that changes.
-The ratio is the median of those of the rounds, and the limit is that of the clock. The network
-alone has as many windows of the same shape as the file has.
+A file becomes a JPEG of quality {QUALITY}. Each figure is seconds by the clock, and after the
+stroke seconds of the processor, all cores together: medians of rounds, in each of which all columns
+of a row are timed once, in an order that changes. The ratio is the median of those of the rounds,
+and the limit is that of the clock. The network alone has as many windows of the same shape as the
+file has.
 
-{table(header, rows)}
+{table(header, [[name, *figures] for name, figures in rows.items()])}
 """
 
 

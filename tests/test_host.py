@@ -9,7 +9,7 @@ import sys
 import pytest
 
 STATE = """
-import json, os, signal, sys
+import gc, json, os, signal, sys
 import pyvips
 
 def state():
@@ -19,6 +19,7 @@ def state():
         "telemetry": "openvino_telemetry" in sys.modules,
         "signals": tuple(map(signal.getsignal, sorted(signal.valid_signals()))),
         "switch interval": sys.getswitchinterval(),
+        "collector of garbage": gc.get_threshold(),
     } | {"$" + name: value for name, value in os.environ.items()}
 
 before = state()

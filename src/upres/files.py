@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from upres.errors import ExistsError, OutputError
 
@@ -268,19 +269,8 @@ def splice(path: Path, start: int, end: int, content: bytes, *, block: int = SPL
 
     ``block`` is how many bytes are moved at once.
     """
-    shift = len(content) - (end - start)
     with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        tops = range(end, size, block) if shift else ()
-        # Of bytes that move up, the last first, and of those that move down the first.
-        for top in reversed(tops) if shift > 0 else tops:
-            file.seek(top)
-            moved = file.read(min(block, size - top))
-            file.seek(top + shift)
-            file.write(moved)
-        file.seek(start)
-        file.write(content)
-        file.truncate(size + shift)
+        _splice(file, start, end, content, block)
 
 
 def splice_all(path: Path, edits: Sequence[tuple[int, int, bytes]]) -> None:
@@ -291,11 +281,26 @@ def splice_all(path: Path, edits: Sequence[tuple[int, int, bytes]]) -> None:
     if not edits:
         return
     first, last = edits[0][0], edits[-1][1]
-    with path.open("rb") as file:
+    with path.open("r+b") as file:
         file.seek(first)
         content = file.read(last - first)
-    parts, at = [], first
-    for start, end, new in edits:
-        parts += [content[at - first : start - first], new]
-        at = end
-    splice(path, first, last, b"".join(parts))
+        parts, at = [], first
+        for start, end, new in edits:
+            parts += [content[at - first : start - first], new]
+            at = end
+        _splice(file, first, last, b"".join(parts), SPLICE_BLOCK)
+
+
+def _splice(file: BinaryIO, start: int, end: int, content: bytes, block: int) -> None:
+    shift = len(content) - (end - start)
+    size = file.seek(0, os.SEEK_END)
+    tops = range(end, size, block) if shift else ()
+    # Of bytes that move up, the last first, and of those that move down the first.
+    for top in reversed(tops) if shift > 0 else tops:
+        file.seek(top)
+        moved = file.read(min(block, size - top))
+        file.seek(top + shift)
+        file.write(moved)
+    file.seek(start)
+    file.write(content)
+    file.truncate(size + shift)

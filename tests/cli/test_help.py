@@ -10,9 +10,10 @@ import sys
 import pytest
 import typer.main
 
+from upres.cli.help import PARTS
 from upres.cli.main import app
 
-COMMANDS = ["", *sorted(command.callback.__name__ for command in app.registered_commands)]  # type: ignore[union-attr]
+COMMANDS = ["", *sorted(PARTS)]
 TYPES = re.compile(r"[<>{}]|\b(bool|str|int|float|BOOLEAN|TEXT|INTEGER|FLOAT)\b|list\[|LIST\[")
 
 
@@ -40,6 +41,23 @@ def test_no_types_and_80_columns(command: str) -> None:
     assert [line for line in lines if TYPES.search(line)] == []
     assert max(map(len, told.splitlines())) <= 80
     assert "…" not in told
+
+
+@pytest.mark.parametrize("name", COMMANDS[1:])
+def test_a_command_is_told_of_as_its_own_text_begins(name: str) -> None:
+    group = typer.main.get_command(app)
+    command = group.commands[name]  # type: ignore[attr-defined]
+    assert command.help.split("\n\n")[0] == PARTS[name]
+
+
+def test_one_command_loads_no_other() -> None:
+    code = "import sys; sys.argv = ['upres', 'models', '--help']; from upres.cli.main import main"
+    code += "\ntry: main()\nfinally: print([n for n in sys.modules if n.startswith('upres.cli.')])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    loaded = result.stdout.splitlines()[-1]
+    assert "upres.cli.models" in loaded
+    assert "upres.cli.enlarge" not in loaded
+    assert "upres.cli.train" not in loaded
 
 
 @pytest.mark.parametrize("name", COMMANDS[1:])

@@ -141,3 +141,22 @@ for _ in range(2):
     code = "from upres.cli.process import keep_libraries_quiet as quiet; quiet(); quiet()"
     closed = ["sh", "-c", '"$@" 2>&-', "sh", sys.executable, "-c", code]
     subprocess.run(closed, check=True)
+
+
+def test_the_collector_of_garbage_runs_seldom() -> None:
+    code = """
+import gc, json, sys
+sys.argv = ["upres", "--version"]
+from upres.__main__ import main
+before = gc.get_threshold()
+try:
+    main()
+except SystemExit:
+    print(json.dumps([before, gc.get_threshold()]))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    before, after = json.loads(result.stdout.splitlines()[-1])
+    assert after[0] > 10 * before[0]
+    assert after[1:] == before[1:]

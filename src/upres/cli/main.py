@@ -9,19 +9,8 @@ import typer
 
 from upres import __version__
 from upres.cli import process
-from upres.cli.calibrate import calibrate
-from upres.cli.compare import compare
 from upres.cli.console import complain, say, show_anything
-from upres.cli.enlarge import EXAMPLES, enlarge
-from upres.cli.evaluate import evaluate
-from upres.cli.export import export
-from upres.cli.fuse import EXAMPLES as FUSE_EXAMPLES
-from upres.cli.fuse import fuse
-from upres.cli.help import Command, Group, option
-from upres.cli.models import models
-from upres.cli.page import page
-from upres.cli.serve import serve
-from upres.cli.train import train
+from upres.cli.help import Group, option
 from upres.errors import UpresError
 from upres.files import is_full_disk
 
@@ -86,9 +75,3 @@ def options(
     ] = False,
 ) -> None:
     """Enlarge pictures 2x, 3x or 4x with residual networks."""
-
-
-app.command(cls=Command, epilog=EXAMPLES)(enlarge)
-app.command(cls=Command, epilog=FUSE_EXAMPLES)(fuse)
-for _command in (serve, page, models, evaluate, compare, train, calibrate, export):
-    app.command(cls=Command)(_command)

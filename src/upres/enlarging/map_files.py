@@ -77,7 +77,8 @@ def error_map_into(
     file is there and not to be ``replace``d, ``OutputError`` if one cannot be written, and the
     errors of sinks.
     """
-    taken = [place_of(path) for path in (*others, *paths)]
+    # To find places takes a call of the system for each folder above.
+    taken = [place_of(path) for path in (*others, *paths)] if paths else []
     with ExitStack() as stack:
         sinks = []
         for path in paths:

@@ -155,14 +155,22 @@ def looks_like_pixel_art(source: Source, path: Path) -> bool:
         return False
     pixels = np.concatenate(list(next(iter(source.frames(path)))))
     # At first, as it is the fastest.
-    beside = [(pixels[1:] == pixels[:-1]).all(2), (pixels[:, 1:] == pixels[:, :-1]).all(2)]
-    alike = np.concatenate([each.ravel() for each in beside])
-    if 2 * alike.sum() <= alike.size:  # a single pixel has none beside it
+    beside = (_alike(pixels[1:], pixels[:-1]), _alike(pixels[:, 1:], pixels[:, :-1]))
+    alike, count = (sum(each) for each in zip(*beside, strict=True))
+    if 2 * alike <= count:  # a single pixel has none beside it
         return False
     colours = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)
     if not 1 < len(colours) <= PIXEL_ART_COLOURS:
         return False
     return info.alpha is None or len(np.unique(pixels[:, :, info.alpha])) <= 2
+
+
+def _alike(some: Rows, others: Rows) -> tuple[int, int]:
+    """How many pixels are the same in both, and how many there are."""
+    same = some == others
+    # Band by band, as numpy takes longest where the last axis is short.
+    whole = np.logical_and.reduce([same[:, :, band] for band in range(same.shape[2])])
+    return int(np.count_nonzero(whole)), whole.size
 
 
 def _is_wanted(band: Band, info: RasterInfo) -> bool:

@@ -74,7 +74,7 @@ def keep_in_range(output: Float32Array, plane: Float32Array) -> Float32Array:
     """
     scale = output.shape[0] // plane.shape[0]
     highest = _largest_around(plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
-    lowest = -_largest_around(-plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
+    lowest = _least_around(plane, RANGE_RADIUS).repeat(scale, 0).repeat(scale, 1)
     return np.clip(output, lowest, highest)
 
 
@@ -153,32 +153,35 @@ def keep_borders_near(
     height, width = given.shape[1:]
     scale = output.shape[1] // height
     (top, bottom), (left, right) = ends
-    whole = slice(0, None)
+    whole, first = slice(0, width), min(top.stop, height)
+    middle = slice(first, max(first, bottom.start))
     # Of a small window all at once: each call takes longer than its work.
     known = _near(given) if height * width <= _SMALL_PIXELS else None
-    for rows, columns in ((top, whole), (bottom, whole), (whole, left), (whole, right)):
+    for rows, columns in ((top, whole), (bottom, whole), (middle, left), (middle, right)):
         (first, last, _), (start, stop, _) = rows.indices(height), columns.indices(width)
         if first >= last or start >= stop:
             continue
-        place = output[:, first * scale : last * scale, start * scale : stop * scale]
         if known:
-            least, most = (each[:, first:last, start:stop] for each in known)
+            bounds = [each[:, first:last, start:stop] for each in known]
         else:
             above, before = max(0, first - 1), max(0, start - 1)
             around = given[:, above : last + 1, before : stop + 1]
             inner = np.s_[:, first - above : last - above, start - before : stop - before]
-            least, most = (each[inner] for each in _near(around))
-        for row in range(scale):
-            for column in range(scale):
-                phase = place[:, row::scale, column::scale]
-                phase.clip(least, most, out=phase)
+            bounds = [each[inner] for each in _near(around)]
+        place = output[:, first * scale : last * scale, start * scale : stop * scale]
+        # Repeated, as a call for each of a sample's own takes longer.
+        least, most = (each.repeat(scale, 1).repeat(scale, 2) for each in bounds)
+        np.maximum(place, least, out=place)
+        np.minimum(place, most, out=place)
 
 
 def _near(given: Float32Array) -> tuple[Float32Array, Float32Array]:
     """The least and the most that a sample may become, by those of its band one pixel around."""
-    highest, lowest = _largest_around(given, 1), -_largest_around(-given, 1)
-    spread = highest - lowest
-    return lowest - spread, highest + spread
+    least, most = _least_around(given, 1), _largest_around(given, 1)
+    spread = most - least
+    most += spread
+    least -= spread
+    return least, most
 
 
 def keep_in_place(output: Float32Array, plane: Float32Array) -> Float32Array:
@@ -213,12 +216,23 @@ def _larger_along(plane: Float32Array, scale: int) -> Float32Array:
 
 def _largest_around(planes: Float32Array, radius: int) -> Float32Array:
     """The largest sample at most ``radius`` rows and columns, the last two axes, away."""
-    for _ in range(2):  # along one axis and then the other
-        planes = planes.swapaxes(-1, -2)
+    return _around(planes, radius, np.maximum)
+
+
+def _least_around(planes: Float32Array, radius: int) -> Float32Array:
+    """The least one there."""
+    return _around(planes, radius, np.minimum)
+
+
+def _around(planes: Float32Array, radius: int, chosen: np.ufunc) -> Float32Array:
+    for axis in (-1, -2):  # along one axis and then the other
         around = planes.copy()
         for distance in range(1, radius + 1):
-            later, sooner = around[..., distance:, :], around[..., :-distance, :]
-            np.maximum(later, planes[..., :-distance, :], out=later)
-            np.maximum(sooner, planes[..., distance:, :], out=sooner)
+            after, before = (
+                (..., part, *[slice(None)] * (-1 - axis))
+                for part in (slice(distance, None), slice(None, -distance))
+            )
+            chosen(around[after], planes[before], out=around[after])
+            chosen(around[before], planes[after], out=around[before])
         planes = around
     return planes

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def cut(
     return tuple(spans)
 
 
+@lru_cache(maxsize=8)  # frames, and the pictures of a folder, are often of one size
 def cut_grid(
     height: int,
     width: int,

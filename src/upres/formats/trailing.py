@@ -16,6 +16,8 @@ def trailing(path: Path, end: int | None) -> tuple[str, ...]:
     """
     if end is None:
         return ()
+    if path.stat().st_size == end:  # as it is with most
+        return ()
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(end)

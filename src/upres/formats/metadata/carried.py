@@ -75,6 +75,11 @@ class Carried:
         """The image's own, which takes time to ask for."""
         return self.image.xres, self.image.yres
 
+    @cached_property
+    def _found(self) -> dict[str, object]:
+        """Fields that were asked for: nobody changes them, and each costs some ten calls."""
+        return {}
+
     @property
     def has_resolution(self) -> bool:
         """Whether the file tells how many pixels go into an inch."""
@@ -97,7 +102,9 @@ class Carried:
 
     def find(self, name: str) -> object:
         """A field of the metadata by libvips' name; ``None`` if there is none."""
-        return self.image.get(name) if self.image.get_typeof(name) else None
+        if name not in self._found:
+            self._found[name] = self.image.get(name) if self.image.get_typeof(name) else None
+        return self._found[name]
 
 
 @cache
@@ -174,10 +181,11 @@ def with_metadata(
     image = image.copy(xres=across, yres=down, interpretation=interpretation)
     left_out = {*image.get_fields(), "jpeg-thumbnail-data", "exif-data", *_OF_THE_FILE}
     whole, parts = b"", "exif-ifd"
-    if source.get_typeof("exif-data"):
+    told = carried.find("exif-data")
+    if isinstance(told, bytes):
         try:
             whole = exif.PREFIX + exif.fitting(
-                source.get("exif-data"),
+                told,
                 height=height,
                 width=width,
                 dots_per_inch=dots,
@@ -204,7 +212,7 @@ def with_metadata(
             if not value:
                 continue
         image.set_type(source.get_typeof(name), name, value)
-    if dots and not source.get_typeof("exif-data"):
+    if dots and told is None:
         # Left to libvips, it would tell more than is known: that colours are not calibrated, say.
         whole = exif.PREFIX + exif.fitting(
             tiff_exif.packed([]), height=height, width=width, dots_per_inch=dots

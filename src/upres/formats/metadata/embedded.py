@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from io import BytesIO
 
 import pyvips
@@ -78,6 +79,7 @@ def orientation(image: pyvips.Image, loader: str, *, has_tag: bool) -> int:
     return next((number for number in told if number and 1 <= number <= 8), 1)
 
 
+@lru_cache(maxsize=2)
 def _tags(exif: bytes) -> dict[int, int]:
     """Of a block of EXIF: among libvips' fields are some that the block does not have."""
     with suppress(struct.error):
