@@ -28,11 +28,13 @@ from upres.engine.onnxruntime import CPU, OnnxRuntime, gpu_provider, import_onnx
 from upres.engine.openvino import OpenVINO
 from upres.engine.protocol import Backend
 from upres.engine.wrappers import compile_window
-from upres.enlarging.windows import enlarge_windows
+from upres.enlarging.api import enlarge_array
+from upres.enlarging.options import Options
 from upres.errors import DeviceError, MissingExtraError, ModelError
 from upres.formats.image.vips import read_rgb8
 from upres.models import computed_in, open_at, open_model, shipped_models
-from upres.raster.pixels import Float32Array, from_float, to_float
+from upres.raster.arrays import ArraySource
+from upres.raster.pixels import Float32Array, to_unit
 from upres.raster.resize import bicubic
 
 PHOTOGRAPH = Path(__file__).parents[1] / "demo" / "chelsea.png"
@@ -63,15 +65,8 @@ class Way:
 
 def whole(way: Way, model: Model, picture: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """An array of uint8 to one of uint8, as `upres.enlarge` does it."""
-    height, width, channels = picture.shape
-    scale = model.card.scale
-    result = np.empty((height * scale, width * scale, channels), np.uint8)
-    for top, left, block in enlarge_windows(
-        [to_float(picture)], height=height, width=width, model=model, backend=way.backend
-    ):
-        rows, columns, _ = block.shape
-        result[top : top + rows, left : left + columns] = from_float(block, result.dtype)
-    return result
+    options = Options(model=model, precision=model.compute if way.compute else "auto")
+    return enlarge_array(ArraySource(picture), options, backend=way.backend)
 
 
 def first_seconds(way: Way, model: Model, side: int) -> float:
@@ -219,7 +214,7 @@ photograph, in grey levels of 8 bits.
 def compared(
     ways: Sequence[Way], name: str, scale: int, photograph: np.ndarray[Any, Any]
 ) -> list[str]:
-    window = np.ascontiguousarray(to_float(photograph[:128, :192]).transpose(2, 0, 1)[None])
+    window = np.ascontiguousarray(to_unit(photograph[:128, :192], 0, 255).transpose(2, 0, 1)[None])
     exact = compile_window(PROCESSOR, open_model(name, scale=scale), 128, 192)(window)
     cells = []
     for way in ways:

@@ -42,7 +42,7 @@ def jpeg(quality: int) -> RasterInfo:
         (jpeg(95), {"scale": 4}, ["photo x4"], (800, 1200), "model photo: JPEG of quality 95"),
         (jpeg(95), {"scale": 2}, ["fast x2"], (400, 600), "model fast: JPEG of quality 95"),
         (jpeg(60), {"scale": 8}, ["photo x2", "fast x4"], (1600, 2400), "model photo: JPEG of q"),
-        (jpeg(60), {"scale": 3}, ["photo x4"], (600, 900), "model photo: JPEG of quality 60"),
+        (jpeg(60), {"scale": 3}, ["photo x3"], (600, 900), "model photo: JPEG of quality 60"),
         (jpeg(60), {"scale": 2, "model": "fast"}, ["fast x2"], (400, 600), ""),
     ],
 )

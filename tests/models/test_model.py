@@ -375,7 +375,10 @@ def test_every_shipped_model_is_what_its_card_says() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize(
     ("name", "scale"),
-    [("photo", 1), ("photo", 2), ("photo", 4), ("fast", 2), ("fast", 3), ("fast", 4)],
+    [
+        ("photo", 1),
+        *((name, scale) for name in ("photo", "fast", "balanced") for scale in (2, 3, 4)),
+    ],
 )
 def test_results_are_as_bright_as_the_picture(name: str, scale: int, precision: Precision) -> None:
     """No mean moves: that of the demo's photograph, for photo as a JPEG, to 0.1 grey levels."""

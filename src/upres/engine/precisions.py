@@ -32,7 +32,7 @@ NAMES: Mapping[ProcessorKind, str] = {
     "unknown": "an unknown processor",
 }
 
-_SCALES = {"fast": (2, 3, 4), "balanced": (2, 3, 4), "best": (2, 3, 4), "photo": (1, 2, 4)}
+_SCALES = {"fast": (2, 3, 4), "balanced": (2, 3, 4), "best": (2, 3, 4), "photo": (1, 2, 3, 4)}
 MODELS = tuple(f"{name} x{scale}" for name, scales in _SCALES.items() for scale in scales)
 """The labels of the models that were measured."""
 
