@@ -102,22 +102,13 @@ def merged(
             for given, values in zip(explain, seen.values, strict=True):
                 given += seen.samples.back(seen.weights * values)
         del seen
-    trust = TRUST.get(scale, TRUST[4])
     # How many frames there are more than the reference, up to one: none counts, none changes it.
     share = np.minimum(sums.weights, 1)
     result = single[tile.kept].copy()
     for number, band in enumerate(bands):
         own = np.ascontiguousarray(single[:, :, band])
-        total = sums.weights + 1
-        off = sums.values[number] / total
-        # The reference itself is 0 off itself.
-        variance = np.maximum(sums.squares[number] / total - off * off, 0)
-        variance *= total / np.maximum(total - 1, 0.5)
         deviation = float(noise[number])
-        spread = smoothed(variance, scale / 2) - np.float32(trust.noise * deviation**2)
-        squared = np.maximum(spread, 0) * np.float32(trust.spread**2)
-        squared += np.float32((trust.least / 255) ** 2)
-        wrong = np.sqrt(np.minimum(squared, np.float32(most_squared(bound, deviation))))
+        off, wrong = expected(sums, number, scale, bound, deviation)
         mean = own + off
         given = explain[number]
         given -= normal.times(blur.coefficients(mean))
@@ -128,6 +119,27 @@ def merged(
         plane = own + change
         result[:, :, band] = np.clip(plane[tile.kept], 0, 1)
     return result
+
+
+def expected(
+    sums: Sums, number: int, scale: int, bound: float, deviation: float
+) -> tuple[Float32Array, Float32Array]:
+    """Of a band: by how much m differs from the reference's result, and t, as planes.
+
+    ``number`` is the band's in ``sums``, ``bound`` the frames' ``curvature_of``, and ``deviation``
+    that of their noise in the band.
+    """
+    trust = TRUST.get(scale, TRUST[4])
+    total = sums.weights + 1
+    off: Float32Array = sums.values[number] / total
+    # The reference itself is 0 off itself.
+    variance = np.maximum(sums.squares[number] / total - off * off, 0)
+    variance *= total / np.maximum(total - 1, 0.5)
+    spread = smoothed(variance, scale / 2) - np.float32(trust.noise * deviation**2)
+    squared = np.maximum(spread, 0) * np.float32(trust.spread**2)
+    squared += np.float32((trust.least / 255) ** 2)
+    most = np.float32(most_squared(bound, deviation))
+    return off, np.sqrt(np.minimum(squared, most))
 
 
 def most_squared(bound: float, noise: float) -> float:
