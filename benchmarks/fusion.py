@@ -84,9 +84,11 @@ def pictures(data: Path, name: str, scale: int, most: int | None) -> Iterator[tu
         yield pair.name, hr[:height, :width]
 
 
-def fused(frames: Sequence[NDArray[np.uint8]], scale: int) -> tuple[NDArray[np.uint8], Fusion]:
+def fused(
+    frames: Sequence[NDArray[np.uint8]], scale: int, model: str = MODEL
+) -> tuple[NDArray[np.uint8], Fusion]:
     sources = [ArraySource(frame) for frame in frames]
-    return fuse_arrays(sources, Options(model=MODEL, scale=scale))
+    return fuse_arrays(sources, Options(model=model, scale=scale))
 
 
 def gains(

@@ -55,7 +55,8 @@ from upres.training.networks.plain import Plain
 from upres.training.sources import read_pictures
 
 START, FRAMES = "fast", 8
-"""The model that enlarges frames for the network, and how many there are."""
+"""The model that enlarges frames for the network, and how many there are: in half of the bursts for
+training. The others have 2 to 16."""
 
 SIDE = 64
 """Of a training burst's frames."""
@@ -90,7 +91,9 @@ def merge(frames: Frames, scale: int, model: str, threads: int | None = None) ->
 
         def enlarged(frame) -> Spool:
             shape = (*size, 3)
-            spool = stack.enter_context(Spool(folder, shape, np.dtype(np.float32), memory_bytes=2**30))
+            spool = stack.enter_context(
+                Spool(folder, shape, np.dtype(np.float32), memory_bytes=2**30)
+            )
             rows = frame.spool.blocks()
             args = (frame.info, plan.models, size, backend)
             for top, left, block in enlarge_frame(rows, *args, beside=folder):
@@ -108,7 +111,7 @@ def merge(frames: Frames, scale: int, model: str, threads: int | None = None) ->
             add_frame(sums, tile, frame, enlarged(frame), single, bands, first.size)
         bound = curvature_of([first, *used], scale)
         result = np.moveaxis(merged(tile, [first, *used], bound, single, sums, bands, noise), 2, 0)
-        planes = [expected(sums, n, scale, bound, float(noise[n])) for n in range(3)]
+        planes = [expected(tile, sums, n, bound, float(noise[n])) for n in range(3)]
         mean = np.moveaxis(single, 2, 0) + np.stack([off for off, _ in planes])
         wrong = np.mean([wrong for _, wrong in planes], 0)
     return Merged(result, luma(mean - result), wrong, float(noise.mean()))
@@ -148,7 +151,9 @@ class Refiner(nn.Module):
             return picture + F.pixel_shuffle(self.tail(features.float()), scale)
 
 
-def made(picture: NDArray[np.uint8], scale: int, seed: int, side: int) -> tuple[Merged, NDArray[np.uint8]]:
+def made(
+    picture: NDArray[np.uint8], scale: int, seed: int, side: int, *, varied: bool
+) -> tuple[Merged, NDArray[np.uint8]]:
     """A part of a picture, and its burst, merged: noise of 1 to 6 levels; half are turned, too."""
     rng = np.random.default_rng(seed)
     factor = rng.choice([1.0, 0.75, 0.5])
@@ -157,8 +162,9 @@ def made(picture: NDArray[np.uint8], scale: int, seed: int, side: int) -> tuple[
     side = min(side * scale, *picture.shape[:2]) // scale * scale
     top, left = (rng.integers(0, length - side + 1) for length in picture.shape[:2])
     part = np.ascontiguousarray(picture[top : top + side, left : left + side])
-    noise, turned = rng.uniform(1, 6), bool(rng.integers(2))
-    frames = burst(part, scale, FRAMES, seed, turned=turned, noise=noise)
+    noise, turned = rng.uniform(0.5, 6), bool(rng.integers(2))
+    count = int(rng.integers(2, 17)) if varied and rng.integers(2) else FRAMES
+    frames = burst(part, scale, count, seed, turned=turned, noise=noise)
     return merge(frames, scale, START, threads=1), part
 
 
@@ -182,8 +188,10 @@ def make(arguments: argparse.Namespace) -> None:
                 path = folder / f"{name}-{seed}.npz"
                 if path.exists():
                     continue
-                parts, part = made(found[number], scale, seed, SIDE)
-                half = {k: getattr(parts, k).astype(np.float16) for k in ("picture", "off", "wrong")}
+                parts, part = made(found[number], scale, seed, SIDE, varied=name == "train")
+                half = {
+                    k: getattr(parts, k).astype(np.float16) for k in ("picture", "off", "wrong")
+                }
                 unfinished = path.with_suffix(".part")
                 with unfinished.open("wb") as file:
                     np.savez(file, **half, noise=parts.noise, part=part)
@@ -205,7 +213,9 @@ def batch(paths: Sequence[Path], scale: int, patch: int, count: int, rng) -> lis
     for path in rng.choice(len(paths), count):
         *planes, noise, target = loaded(paths[path])
         side = patch * scale
-        top, left = (int(rng.integers(0, (n - side) // scale + 1)) * scale for n in target.shape[1:])
+        top, left = (
+            int(rng.integers(0, (n - side) // scale + 1)) * scale for n in target.shape[1:]
+        )
         parts = [x[:, top : top + side, left : left + side] for x in (*planes, target)]
         if rng.integers(2):
             parts = [x.transpose(1, 2) for x in parts]

@@ -116,7 +116,9 @@ def main() -> None:
     head += [f"{size} frames" for size in WINDOWS]
     gains = [max(float(row[4]), float(row[5])) for row in rows]
     kept = [
-        any(float(g) >= WANTED and float(t) <= TIMES for g, t in zip(row[4:6], row[7:], strict=True))
+        any(
+            float(g) >= WANTED and float(t) <= TIMES for g, t in zip(row[4:6], row[7:], strict=True)
+        )
         for row in rows
     ]
     text = f"""# Frames of a video and their neighbours

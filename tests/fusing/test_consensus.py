@@ -68,6 +68,21 @@ def test_aliases_gain_where_there_are_frames_enough() -> None:
     assert facts.held_out.fused < 0.7 * facts.held_out.single
 
 
+@pytest.mark.parametrize(("width", "count", "gain"), [(0.7, 8, 4.5), (0.7, 16, 3), (0.5, 16, 3)])
+def test_a_narrower_kernel_is_found_and_gains(width: float, count: int, gain: float) -> None:
+    frames = burst(width, count)
+    result, facts = fused(frames)
+    assert facts.kernel in (0.5, 0.7)
+    single = upres.enlarge(frames[0], scale=2)
+    assert psnr(result, WANTED) > psnr(single, WANTED) + gain
+
+
+@pytest.mark.parametrize("count", [5, 8, 16])
+def test_no_narrower_kernel_is_taken_for_matlabs(count: int) -> None:
+    _, facts = fused(burst(1.0, count))
+    assert facts.kernel == 1
+
+
 def test_the_order_of_aliased_frames_changes_nothing() -> None:
     frames = burst(0.7)
     result, _ = fused(frames)
