@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -31,9 +31,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fusion import burst, fused, pictures
+from fusion import MODEL, SERIES, burst, fused, pictures
 from measuring import table
+from upres.card import Model, ModelCard
 from upres.engine.backends import default_backend
+from upres.engine.protocol import Engine
 from upres.enlarging.options import Options
 from upres.enlarging.pipeline import enlarge_frame
 from upres.fusing.choosing import choose
@@ -48,10 +50,11 @@ from upres.raster.pixels import Float32Array, luma
 from upres.raster.resize import bicubic
 from upres.raster.spool import Spool
 from upres.training.export import load_network
+from upres.training.graph import onnx_graph
 from upres.training.losses import mixture
-from upres.training.optimisers import Muon
 from upres.training.networks.parts import fast_in_bfloat16, luma_of
 from upres.training.networks.plain import Plain
+from upres.training.optimisers import Muon
 from upres.training.sources import read_pictures
 
 START, FRAMES = "fast", 8
@@ -138,7 +141,8 @@ class Refiner(nn.Module):
             self.tail.weight.zero_()
             self.tail.bias.zero_()
 
-    def forward(self, picture: Tensor, off: Tensor, wrong: Tensor, noise: Tensor) -> Tensor:
+    def planes_of(self, picture: Tensor, off: Tensor, wrong: Tensor, noise: Tensor) -> Tensor:
+        """All that it is given, at the frames' resolution."""
         scale = self.scale
         y = luma_of(picture)
         colours = F.avg_pool2d(picture[:, ::2] - y, 2 if scale == 4 else scale)
@@ -146,7 +150,11 @@ class Refiner(nn.Module):
         own = [F.pixel_unshuffle(x, scale) for x in (y, 16 * off, torch.log2(64 * wrong))]
         own.append(F.pixel_unshuffle(2 * colours, small))
         own.append((50 * noise)[:, None, None, None].expand(-1, 1, *own[0].shape[2:]))
-        features = self.body(self.head(torch.cat(own, 1)))
+        return torch.cat(own, 1)
+
+    def forward(self, picture: Tensor, off: Tensor, wrong: Tensor, noise: Tensor) -> Tensor:
+        scale = self.scale
+        features = self.body(self.head(self.planes_of(picture, off, wrong, noise)))
         with torch.autocast("cpu", enabled=False):
             return picture + F.pixel_shuffle(self.tail(features.float()), scale)
 
@@ -287,6 +295,73 @@ def train(arguments: argparse.Namespace) -> None:
         step += 1
 
 
+class Exported(nn.Module):
+    """The same for an engine: planes at the frames' resolution, as many as it gives."""
+
+    def __init__(self, refiner: Refiner) -> None:
+        super().__init__()
+        self.head, self.body, self.tail = refiner.head, refiner.body, refiner.tail
+        self.more = refiner.planes - refiner.tail.out_channels
+
+    def forward(self, planes: Tensor) -> Tensor:
+        residual = self.tail(self.body(self.head(planes)))
+        return torch.cat([residual, torch.zeros_like(planes[:, : self.more])], 1)
+
+
+def engine_of(network: Refiner, path: Path, height: int, width: int) -> Engine:
+    """An engine in float32 for frames of that size."""
+    graph = onnx_graph(Exported(network).eval(), channels=network.planes, multiple_of=1)
+    path.write_bytes(graph.SerializeToString())
+    card = ModelCard(name=path.stem, scale=1, halo=34, channels=network.planes)
+    return default_backend().open(Model(path, card)).compile(height, width)
+
+
+def refined(network: Refiner, engine: Engine, parts: Merged) -> NDArray[np.uint8]:
+    """The merged picture with the residual that an engine finds, in 8 bits."""
+    planes = [torch.from_numpy(x) for x in (parts.picture, parts.off[None], parts.wrong[None])]
+    given = network.planes_of(*(x[None] for x in planes), torch.tensor([parts.noise]))
+    found = torch.from_numpy(engine(given.numpy())[:, : network.tail.out_channels])
+    result = parts.picture + F.pixel_shuffle(found, network.scale)[0].numpy()
+    return np.clip(np.rint(255 * np.moveaxis(result, 0, 2)), 0, 255).astype(np.uint8)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Beside `upres.fuse` by `balanced`, on the bursts of `fusion.py`: quality and time."""
+    scale, rows = arguments.scale, []
+    network = started(scale, arguments.trunk)
+    network.load_state_dict(torch.load(arguments.runs / f"{arguments.trunk}.pt"))
+    for name in ("Set5", "B100"):
+        for turned, noise in SERIES:
+            totals = np.zeros(5)
+            count = 0
+            for seed, (_, hr) in enumerate(
+                pictures(arguments.bench, name, scale, arguments.pictures)
+            ):
+                frames = burst(hr, scale, FRAMES, seed, turned=turned, noise=noise)
+                start = time.process_time()
+                plain, _ = fused(frames, scale, MODEL)
+                middle = time.process_time()
+                fused(frames, scale, START)
+                third = time.process_time()
+                parts = merge(frames, scale, START)
+                engine = engine_of(network, arguments.runs / "x.onnx", *frames[0].shape[:2])
+                refined(network, engine, parts)
+                fourth = time.process_time()
+                result = refined(network, engine, parts)
+                own = third - middle + time.process_time() - fourth
+                values = [score(x, hr, border=scale).psnr for x in (plain, result)]
+                totals += [*values, values[1] - values[0], middle - start, own]
+                count += 1
+            before, after, gain, seconds, own = totals / count
+            kind = "shifted, turned, zoomed" if turned else "shifted"
+            row = [f"{name} x{scale}, {kind}, noise {noise:g}", str(count), f"{before:.2f}"]
+            row += [f"{after:.2f}", f"{gain:+.2f}", f"{seconds:.2f}", f"{own:.2f}"]
+            print(row, flush=True)
+            rows.append(row)
+    head = ["set", "pictures", f"by `{MODEL}`", "learned", "gain", "s of a processor", "learned"]
+    print(table(head, rows))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=["make", "train", "measure"])
@@ -295,9 +370,11 @@ def main() -> None:
     parser.add_argument("--trunk", default="balanced", choices=["balanced", "fast"])
     parser.add_argument("--patch", type=int, default=48)
     parser.add_argument("--runs", type=Path, default=Path("runs/learned-fusion"))
+    parser.add_argument("--pictures", type=int, default=8, help="of a set, at most")
+    parser.add_argument("--bench", type=Path, default=Path("../shared/data/bench"))
     parser.add_argument("--train", type=Path, default=Path("../shared/data/train"))
     arguments = parser.parse_args()
-    {"make": make, "train": train}[arguments.command](arguments)
+    {"make": make, "train": train, "measure": measure}[arguments.command](arguments)
 
 
 if __name__ == "__main__":

@@ -129,8 +129,8 @@ Written by `benchmarks/temporal.py`.
 
 Frames of real clips are the truth: PSNR is by the field's protocol, in dB, and the mean over \
 frames. They are reduced by MATLAB's bicubic. `{MODEL}` enlarges each alone. `upres.fuse` fuses it \
-with its neighbours, by `{MODEL}`, too: the columns of frames tell the gain in dB, and then how many \
-times as long it takes, in time of processors.
+with its neighbours, by `{MODEL}`, too: the columns of frames tell the gain in dB, and then how \
+many times as long it takes, in time of processors.
 
 {table(head, rows)}
 
