@@ -130,9 +130,9 @@ Written by `benchmarks/kernels.py`.
 
 Bursts of {" and ".join(map(str, arguments.counts))} frames, of parts of {len(given)} pictures of \
 `valid.tar`, made by known kernels. The widths of Gaussians are in samples of a frame, and noise \
-is in levels. "Narrower" counts the bursts in which `upres.fuse` believes a kernel that is narrower \
-than MATLAB's. The gain is that of these, in dB over MATLAB's kernel, by `{MODEL}`. In all others the \
-result is that by MATLAB's.
+is in levels. "Narrower" counts the bursts in which `upres.fuse` believes a kernel that is \
+narrower than MATLAB's. The gain is that of these, in dB over MATLAB's kernel, by `{MODEL}`. In \
+all others the result is that by MATLAB's.
 
 {table(head, rows)}
 """

@@ -1,16 +1,17 @@
-"""An attempt at learned fusion: a residual network behind `upres.fuse`'s own result, and its score.
+"""An attempt at learned fusion, which `upres.fuse` does not keep: its training, and its score.
 
-The network sees, for each sample of a frame, the merged picture's samples there, by how much the
-mean of the networks' results differs from them, how far that mean is trusted, and the noise. It
-gives the residual of the merged picture: a global skip, so that it starts as that picture itself.
-Frames are enlarged by `fast` beforehand, and the trunk is that of `balanced`: together they are to
-take no more time than `upres.fuse` by `balanced`. After DBSR (Bhat, Danelljan, Van Gool and
-Timofte, "Deep burst super-resolution", CVPR 2021), which merges features, where this merges
-samples: registration and merging need no training then.
+A residual network finds what is wrong with the merged picture. It works at the frames' resolution,
+and sees for each of their samples those of the merged picture there, by how much the mean of the
+networks' results differs from them, how far that mean is trusted, and the noise. It gives the
+residual, and so starts as the merged picture itself. `fast` enlarges the frames beforehand, and its
+blocks are at first those of `balanced`: together they take no more time than `upres.fuse` by
+`balanced`, which it is measured beside. DBSR merges features (Bhat, Danelljan, Van Gool and
+Timofte, "Deep burst super-resolution", CVPR 2021). Here samples are merged, so that registration
+and merging need no training.
 
-    python benchmarks/learned_fusion.py make    # bursts of the training pictures: 20 minutes
-    python benchmarks/learned_fusion.py train   # one core: 45 minutes
-    python benchmarks/learned_fusion.py measure # beside the present method, on Set5 and B100
+    python benchmarks/learned_fusion.py make --minutes 20    # bursts of the training pictures
+    python benchmarks/learned_fusion.py train --minutes 45   # on one core
+    python benchmarks/learned_fusion.py measure              # on Set5 and a part of B100
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from upres.engine.protocol import Engine
 from upres.enlarging.options import Options
 from upres.enlarging.pipeline import enlarge_frame
 from upres.fusing.choosing import choose
-from upres.fusing.frames import Given, read_frames, shared_info
+from upres.fusing.frames import BurstFrame, Given, read_frames, shared_info
 from upres.fusing.gathering import add_frame, no_sums
 from upres.fusing.merging import curvature_of, expected, merged
 from upres.fusing.request import fusing_plan
@@ -92,7 +93,7 @@ def merge(frames: Frames, scale: int, model: str, threads: int | None = None) ->
         bands = (0, 1, 2)
         size = (first.info.height * scale, first.info.width * scale)
 
-        def enlarged(frame) -> Spool:
+        def enlarged(frame: BurstFrame) -> Spool:
             shape = (*size, 3)
             spool = stack.enter_context(
                 Spool(folder, shape, np.dtype(np.float32), memory_bytes=2**30)
@@ -234,7 +235,7 @@ def batch(paths: Sequence[Path], scale: int, patch: int, count: int, rng) -> lis
 
 
 def validated(network: Refiner, paths: Sequence[Path]) -> tuple[float, float]:
-    """Mean PSNR of luma on bursts that are kept apart: of the merged pictures, and by the network."""
+    """Mean PSNR of luma on bursts that are kept apart: of the merged pictures, and by it."""
     before, after = [], []
     for path in paths:
         *inputs, target = (x[None] for x in loaded(path))
@@ -333,10 +334,8 @@ def measure(arguments: argparse.Namespace) -> None:
     for name in ("Set5", "B100"):
         for turned, noise in SERIES:
             totals = np.zeros(5)
-            count = 0
-            for seed, (_, hr) in enumerate(
-                pictures(arguments.bench, name, scale, arguments.pictures)
-            ):
+            given = list(pictures(arguments.bench, name, scale, arguments.pictures))
+            for seed, (_, hr) in enumerate(given):
                 frames = burst(hr, scale, FRAMES, seed, turned=turned, noise=noise)
                 start = time.process_time()
                 plain, _ = fused(frames, scale, MODEL)
@@ -351,10 +350,9 @@ def measure(arguments: argparse.Namespace) -> None:
                 own = third - middle + time.process_time() - fourth
                 values = [score(x, hr, border=scale).psnr for x in (plain, result)]
                 totals += [*values, values[1] - values[0], middle - start, own]
-                count += 1
-            before, after, gain, seconds, own = totals / count
+            before, after, gain, seconds, own = totals / len(given)
             kind = "shifted, turned, zoomed" if turned else "shifted"
-            row = [f"{name} x{scale}, {kind}, noise {noise:g}", str(count), f"{before:.2f}"]
+            row = [f"{name} x{scale}, {kind}, noise {noise:g}", str(len(given)), f"{before:.2f}"]
             row += [f"{after:.2f}", f"{gain:+.2f}", f"{seconds:.2f}", f"{own:.2f}"]
             print(row, flush=True)
             rows.append(row)
