@@ -38,15 +38,16 @@ SERIES = ((False, 2.0), (False, 5.0), (True, 2.0), (True, 5.0))
 """Whether frames are turned, zoomed and exposed differently, too; and noise, in levels."""
 
 LEARNED = """\
-A residual network behind the merged picture was tried at x4. \
-`python benchmarks/learned_fusion.py` makes its bursts, trains and measures it. It was to gain \
-0.3 dB over all that is above, in no more time. For it `fast` enlarges the frames. Its trunk is \
-that of `balanced`, 64 features and 16 blocks, at the frames' resolution. It sees the merged \
-picture, the networks' mean, the trust in it and the noise, and gives a residual. It was trained on \
-1,120 bursts of the training pictures, most of them of 8 frames, with noise of up to 6 levels, for \
-2,813 steps of 4 patches: about ten minutes of one core. On the bursts of `valid.tar`, many of them \
-drawings, it came to 32.68 dB, where `balanced` without it has 32.12 and `fast` 32.04. These are \
-shifted bursts of eight frames of the benchmark sets: PSNR in dB, and seconds of a processor.
+A residual network behind the merged picture was tried at x4. `python \
+benchmarks/learned_fusion.py` makes its bursts, trains and measures it. It was to gain 0.3 dB \
+over all that is above, in no more time. For it `fast` enlarges the frames. Its trunk is that \
+of `balanced`, 64 features and 16 blocks, at the frames' resolution. It sees the merged \
+picture, the networks' mean, the trust in it and the noise, and gives a residual. It was \
+trained on 1,120 bursts of the training pictures, most of them of 8 frames, with noise of up \
+to 6 levels, for 2,813 steps of 4 patches: about ten minutes of one core. On the bursts of \
+`valid.tar`, many of them drawings, it came to 32.68 dB, where `balanced` without it has 32.12 \
+and `fast` 32.04. These are shifted bursts of eight frames of the benchmark sets: PSNR in dB, \
+and seconds of a processor.
 
 | set | `balanced` | learned | gain | s | learned, s |
 | --- | ---: | ---: | ---: | ---: | ---: |
@@ -55,9 +56,9 @@ shifted bursts of eight frames of the benchmark sets: PSNR in dB, and seconds of
 | B100 x4, noise 2, 8 pictures | 28.77 | 28.78 | +0.01 | 1.10 | 0.99 |
 | B100 x4, noise 5, 8 pictures | 28.23 | 28.29 | +0.06 | 1.08 | 0.96 |
 
-It is quick enough, and gains too little. It had a sixth of the training that was planned, as other \
-work took the processors: longer training may do more. Features of frames that are merged by \
-learned weights were not tried."""
+It is quick enough, and gains too little. It had a sixth of the training that was planned, as \
+other work took the processors: longer training may do more. Features of frames that are \
+merged by learned weights were not tried."""
 """The account of one run, beside other work."""
 
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
