@@ -186,9 +186,15 @@ def test_what_the_calibration_had_none_of_is_refused_unless_forced(model: Model)
     gaps[3, 3], gaps[0, 0] = np.nan, 0
     with pytest.raises(InputError, match="missing"):
         bounded(gaps, model)
-    source = ArraySource(picture(8, 8, 1), bands=["other"])
-    with pytest.raises(InputError, match="no colours"):
-        enlarge_bounded(source, Options(model=model, errors=True), backend=FakeBackend())
+    for role, why in (("other", "measurements, each enlarged by itself"), ("ink", "inks")):
+        source = ArraySource(picture(8, 8, 1), bands=[role])  # type: ignore[list-item]
+        with pytest.raises(InputError, match=why):
+            enlarge_bounded(source, Options(model=model, errors=True), backend=FakeBackend())
+    signed = picture(10, 10).astype(np.int16)
+    with pytest.raises(InputError, match="only its samples tell their range"):
+        bounded(signed, model)
+    source = ArraySource(signed, value_range=(0, 255))
+    enlarge_bounded(source, Options(model=model, errors=True), backend=FakeBackend())
     linear = dataclasses.replace(info(), colours="linear")
     with pytest.raises(InputError, match="gamma-encoded"):
         planned(linear, model, "force")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,16 @@ import pytest
 import pyvips
 
 import fakes
+import upres
 from fakes import fake_model, write_fake_head
 from upres.card import Model
+from upres.enlarging.files import open_file
+from upres.enlarging.map_files import lacks_map
+from upres.enlarging.options import Options
+from upres.enlarging.writing import Written
 from upres.errors import ExistsError, InputError, OutputError, UsageError
+from upres.runs.batch import Summary, enlarge_files
+from upres.runs.jobs import Job
 
 RNG = np.random.default_rng(31)
 
@@ -105,6 +113,47 @@ def test_a_map_of_another_that_came_meanwhile_stays(model: Model, source: Path) 
     assert sorted(os.listdir(folder)) == ["a.png", "e.png", "models"]
 
 
+def test_a_result_without_its_whole_map_is_made_again(
+    model: Model, source: Path, tmp_path: Path
+) -> None:
+    target, *maps = (tmp_path / name for name in ("b.png", "e.tif", "e.json"))
+    options = Options(model=model, errors=True, error_map=tuple(maps))
+
+    def run() -> Summary:
+        opened = partial(open_file, backend=fakes.FakeBackend())
+        jobs = [Job(source, target)]
+        return enlarge_files(jobs, options, open_picture=opened, existing="skip", workers=1)
+
+    assert run().done == 1
+    assert run() == Summary(skipped=1)
+    made = {path: path.read_bytes() for path in (target, *maps)}
+    for path in maps:
+        path.unlink()
+        assert run().done == 1
+        assert {each: each.read_bytes() for each in made} == made
+    # A map by itself may be that of another result.
+    target.unlink()
+    ((_, error),) = run().failed
+    assert f"{maps[0]}: exists already, and {target} does not" in str(error)
+    assert error.remedies[0].value == "replace"
+    assert not target.exists()
+    assert maps[0].read_bytes() == made[maps[0]]
+
+
+def test_a_file_that_lacks_its_map_is_made_again_in_python(source: Path) -> None:
+    target, map_ = source.with_name("b.png"), source.with_name("e.json")
+    assert not lacks_map(target, [])
+    how: dict[str, Any] = {"scale": 2, "model": "fast", "error_map": map_, "existing": "skip"}
+    upres.enlarge_file(source, target, **how)
+    assert upres.enlarge_file(source, target, **how) == Written()
+    map_.unlink()
+    assert upres.enlarge_file(source, target, **how).errors is not None
+    assert map_.exists()
+    target.unlink()
+    with pytest.raises(OutputError, match="may be the map of another result"):
+        upres.enlarge_file(source, target, **how)
+
+
 def test_the_map_of_a_geotiff_lies_where_its_result_does(model: Model, tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
     source, target, map_ = (tmp_path / name for name in ("a.tif", "b.tif", "e.tif"))
@@ -158,7 +207,6 @@ def test_the_map_of_a_picture_has_its_resolution(model: Model, tmp_path: Path) -
 
 
 def test_a_shipped_name_without_a_head_names_the_scales_that_have_one(tmp_path: Path) -> None:
-    from upres.enlarging.options import Options
     from upres.enlarging.plan import plan
     from upres.errors import ModelError
     from upres.head import head_path
@@ -199,6 +247,42 @@ def test_a_tiff_that_jpeg_compresses_is_refused_unless_forced(
         write(source, target, model)
     opened = fakes.open_file(source, model=model, errors="force")
     assert ("not promised" in str(opened.write(target).errors)) == lossy
+    assert fakes.open_file(source, model=model).write(target).errors is None
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "why"),
+    [
+        ("a.png", "P", "a palette"),
+        ("a.tif", "P", "a palette"),
+        ("a.bmp", "P", "a palette"),
+        ("a.png", "1", "having 1 bits a sample"),
+        ("a.tif", "1", "having 1 bits a sample"),
+        ("a.bmp", "1", "having 1 bits a sample"),
+        ("a.pbm", "1", "having 1 bits a sample"),
+        ("a.png", "L", ""),
+        ("a.tif", "L", ""),
+        ("a.bmp", "L", ""),
+        ("a.pgm", "L", ""),
+    ],
+)
+def test_few_levels_are_refused_unless_forced(
+    model: Model, tmp_path: Path, name: str, mode: str, why: str
+) -> None:
+    from PIL import Image
+
+    source = tmp_path / name
+    pixels = Image.fromarray(RNG.integers(0, 256, (16, 16, 3)).astype(np.uint8))
+    (pixels.quantize(64) if mode == "P" else pixels.convert(mode)).save(source)
+    if why:
+        with pytest.raises(InputError, match=f"{why} may have changed its samples"):
+            write(source, tmp_path / "b.tif", model)
+    else:
+        write(source, tmp_path / "b.tif", model)
+    opened = fakes.open_file(source, model=model, errors="force")
+    assert ("not promised" in str(opened.write(tmp_path / "b.tif").errors)) == bool(why)
+    # Without bounds there is nothing to promise, and nothing to refuse.
+    assert fakes.open_file(source, model=model).write(tmp_path / "b.tif").errors is None
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".gif"])

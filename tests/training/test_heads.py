@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +12,23 @@ import pytest
 import pyvips
 import torch
 from small_networks import CONFIGS
-from torch import nn
+from torch import Tensor, nn
 
 import upres
+from upres.engine.openvino import OpenVINO
+from upres.engine.wrappers import compile_window
 from upres.errors import InputError, TrainingError
-from upres.head import head_card_of
+from upres.head import head_card_of, head_path
 from upres.models import read_model
 from upres.training.calibrating import HeadRequest, calibrate
+from upres.training.conformal import FACTORS
 from upres.training.grain import with_grain
 from upres.training.heads import Head, WithFeatures, degraded, pinball
-from upres.training.networks import Plain, PlainConfig, build
+from upres.training.networks import Network, Plain, PlainConfig, build
 from upres.training.quantise import to_int8
+from upres.training.variants import to_self_ensemble
+
+Ways = Callable[[Network, Tensor], Tensor]
 
 
 def test_the_loss_is_least_at_the_quantile() -> None:
@@ -54,6 +62,39 @@ def test_features_are_the_last_layer_s_input(random_network: Plain) -> None:
     residual = nn.functional.pixel_shuffle(random_network.tail(features), 2)
     again = residual + nn.functional.interpolate(x, scale_factor=2, mode="nearest")
     torch.testing.assert_close(again, result, atol=1e-5, rtol=1e-5)
+
+
+def test_a_self_ensemble_is_the_mean_over_all_ways_with_the_features_of_one(
+    random_network: Plain, eight_ways: Ways
+) -> None:
+    x = torch.rand(1, 3, 12, 10)
+    result, features = WithFeatures(random_network, self_ensemble=True)(x)
+    torch.testing.assert_close(result, eight_ways(random_network, x))
+    torch.testing.assert_close(features, WithFeatures(random_network)(x)[1])
+
+
+def test_the_half_widths_of_a_self_ensemble_are_the_mean_over_all_ways(
+    model_file: Path,
+    pictures: Path,
+    tmp_path: Path,
+    eight_ways: Callable[[Network, Tensor], Tensor],
+) -> None:
+    path, card = to_self_ensemble(model_file, tmp_path / "eight-x2.onnx")
+    assert card.self_ensemble
+    ((file, _),) = calibrate(HeadRequest(path, (pictures,), pictures, steps=20))
+    assert file == head_path(path)
+    picture = torch.rand(1, 3, 20, 14)
+    both = dataclasses.replace(read_model(path), head=file)
+    one = dataclasses.replace(read_model(model_file), head=file)
+
+    def run(x: Tensor) -> Tensor:
+        engine = compile_window(OpenVINO(threads=1), one, *x.shape[2:])
+        return torch.from_numpy(engine(x.numpy()))
+
+    expected = eight_ways(run, picture)  # type: ignore[arg-type]
+    made = compile_window(OpenVINO(threads=1), both, 20, 14)(picture.numpy())
+    assert made.shape == (1, 4, 40, 28)
+    np.testing.assert_allclose(made, expected.numpy(), atol=1e-5)
 
 
 def test_networks_of_other_kinds_are_refused() -> None:
@@ -114,6 +155,18 @@ def test_a_head_is_trained_calibrated_and_used(
         assert file.stat().st_size < 60_000
         result, widths = upres.enlarge(image[::2, ::2], model=model, errors="force")
         assert (np.abs(result.astype(int) - image) <= widths[:, :, None]).mean() > 0.7
+
+
+def test_a_factor_is_rounded_up(model_file: Path, pictures: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(model_file, tmp_path / "tiny-x2.onnx"))
+    told: list[str] = []
+    ((_, described),) = calibrate(
+        HeadRequest(path, (pictures,), pictures, steps=5), tell=told.append
+    )
+    # Of those that are tried, the one from which it was rounded is the next below.
+    below = FACTORS[described.factor >= FACTORS].max()
+    assert 0 <= described.factor - below < 1e-4
+    assert f"{below:.3f}" in told[-1]
 
 
 def test_too_few_pictures_are_refused(model_file: Path, pictures: Path, tmp_path: Path) -> None:

@@ -224,7 +224,11 @@ ResumeOption = Annotated[
 
 SkipExistingOption = Annotated[
     bool,
-    option("--skip-existing", help="Pass over pictures that have a result.", panel=MANY),
+    option(
+        "--skip-existing",
+        help="Pass over pictures that have a result, and its error map if one is asked for.",
+        panel=MANY,
+    ),
 ]
 
 QuietOption = Annotated[bool, option("--quiet", "-q", help="Print errors only.", panel=OTHER)]

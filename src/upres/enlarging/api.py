@@ -16,6 +16,7 @@ from upres.engine.protocol import Backend
 from upres.enlarging import pipeline
 from upres.enlarging.error_map import ErrorMap
 from upres.enlarging.files import open_file
+from upres.enlarging.map_files import lacks_map
 from upres.enlarging.options import (
     MAX_PIXELS,
     Bounding,
@@ -265,7 +266,7 @@ def enlarge_file(
     ``reduce`` it, or ``skip`` the work.
 
     ``target`` is written at once and whole, or not at all. One that exists is refused; ``existing``
-    may ``replace`` it, or ``skip`` the work.
+    may ``replace`` it, or ``skip`` the work, but for a result that lacks a file of ``error_map``.
 
     Returns a ``Written``: ``not_kept`` are short names of the items that ``source`` says of itself
     and ``target`` does not keep, such as ``IPTC``, as its format has no place for them, or they
@@ -277,8 +278,7 @@ def enlarge_file(
     contradict each other, ``ModelError`` if there is no such model, scale or precision,
     ``MissingExtraError`` if a format needs an extra.
     """
-    named = [error_map] if isinstance(error_map, str | Path) else error_map
-    maps = tuple(Path(each) for each in named)
+    maps = tuple(map(Path, [error_map] if isinstance(error_map, str | Path) else error_map))
     options = Options(
         model=model,
         precision=precision,
@@ -306,7 +306,7 @@ def enlarge_file(
         raise UsageError(f"existing={existing!r}: expected one of {known}")
     target = Path(target)
     check_name(target)
-    replace = existing == "replace"
+    replace = existing == "replace" or (existing == "skip" and lacks_map(target, maps))
     if not replace and os.path.lexists(target):
         if existing == "skip":
             return Written()

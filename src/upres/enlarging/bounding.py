@@ -44,7 +44,7 @@ def with_head(
     """
     model = models[0]
     factor = model.card.scale
-    if len(models) > 1 or size != (info.height * factor, info.width * factor) or factor < 2:
+    if len(models) > 1 or size != (info.height * factor, info.width * factor):
         raise InputError(
             info.problem(
                 f"errors are bounded for results that one model makes in one go, and "
@@ -67,11 +67,17 @@ def with_head(
     return (dataclasses.replace(model, head=head_path(model.path)),), reason
 
 
-def require_range(info: RasterInfo, reason: str, errors: Bounding) -> str:
+def require_range(info: RasterInfo, told: RasterInfo, reason: str, errors: Bounding) -> str:
     """Why the calibration is not for a raster of which every range is measured.
 
-    ``reason`` is that from before. Raises ``InputError`` as ``with_head`` does.
+    ``told`` is the same before that, and ``reason`` that from before. Raises ``InputError`` as
+    ``with_head`` does.
     """
+    if not reason and _only_measured(info, told):
+        reason = (
+            "only its samples tell their range, and the calibration was made with pictures whose "
+            "type tells it"
+        )
     stretch = _stretch(info)
     if not reason and stretch > STRETCH:
         part = "no part" if stretch == math.inf else f"1/{stretch:.3g}"
@@ -124,12 +130,27 @@ def _faults(info: RasterInfo, card: HeadCard) -> str:
 
 
 def _bands(info: RasterInfo) -> str:
-    others = {band.role for band in info.varying} - {*COLOUR_ROLES, "alpha"}
-    if others & {"ink", "other"}:
-        return "its bands are no colours, and the calibration was made with photographs"
+    if info.find("ink"):
+        return "its bands are inks, and the calibration was made with photographs"
+    if info.find("other"):
+        return (
+            "its bands are measurements, each enlarged by itself, and the calibration was made "
+            "with photographs"
+        )
     if info.preserves == "mean":
         return "its result keeps means, and the calibration is for pictures reduced by bicubic"
     return ""
+
+
+def _only_measured(info: RasterInfo, told: RasterInfo) -> bool:
+    """Whether colours have the range of their samples, as nothing else tells one.
+
+    Floats within [0, 1] have that.
+    """
+    return any(
+        band.role in COLOUR_ROLES and given.low is None and (band.low, band.high) != (0, 1)
+        for band, given in zip(info.bands, told.bands, strict=True)
+    )
 
 
 def _stretch(info: RasterInfo) -> float:

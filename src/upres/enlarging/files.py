@@ -104,7 +104,7 @@ class FileEnlargement:
     def _error_map(self, target: Path, *, replace: bool) -> AbstractContextManager[ErrorMap]:
         return error_map_into(
             self.options.error_map,
-            (self.path, target),
+            (*(self.members or (self.path,)), target),
             pages=len(self.plans),
             pixels=self.pixels,
             replace=replace,
@@ -230,7 +230,7 @@ def _planned(
 ) -> FileEnlargement:
     refuse_agreement(pages[0].info, options)
     row = recognised(read_head(source), source) if options.errors else None
-    lossy = row.name if row and (row.loses_colours or row.name in LOSSY) else ""
+    lossy = row.name.upper() if row and (row.loses_colours or row.name in LOSSY) else ""
     plans: list[Plan] = []
     pixels = 0
     for page in pages:
@@ -245,13 +245,14 @@ def _planned(
 
 
 def _promised(plan: Plan, lossy: str) -> Plan:
-    """The plan, whose bounds of errors are not promised for files of a ``lossy`` format.
+    """The plan, whose bounds of errors are not promised for files of a ``lossy`` kind.
 
     Of JPEG the quality is known, and it is for the plan. Raises ``InputError`` unless forced.
     """
-    if not lossy or plan.info.jpeg_quality is not None or plan.not_promised:
+    known = plan.info.jpeg_quality is not None
+    if not plan.errors or not lossy or known or plan.not_promised:
         return plan
-    reason = f"{lossy.upper()} may have changed its samples, and the calibration was without that"
+    reason = f"{lossy} may have changed its samples, and the calibration was without that"
     refuse_unpromised(plan.info, reason, plan.errors)
     return dataclasses.replace(plan, not_promised=reason)
 

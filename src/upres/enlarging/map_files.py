@@ -9,7 +9,7 @@ from pathlib import Path
 
 from upres.enlarging.error_map import ErrorMap, write_summary
 from upres.enlarging.writing import check_disk
-from upres.errors import ExistsError, OutputError, UsageError
+from upres.errors import ExistsError, OutputError, Remedy, UsageError
 from upres.files import check_name, place_of, temporary
 from upres.formats.registry import create_sink
 from upres.raster.source import Sink
@@ -36,6 +36,24 @@ def check_maps(paths: Sequence[Path], *, pages: int, frames: int) -> None:
             raise OutputError(
                 f"{path}: a picture of an error map has one page: choose .tif for several"
             )
+
+
+def lacks_map(target: Path, paths: Sequence[Path]) -> bool:
+    """Whether a result is there, and not all files of its map: then both are to be made again.
+
+    Raises ``OutputError`` if the result is not there, and a file of the map is: that may be about
+    another result.
+    """
+    there = [path for path in paths if os.path.lexists(path)]
+    if os.path.lexists(target):
+        return len(there) < len(paths)
+    if there:
+        raise OutputError(
+            f"{there[0]}: exists already, and {target} does not: it may be the map of another "
+            "result",
+            Remedy("existing", "replaces it", "replace"),
+        )
+    return False
 
 
 def disk_beside(target: Path, paths: Sequence[Path], pixels: int) -> int:

@@ -68,7 +68,7 @@ def enlarge_into(
     sink.begin(result, source.carried)
     head = head_card_of(plan.models[0]) if errors else None
     if errors and head:
-        reason = require_range(info, plan.not_promised, plan.errors)
+        reason = require_range(info, plan.info, plan.not_promised, plan.errors)
         errors.begin(info, (plan.height, plan.width), head, reason, carried=source.carried)
     kept = [number for number, band in enumerate(info.bands) if not band.constant]
     agreement = Agreement() if plan.check else None

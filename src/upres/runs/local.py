@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from upres.enlarging.map_files import lacks_map
 from upres.enlarging.options import Existing, Larger, Options
 from upres.enlarging.writing import Written
 from upres.errors import ExistsError, InputError, LargeEnoughError, UpresError
@@ -76,6 +77,8 @@ class LocalWork:
             if known.has_done(job.source, stamp, job.target):
                 return None
             replace = known.has_made(job.source, job.target) or self.existing == "replace"
+            if self.existing == "skip":
+                replace = replace or lacks_map(job.target, self.options.error_map)
             if not replace and os.path.lexists(job.target):
                 raise ExistsError(job.target)
         except OSError as error:

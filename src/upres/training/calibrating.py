@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,7 +83,14 @@ def calibrate(
             f"{request.calibration}: {len(pictures)} pictures are too few to calibrate with: give "
             f"{LEAST_PICTURES} at least"
         )
-    head = train_head(network, request.data, card.degradation, steps=request.steps, tell=tell)
+    head = train_head(
+        network,
+        request.data,
+        card.degradation,
+        self_ensemble=card.self_ensemble,
+        steps=request.steps,
+        tell=tell,
+    )
     made = []
     quantised = variant_path(request.model, INT8)
     for path in (request.model, quantised):
@@ -144,7 +152,8 @@ def _calibrate(
     least = int(np.argmin(found.coverages))
     card = dataclasses.replace(
         card,
-        factor=round(found.factor, 4),
+        # Up: a smaller one does not keep the promise.
+        factor=math.ceil(found.factor * 1e4) / 1e4,
         coverage=round(float(np.mean(found.coverages)), 4),
         least_coverage=round(found.coverages[least], 4),
         least_covered=pictures[least][0],

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from upres.engine.wrappers import ORIENTATIONS
 from upres.enlarging.bounding import JPEG_QUALITIES
 from upres.enlarging.error_map import LEVELS
 from upres.errors import TrainingError
@@ -29,6 +30,7 @@ from upres.raster.resize import bicubic
 from upres.training.grain import with_grain
 from upres.training.networks import Network
 from upres.training.sources import read_pictures
+from upres.training.transfer import orient
 
 FEATURES = 32
 
@@ -68,10 +70,11 @@ class Head(nn.Module):
 
 
 class WithFeatures:
-    """A network that is run as it is, and what its last layer was given."""
+    """A network that is run as it is, self-ensembled or not, and the input of its last layer."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, self_ensemble: bool = False) -> None:
         self.network = network.eval().requires_grad_(False)
+        self.self_ensemble = self_ensemble
         tail = getattr(network, "tail", None)
         if not isinstance(tail, nn.Conv2d) or network.channels != 3:
             raise TrainingError(
@@ -83,9 +86,15 @@ class WithFeatures:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The network's result for ``x``, and its last features."""
+        """The result for ``x``, N x 3 x height x width, and the last features that ``x`` gives.
+
+        A self-ensembled result is the mean over the eight ways to turn ``x``. The features are
+        those of ``x`` as it is.
+        """
         self._seen.clear()
-        return self.network(x), self._seen[0]
+        ways = ORIENTATIONS if self.self_ensemble else ORIENTATIONS[:1]
+        results = [orient(self.network(orient(x, *way)), *way, back=True) for way in ways]
+        return torch.stack(results).mean(0), self._seen[0]
 
 
 def pinball(errors: Tensor, widths: Tensor) -> Tensor:
@@ -104,6 +113,7 @@ def train_head(
     data: Sequence[Path],
     degradation: str,
     *,
+    self_ensemble: bool = False,
     seed: int = 0,
     steps: int = STEPS,
     patches: int = PATCHES,
@@ -111,10 +121,12 @@ def train_head(
 ) -> Head:
     """Train a head for ``network``, whose low resolution ``degradation`` makes.
 
-    ``data`` are tar files or folders of pictures. ``tell`` is told how far it is. Raises
-    ``InputError`` if pictures cannot be read, ``TrainingError`` if the network is of another kind.
+    ``data`` are tar files or folders of pictures. With ``self_ensemble`` the errors are those of
+    the mean over the eight ways to turn a picture; the engine takes the mean of their half-widths,
+    too. ``tell`` is told how far it is. Raises ``InputError`` if pictures cannot be read,
+    ``TrainingError`` if the network is of another kind.
     """
-    runs = WithFeatures(network)
+    runs = WithFeatures(network, self_ensemble=self_ensemble)
     torch.manual_seed(seed)
     head = Head(runs.channels, network.scale)
     features, errors = _seen_patches(runs, data, degradation, seed, patches)
@@ -147,6 +159,9 @@ def _seen_patches(
     random = np.random.default_rng(seed)
     features, errors = [], []
     for number, high in enumerate(islice(_squares(data, PATCH * scale, random), count)):
+        if runs.self_ensemble:  # it is to know all ways
+            turned = np.rot90(high[:, :: random.choice((-1, 1))], int(random.integers(4)))
+            high = np.ascontiguousarray(turned)  # torch takes no other
         grey = number % GREY_EVERY == 0
         given = degraded(high, scale, degradation, random, grey=grey)
         low, truth = (torch.from_numpy(each).permute(2, 0, 1)[None].float() for each in given)

@@ -13,7 +13,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from upres.errors import InputError
-from upres.formats.metadata.carried import Carried, nothing_carried
+from upres.formats.metadata.carried import OF_PALETTE, Carried, fewer_bits, nothing_carried
 from upres.raster.info import Role
 
 BYTES = (0xFF0000, 0xFF00, 0xFF)
@@ -80,7 +80,10 @@ def carried(path: Path, header: BmpHeader) -> Carried:
     if header.profile:
         image = image.copy()
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", header.profile)
-    return dataclasses.replace(nothing_carried(), image=image, path=path)
+    few = fewer_bits(header.bits // 3 if header.bits == 16 else header.bits)
+    if header.palette is not None and header.palette.shape[1] == 3:
+        few = OF_PALETTE
+    return dataclasses.replace(nothing_carried(), image=image, path=path, lossy=few)
 
 
 def file_bytes(height: int, width: int, channels: int) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from upres.errors import InputError, OutputError
 from upres.formats.image.rows_sink import RowsSink
-from upres.formats.metadata.carried import Carried, nothing_carried
+from upres.formats.metadata.carried import Carried, fewer_bits, nothing_carried
 from upres.raster.info import Band, RasterInfo, Role, usual_roles
 from upres.raster.pixels import Float32Array, from_bands
 from upres.raster.source import Rows, Sink, Source
@@ -121,7 +121,10 @@ class _NetpbmSource:
             colours="none" if "other" in roles else "srgb",
         )
         self.carried = NetpbmCarried(
-            nothing_carried().image, path=path, tuple_type=header.tuple_type
+            nothing_carried().image,
+            path=path,
+            lossy=fewer_bits((header.most + 1).bit_length() - 1),
+            tuple_type=header.tuple_type,
         )
 
     def frames(self, beside: Path) -> Iterator[Iterator[Rows]]:

@@ -17,6 +17,7 @@ import pyvips
 
 from upres.errors import InputError
 from upres.formats.metadata import geotags
+from upres.formats.metadata.carried import OF_PALETTE
 from upres.formats.metadata.tiff_tags import (
     EXTRA_SAMPLES,
     PHOTOMETRIC,
@@ -35,7 +36,7 @@ _REDUCED, _PAGE, _MASK = 1, 2, 4
 """Bits of a subfile's type."""
 
 _COMPRESSION, _SUBSAMPLING = 259, 530
-_COLOURS, _YCBCR = (0, 1, 2, 3, 5, 6, 8), 6
+_COLOURS, _PALETTE, _YCBCR = (0, 1, 2, 3, 5, 6, 8), 3, 6
 """Grey, RGB, palette, inks, YCbCr and CIELAB (section 8 and those after it)."""
 _WHITE_IS_0, _GREY, _RGB = 0, 1, 2
 _JPEG, _OLD_JPEG = (6, 7), 6
@@ -98,8 +99,11 @@ def full_pages(path: Path, file: BinaryIO) -> dict[int, int]:
 
 
 def lossy_compression(tags: Mapping[int, int]) -> str:
-    """The name of the compression of a page with those ``tags`` that may lose something, if so."""
-    return _LOSSY.get(tags.get(_COMPRESSION, 1), "")
+    """The name of the compression of a page with those ``tags`` that may lose something, if so.
+
+    A palette does that, too.
+    """
+    return _LOSSY.get(tags.get(_COMPRESSION, 1), OF_PALETTE * (tags.get(PHOTOMETRIC) == _PALETTE))
 
 
 def check_colours(path: Path, tags: Mapping[int, int]) -> None:

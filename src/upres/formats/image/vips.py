@@ -16,7 +16,7 @@ from upres.errors import InputError
 from upres.files import temporary_name
 from upres.formats.image.spooled import source_of
 from upres.formats.metadata import embedded
-from upres.formats.metadata.carried import Carried
+from upres.formats.metadata.carried import Carried, coarse_levels
 from upres.formats.metadata.colour import normalised, with_meaning
 from upres.formats.metadata.jpeg_segments import jpeg_quality
 from upres.formats.registry import HEAD_BYTES, read_head, recognised
@@ -134,6 +134,7 @@ class VipsSource:
             orientation=orientation,
             meaning=meaning,
             jpeg_quality=jpeg_quality(facts.segments),
+            lossy=facts.lossy or coarse_levels(loaded),
         )
         return image, carried
 

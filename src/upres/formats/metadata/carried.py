@@ -27,6 +27,9 @@ _NOT_FIELDS = ("vips-", "heif-", "tile-", "png-comment-", "gif-comment")
 ``comments``)."""
 
 
+OF_PALETTE = "a palette"
+"""In place of a compression, see ``Carried.lossy``."""
+
 _OF_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
@@ -50,7 +53,8 @@ class Carried:
     lossless: bool = False
     """Whether a format that may lose something has lost nothing of it."""
     lossy: str = ""
-    """The name of a compression that may lose something, where the format alone does not tell."""
+    """The name of a compression that may lose something, or of another reason that samples may not
+    be those of before, such as ``a palette``, where the format alone does not tell."""
     jpeg_quality: int | None = None
     tiff_density: tuple[int, ...] = ()
     """A TIFF page's resolution as it tells it, where that is no number of dots for an inch: those
@@ -100,6 +104,20 @@ class Carried:
 def nothing_carried() -> Carried:
     """Of a raster without metadata, as an array is: always the same, whose image is not changed."""
     return Carried(pyvips.Image.black(1, 1))
+
+
+def coarse_levels(image: pyvips.Image) -> str:
+    """The way in which a file has few of its samples' levels, by the fields of libvips; empty if
+    it has all.
+    """
+    if image.get_typeof("palette"):
+        return OF_PALETTE
+    return fewer_bits(image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8)
+
+
+def fewer_bits(bits: int) -> str:
+    """The same of so many bits a sample."""
+    return f"having {bits} bits a sample" if bits < 8 else ""
 
 
 def described(
