@@ -113,7 +113,7 @@ def merged(
         deviation = float(noise[number])
         sharp = sharpness_of(scale, tile.rows.width)
         off, wrong = expected(tile, sums, number, bound, deviation)
-        change = off
+        change = off.copy()
         for _ in range(rounds):
             given = explain[number] - normal.times(blur.coefficients(own + change))
             change += wrong * solved(blur, normal, given, wrong, deviation, sharp)
