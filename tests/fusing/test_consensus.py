@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ from numpy.typing import NDArray
 
 import upres
 from scenes import as_bytes, scene
+from upres.engine.backends import default_backend
 from upres.enlarging.options import Options
 from upres.fusing.api import fuse_arrays
-from upres.fusing.pipeline import Fusion
-from upres.raster.arrays import ArraySource
+from upres.fusing.frames import Given
+from upres.fusing.pipeline import Fusion, fuse_into
+from upres.fusing.request import fusing_plan
+from upres.raster.arrays import ArraySink, ArraySource
 from upres.raster.metrics import psnr
 
 Picture = NDArray[Any]
@@ -66,6 +70,40 @@ def test_aliases_gain_where_there_are_frames_enough() -> None:
     assert psnr(result, WANTED) > psnr(single, WANTED) + 1.5
     assert facts.held_out is not None
     assert facts.held_out.fused < 0.7 * facts.held_out.single
+
+
+@pytest.mark.parametrize(("width", "count", "gain"), [(0.7, 8, 4.5), (0.7, 16, 3), (0.5, 16, 3)])
+def test_a_narrower_kernel_is_found_and_gains(width: float, count: int, gain: float) -> None:
+    frames = burst(width, count)
+    result, facts = fused(frames)
+    assert facts.kernel in (0.5, 0.7)
+    single = upres.enlarge(frames[0], scale=2)
+    assert psnr(result, WANTED) > psnr(single, WANTED) + gain
+
+
+@pytest.mark.parametrize("count", [5, 8, 16])
+def test_no_narrower_kernel_is_taken_for_matlabs(count: int) -> None:
+    _, facts = fused(burst(1.0, count))
+    assert facts.kernel == 1
+
+
+def test_tiles_equal_the_whole_by_a_narrower_kernel(tmp_path: Path) -> None:
+    frames = burst(0.7)
+    sources = [ArraySource(frame / np.float32(255)) for frame in frames]
+    given = [Given(f"picture {n}", source, 0) for n, source in enumerate(sources)]
+    backend = default_backend()
+    plan = fusing_plan(given, 0, Options(scale=2), backend)
+    results = []
+    for side in (96, 512):
+        with ArraySink() as sink:
+            facts = fuse_into(
+                given, 0, plan, sink, beside=tmp_path / "x", backend=backend, tile_side=side
+            )
+            sink.commit()
+            results.append(255 * sink.result)
+        assert facts.kernel < 1
+    # By MATLAB's kernel, these aliases make it 17 levels.
+    assert np.abs(results[0] - results[1]).max() < 1.5
 
 
 def test_the_order_of_aliased_frames_changes_nothing() -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from upres.fusing.filters import least_around
 from upres.fusing.frames import BurstFrame
 from upres.fusing.merging import curvature_of, most_squared, solved
-from upres.fusing.observing import Blur, Normal
+from upres.fusing.observing import Blur, Normal, sharpness_of
 from upres.fusing.seeing import Region, SeenPart, seen_in, tiles_of, well_inside
 from upres.fusing.weighing import DETAIL_ALLOWED, GROWN, Compared, agreeing_weights
 from upres.raster.pixels import Float32Array
@@ -42,18 +42,20 @@ def reconsider(
     bands: Sequence[int],
     noise: NDArray[np.float64],
     side: int,
+    width: float,
 ) -> None:
     """Let samples count that differ from the reference by aliases alone.
 
     A sample counts if the others explain it, and explain the reference at its place, too: weights
-    only grow. Nothing is done where there are too few frames to tell. ``side`` is that of tiles.
+    only grow. Nothing is done where there are too few frames to tell. ``side`` is that of tiles,
+    and ``width`` that of the kernel by which frames see the scene.
     """
     if len(others) < FRAMES_PER_SAMPLE * scale**2:
         return
     ordered = sorted(others, key=lambda frame: frame.digest)
     bound = curvature_of(ordered, scale)
     found = [frame.weights.copy() for frame in ordered]
-    for tile in tiles_of(first.size, scale, side):
+    for tile in (each.by(width) for each in tiles_of(first.size, scale, side)):
         reference = seen_in(tile, first)
         if reference is None or not _in_doubt(tile, ordered):
             continue
@@ -89,6 +91,7 @@ def _agreeing(
 ) -> list[Float32Array]:
     """How well the others explain each frame's samples in a tile, the reference's first."""
     blur = Blur(tile.rows, tile.columns)
+    sharp = sharpness_of(tile.rows.scale, tile.rows.width)
     single = tile.of(large)
     weights = [_there(part) if (part := seen_in(tile, frame)) else _NONE for frame in others]
     found: list[Float32Array] = []
@@ -110,10 +113,10 @@ def _agreeing(
             some = many > 0.1 * float(many.max())
             mean = single[:, :, band].copy()
             np.divide(blur.back(given[number]), many, out=mean, where=some)
-            most = most_squared(bound, deviation) ** 0.5
+            most = most_squared(bound, deviation, sharp) ** 0.5
             wrong = np.full(mean.shape, most, np.float32)
             rest = given[number] - normal.times(blur.coefficients(mean))
-            picture = mean + wrong * solved(blur, normal, rest, wrong, deviation)
+            picture = mean + wrong * solved(blur, normal, rest, wrong, deviation, sharp)
             known.append(blur.coefficients(picture))
         weights = []
         for frame in others:

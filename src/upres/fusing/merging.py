@@ -23,6 +23,7 @@ Where nothing but the reference is known, the result is the network's of that fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,12 +33,12 @@ from numpy.typing import NDArray
 from upres.fusing import motion
 from upres.fusing.filters import smoothed
 from upres.fusing.frames import BurstFrame
-from upres.fusing.observing import Blur, Normal
+from upres.fusing.observing import Blur, Normal, sharpness_of
 from upres.fusing.seeing import Region, seen_in
 from upres.raster.pixels import Float32Array
 
 STEPS = 20
-"""Of the solver."""
+"""Of the solver, for a kernel of MATLAB's width."""
 
 CONDITION = 300.0
 """The ratio of the largest and the least curvature of the sum that is made least: a larger one
@@ -83,12 +84,14 @@ def merged(
     sums: Sums,
     bands: Sequence[int],
     noise: NDArray[np.float64],
+    rounds: int = 1,
 ) -> Float32Array:
     """Merge a tile: gives its rows x columns x all bands, from 0 to 1.
 
     ``frames`` are all, the reference among them, and ``bound`` is their ``curvature_of``.
     ``single`` is the tile's part of the network's result of the reference, with the margin, rows x
-    columns x all bands; bands that are not merged stay as they are there.
+    columns x all bands; bands that are not merged stay as they are there. With more ``rounds``,
+    each result takes the place of the mean in the next: it follows the samples more.
     """
     scale = tile.rows.scale
     blur = Blur(tile.rows, tile.columns)
@@ -102,40 +105,53 @@ def merged(
             for given, values in zip(explain, seen.values, strict=True):
                 given += seen.samples.back(seen.weights * values)
         del seen
-    trust = TRUST.get(scale, TRUST[4])
     # How many frames there are more than the reference, up to one: none counts, none changes it.
     share = np.minimum(sums.weights, 1)
     result = single[tile.kept].copy()
     for number, band in enumerate(bands):
         own = np.ascontiguousarray(single[:, :, band])
-        total = sums.weights + 1
-        off = sums.values[number] / total
-        # The reference itself is 0 off itself.
-        variance = np.maximum(sums.squares[number] / total - off * off, 0)
-        variance *= total / np.maximum(total - 1, 0.5)
         deviation = float(noise[number])
-        spread = smoothed(variance, scale / 2) - np.float32(trust.noise * deviation**2)
-        squared = np.maximum(spread, 0) * np.float32(trust.spread**2)
-        squared += np.float32((trust.least / 255) ** 2)
-        wrong = np.sqrt(np.minimum(squared, np.float32(most_squared(bound, deviation))))
-        mean = own + off
-        given = explain[number]
-        given -= normal.times(blur.coefficients(mean))
-        change = solved(blur, normal, given, wrong, deviation)
-        change *= wrong
-        change += off
+        sharp = sharpness_of(scale, tile.rows.width)
+        off, wrong = expected(tile, sums, number, bound, deviation)
+        change = off.copy()
+        for _ in range(rounds):
+            given = explain[number] - normal.times(blur.coefficients(own + change))
+            change += wrong * solved(blur, normal, given, wrong, deviation, sharp)
         change *= share
         plane = own + change
         result[:, :, band] = np.clip(plane[tile.kept], 0, 1)
     return result
 
 
-def most_squared(bound: float, noise: float) -> float:
+def expected(
+    tile: Region, sums: Sums, number: int, bound: float, deviation: float
+) -> tuple[Float32Array, Float32Array]:
+    """Of a band: by how much m differs from the reference's result, and t, as planes.
+
+    ``number`` is the band's in ``sums``, ``bound`` the frames' ``curvature_of``, and ``deviation``
+    that of their noise in the band.
+    """
+    scale, width = tile.rows.scale, tile.rows.width
+    trust = TRUST.get(scale, TRUST[4])
+    total = sums.weights + 1
+    off: Float32Array = sums.values[number] / total
+    # The reference itself is 0 off itself.
+    variance = np.maximum(sums.squares[number] / total - off * off, 0)
+    variance *= total / np.maximum(total - 1, 0.5)
+    spread = smoothed(variance, scale / 2) - np.float32(trust.noise * deviation**2)
+    squared = np.maximum(spread, 0) * np.float32(trust.spread**2)
+    squared += np.float32((trust.least / 255) ** 2)
+    most = most_squared(bound, deviation, sharpness_of(scale, width))
+    return off, np.sqrt(np.minimum(squared, np.float32(most)))
+
+
+def most_squared(bound: float, noise: float, sharp: float) -> float:
     """The largest square of t that the solver converges for.
 
-    ``bound`` is ``curvature_of`` the frames.
+    ``bound`` is ``curvature_of`` the frames, for MATLAB's kernel, and ``sharp`` is
+    ``sharpness_of`` theirs.
     """
-    return (CONDITION - 1) * noise**2 / bound
+    return (CONDITION - 1 / sharp) * noise**2 / bound
 
 
 def solved(
@@ -144,22 +160,24 @@ def solved(
     given: Float32Array,
     wrong: Float32Array,
     noise: float,
+    sharp: float = 1.0,
 ) -> Float32Array:
     """By how many times ``wrong`` the picture differs from the mean, by Chebyshev's iteration.
 
     ``given`` is the part that the mean leaves to explain, as coefficients. The steps are those for
     curvatures from the noise's to ``CONDITION`` times as much, whatever a tile has of it, so that
-    they are the same in all tiles.
+    they are the same in all tiles. For a kernel that is ``sharp``, see ``sharpness_of``, there are
+    more.
     """
     least = noise**2
-    most = CONDITION * least
+    most = CONDITION * sharp * least
     middle, half = (most + least) / 2, (most - least) / 2
     sigma = middle / half
     rho = 1 / sigma
     rest = wrong * blur.back(given)
     step = rest / np.float32(middle)
     change = np.zeros_like(rest)
-    for _ in range(STEPS):
+    for _ in range(round(STEPS * math.sqrt(sharp))):
         change += step
         product = wrong * blur.back(normal.times(blur.coefficients(wrong * step)))
         product += np.float32(least) * step

@@ -55,16 +55,19 @@ _ROWS = 64
 
 
 @lru_cache
-def kernel(scale: int) -> NDArray[np.float64]:
+def kernel(scale: int, width: float = 1.0) -> NDArray[np.float64]:
     """P of one axis, far from borders: the coefficients of a sample's own knots.
 
     They are ``KNOTS`` x the picture's samples, from ``KERNEL_REACH`` of the reference's before the
-    sample's own to as many after.
+    sample's own to as many after. ``width`` is the kernel's, in parts of MATLAB's.
     """
     samples = 2 * KERNEL_REACH + 1
     knots = np.arange(KNOTS * 2 * samples) / KNOTS - samples
     places = (np.arange(scale * samples) + 0.5) / scale - 0.5 - KERNEL_REACH
-    values = cubic(knots[:, None] - places) / scale
+    values = cubic((knots[:, None] - places) / width)
+    # As MATLAB does: a kernel of any width keeps the mean. The outermost knots see less of it.
+    sums = values[KNOTS * samples : KNOTS * samples + KNOTS].sum(1)
+    values /= np.tile(sums, 2 * samples)[:, None]
     # Interpolating coefficients: a quadratic B-spline is 6/8 at its own knot, 1/8 at the next ones.
     count = len(knots)
     middle, beside = np.full(count, 6 / 8), np.full(count - 1, 1 / 8)
@@ -72,6 +75,30 @@ def kernel(scale: int) -> NDArray[np.float64]:
     found = np.linalg.solve(spline, values)
     own: NDArray[np.float64] = found[KNOTS * samples : KNOTS * samples + KNOTS]
     return own
+
+
+@lru_cache
+def sharpness_of(scale: int, width: float) -> float:
+    """The largest curvature of |A x|^2 for samples in place, by that of MATLAB's kernel.
+
+    A kernel that is narrower lets finer parts of the picture through.
+    """
+    return (_largest(scale, width) / _largest(scale, 1.0)) ** 2
+
+
+def _largest(scale: int, width: float) -> float:
+    """The largest curvature along one axis: that of the spectrum of the samples' weights."""
+    reach = 3 * scale
+    places = (np.arange(-reach, reach) + 0.5) / scale - 0.5
+    lags = np.arange(1, 6)
+    waves = np.cos(np.outer(np.linspace(0, np.pi, 65), lags))
+    most = 0.0
+    for off in np.linspace(0, 0.5, 5):
+        weights = cubic((places - off) / width)
+        weights /= weights.sum()
+        own = [weights[scale * lag :] @ weights[: len(weights) - scale * lag] for lag in lags]
+        most = max(most, float((weights @ weights + 2 * waves @ own).max()))
+    return most
 
 
 @dataclass(frozen=True)
@@ -85,6 +112,8 @@ class Stretch:
     stop: int
     length: int
     scale: int
+    width: float = 1.0
+    """The kernel's, in parts of MATLAB's."""
 
     @property
     def samples(self) -> int:
@@ -110,7 +139,7 @@ class Stretch:
         ]
 
     def _blocks(self) -> Iterator[tuple[int, int, int, int, NDArray[np.float32]]]:
-        own, scale = kernel(self.scale), self.scale
+        own, scale = kernel(self.scale, self.width), self.scale
         end = self.samples + EDGE
         for first in range(-EDGE, end, _BLOCK):
             last = min(first + _BLOCK, end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from upres.fusing.choosing import LeftFrame, choose
 from upres.fusing.consensus import reconsider
 from upres.fusing.frames import BurstFrame, Given, read_frames, shared_info
 from upres.fusing.gathering import add_frame, no_sums
-from upres.fusing.heldout import MOST_TILES, HeldOut, errors_in, held_out
+from upres.fusing.heldout import NARROWEST, HeldOut, Prediction, kernel_width
 from upres.fusing.merging import Sums, curvature_of, merged
 from upres.fusing.seeing import Region, tiles_of
 from upres.raster.info import RasterInfo, Role
@@ -53,6 +53,8 @@ class Fusion:
     left_out: tuple[LeftFrame, ...]
     held_out: HeldOut | None
     """How well frames are predicted by others; ``None`` where there are too few of them."""
+    kernel: float = 1.0
+    """The width of the kernel by which frames see the scene, in parts of MATLAB's bicubic one."""
 
 
 class OneFrame:
@@ -118,7 +120,7 @@ def fuse_into(
         left_out += repeated + unused
         if used:
             facts = work.fuse(first, used, large, noise, sink, alone.source.carried, part)
-            return Fusion((first.name, *(f.name for f in used)), tuple(left_out), facts)
+            return Fusion((first.name, *(f.name for f in used)), tuple(left_out), *facts)
     source = OneFrame(alone.source, alone.frame)
     enlarge_into(source, plan, sink, beside=beside, backend=backend, progress=progress)
     return Fusion((alone.name,), tuple(left_out), None)
@@ -206,47 +208,57 @@ class _Work:
         sink: Sink,
         carried: object,
         part: _Parts,
-    ) -> HeldOut | None:
-        """Sum the network's results of all frames, merge, and write."""
+    ) -> tuple[HeldOut | None, float]:
+        """Sum the network's results of all frames, merge, and write.
+
+        Gives the error of frames that were held out, and the kernel's width.
+        """
+        # By their samples, so that rounding does not depend on the order they are given in.
+        used = sorted(used, key=lambda frame: frame.digest)
+        narrow = [dataclasses.replace(frame) for frame in used]
+        about = (large, self.scale, self.bands, noise, self._side)
+        reconsider(first, used, *about, 1.0)
+        reconsider(first, narrow, *about, NARROWEST)
+        tiles = tiles_of(first.size, self.scale, self._side)
+        plain = other = Prediction(first, used, large, self.bands, noise, tiles)
+        if any((a.weights != b.weights).any() for a, b in zip(used, narrow, strict=True)):
+            other = Prediction(first, narrow, large, self.bands, noise, tiles)
         count = len(self.bands)
         sums = self._spool((self.plan.height, self.plan.width, 1 + 2 * count), self._stack)
-        tested = held_out(used)
-        kept = [frame for frame in used if not any(frame is other for other in tested)]
-        reconsider(first, used, large, self.scale, self.bands, noise, self._side)
-        tiles = tiles_of(first.size, self.scale, self._side)
-        looked_at = tiles[:: -(-len(tiles) // MOST_TILES)] if tested else []
-        apart = [no_sums(tile, count) for tile in looked_at]
-        # By their samples, so that rounding does not depend on the order they are given in.
-        for number, frame in enumerate(sorted(used, key=lambda frame: frame.digest)):
-            with ExitStack() as stack:
-                own = self.enlarged(frame, part.next(), stack)
-                self._add(sums, frame, own, large, begin=not number)
-                if any(frame is other for other in kept):
-                    for tile, known in zip(looked_at, apart, strict=True):
-                        single = tile.of(large)
-                        add_frame(known, tile, frame, own, single, self.bands, first.size)
-        some = [first, *sorted(kept, key=lambda frame: frame.digest)]
-        bound = curvature_of(some, self.scale)
-
-        def test(tile: Region, known: Sums) -> HeldOut:
-            single = tile.of(large)
-            return errors_in(tile, some, bound, tested, single, known, self.bands, noise)
-
-        errors = sum(self._pool.map(test, looked_at, apart), HeldOut()) if tested else None
+        self._sum(sums, used, large, part, {plain, other})
+        width, errors = kernel_width(plain, other, self._pool)
+        if width < 1 and other is not plain:
+            used = narrow
+            self._sum(sums, used, large, part, ())
+        tiles = [tile.by(width) for tile in tiles]
         result = self.info.resized(self.plan.height, self.plan.width)
         how = dataclasses.replace(self.plan, preserves="nothing").summary
         made_by = f"{len(used) + 1} frames fused, {how}"
         sink.begin(dataclasses.replace(result, made_by=made_by), carried)
-        everything = [first, *sorted(used, key=lambda frame: frame.digest)]
-        for number, (tile, block) in enumerate(
-            self._merged(tiles, everything, large, sums, noise), start=1
-        ):
+        merging = self._merged(tiles, [first, *used], large, sums, noise)
+        for number, (tile, block) in enumerate(merging, start=1):
             top, left = tile.top * self.scale, tile.left * self.scale
             self._put_gaps_back(block, tile, first)
             sink.write(0, top, left, light.from_network(block, self.info))
             if part.progress:
                 share(part.progress, _ENLARGED, 1 - _ENLARGED, number / len(tiles))
-        return errors
+        return errors, width
+
+    def _sum(
+        self,
+        sums: Spool,
+        used: Sequence[BurstFrame],
+        large: Spool,
+        part: _Parts,
+        predictions: Iterable[Prediction],
+    ) -> None:
+        """Set sums to those of the network's results of frames; ``predictions`` get theirs, too."""
+        for number, frame in enumerate(used):
+            with ExitStack() as stack:
+                own = self.enlarged(frame, part.next(), stack)
+                self._add(sums, frame, own, large, begin=not number)
+                for each in predictions:
+                    each.add(number, own)
 
     def _add(
         self, sums: Spool, frame: BurstFrame, own: Spool, large: Spool, *, begin: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,11 @@ class Region:
     bottom: int
     left: int
     right: int
+
+    def by(self, width: float) -> Region:
+        """The same, seen by a kernel of another width; see ``Stretch``."""
+        rows, columns = (replace(each, width=width) for each in (self.rows, self.columns))
+        return replace(self, rows=rows, columns=columns)
 
     @property
     def kept(self) -> tuple[slice, slice]:
