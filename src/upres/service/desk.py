@@ -48,14 +48,20 @@ class Ticket:
     estimate: Estimate | None = None
     result: Delivered | None = None
     problem: ProblemError | None = None
-    fetched: bool = False
-    """Whether anyone has had the result."""
+    had: set[Path] = field(default_factory=set)
+    """The files of it that anyone has had."""
     upload: asyncio.Task[Any] | None = None
     """Receives the picture, until that is taken in."""
     task: asyncio.Task[Delivered] | None = None
     ended_at: float = math.inf
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Is set at the next change, and replaced."""
+
+    @property
+    def fetched(self) -> bool:
+        """Whether anyone has had the result, and its error map if there is one."""
+        made = self.result
+        return bool(made and {made.path, made.error_map} <= {*self.had, None})
 
     def change(self, state: State | None = None, part: float | None = None) -> None:
         """Note how it goes on, and wake those who wait for that."""
