@@ -197,7 +197,8 @@ def _plans(desk: Desk, size: Size, options: Options) -> list[dict[str, Any]]:
 def _unbounded(info: RasterInfo, options: Options, backend: Backend) -> str:
     """Why the errors of a result cannot be bounded; empty if they can."""
     try:
-        plan(info, dataclasses.replace(options, errors=options.errors or True), backend)
+        # Whether it suits the calibration, only the file itself tells.
+        plan(info, dataclasses.replace(options, errors="force"), backend)
     except UpresError as error:
         return without_places(error.problem)
     return ""
