@@ -268,6 +268,7 @@ def test_a_refused_error_map_leaves_the_picture_to_be_enlarged_without(open_page
     assert (state(page, "good.png"), state(page, "photo.jpg")) == ("done", "not enlarged")
     line = page.locator(".problem:visible").inner_text()
     assert line.startswith("photo.jpg: no bounds can be promised: a JPEG file of quality 98 has")
+    assert line.endswith(": it can be enlarged without an error map")
     page.uncheck("#error-map")
     page.click("#start")
     until(page, "document.querySelectorAll('.item[data-state=done]').length === 2")

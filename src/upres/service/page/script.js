@@ -7,6 +7,8 @@ const PREVIEWED = 50;
 const ZOOMED = 320;
 const AGAIN = 5;
 const KNOWN_FOR = 30000;
+// For programs: the page has no such choice.
+const FORCED = /errors=force bounds [^:]*$/;
 
 // ---------------------------------------------------------------- the engine behind HTTP
 
@@ -252,9 +254,9 @@ async function enlarge(item) {
     mark(item, "failed");
     const problem = item.element.querySelector(".problem");
     problem.hidden = false;
-    problem.textContent = error.message;
+    problem.textContent = error.message.replace(FORCED, "it can be enlarged without an error map");
     // The line has the name, unless it is on the service.
-    say(error.message.startsWith(item.file.name) ? error.message : `${item.file.name}: ${error.message}`);
+    say(problem.textContent.startsWith(item.file.name) ? problem.textContent : `${item.file.name}: ${problem.textContent}`);
     if (error.status === 401) askForToken();
   } finally {
     item.abort = null;
@@ -269,7 +271,7 @@ function finish(item) {
     item.urls.push(URL.createObjectURL(blob));
     link.href = item.urls.at(-1);
     link.download = name;
-    link.setAttribute("aria-label", `Download ${name}`);
+    link.setAttribute("aria-label", `${link.textContent} ${name}`);
     link.hidden = false;
   });
   element.querySelector(".show").hidden = false;
