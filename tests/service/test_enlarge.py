@@ -19,6 +19,7 @@ from slow import ending_backend, failing_backend, slow_backend, stuck_backend
 
 import fakes
 from running import upres
+from upres.engine.backends import default_backend
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
 from upres.errors import OutputError, UpresError
@@ -171,6 +172,28 @@ def test_the_command_writes_the_same_file(tmp_path: Path, chelsea: Path) -> None
             service.wait(LONG)
         assert service.returncode == 0
         assert service.stderr.read() == ""
+
+
+def test_results_beside_others_are_those_of_one_alone(serve: Serve) -> None:
+    """By the real engine, whose networks have fewer threads where several pictures are small."""
+    service = serve(workers=2, backend_of=default_backend)
+    content = encoded(200, 180)  # a window that would be shared among threads
+    for precision in ("fp32", "int8"):
+        query = {"scale": 2, "model": "fast", "precision": precision, "check": "false"}
+        alone = service.client().post("/enlarge", params=query, content=content)
+        assert alone.status_code == 200
+        results: list[bytes] = []
+
+        def ask(query: dict[str, Any] = query, results: list[bytes] = results) -> None:
+            asked = service.client().post("/enlarge", params=query, content=content)
+            results.append(asked.content)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LONG)
+        assert results == [alone.content] * 8
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from zipfile import ZipFile
 
+from upres.engine.backends import with_threads
 from upres.engine.protocol import Backend
 from upres.enlarging.costs import BASE_BYTES
 from upres.enlarging.error_map import ErrorSummary
@@ -143,12 +144,20 @@ def look(order: Order, *, backend: Backend, tell: Tell) -> Estimate:
 
 
 def fulfil(
-    order: Order, suffix: str, result_name: str, *, backend: Backend, tell: Tell
+    order: Order,
+    suffix: str,
+    result_name: str,
+    threads: int | None,
+    *,
+    backend: Backend,
+    tell: Tell,
 ) -> Delivered:
     """Enlarge a picture to a file whose bytes are those that ``upres enlarge`` writes.
 
-    Raises ``ProblemError`` if that fails.
+    Of its network at most so many ``threads`` compute, if they are limited. Raises
+    ``ProblemError`` if that fails.
     """
+    backend = backend if threads is None else with_threads(backend, threads)
     start = time.monotonic()
     # Files that libraries keep for a while are to go with the folder.
     os.environ["TMPDIR"] = tempfile.tempdir = str(order.folder)
