@@ -130,7 +130,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
     ),
     "written as jpeg": (encoded(), {"format": "jpg"}, "result.jpg: no bounds can be promised"),
     "no head": (encoded(), {"model": "best"}, "best-x2.onnx: has no head to bound errors: take "),
-    "frames": (animation(), {}, "errors.tif: an error map of 3 frames is a summary only"),
+    "frames": (animation(), {}, "error_map=tif: an error map of 3 frames is a summary only"),
     "factor": (encoded(), {"scale": "2.5"}, "photo.png: errors are bounded for results that one"),
     "wrap": (encoded(), {"wrap": "true"}, "give errors or wrap, not both"),
     "not asked": (encoded(), {"errors": "false"}, "error_map is for the bounds of errors"),

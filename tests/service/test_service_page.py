@@ -264,14 +264,22 @@ def test_a_refused_error_map_leaves_the_picture_to_be_enlarged_without(open_page
     page.check("#error-map")
     content = encoded(kind="JPEG", quality=98)
     page.select_option("#format", "png")
-    enlarged(page, ("good.png", encoded()), ("photo.jpg", content))
-    assert (state(page, "good.png"), state(page, "photo.jpg")) == ("done", "not enlarged")
-    line = page.locator(".problem:visible").inner_text()
-    assert line.startswith("photo.jpg: no bounds can be promised: a JPEG file of quality 98 has")
-    assert line.endswith(": it can be enlarged without an error map")
+    frames = io.BytesIO()
+    still = PIL.Image.open(io.BytesIO(encoded()))
+    still.save(frames, "PNG", save_all=True, append_images=[still.rotate(180)])
+    given = [("good.png", encoded()), ("photo.jpg", content), ("moving.png", frames.getvalue())]
+    enlarged(page, *given)
+    assert [state(page, name) for name, _ in given] == ["done", "not enlarged", "not enlarged"]
+    photo, moving = page.locator(".problem:visible").all_inner_texts()
+    assert photo.startswith("photo.jpg: no bounds can be promised: a JPEG file of quality 98 has")
+    assert photo.endswith(": it can be enlarged without an error map")
+    assert moving == (
+        "moving.png: an error map of 2 frames is a summary only: "
+        "it can be enlarged without an error map"
+    )
     page.uncheck("#error-map")
     page.click("#start")
-    until(page, "document.querySelectorAll('.item[data-state=done]').length === 2")
+    until(page, "document.querySelectorAll('.item[data-state=done]').length === 3")
     assert page.locator(".problem:visible").count() == 0
     page.click("#clear")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import Query, Request, Response
 from pydantic import Field
+from starlette.requests import ClientDisconnect
 
 from upres.engine.protocol import Backend
 from upres.enlarging.costs import BASE_BYTES
@@ -120,7 +121,7 @@ def require_once(request: Request) -> None:
 
 
 async def _while_connected(request: Request, work: asyncio.Task[Delivered]) -> Delivered:
-    """Wait for work, and stop it if the client leaves; raises as it does."""
+    """Wait for work, and stop it if the client leaves: ``ClientDisconnect``; raises as it does."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -131,6 +132,11 @@ async def _while_connected(request: Request, work: asyncio.Task[Delivered]) -> D
         await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             work.cancel()
+            await asyncio.wait({work})
+            if not work.cancelled():
+                work.exception()  # it has been looked at
+            # Work that is cancelled would unwind the server, which would note it as a fault.
+            raise ClientDisconnect
         return await work
     finally:
         leaving.cancel()

@@ -56,7 +56,9 @@ class Order:
 
     def problem(self, error: UpresError) -> ProblemError:
         """An error on its files, which are called as the client has them."""
-        said = {str(self.source): self.name, f"{self.folder}{os.sep}": ""}
+        said = {str(self.source): self.name}
+        said |= {str(path): f"error_map={path.suffix[1:]}" for path in self.options.error_map}
+        said |= {f"{self.folder}{os.sep}": ""}
         problem = refused(error, said=said)
         if is_full_disk(error):
             problem.status, problem.code = 507, "no_room"

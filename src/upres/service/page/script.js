@@ -9,6 +9,8 @@ const AGAIN = 5;
 const KNOWN_FOR = 30000;
 // For programs: the page has no such choice.
 const FORCED = /errors=force bounds [^:]*$/;
+const NOT_DRAWN = /^error_map=png: (.*): [^:]*$/;
+const WITHOUT = "it can be enlarged without an error map";
 
 // ---------------------------------------------------------------- the engine behind HTTP
 
@@ -254,7 +256,7 @@ async function enlarge(item) {
     mark(item, "failed");
     const problem = item.element.querySelector(".problem");
     problem.hidden = false;
-    problem.textContent = error.message.replace(FORCED, "it can be enlarged without an error map");
+    problem.textContent = error.message.replace(FORCED, WITHOUT).replace(NOT_DRAWN, `${item.file.name}: $1: ${WITHOUT}`);
     // The line has the name, unless it is on the service.
     say(problem.textContent.startsWith(item.file.name) ? problem.textContent : `${item.file.name}: ${problem.textContent}`);
     if (error.status === 401) askForToken();
