@@ -159,6 +159,24 @@ def test_what_is_not_promised_can_be_forced_and_says_so(client: httpx.Client) ->
     assert response.headers["upres-error-promise"].startswith("none: a JPEG file of quality 98 has")
 
 
+def test_room_is_kept_for_the_map(serve: Serve) -> None:
+    """A float32 for each pixel, while it is made and in its file."""
+    service = serve()
+    client = service.client()
+    desk = service.server._desk
+    assert desk
+    disk = {}
+    for kind in ("", "tif", "json"):
+        path = begun(client, encoded(300, 200), **({"error_map": kind} if kind else {}))
+        (ticket,) = desk.jobs.values()
+        assert ticket.estimate
+        disk[kind] = ticket.estimate.disk
+        ended(client, path)
+        client.delete(path)
+    assert disk["tif"] - disk[""] >= 2 * 4 * 600 * 400
+    assert disk["json"] == disk[""]
+
+
 def test_what_only_the_samples_tell_is_refused_by_the_job(client: httpx.Client) -> None:
     """A picture of 16 bits that takes a little of its range: its header does not say so."""
     content = io.BytesIO()
