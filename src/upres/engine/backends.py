@@ -49,7 +49,7 @@ def default_backend(device: Device = "auto", threads: int | None = None) -> Back
 
 
 def with_threads(backend: Backend, most: int) -> Backend:
-    """The same backend, of whose network at most so many threads compute on the processor."""
+    """The same backend with so many threads at most; one of another library stays as it is."""
     if not isinstance(backend, OpenVINO):
         return backend
     return dataclasses.replace(backend, threads=min(most, backend.threads or most))
