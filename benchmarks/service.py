@@ -17,7 +17,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
@@ -27,16 +26,16 @@ import numpy as np
 import pyvips
 
 from measuring import machine, ratios, spread, table
-from upres.engine.machine import usable_processors
-from upres.engine.openvino import OpenVINO
-from upres.engine.wrappers import compile_window
-from upres.models import DEFAULT_MODEL, Precision, open_at, open_model
+from service_stages import SCALE, Stages, engine_rate, stage_rows, stages
+from upres.models import DEFAULT_MODEL, Precision, open_model
 
-SCALE = 2
 GOAL = 0.8
 """The part of the engine's own rate that the service is to reach."""
 
 CLIENTS = (1, 10, 100)
+
+MANY = 10
+"""Clients whose requests are looked at by stage."""
 
 PLAIN = "plain"
 
@@ -50,34 +49,8 @@ def picture(side: int) -> bytes:
     return content
 
 
-def engine_rate(side: int, precision: Precision, seconds: float) -> tuple[float, float]:
-    """Of the compiled network alone, by a thread for each processor.
-
-    Gives pictures a second, and seconds of the processor for each.
-    """
-    backend = OpenVINO()
-    model = open_at(DEFAULT_MODEL, SCALE, precision, backend)
-    count = usable_processors()
-    engines = [compile_window(backend, model, side, side) for _ in range(count)]
-    window = np.random.default_rng(0).random((1, 3, side, side), np.float32)
-    for engine in engines:
-        engine(window)
-    start, used = time.perf_counter(), time.process_time()
-
-    def run(number: int) -> int:
-        done = 0
-        while not done or time.perf_counter() < start + seconds:
-            engines[number](window)
-            done += 1
-        return done
-
-    with ThreadPoolExecutor(count) as pool:
-        done = sum(pool.map(run, range(count)))
-    return done / (time.perf_counter() - start), (time.process_time() - used) / done
-
-
-def processor_seconds(root: int) -> float:
-    """Of a process and all that it has started, up to now."""
+def processor_seconds(root: int, *, alone: bool = False) -> float:
+    """Of a process and all that it has started, or of it ``alone``, up to now."""
     told: dict[int, tuple[int, float]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -86,6 +59,8 @@ def processor_seconds(root: int) -> float:
             continue
         seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         told[int(entry.parent.name)] = (int(fields[1]), seconds)
+    if alone:
+        return told[root][1]
     own = {root}
     while more := {number for number, (parent, _) in told.items() if parent in own} - own:
         own |= more
@@ -157,6 +132,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("SERVICE.md"))
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help=f"{MANY} is needed")
     arguments = parser.parse_args()
     about, body = machine(), picture(arguments.side)
     precisions: tuple[Precision, ...] = ("fp32", "int8")
@@ -165,10 +141,12 @@ def main() -> None:
     rates: dict[Case, list[float]] = {}
     used: dict[Case, list[float]] = {}
     latencies: dict[Case, list[float]] = {}
+    in_front: dict[Case, list[float]] = {}
+    parts: dict[str, list[Stages]] = {own: [] for own in precisions}
     context = multiprocessing.get_context("spawn")
     model = str(open_model(DEFAULT_MODEL, scale=SCALE).path)
     plain = str(Path(__file__).with_name("plain_service.py"))
-    places = str(2 * max(CLIENTS))
+    places = str(2 * max(arguments.clients))
     with (
         started("-m", "upres", "serve", "--port", "0", "--places", places) as ours,
         started(plain, model) as other_s,
@@ -181,32 +159,38 @@ def main() -> None:
                 rate, each = other.apply(engine_rate, (arguments.side, own, arguments.seconds))
                 alone[own].append(rate)
                 alone_used[own].append(each)
+                with context.Pool(1) as fresh:  # the work leaves its own place for temporary files
+                    parts[own].append(fresh.apply(stages, (body, own, arguments.seconds / 4)))
             for name, service, path in asked:
                 other.apply(ask, (service.place, path, body, 4, 1.0))  # the first ones are slower
-                for clients in CLIENTS:
+                for clients in arguments.clients:
                     given = (service.place, path, body, clients, arguments.seconds)
-                    start, before = time.perf_counter(), processor_seconds(service.process)
+                    root = service.process
+                    front = processor_seconds(root, alone=True)
+                    start, before = time.perf_counter(), processor_seconds(root)
                     taken = other.apply(ask, given)
                     seconds = time.perf_counter() - start
-                    spent = processor_seconds(service.process) - before
+                    spent = processor_seconds(root) - before
+                    front = processor_seconds(root, alone=True) - front
+                    in_front.setdefault((name, clients), []).append(front / len(taken))
                     rates.setdefault((name, clients), []).append(len(taken) / seconds)
                     used.setdefault((name, clients), []).append(spent / len(taken))
                     latencies.setdefault((name, clients), []).extend(taken)
     rows = []
     for (name, clients), own_rates in rates.items():
         beside = "fp32" if name == PLAIN else name
-        parts = quantiles(latencies[name, clients], n=100)
+        later = quantiles(latencies[name, clients], n=100)
         rows.append(
             [
                 f"{name}, {clients} client{'s' * (clients > 1)}",
                 f"{median(own_rates):.1f}",
                 spread(ratios(own_rates, alone[beside])),
                 f"{1000 * median(used[name, clients]):.0f}",
-                *(f"{1000 * parts[part]:.0f}" for part in (49, 94, 98)),
+                *(f"{1000 * later[part]:.0f}" for part in (49, 94, 98)),
             ]
         )
     best = {
-        own: max(median(ratios(rates[own, clients], alone[own])) for clients in CLIENTS)
+        own: max(median(ratios(rates[own, clients], alone[own])) for clients in arguments.clients)
         for own in precisions
     }
     verdicts = " and ".join(
@@ -216,6 +200,14 @@ def main() -> None:
         f"{median(alone[own]):.1f} in {own} ({1000 * median(alone_used[own]):.0f} ms of the "
         "processor each)"
         for own in precisions
+    )
+    by_stage, sums = stage_rows(
+        parts,
+        in_front={own: median(in_front[own, MANY]) for own in precisions},
+        measured={own: median(used[own, MANY]) for own in precisions},
+    )
+    ceilings = " and ".join(
+        f"{median(alone_used[own]) / sums[own]:.2f} in {own}" for own in precisions
     )
     heads = ["asked", "requests a second", "/ engine alone", "ms of processor each"]
     text = f"""# The service
@@ -236,8 +228,21 @@ is compared with the engine in fp32.
 
 {table([*heads, "median", "95 %", "99 %"], rows)}
 
-The service is to reach {GOAL:g} of the engine's own rate. At its best it reaches {verdicts}. Each \
-request reads and writes a JPEG beside the network. In int8 the network is so fast that these count.
+The service is to reach {GOAL:g} of the engine's own rate. At its best it reaches {verdicts}.
+
+## Where the processor's time of a request goes
+
+Milliseconds of the processor, each stage measured by itself; those of the service's own process \
+and the sum of all with {MANY} clients.
+
+{table(["stage", *precisions], by_stage)}
+
+So processors that are never idle reach at most this part of the engine's rate: {ceilings}, by the \
+engine's own milliseconds above and the sum. The clients come on top, on the same processors. \
+Writing and reading are libjpeg's work. The header is read twice: a process of its own looks at it \
+so that requests are refused before pixels are decoded. With one client, the network has all \
+threads, which takes more of the processor's time and less of the client's, and waits while the \
+rest is done.
 """
     arguments.output.write_text(text, "utf-8")
     print(text)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from upres.engine.backends import default_backend
+from upres.engine.backends import default_backend, with_threads
 from upres.engine.onnxruntime import CPU, OnnxRuntime
 from upres.engine.openvino import OpenVINO, compile_settings
 from upres.errors import UsageError
@@ -64,3 +64,10 @@ def test_backends_by_number_of_threads() -> None:
         default_backend("cpu", 0)
     with pytest.raises(UsageError, match=r"^threads must be a whole number, not 1\.5$"):
         default_backend("cpu", 1.5)  # type: ignore[arg-type]
+
+
+def test_a_backend_gets_fewer_threads_and_never_more() -> None:
+    assert with_threads(OpenVINO(), 1) == OpenVINO(threads=1)
+    assert with_threads(OpenVINO(threads=2), 4) == OpenVINO(threads=2)
+    other = OnnxRuntime(CPU, threads=3)
+    assert with_threads(other, 1) is other

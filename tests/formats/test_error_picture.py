@@ -15,6 +15,7 @@ from upres.formats.image.error_picture import (
     ErrorPictureSink,
     colour_table,
     round_up_to_digit,
+    shown_to,
 )
 from upres.raster.info import RasterInfo, bands_of
 from upres.raster.pixels import Float32Array
@@ -50,6 +51,11 @@ def test_colours_tell_the_half_widths(tmp_path: Path) -> None:
     distances = np.abs(image[25, :, None].astype(int) - colour_table()[None]).sum(2)
     assert distances.min(1).max() == 0
     np.testing.assert_allclose(distances.argmin(1) / 255 * 40, ramp, atol=0.16)
+    # Its text says it, too.
+    with Image.open(tmp_path / "e.png") as opened:
+        opened.load()
+        assert opened.info["Half-width-of-the-last-colour"] == "40"
+    assert shown_to(tmp_path / "e.png") == 40
     legend = image[50:]
     assert (legend == 0).all(2).sum() > 30  # its numbers
     assert (legend[4:18, 100] == colour_table()[128]).all(1).any() or legend[10, 100].any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging.handlers
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from slow import ending_backend, failing_backend, slow_backend, stuck_backend
 
 import fakes
 from running import upres
+from upres.engine.backends import default_backend
 from upres.enlarging.files import open_file
 from upres.enlarging.options import Options
 from upres.errors import OutputError, UpresError
@@ -173,6 +175,28 @@ def test_the_command_writes_the_same_file(tmp_path: Path, chelsea: Path) -> None
         assert service.stderr.read() == ""
 
 
+def test_results_beside_others_are_those_of_one_alone(serve: Serve) -> None:
+    """By the real engine, whose networks have fewer threads where several pictures are small."""
+    service = serve(workers=2, backend_of=default_backend)
+    content = encoded(200, 180)  # a window that would be shared among threads
+    for precision in ("fp32", "int8"):
+        query = {"scale": 2, "model": "fast", "precision": precision, "check": "false"}
+        alone = service.client().post("/enlarge", params=query, content=content)
+        assert alone.status_code == 200
+        results: list[bytes] = []
+
+        def ask(query: dict[str, Any] = query, results: list[bytes] = results) -> None:
+            asked = service.client().post("/enlarge", params=query, content=content)
+            results.append(asked.content)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LONG)
+        assert results == [alone.content] * 8
+
+
 @pytest.fixture
 def chelsea() -> Path:
     path = Path(__file__).parents[2] / "demo" / "chelsea.png"
@@ -281,6 +305,8 @@ def test_the_library_s_refusals_come_with_their_line_and_the_client_s_name(
 
 def test_a_client_that_leaves_stops_its_work_within_a_window(serve: Serve) -> None:
     service = serve(workers=1, backend_of=partial(slow_backend, 0.2))
+    noted = logging.handlers.BufferingHandler(9)
+    logging.getLogger("uvicorn.error").addHandler(noted)
     content = encoded(600, 600)  # of some hundred windows: twenty seconds and more
     with pytest.raises(httpx.ReadTimeout):
         service.client().post("/enlarge", params={"scale": 2}, content=content, timeout=1.5)
@@ -290,6 +316,9 @@ def test_a_client_that_leaves_stops_its_work_within_a_window(serve: Serve) -> No
     while desk.line.running or service.left():
         assert time.monotonic() - left < 3, "still at work"
         time.sleep(0.02)
+    # It is no fault of the service, and nothing to be noted.
+    logging.getLogger("uvicorn.error").removeHandler(noted)
+    assert [record.getMessage() for record in noted.buffer] == []
     # The same process goes on: it was not ended.
     start = time.monotonic()
     assert service.client().post("/enlarge", content=encoded(20, 20)).status_code == 200

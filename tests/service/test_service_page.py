@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import PIL.Image
 import pytest
 from serving import LONG, Running, Serve, encoded
 from slow import slow_backend
+
+from upres.formats.image.error_picture import colour_table
+from upres.service.static_page import PAGE_FILES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -213,6 +217,97 @@ def test_all_results_come_as_a_zip_with_names_that_differ(
             direct = client.post("/enlarge", params={"scale": 2}, content=content)
             assert opened.read(inside) == direct.content
     page.click("#clear")
+
+
+def test_an_error_map_is_made_seen_and_downloaded(open_page: Open, client: httpx.Client) -> None:
+    page = open_page()
+    content = encoded(120, 80)
+    page.check("#error-map")
+    enlarged(page, ("photo.png", content))
+    query = {"scale": 2, "name": "photo.png", "error_map": "png"}
+    direct = client.post("/enlarge", params=query, content=content)
+    with zipfile.ZipFile(io.BytesIO(direct.content)) as opened:
+        wanted = {name: opened.read(name) for name in opened.namelist()}
+    told = f"errors within {float(direct.headers['upres-error-mean']):.1f} grey levels in the mean"
+    assert told in page.locator(".facts").inner_text()
+    assert "for 90% of samples" in page.locator(".facts").inner_text()
+    downloads = dict(downloaded(page, selector) for selector in (".save", ".save-map"))
+    assert downloads == wanted
+    _, archive = downloaded(page, "#save-all")
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert {name: opened.read(name) for name in opened.namelist()} == wanted
+    page.click(".show")
+    until(page, "document.querySelector('#zoom-errors').naturalWidth > 0")
+    # Without the legend, which would be too small to be read where the map is.
+    assert page.evaluate("[map.naturalWidth, map.naturalHeight]") == [240, 160]
+    assert page.locator("#map-said").inner_text().startswith(f"error map: {told}")
+    most = page.locator("#map-most").inner_text()
+    assert f"within {most.removeprefix('±')} of the truth" in (
+        page.locator("#map").get_attribute("alt") or ""
+    )
+    alt = page.locator("#zoom-errors").get_attribute("alt")
+    assert alt == "error map: 160 x 160 pixels from 40, 0 of photo.png"
+    page.click("#clear")
+    # The next one has none, and nothing is left of the one before.
+    page.uncheck("#error-map")
+    enlarged(page, ("other.png", content))
+    page.click(".show")
+    until(page, "document.querySelector('#zoom-result').naturalWidth > 0")
+    assert not page.is_visible("#map-figure")
+    assert not page.is_visible("#zoom-map-figure")
+    assert page.locator(".save-map:visible").count() == 0
+    page.click("#clear")
+
+
+def test_a_refused_error_map_leaves_the_picture_to_be_enlarged_without(open_page: Open) -> None:
+    page = open_page()
+    page.check("#error-map")
+    content = encoded(kind="JPEG", quality=98)
+    page.select_option("#format", "png")
+    frames = io.BytesIO()
+    still = PIL.Image.open(io.BytesIO(encoded()))
+    still.save(frames, "PNG", save_all=True, append_images=[still.rotate(180)])
+    given = [("good.png", encoded()), ("photo.jpg", content), ("moving.png", frames.getvalue())]
+    enlarged(page, *given)
+    assert [state(page, name) for name, _ in given] == ["done", "not enlarged", "not enlarged"]
+    photo, moving = page.locator(".problem:visible").all_inner_texts()
+    assert photo.startswith("photo.jpg: no bounds can be promised: a JPEG file of quality 98 has")
+    assert photo.endswith(": it can be enlarged without an error map")
+    assert moving == (
+        "moving.png: an error map of 2 frames is a summary only: "
+        "it can be enlarged without an error map"
+    )
+    page.uncheck("#error-map")
+    page.click("#start")
+    until(page, "document.querySelectorAll('.item[data-state=done]').length === 3")
+    assert page.locator(".problem:visible").count() == 0
+    page.click("#clear")
+
+
+def test_where_a_model_has_no_head_the_box_says_so(open_page: Open) -> None:
+    page = open_page()
+    page.check("#error-map")
+    page.set_input_files("#files", files(("photo.png", encoded())))
+    page.fill("#size", "2")
+    page.select_option("#model", "best")
+    until(page, "document.querySelector('#error-map').disabled")
+    help_line = page.locator("#error-map-help").inner_text()
+    assert help_line.startswith("best-x2.onnx: has no head to bound errors: take balanced at x2")
+    page.click("#start")
+    page.wait_for_selector('.item[data-state="done"]')
+    assert "errors within" not in page.locator(".facts").inner_text()
+    page.click("#clear")
+    page.select_option("#model", "fast")
+    until(page, "!document.querySelector('#error-map').disabled")
+    assert page.locator("#error-map-help").inner_text() == ""
+
+
+def test_the_legend_has_the_colours_of_the_map() -> None:
+    style = (PAGE_FILES / "style.css").read_text("utf-8")
+    gradient = style.split(".legend {")[1].split("linear-gradient(to right, ")[1].split(")")[0]
+    stops = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in gradient.split(", ")]
+    places = np.linspace(0, 255, len(stops)).round().astype(int)
+    np.testing.assert_array_equal(stops, colour_table()[places])
 
 
 def test_the_one_line_stands_beside_a_picture_that_fails(open_page: Open) -> None:
@@ -482,12 +577,15 @@ def test_everything_is_reached_by_keyboard_alone(open_page: Open) -> None:
     tab_to("model")
     tab_to("format")
     tab_to("consistent")
+    tab_to("error-map")
+    page.keyboard.press("Space")
     tab_to("start")
     page.keyboard.press("Enter")
     page.wait_for_selector('.item[data-state="done"]')
     tab_to("show")
     page.keyboard.press("Enter")
     until(page, "document.activeElement.id === 'viewer-title'")
+    until(page, "document.querySelector('#map').naturalWidth > 0")
     until(page, "document.querySelector('#zoom-result').naturalWidth > 0")
     tab_to("slider")
     page.keyboard.press("ArrowRight")
@@ -524,8 +622,14 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_window(
     judge("before the work")
     page.click("#clear")
     name = "a-very-long-name-without-any-place-to-break-it-" * 2 + ".png"
+    page.check("#error-map")
     enlarged(page, (name, encoded(200, 150)), ("bad.png", b"text"))
     page.click(".show")
-    until(page, "document.querySelector('#zoom-result').naturalWidth > 0")
+    until(page, "document.querySelector('#zoom-errors').naturalWidth > 0")
     judge("with pictures")
+    page.click("#clear")
+    page.set_input_files("#files", files(("photo.png", encoded())))
+    page.select_option("#model", "best")
+    until(page, "document.querySelector('#error-map').disabled")
+    judge("without error maps")
     page.click("#clear")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import numbers
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
@@ -45,6 +46,13 @@ def default_backend(device: Device = "auto", threads: int | None = None) -> Back
         except (DeviceError, MissingExtraError):
             pass
     return OpenVINO(threads=threads)
+
+
+def with_threads(backend: Backend, most: int) -> Backend:
+    """The same backend with so many threads at most; one of another library stays as it is."""
+    if not isinstance(backend, OpenVINO):
+        return backend
+    return dataclasses.replace(backend, threads=min(most, backend.threads or most))
 
 
 def _gpu() -> Backend:

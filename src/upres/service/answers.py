@@ -43,6 +43,10 @@ _EXAMPLES = {
     "origin": (403, "the page of another site may not ask this service"),
     "host": (400, "this service is not called so: the request's Host is another's"),
     "no_job": (404, "there is no job of this name, or no longer"),
+    "no_error_map": (
+        404,
+        "this job was not asked for such an error map: post it with error_map",
+    ),
     "not_ready": (409, "this job has no result yet"),
     "slow_upload": (408, "the upload took too long: 300 seconds are allowed"),
     "overloaded": (503, "the machine of this service does too much else: try again later"),
@@ -100,12 +104,20 @@ PROBLEMS = ALWAYS | problems(408, 413, 429, 503, 504, 507)
 """Of those that take a picture."""
 
 ENLARGED: dict[str, Any] = {
-    "description": "The enlarged picture's file",
-    "content": {"image/*": {"schema": _BINARY}},
+    "description": "The enlarged picture's file, or a zip of it and its error map",
+    "content": {"image/*": {"schema": _BINARY}, "application/zip": {"schema": _BINARY}},
     "headers": {
         name.title(): {"description": about, "schema": {"type": "string"}}
         for name, about in RESULT_HEADERS.items()
     },
+}
+
+ERROR_MAP: dict[str, Any] = {
+    "description": "The error map's file",
+    "content": {
+        kind: {"schema": _BINARY} for kind in ("image/tiff", "image/png", "application/json")
+    },
+    "headers": ENLARGED["headers"],
 }
 
 JOB_EXAMPLE: JsonDict = {
@@ -124,6 +136,8 @@ JOB_EXAMPLE: JsonDict = {
         "seconds": 0.412,
         "agreement": 47.31,
         "not_kept": [],
+        "errors": None,
+        "error_map": None,
     },
     "problem": None,
 }

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from upres.engine.machine import usable_processors
 from upres.runs.batch import UNEXPECTED
 from upres.service.line import Line, Seat
 from upres.service.orders import Delivered, Estimate, Order, fulfil, look
@@ -31,6 +32,11 @@ VIEW_SECONDS = 60.0
 LOOK_PATIENCE = 6.0
 """How many times as long both may take on a machine that does much else."""
 
+SHORT_SECONDS = 1.0
+"""Work that lasts no longer shares the processors with other work, each with some threads: those of
+one small picture wait for each other, which costs a sixth of the processor's time. Of longer work
+all threads go on once the others have ended."""
+
 ENDING = ProblemError(503, "ending", "this service is about to end: try again later", 10)
 
 
@@ -48,14 +54,20 @@ class Ticket:
     estimate: Estimate | None = None
     result: Delivered | None = None
     problem: ProblemError | None = None
-    fetched: bool = False
-    """Whether anyone has had the result."""
+    had: set[Path] = field(default_factory=set)
+    """The files of it that anyone has had."""
     upload: asyncio.Task[Any] | None = None
     """Receives the picture, until that is taken in."""
     task: asyncio.Task[Delivered] | None = None
     ended_at: float = math.inf
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Is set at the next change, and replaced."""
+
+    @property
+    def fetched(self) -> bool:
+        """Whether anyone has had the result, and its error map if there is one."""
+        made = self.result
+        return bool(made and {made.path, made.error_map} <= {*self.had, None})
 
     def change(self, state: State | None = None, part: float | None = None) -> None:
         """Note how it goes on, and wake those who wait for that."""
@@ -89,6 +101,8 @@ class Desk:
         self._open: set[Ticket] = set()
         started = (settings.backend_of, settings.prepare)
         workers, kept = settings.workers_at_once, settings.kept_bytes
+        # One number, however many work: each takes a compilation of its own.
+        self._shared_threads = max(1, usable_processors() // workers)
         self._heavy = Pool(workers, *started, most_resident=kept)
         self._seeing = asyncio.Lock()
         self._light = Pool(LIGHT_WORKERS, *started, most_resident=kept)
@@ -259,7 +273,8 @@ class Desk:
             loop.call_soon_threadsafe(ticket.change, None, part)
 
         estimate = ticket.estimate
-        work = partial(fulfil, ticket.order, estimate.suffix, estimate.result_name)
+        threads = self._threads(estimate)
+        work = partial(fulfil, ticket.order, estimate.suffix, estimate.result_name, threads)
         rest = max(1.0, limit - (time.monotonic() - start))
         try:
             result: Delivered = await self._heavy.do(work, limit=rest, tell=tell)
@@ -268,6 +283,12 @@ class Desk:
         except (EndedError, StoppedError) as error:
             raise (ENDING if self.is_ending else _unexpected(error)) from None
         return result
+
+    def _threads(self, estimate: Estimate) -> int | None:
+        """How many threads work that begins now has, if not all."""
+        if self.line.running < 2 or estimate.seconds * self.line.pace > SHORT_SECONDS:
+            return None
+        return self._shared_threads
 
     async def _ask(self, work: Errand, limit: float, overdue: str) -> object:
         try:

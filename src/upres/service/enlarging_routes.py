@@ -7,9 +7,11 @@ import dataclasses
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
+from starlette.requests import ClientDisconnect
 
+from upres.engine.protocol import Backend
 from upres.enlarging.costs import BASE_BYTES
 from upres.enlarging.options import Options
 from upres.enlarging.plan import plan
@@ -20,11 +22,12 @@ from upres.service.answers import ALWAYS, ENLARGED, PICTURE, PLAN_EXAMPLE, PROBL
 from upres.service.desk import Desk, Ticket
 from upres.service.orders import Delivered, Order
 from upres.service.parameters import Parameters
-from upres.service.problems import ProblemError
+from upres.service.problems import ProblemError, without_places
 from upres.service.results import Delivery
+from upres.service.routing import Router
 from upres.service.uploads import receive_picture
 
-enlarging_router = APIRouter()
+enlarging_router = Router()
 
 PURPOSES_BY_NAME = {
     "auto": "the picture decides",
@@ -42,13 +45,15 @@ PURPOSES_BY_NAME = {
 async def enlarge_picture(request: Request, parameters: Annotated[Parameters, Query()]) -> Response:
     """The answer is the file that ``upres enlarge`` writes, byte for byte.
 
+    Where an error map is asked for, the answer is a zip with both files, stored as they are.
+
     A client that leaves stops the work.
     """
     desk: Desk = request.app.state.desk
     limit = desk.settings.seconds
     ticket = desk.open()
     try:
-        await take(request, desk, ticket, parameters, limit=limit)
+        await take(request, desk, ticket, parameters, limit=limit, zipped=True)
         result = await _while_connected(request, desk.begin(ticket, limit=limit))
     except BaseException:
         await desk.close(ticket)
@@ -61,11 +66,20 @@ async def enlarge_picture(request: Request, parameters: Annotated[Parameters, Qu
 
 
 async def take(
-    request: Request, desk: Desk, ticket: Ticket, parameters: Parameters, *, limit: float
+    request: Request,
+    desk: Desk,
+    ticket: Ticket,
+    parameters: Parameters,
+    *,
+    limit: float,
+    zipped: bool = False,
 ) -> None:
-    """Receive a request's picture, and admit it; raises ``ProblemError``."""
+    """Receive a request's picture, and admit it; raises ``ProblemError``.
+
+    An error map is ``zipped`` together with its result, or stays a file of its own.
+    """
     try:
-        await _take(request, desk, ticket, parameters, limit=limit)
+        await _take(request, desk, ticket, parameters, limit, zipped)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if ticket.problem is None or task is None:
@@ -76,11 +90,16 @@ async def take(
 
 
 async def _take(
-    request: Request, desk: Desk, ticket: Ticket, parameters: Parameters, *, limit: float
+    request: Request,
+    desk: Desk,
+    ticket: Ticket,
+    parameters: Parameters,
+    limit: float,
+    zipped: bool,
 ) -> None:
     require_once(request)
-    options = parameters.options(desk.settings.max_pixels)
-    order = Order(ticket.folder, "picture", options, parameters.suffix)
+    options = parameters.options(desk.settings.max_pixels, ticket.folder)
+    order = Order(ticket.folder, "picture", options, parameters.suffix, zipped)
     name = await receive_picture(
         request,
         order.source,
@@ -89,7 +108,7 @@ async def _take(
         limit=limit,
         quiet=desk.settings.quiet_seconds,
     )
-    await desk.admit(ticket, Order(ticket.folder, name, options, parameters.suffix), limit=limit)
+    await desk.admit(ticket, dataclasses.replace(order, name=name), limit=limit)
     ticket.upload = None
 
 
@@ -102,7 +121,7 @@ def require_once(request: Request) -> None:
 
 
 async def _while_connected(request: Request, work: asyncio.Task[Delivered]) -> Delivered:
-    """Wait for work, and stop it if the client leaves; raises as it does."""
+    """Wait for work, and stop it if the client leaves: ``ClientDisconnect``; raises as it does."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -113,6 +132,11 @@ async def _while_connected(request: Request, work: asyncio.Task[Delivered]) -> D
         await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             work.cancel()
+            await asyncio.wait({work})
+            if not work.cancelled():
+                work.exception()  # it has been looked at
+            # Work that is cancelled would unwind the server, which would note it as a fault.
+            raise ClientDisconnect
         return await work
     finally:
         leaving.cancel()
@@ -136,7 +160,8 @@ class Size(Parameters):
 async def plans(request: Request, size: Annotated[Size, Query()]) -> list[dict[str, Any]]:
     """For each model its purpose, the size of the result, and seconds and bytes of memory, about.
 
-    Instead of these, ``problem`` tells why a model does not suit.
+    Instead of these, ``problem`` tells why a model does not suit. ``no_error_map`` tells why errors
+    of its result cannot be bounded, if they cannot.
     """
     desk: Desk = request.app.state.desk
     require_once(request)
@@ -161,7 +186,7 @@ def _plans(desk: Desk, size: Size, options: Options) -> list[dict[str, Any]]:
             chosen = dataclasses.replace(options, model=None if name == "auto" else name)
             made = plan(info, chosen, backend)
         except UpresError as error:
-            entry["problem"] = error.problem
+            entry["problem"] = without_places(error.problem)
         else:
             entry |= {
                 "width": made.width,
@@ -169,5 +194,17 @@ def _plans(desk: Desk, size: Size, options: Options) -> list[dict[str, Any]]:
                 "seconds": round(made.seconds * desk.line.pace, 2),
                 "memory": made.memory - BASE_BYTES,
             }
+            if problem := _unbounded(info, chosen, backend):
+                entry["no_error_map"] = problem
         told.append(entry)
     return told
+
+
+def _unbounded(info: RasterInfo, options: Options, backend: Backend) -> str:
+    """Why the errors of a result cannot be bounded; empty if they can."""
+    try:
+        # Whether it suits the calibration, only the file itself tells.
+        plan(info, dataclasses.replace(options, errors="force"), backend)
+    except UpresError as error:
+        return without_places(error.problem)
+    return ""

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
+from fastapi import Path as InPath
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field
 
-from upres.service.answers import ALWAYS, ENLARGED, JOB_EXAMPLE, PICTURE, PROBLEMS, problems
+from upres.service.answers import (
+    ALWAYS,
+    ENLARGED,
+    ERROR_MAP,
+    JOB_EXAMPLE,
+    PICTURE,
+    PROBLEMS,
+    problems,
+)
 from upres.service.desk import Desk, Ticket
 from upres.service.enlarging_routes import take
 from upres.service.orders import Delivered
 from upres.service.parameters import Parameters
 from upres.service.problems import ProblemError
 from upres.service.results import Delivery, facts
+from upres.service.routing import Router
 from upres.service.views import MOST_SIDE, Cut, Of, Seen, view
 
-job_router = APIRouter(prefix="/jobs")
+job_router = Router(prefix="/jobs")
 
 OF_JOB = ALWAYS | problems(404)
+
+OF_WORDS = "bicubic is the picture enlarged by bicubic, errors the map of the result's errors"
 
 
 class EstimateBody(BaseModel):
@@ -70,7 +83,7 @@ def told_of(ticket: Ticket) -> JobBody:
 
 def job_of(
     request: Request,
-    job: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The job's id")],
+    job: Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The job's id")],
 ) -> Ticket:
     """The job that a path names; raises ``ProblemError`` 404."""
     desk: Desk = request.app.state.desk
@@ -130,13 +143,23 @@ async def events(ticket: JobOfPath) -> AsyncIterator[ServerSentEvent]:
     response_class=Response,
     responses={200: ENLARGED, **OF_JOB, **problems(409)},
 )
-async def result(ticket: JobOfPath) -> Response:
+async def result(request: Request, ticket: JobOfPath) -> Response:
     """The file, for as long as the job is kept."""
+    made = _result_of(ticket)
+    return Delivery(made, _noting(request, ticket, made.path))
 
-    async def note() -> None:
-        ticket.fetched = True
 
-    return Delivery(_result_of(ticket), note)
+@job_router.get(
+    "/{job}/error-map",
+    summary="Fetch the error map of a job's result",
+    response_class=Response,
+    responses={200: ERROR_MAP, **OF_JOB, **problems(409)},
+)
+async def error_map(request: Request, ticket: JobOfPath) -> Response:
+    """The file, in the format that the job was asked for: 404 if it was not."""
+    made = _result_of(ticket)
+    path = _map_of(made)
+    return Delivery(made, _noting(request, ticket, path), of_errors=path)
 
 
 @job_router.get(
@@ -152,13 +175,16 @@ async def result(ticket: JobOfPath) -> Response:
 async def see(
     request: Request,
     ticket: JobOfPath,
-    of: Annotated[Of, Query(description="bicubic is the picture enlarged by bicubic")] = "result",
+    of: Annotated[Of, Query(description=OF_WORDS)] = "result",
     left: Annotated[int, Query(ge=0, le=10**9)] = 0,
     top: Annotated[int, Query(ge=0, le=10**9)] = 0,
     width: Annotated[int, Query(ge=0, le=MOST_SIDE)] = 0,
     height: Annotated[int, Query(ge=0, le=MOST_SIDE)] = 0,
 ) -> Response:
-    """A part in pixels of the result, as it is; or all of it, reduced, where no size is given."""
+    """A part in pixels of the result, as it is; or all of it, reduced, where no size is given.
+
+    The error map can be seen of a job that was asked for one as a PNG.
+    """
     desk: Desk = request.app.state.desk
     made = _result_of(ticket)
     rows, columns = made.height, made.width
@@ -167,7 +193,8 @@ async def see(
         raise ProblemError(422, "parameters", problem)
     assert ticket.order
     box = Cut(left, top, width, height)
-    work = partial(view, ticket.order, Seen(of, made.path, (rows, columns)), box)
+    path = _map_of(made, ".png") if of == "errors" else made.path
+    work = partial(view, ticket.order, Seen(of, path, (rows, columns)), box)
     content = await desk.see(work)
     assert isinstance(content, bytes)
     return Response(content, media_type="image/png", headers={"cache-control": "no-store"})
@@ -178,6 +205,25 @@ async def delete(request: Request, ticket: JobOfPath) -> None:
     """Its work is stopped within a window, and its picture and result are removed."""
     desk: Desk = request.app.state.desk
     await desk.close(ticket)
+
+
+def _noting(request: Request, ticket: Ticket, path: Path) -> Callable[[], Awaitable[None]]:
+    """Notes that a file of a job was fetched."""
+
+    async def note() -> None:
+        if request.method == "GET":
+            ticket.had.add(path)
+
+    return note
+
+
+def _map_of(made: Delivered, suffix: str = "") -> Path:
+    """The error map's file; raises ``ProblemError`` 404 if there is none of that kind."""
+    if made.error_map is None or suffix not in ("", made.error_map.suffix):
+        kind = f"={suffix.removeprefix('.')}" if suffix else ""
+        problem = f"this job was not asked for such an error map: post it with error_map{kind}"
+        raise ProblemError(404, "no_error_map", problem)
+    return made.error_map
 
 
 def _result_of(ticket: Ticket) -> Delivered:

@@ -9,15 +9,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from zipfile import ZipFile
 
+from upres.engine.backends import with_threads
 from upres.engine.protocol import Backend
 from upres.enlarging.costs import BASE_BYTES
+from upres.enlarging.error_map import ErrorSummary
 from upres.enlarging.files import FileEnlargement, open_file
+from upres.enlarging.map_files import PICTURE, disk_beside
 from upres.enlarging.options import Options
 from upres.enlarging.plan import default_scale
 from upres.enlarging.writing import FileCopy
-from upres.errors import InputError, UpresError
+from upres.errors import InputError, OutputError, UpresError
 from upres.files import is_full_disk
+from upres.formats.image.error_picture import shown_to
 from upres.formats.registry import output_format, read_head
 from upres.runs.jobs import destinations, suffix_of
 from upres.service.problems import ProblemError, one_line, refused
@@ -37,6 +42,8 @@ class Order:
     options: Options
     suffix: str | None = None
     """Of the result's format; ``None`` is the picture's own."""
+    zipped: bool = False
+    """An error map comes with its result in a zip; otherwise each is a file of its own."""
 
     @property
     def source(self) -> Path:
@@ -49,7 +56,9 @@ class Order:
 
     def problem(self, error: UpresError) -> ProblemError:
         """An error on its files, which are called as the client has them."""
-        said = {str(self.source): self.name, f"{self.folder}{os.sep}": ""}
+        said = {str(self.source): self.name}
+        said |= {str(path): f"error_map={path.suffix[1:]}" for path in self.options.error_map}
+        said |= {f"{self.folder}{os.sep}": ""}
         problem = refused(error, said=said)
         if is_full_disk(error):
             problem.status, problem.code = 507, "no_room"
@@ -85,6 +94,18 @@ class Delivered:
     decibels: float | None
     """How well it agrees with its picture, if that was asked for."""
     not_kept: tuple[str, ...]
+    errors: ErrorSummary | None = None
+    """The bounds of its errors, if they were asked for."""
+    error_map: Path | None = None
+    """The file of these, if it is one of its own."""
+    shown_to: float | None = None
+    """If that is a picture, the half-width of its last colour."""
+
+    @property
+    def error_map_name(self) -> str:
+        """The name of that file, for the client."""
+        suffix = self.error_map.suffix if self.error_map else ""
+        return f"{PurePath(self.name).stem}_errors{suffix}"
 
 
 def look(order: Order, *, backend: Backend, tell: Tell) -> Estimate:
@@ -105,7 +126,7 @@ def look(order: Order, *, backend: Backend, tell: Tell) -> Estimate:
     width, height = opened.size
     estimate = Estimate(
         memory=0,
-        disk=opened.disk,
+        disk=_disk(order, opened, suffix),
         seconds=0.0,
         width=width,
         height=height,
@@ -125,36 +146,79 @@ def look(order: Order, *, backend: Backend, tell: Tell) -> Estimate:
 
 
 def fulfil(
-    order: Order, suffix: str, result_name: str, *, backend: Backend, tell: Tell
+    order: Order,
+    suffix: str,
+    result_name: str,
+    threads: int | None,
+    *,
+    backend: Backend,
+    tell: Tell,
 ) -> Delivered:
     """Enlarge a picture to a file whose bytes are those that ``upres enlarge`` writes.
 
-    Raises ``ProblemError`` if that fails.
+    Of its network at most so many ``threads`` compute, if they are limited. Raises
+    ``ProblemError`` if that fails.
     """
+    backend = backend if threads is None else with_threads(backend, threads)
     start = time.monotonic()
     # Files that libraries keep for a while are to go with the folder.
     os.environ["TMPDIR"] = tempfile.tempdir = str(order.folder)
     try:
         opened = open_file(order.source, order.options, backend=backend)
         written = opened.write(order.target(suffix), progress=tell)
+        width, height = opened.size
+        done = Delivered(
+            path=order.target(suffix),
+            name=result_name,
+            width=width,
+            height=height,
+            models=_models(opened),
+            # By its plan: the hint at pixel art, which the command adds, looks at all pixels once
+            # more.
+            why=_why(opened),
+            seconds=0.0,
+            decibels=written.agreement.decibels if written.agreement else None,
+            not_kept=written.not_kept,
+            errors=written.errors,
+            error_map=next(iter(order.options.error_map), None),
+        )
+        if done.error_map and order.zipped:
+            done = _zipped(done)
+        elif done.error_map and done.error_map.suffix == PICTURE:
+            done = dataclasses.replace(done, shown_to=shown_to(done.error_map))
     except UpresError as error:
         raise order.problem(error) from None
     except MemoryError:
         short = InputError(f"{order.source}: there is not enough memory for this picture")
         raise order.problem(short) from None
-    width, height = opened.size
-    return Delivered(
-        path=order.target(suffix),
-        name=result_name,
-        width=width,
-        height=height,
-        models=_models(opened),
-        # By its plan: the hint at pixel art, which the command adds, looks at all pixels once more.
-        why=_why(opened),
-        seconds=time.monotonic() - start,
-        decibels=written.agreement.decibels if written.agreement else None,
-        not_kept=written.not_kept,
-    )
+    return dataclasses.replace(done, seconds=time.monotonic() - start)
+
+
+def _disk(order: Order, opened: FileEnlargement | FileCopy, suffix: str) -> int:
+    """Bytes of free disk that an order needs, at most."""
+    if isinstance(opened, FileCopy) or not order.options.error_map:
+        return opened.disk
+    beside = disk_beside(order.target(suffix), order.options.error_map, opened.pixels)
+    zipped = order.zipped * (opened.content_bytes + beside)
+    return opened.disk + beside + zipped
+
+
+def _zipped(done: Delivered) -> Delivered:
+    """A result and its error map as one file, stored as they are.
+
+    Raises ``OutputError`` if the disk is full.
+    """
+    assert done.error_map
+    target = done.path.with_name("both.zip")
+    try:
+        with ZipFile(target, "w") as archive:
+            for path, name in ((done.path, done.name), (done.error_map, done.error_map_name)):
+                archive.write(path, name)
+                path.unlink()
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write this file: {error.strerror}") from error
+    name = f"{PurePath(done.name).stem}.zip"
+    return dataclasses.replace(done, path=target, name=name, error_map=None)
 
 
 def _result_name(order: Order, suffix: str) -> str:

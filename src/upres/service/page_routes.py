@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import FileResponse
 
 from upres.service.answers import ALWAYS, problems
@@ -12,9 +12,10 @@ from upres.service.desk import ENDING, Desk
 from upres.service.enlarging_routes import PURPOSES_BY_NAME
 from upres.service.metrics import CONTENT_TYPE_METRICS
 from upres.service.parameters import FORMAT_NAMES
+from upres.service.routing import Router
 from upres.service.static_page import PAGE_FILES
 
-page_router = APIRouter()
+page_router = Router()
 
 
 def _file(name: str, kind: str) -> FileResponse:

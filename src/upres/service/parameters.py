@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import unicodedata
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from upres.enlarging.options import Consistent, Options, Palette
+from upres.enlarging.options import Bounding, Consistent, Options, Palette
 from upres.formats.registry import OUTPUT_SUFFIXES
 from upres.models import Precision
 from upres.models.catalogue import catalogue
 from upres.runs.jobs import COG, is_cog, suffix_called
 from upres.service.problems import one_line
+
+MAP_STEM = "errors"
+"""The name of an error map's file, without its suffix."""
 
 LONGEST_SHOWN_NAME = 120
 """Letters of a file's name that are kept."""
@@ -30,6 +33,11 @@ _CONSISTENT: dict[str, Consistent | None] = {
     "true": True,
     "force": "force",
 }
+
+_ERRORS: dict[str, Bounding] = {"false": False, "true": True, "force": "force"}
+
+ErrorMapKind = Literal["tif", "png", "json"]
+"""Half-widths, a picture of them, or a summary."""
 
 
 def _one_of(known: tuple[str, ...]) -> AfterValidator:
@@ -89,6 +97,17 @@ class Parameters(BaseModel):
         description="Tell how well the result agrees with its input; it is told unless the "
         "picture is to be reduced",
     )
+    errors: Literal["auto", "false", "true", "force"] = Field(
+        "auto",
+        description="Bound the error of each pixel; auto does where an error map is asked for, "
+        "force even where nothing can be promised",
+    )
+    error_map: ErrorMapKind | None = Field(
+        None,
+        description="Give a map of these bounds, too: tif holds them, png shows them, json sums "
+        "them up. With it, the answer of /enlarge is a zip of both files; of a job, it is fetched "
+        "by itself",
+    )
     name: str = Field("", max_length=1024, description="The picture's file name, for messages")
 
     @model_validator(mode="after")
@@ -98,8 +117,12 @@ class Parameters(BaseModel):
             raise ValueError(f"give one of scale, width, height and fit, not {' and '.join(given)}")
         return self
 
-    def options(self, max_pixels: int) -> Options:
-        """As the library has them; raises ``UsageError`` if they contradict each other."""
+    def options(self, max_pixels: int, folder: Path = Path()) -> Options:
+        """As the library has them; raises ``UsageError`` if they contradict each other.
+
+        An error map goes into ``folder``.
+        """
+        maps = () if self.error_map is None else (folder / f"{MAP_STEM}.{self.error_map}",)
         fit = None
         if self.fit is not None:
             width, _, height = self.fit.partition("x")
@@ -121,6 +144,8 @@ class Parameters(BaseModel):
             labels=self.labels,
             through_plane=self.through_plane,
             check=self.larger != "reduce" if self.check is None else self.check,
+            errors=_ERRORS.get(self.errors, bool(maps)),
+            error_map=maps,
             cog=is_cog(self.format),
             max_pixels=max_pixels,
         )

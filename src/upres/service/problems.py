@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from upres.errors import Remedy, UpresError
+from upres.models import SHIPPED
 
 CONTENT_TYPE = "application/problem+json"
 """Source: RFC 9457."""
@@ -33,6 +35,7 @@ TITLES = {
 PARAMETERS = frozenset(
     {"scale", "width", "height", "fit", "model", "precision", "format", "quality"}
     | {"consistent", "wrap", "palette", "larger", "labels", "through_plane", "keep_means"}
+    | {"errors", "error_map"}
 )
 """Options that a request has a say in: the remedies of others are for whoever runs the service."""
 
@@ -84,7 +87,7 @@ def refused(error: UpresError, *, said: Mapping[str, str] | None = None) -> Prob
         # A request that is passed over would have no answer.
         if remedy.option in PARAMETERS and remedy.value != "skip"
     ]
-    detail = UpresError(error.problem, *choices).text(_as_query)
+    detail = without_places(UpresError(error.problem, *choices).text(_as_query))
     for own, known in (said or {}).items():
         detail = detail.replace(own, known)
     if "max_pixels" in options:
@@ -92,6 +95,11 @@ def refused(error: UpresError, *, said: Mapping[str, str] | None = None) -> Prob
     # A disk that has no room is nothing that the client can mend.
     status = 507 if error.code == "output" and "output" in options else 422
     return ProblemError(status, error.code, one_line(detail))
+
+
+def without_places(text: str) -> str:
+    """``text``, with models by their files' names alone: their folder is nobody's business."""
+    return text.replace(f"{SHIPPED}{os.sep}", "")
 
 
 def one_line(text: str) -> str:

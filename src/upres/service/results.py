@@ -12,7 +12,9 @@ from starlette.datastructures import Headers
 from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
+from upres.enlarging.error_map import ErrorSummary
 from upres.service.orders import Delivered
+from upres.service.problems import one_line
 
 RESULT_HEADERS = {
     "upres-model": "The models that enlarged it, one after another",
@@ -22,8 +24,10 @@ RESULT_HEADERS = {
     "where every sample does",
     "upres-why": "Why the picture decided for that model",
     "upres-not-kept": "Names of what the picture's file says and the result cannot keep",
+    "upres-error-mean": "The mean half-width of the bounds of errors, in grey levels of 255",
+    "upres-error-promise": "The part of samples that is promised to lie within these bounds, in "
+    "the mean over pictures; or none, and why",
 }
-
 
 AT_ONCE = 2**20
 """Bytes of a result up to which it is read in one piece: a file that is read in parts goes through
@@ -31,15 +35,25 @@ threads four times, which costs as much as enlarging a thumbnail's pixels."""
 
 
 class Delivery(FileResponse):
-    """A result's file; whatever becomes of the connection, ``at_end`` is called then."""
+    """A result's file; whatever becomes of the connection, ``at_end`` is called then.
 
-    def __init__(self, result: Delivered, at_end: Callable[[], Awaitable[None]]) -> None:
-        kind = mimetypes.guess_type(result.path.name)[0] or "application/octet-stream"
-        stat = result.path.stat()
+    ``of_errors`` gives the file of its error map.
+    """
+
+    def __init__(
+        self,
+        result: Delivered,
+        at_end: Callable[[], Awaitable[None]],
+        *,
+        of_errors: Path | None = None,
+    ) -> None:
+        path = of_errors or result.path
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        stat = path.stat()
         super().__init__(
-            result.path,
+            path,
             media_type=kind,
-            filename=result.name,
+            filename=result.error_map_name if of_errors else result.name,
             headers=headers_of(result),
             # Here, as a job that is deleted takes its file along.
             stat_result=stat,
@@ -48,7 +62,7 @@ class Delivery(FileResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if self._size > AT_ONCE or "range" in Headers(scope=scope):
+            if scope["method"] == "HEAD" or self._size > AT_ONCE or "range" in Headers(scope=scope):
                 await super().__call__(scope, receive, send)
             else:
                 content = Path(self.path).read_bytes()
@@ -71,6 +85,12 @@ def facts(result: Delivered) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "agreement": _decibels(result.decibels),
         "not_kept": result.not_kept,
+        "errors": {"told": str(result.errors), **result.errors.as_data()}
+        if result.errors
+        else None,
+        "error_map": {"name": result.error_map_name, "shown_to": result.shown_to}
+        if result.error_map
+        else None,
     }
 
 
@@ -84,10 +104,17 @@ def headers_of(result: Delivered) -> dict[str, str]:
         "upres-agreement": "" if agreement is None else str(agreement),
         "upres-why": result.why,
         "upres-not-kept": ", ".join(result.not_kept),
+        **({} if result.errors is None else _bounds(result.errors)),
         "cache-control": "no-store",
     }
     # Headers are ASCII; names of metadata may be anything.
     return {k: v.encode("ascii", "replace").decode() for k, v in told.items() if v}
+
+
+def _bounds(errors: ErrorSummary) -> dict[str, str]:
+    why = errors.not_promised
+    promise = f"none: {one_line(why)}" if why else f"{errors.card.level:g}"
+    return {"upres-error-mean": f"{errors.mean:.2f}", "upres-error-promise": promise}
 
 
 def _decibels(decibels: float | None) -> float | str | None:

@@ -28,8 +28,12 @@ MOST_SIDE = 1280
 _PIXELS_AT_ONCE = 2**18
 """Of a wide picture a few rows: a view's process has no plan of its memory."""
 
-Of = Literal["picture", "result", "bicubic"]
-"""The picture as it came, its result, or the picture enlarged by bicubic interpolation."""
+Of = Literal["picture", "result", "bicubic", "errors"]
+"""The picture as it came, its result, the picture enlarged by bicubic interpolation, or the colours
+of the result's error map, without their legend."""
+
+_OF_RESULT = ("result", "errors")
+"""These have the result's pixels."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Seen:
     """A picture that is to be seen."""
 
     of: Of
-    result: Path
+    made: Path
+    """The result, or the PNG of its error map."""
     size: tuple[int, int]
     """Height and width of the result."""
 
@@ -57,17 +62,16 @@ def view(order: Order, shown: Seen, box: Cut, *, backend: Backend, tell: Tell) -
 
     Of several pages and frames it is the first. Raises ``ProblemError`` where it cannot be read.
     """
-    path = shown.result if shown.of == "result" else order.source
+    path = shown.made if shown.of in _OF_RESULT else order.source
     try:
         source = open_pages(path)[0]
         info = measured(source, path)
         if shown.of == "bicubic" and box.width:
             values = _enlarged_part(source, info, shown.size, box)
         else:
-            whole = Cut(0, 0, info.width, info.height)
-            values = _reduced_part(
-                source, info, box if shown.of == "result" and box.width else whole
-            )
+            height, width = shown.size if shown.of == "errors" else (info.height, info.width)
+            cut = box if shown.of in _OF_RESULT and box.width else Cut(0, 0, width, height)
+            values = _reduced_part(source, info, cut)
         return _png(values, info, source)
     except UpresError as error:
         raise order.problem(error) from None

@@ -33,6 +33,9 @@ LEGEND_HEIGHT, LEAST_WIDTH = 36, 128
 SHOWN_SHARE = 0.995
 """This part of all pixels is within the range of colours; the others have the last one."""
 
+_SHOWN_TO = "png-comment-0-Half-width-of-the-last-colour"
+"""The name that libvips has for the PNG's text with this number."""
+
 _DIGITS = {
     "0": (14, 17, 19, 21, 25, 17, 14),
     "1": (4, 12, 4, 4, 4, 4, 14),
@@ -108,8 +111,11 @@ class ErrorPictureSink:
         image = image.join(
             legend.copy(interpretation="srgb"), "vertical", expand=True, background=255
         )
+        # Its text is for those who do not see the legend, and for programs.
+        image = image.copy()
+        image.set_type(pyvips.GValue.gstr_type, _SHOWN_TO, f"{peak:.4g}")
         with temporary(self.target, self.target.suffix) as path:
-            save(image, "pngsave", path, keep="none", compression=6)
+            save(image, "pngsave", path, keep="other", compression=6)
             publish(path, self.target, replace=replace)
 
     def _peak(self) -> float:
@@ -126,6 +132,12 @@ class ErrorPictureSink:
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+
+
+def shown_to(path: Path) -> float:
+    """The half-width that the last colour of such a picture stands for."""
+    told: str = pyvips.Image.new_from_file(str(path)).get(_SHOWN_TO)
+    return float(told)
 
 
 def round_up_to_digit(value: float) -> float:

@@ -35,7 +35,7 @@ function ask(verb, values = {}, { signal, tell = () => {} } = {}) {
 export const engine = {
   about: "Enlarges pictures by residual networks in this browser. Pictures stay on this computer.",
   atOnce: 1,
-  hides: ["by", "format", "consistent"],
+  hides: ["by", "format", "consistent", "error-map"],
 
   async choices() {
     const loaded = await ask("load");
@@ -48,7 +48,7 @@ export const engine = {
       limits:
         `Everything is loaded, and nothing more is asked of the network (${how}). Results are PNG in 8 bits. ` +
         "EXIF, XMP, colour profile and resolution of JPEG and PNG are kept; other metadata, more frames than the " +
-        "first, and more bits than 8 are not, and each result says so. Factors are 2, 3 and 4; photo also restores by 1.",
+        "first, and more bits than 8 are not, and each result says so. There are no error maps. Factors are 2, 3 and 4; photo also restores by 1.",
     };
   },
 

@@ -7,6 +7,10 @@ const PREVIEWED = 50;
 const ZOOMED = 320;
 const AGAIN = 5;
 const KNOWN_FOR = 30000;
+// For programs: the page has no such choice.
+const FORCED = /errors=force bounds [^:]*$/;
+const NOT_DRAWN = /^error_map=png: (.*): [^:]*$/;
+const WITHOUT = "it can be enlarged without an error map";
 
 // ---------------------------------------------------------------- the engine behind HTTP
 
@@ -51,7 +55,9 @@ const service = {
 
   async plans(width, height, parameters) {
     const query = new URLSearchParams({ ...parameters, picture_width: width, picture_height: height });
+    // Plans tell of both for all of them.
     query.delete("model");
+    query.delete("error_map");
     const path = `plans?${query}`, known = this.told.get(path);
     if (known && performance.now() < known.until) return known.plans;
     // Of fifty pictures of one camera it is asked once, and not again at each that is done.
@@ -77,7 +83,8 @@ const service = {
       if (ended.problem) throw new Problem(ended.problem.detail, ended.problem.status);
       tell("fetching");
       const blob = await (await this.ask(`${path}/result`, { signal })).blob();
-      return { ...ended.result, blob, remove, view: (of, box) => this.view(path, of, box) };
+      const map = ended.result.error_map && (await (await this.ask(`${path}/error-map`, { signal })).blob());
+      return { ...ended.result, blob, map, remove, view: (of, box) => this.view(path, of, box) };
     } catch (error) {
       remove();
       throw error;
@@ -160,7 +167,7 @@ function say(text) {
 function add(files) {
   for (const file of files) {
     const element = $("item").content.firstElementChild.cloneNode(true);
-    const item = { file, element, state: "ready", size: null, result: null, url: null, abort: null };
+    const item = { file, element, state: "ready", size: null, result: null, urls: [], abort: null };
     element.querySelector(".name").textContent = file.name;
     element.querySelector(".cancel").setAttribute("aria-label", `Remove ${file.name}`);
     element.querySelector(".cancel").addEventListener("click", () => remove(item));
@@ -225,7 +232,7 @@ function mark(item, state, value) {
 function remove(item) {
   item.abort?.abort();
   item.result?.remove();
-  if (item.url) URL.revokeObjectURL(item.url);
+  for (const url of item.urls) URL.revokeObjectURL(url);
   items.splice(items.indexOf(item), 1);
   item.element.remove();
   if (shown === item) {
@@ -249,9 +256,9 @@ async function enlarge(item) {
     mark(item, "failed");
     const problem = item.element.querySelector(".problem");
     problem.hidden = false;
-    problem.textContent = error.message;
+    problem.textContent = error.message.replace(FORCED, WITHOUT).replace(NOT_DRAWN, `${item.file.name}: $1: ${WITHOUT}`);
     // The line has the name, unless it is on the service.
-    say(error.message.startsWith(item.file.name) ? error.message : `${item.file.name}: ${error.message}`);
+    say(problem.textContent.startsWith(item.file.name) ? problem.textContent : `${item.file.name}: ${problem.textContent}`);
     if (error.status === 401) askForToken();
   } finally {
     item.abort = null;
@@ -261,12 +268,14 @@ async function enlarge(item) {
 function finish(item) {
   const { result, element } = item;
   mark(item, "done");
-  item.url = URL.createObjectURL(result.blob);
-  const link = element.querySelector(".save");
-  link.href = item.url;
-  link.download = result.name;
-  link.setAttribute("aria-label", `Download ${result.name}`);
-  link.hidden = false;
+  files(result).forEach(({ name, blob }, number) => {
+    const link = element.querySelectorAll(".save, .save-map")[number];
+    item.urls.push(URL.createObjectURL(blob));
+    link.href = item.urls.at(-1);
+    link.download = name;
+    link.setAttribute("aria-label", `${link.textContent} ${name}`);
+    link.hidden = false;
+  });
   element.querySelector(".show").hidden = false;
   const facts = [
     `${result.width} x ${result.height}`,
@@ -277,11 +286,17 @@ function finish(item) {
   if (result.agreement !== null) {
     facts.push(result.agreement === "inf" ? "agrees with its input in every sample" : `agrees with its input to ${result.agreement} dB`);
   }
+  if (result.errors) facts.push(result.errors.told);
   if (result.not_kept.length) facts.push(`not kept: ${result.not_kept.join(", ")}`);
   const text = element.querySelector(".facts");
   text.textContent = facts.join(" · ");
   text.hidden = false;
   say(`${item.file.name} is enlarged.`);
+}
+
+/** The files of a result: the picture, and its error map if there is one. */
+function files({ name, blob, map, error_map }) {
+  return map ? [{ name, blob }, { name: error_map.name, blob: map }] : [{ name, blob }];
 }
 
 function size(bytes) {
@@ -325,6 +340,7 @@ function parameters() {
     model: $("model").value,
     format: $("format").value,
     consistent: $("consistent").checked ? "true" : "auto",
+    ...($("error-map").checked && !$("error-map").disabled ? { error_map: "png" } : {}),
   };
 }
 
@@ -342,10 +358,11 @@ async function predictNow() {
   const waiting = items.filter((item) => ["ready", "queued"].includes(item.state));
   const known = waiting.filter((item) => item.size).slice(0, PREVIEWED);
   const totals = new Map();
-  let problem = "";
+  let problem = "", unbounded = "";
   try {
     const told = await Promise.all(known.map((item) => engine.plans(...item.size, parameters())));
     for (const plan of told.flat()) {
+      if (plan.model === $("model").value) unbounded ||= plan.no_error_map ?? "";
       if (plan.problem) problem = plan.problem;
       else totals.set(plan.model, (totals.get(plan.model) ?? 0) + plan.seconds);
     }
@@ -353,6 +370,8 @@ async function predictNow() {
     problem = error.message;
   }
   if (number !== predicted) return;
+  $("error-map").disabled = Boolean(unbounded);
+  $("error-map-help").textContent = unbounded;
   const more = waiting.length > known.length;
   for (const option of $("model").options) {
     const seconds = totals.get(option.value);
@@ -406,7 +425,7 @@ $("by").addEventListener("change", () => {
   $("size-help").textContent = help;
   predict();
 });
-for (const id of ["size", "model", "format", "consistent"]) $(id).addEventListener("input", predict);
+for (const id of ["size", "model", "format", "consistent", "error-map"]) $(id).addEventListener("input", predict);
 $("choices").addEventListener("submit", (event) => {
   event.preventDefault();
   for (const item of items) {
@@ -501,10 +520,20 @@ async function show(item) {
   $("viewer-title").focus();
   $("before").alt = `${item.file.name} before`;
   $("after").alt = `${item.file.name} enlarged`;
+  const { map, errors, error_map } = item.result;
+  $("map-figure").hidden = $("zoom-map-figure").hidden = !map;
+  if (map) {
+    const most = error_map.shown_to;
+    $("map-half").textContent = `±${most / 2}`;
+    $("map-most").textContent = `±${most}`;
+    $("map-said").textContent = `error map: ${errors.told}`;
+    $("map").alt = `error map of ${item.file.name}: dark where it is within 0, bright where it is within ${most} of the truth`;
+  }
   try {
-    const [before, after] = await Promise.all([item.result.view("picture"), item.result.view("result")]);
+    const seen = map ? ["picture", "result", "errors"] : ["picture", "result"];
+    const blobs = await Promise.all(seen.map((of) => item.result.view(of)));
     if (shown !== item) return;
-    await Promise.all([put($("before"), before), put($("after"), after)]);
+    await Promise.all(blobs.map((blob, place) => put($(["before", "after", "map"][place]), blob)));
     $("viewer-said").textContent = "";
   } catch (error) {
     $("viewer-said").textContent = `no preview: ${error.message ?? "the browser does not show it"}`;
@@ -527,12 +556,13 @@ async function zoom() {
   box.top = Math.round(((height - box.height) * $("zoom-y").value) / 1000);
   const place = `${box.width} x ${box.height} pixels from ${box.left}, ${box.top}`;
   try {
-    for (const [image, of] of [[$("zoom-bicubic"), "bicubic"], [$("zoom-result"), "result"]]) {
+    for (const of of item.result.map ? ["bicubic", "result", "errors"] : ["bicubic", "result"]) {
+      const image = $(`zoom-${of}`);
       const blob = await item.result.view(of, box);
       if (shown !== item || number !== zoomed) return; // there is a later one
       await put(image, blob);
       image.style.width = `${box.width * times}px`;
-      image.alt = `${of === "result" ? "upres" : "bicubic"}: ${place} of ${item.file.name}`;
+      image.alt = `${{ result: "upres", bicubic: "bicubic", errors: "error map" }[of]}: ${place} of ${item.file.name}`;
     }
   } catch (error) {
     $("viewer-said").textContent = `no pixels to show: ${error.message ?? "the browser does not show them"}`;
@@ -592,9 +622,9 @@ async function zip(files) {
 }
 
 /** Names that differ, as files of several folders may be called alike. */
-function distinct(results) {
+function distinct(named) {
   const taken = new Set();
-  return results.map(({ name, blob }) => {
+  return named.map(({ name, blob }) => {
     let other = name;
     for (let number = 2; taken.has(other.toLowerCase()); number++) other = name.replace(/(\.[^.]*)?$/, ` (${number})$1`);
     taken.add(other.toLowerCase());
@@ -604,7 +634,7 @@ function distinct(results) {
 
 $("save-all").addEventListener("click", async () => {
   try {
-    const url = URL.createObjectURL(await zip(distinct(items.filter((item) => item.result).map((item) => item.result))));
+    const url = URL.createObjectURL(await zip(distinct(items.filter((item) => item.result).flatMap((item) => files(item.result)))));
     const link = document.createElement("a");
     link.href = url;
     link.download = "upres.zip";
