@@ -257,7 +257,7 @@ Set5, shifted, turned and zoomed, noise 2: the gain over one frame in dB.
 ## Real clips
 
 Every fourth frame is predicted from the others at x2: the root mean square of the error, in \
-levels of 255. Two settings of which frames and samples count, \
+levels of 255. The two settings that say which frames and samples count, \
 `MOST_DETAIL` and `ENOUGH`, were chosen by looking at these three clips: they are no independent \
 test. The kernel is the width by which frames are found to see the scene, in parts of MATLAB's. \
 Bursts of known kernels are in `KERNELS.md`.

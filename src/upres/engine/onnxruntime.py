@@ -37,7 +37,7 @@ it compiles a model anew for each size of a window, which takes it a minute; ask
 
 PROVIDER_OPTIONS: dict[str, dict[str, str]] = {
     # Not in TF32, which has 10 bits, where float32 is asked for. And to try all of cuDNN's
-    # algorithms takes long for each new size of a window, of which a folder of pictures has many.
+    # algorithms takes long for each new size of a window, and a folder of pictures has many.
     "CUDAExecutionProvider": {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"},
 }
 
@@ -78,8 +78,8 @@ class OnnxRuntime:
             )
         if model.card.precision == "int8" and model.compute != "fp32":
             raise ModelError(
-                f"{model.path}: is int8, of which nothing is computed in {model.compute}: take "
-                "the model in fp32"
+                f"{model.path}: is int8, and cannot be computed in {model.compute}: take the model "
+                "in fp32"
             )
         if model.head is not None:
             raise ModelError(

@@ -68,7 +68,7 @@ def with_head(
 
 
 def require_range(info: RasterInfo, told: RasterInfo, reason: str, errors: Bounding) -> str:
-    """Why the calibration is not for a raster of which every range is measured.
+    """Why the calibration is not for a raster all of whose ranges are measured.
 
     ``told`` is the same before that, and ``reason`` that from before. Raises ``InputError`` as
     ``with_head`` does.

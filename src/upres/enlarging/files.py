@@ -202,7 +202,7 @@ def open_file(
 ) -> FileEnlargement | FileCopy:
     """Open a file to be enlarged, and plan its result; no pixels are decoded.
 
-    ``members`` are the files of a series of slices, of which ``source`` is the first. ``row`` is
+    ``members`` are the files of a series of slices; ``source`` is the first. ``row`` is
     the file's format, where that is known already.
 
     Raises ``InputError`` if ``source`` cannot be read or is too small or large for the

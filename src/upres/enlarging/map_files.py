@@ -24,7 +24,7 @@ the file."""
 def check_maps(paths: Sequence[Path], *, pages: int, frames: int) -> None:
     """Raise ``OutputError`` if files by these names cannot hold the map of such a result.
 
-    It has so many ``pages``, of which one has so many ``frames`` at most.
+    It has so many ``pages``, and each has so many ``frames`` at most.
     """
     for path in paths:
         suffix = path.suffix.lower()

@@ -45,7 +45,7 @@ def measured(source: Source, beside: Path, info: RasterInfo | None = None) -> Ra
 
     Of a band that is unbounded, they are the least and the largest of most samples: see
     ``upres.enlarging.ranges``. Samples that are missing, or hidden by a mask, do not count. Bands
-    of which some are get ``gaps``; NaN is no data from then on if nothing else is. Numbers of
+    that lack some get ``gaps``; NaN is no data from then on if nothing else is. Numbers of
     classes and masks are taken as they are.
 
     A range that the header does not tell is [0, 1] where samples are no whole numbers and all lie

@@ -64,8 +64,7 @@ class Plan:
     keeps_palette: bool = False
     """The result has the raster's own colours only."""
     preserves: Preserves = "nothing"
-    """The reduction of the result that gives the raster back, of which it is a whole number of
-    times."""
+    """The reduction of the result that gives the raster back, by a whole factor."""
     check: bool = False
     """How well it agrees is told."""
     between: int = 1

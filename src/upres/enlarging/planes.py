@@ -81,7 +81,7 @@ def keep_in_range(output: Float32Array, plane: Float32Array) -> Float32Array:
 def keep_flat(output: Float32Array, given: Float32Array) -> None:
     """Put the input, pixels repeated, where it is one colour ``FLAT_RADIUS`` around.
 
-    ``output`` and ``given`` are bands x rows x columns, of which all are looked at together. Of
+    ``output`` and ``given`` are bands x rows x columns; all bands are looked at together. Of
     saturated colours a network in int8 makes others by up to 3 levels.
     """
     # Outside, all is as at the border. Three in a row, and that in three rows.

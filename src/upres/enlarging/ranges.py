@@ -1,4 +1,4 @@
-"""The range of most of a band's samples, of which a raster's rows are looked at in passing."""
+"""The range of most of a band's samples, found in passing as a raster's rows are read."""
 
 from __future__ import annotations
 

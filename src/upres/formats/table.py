@@ -98,7 +98,7 @@ FORMATS = (
         keeps=PHOTOGRAPH
         | {names.IPTC, names.PHOTOSHOP, names.ASPECT, names.COMMENTS, names.GAIN_MAP, names.MAKERS},
     ),
-    # Cameras' several pictures in one file, of which the first is taken. It is told as JPEG.
+    # Cameras' several pictures in one file. The first is taken, and is told as JPEG.
     Format("mpo", (".mpo",), rb"\xff\xd8", "image.jpeg", becomes=".jpg"),
     Format(
         "webp",

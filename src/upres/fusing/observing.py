@@ -125,7 +125,7 @@ class Stretch:
 
     @lru_cache(maxsize=64)  # noqa: B019  # it is frozen, and the matrices are small
     def blurring(self) -> list[tuple[slice, slice, NDArray[np.float32]]]:
-        """P in blocks: which knots, of which of the picture's samples, by which matrix.
+        """P in blocks: the knots, the picture's samples that they are made of, and the matrix.
 
         The picture is extended symmetrically at its borders; beyond a part's own ends it is 0.
         """

@@ -36,7 +36,7 @@ class Job:
     source: Path
     target: Path
     members: tuple[Path, ...] = ()
-    """The files of a series of slices, of which ``source`` is the first; ``target`` is a folder."""
+    """The files of a series of slices; ``source`` is the first, and ``target`` is a folder."""
 
     weight = 1
     """Each job counts alike for how far a run is."""
@@ -224,8 +224,8 @@ def _inside(
 ) -> Iterator[Path]:
     """The pictures in a folder, sorted; hidden ones are none of the user's.
 
-    Folders that cannot be read are added to ``errors``, and pictures of which no suffix tells that
-    upres reads them to ``passed_over``.
+    Folders that cannot be read are added to ``errors``, and pictures that no suffix tells to be
+    readable to ``passed_over``.
     """
 
     def fail(error: OSError) -> None:

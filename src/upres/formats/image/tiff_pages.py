@@ -133,7 +133,7 @@ def check_place(path: Path, tags: Iterable[int]) -> None:
     if geotags.PLACE_TAGS.isdisjoint(tags):
         return
     raise InputError(
-        f"{path}: is one of several pages, of which some have a place on the map, or GDAL's tags: "
+        f"{path}: is one of several pages, and some have a place on the map, or GDAL's tags: "
         "gdal_translate GTIFF_DIR:NUMBER:FILE makes a file of each"
     )
 

@@ -13,7 +13,7 @@ _END = object()
 
 
 def made_ahead(make: Callable[[], Iterator[T]], most: int) -> Iterator[T]:
-    """The items of an iterator, of which ``most`` are made in a thread before they are asked for.
+    """The items of an iterator; a thread makes ``most`` of them before they are asked for.
 
     An error of the iterator is raised where its item would be. Closing this closes the iterator.
     """
