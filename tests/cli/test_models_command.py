@@ -74,7 +74,7 @@ def test_json_of_all(tmp_path: Path) -> None:
     listed = json.loads(upres("models", "--json", cwd=tmp_path).stdout)
     photo = next(model for model in listed if model["name"] == "photo")
     assert photo.keys() == {"name", "purpose", "scales", "precisions", "variants"}
-    assert (photo["scales"], photo["precisions"]) == ([1, 2, 4], ["fp32", "int8"])
+    assert (photo["scales"], photo["precisions"]) == ([1, 2, 3, 4], ["fp32", "int8"])
     keys = {"scale", "precision", "speed", "parameters", "bytes", "file"}
     assert all(variant.keys() == keys for variant in photo["variants"])
     for variant in photo["variants"]:

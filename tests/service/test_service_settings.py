@@ -80,7 +80,7 @@ def test_a_request_has_the_options_of_the_command_and_its_defaults() -> None:
     made = Parameters().options(Options().max_pixels)
     assert made == Options(check=True)
     renamed = {"cmyk": "keep_cmyk", "cog": "format", "max_pixels": None}
-    renamed |= {"errors": None, "error_map": None}  # an answer is one file: see docs/serve.md
+    renamed |= {"settled": None}  # by the run, not by its user
     wanted = {renamed.get(each.name, each.name) for each in dataclasses.fields(Options)} - {None}
     assert wanted == Parameters.model_fields.keys() - {"name"}
 

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -67,12 +67,11 @@ def test_a_body_in_drops_keeps_no_place(service: Running) -> None:
         asking.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
         asking.settimeout(0.1)
         answer, end = b"", time.monotonic() + LONG
-        while not answer and time.monotonic() < end:
-            asking.send(b"x")
-            try:
-                answer = asking.recv(2**16)
-            except TimeoutError:
-                continue
+        while b"bytes a second" not in answer and time.monotonic() < end:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                asking.send(b"x")
+            with suppress(TimeoutError):
+                answer += asking.recv(2**16)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"bytes a second have to come" in answer
     assert service.left() == []
@@ -221,7 +220,10 @@ def test_results_are_removed_where_the_disk_is_short_those_first_that_were_fetch
         try:
             await desk.start()
             old, fetched, fresh = [await made(desk) for _ in range(3)]
-            fetched.fetched = fresh.fetched = True
+            for each in (fetched, fresh):
+                assert each.result is not None
+                each.had.add(each.result.path)
+                assert each.fetched
             free[0] = 4  # and the one that comes is the fourth
             newest = await made(desk)
             assert set(desk.jobs.values()) == {old, fresh, newest}

@@ -89,7 +89,7 @@ def _as_json(entry: Listed, *, with_cards: bool) -> dict[str, Any]:
 
 def table(listed: list[Listed]) -> list[str]:
     """A line a model, under a line of titles."""
-    rows = [("MODEL", "SCALES", "PRECISIONS", "SIZE", "SPEED", "FOR")]
+    rows = [("MODEL", "SCALES", "PRECISION", "SIZE", "SPEED", "FOR")]
     for entry in listed:
         speeds = dict.fromkeys(variant.speed for variant in entry.variants)
         rows.append(
