@@ -221,7 +221,11 @@ def compile_settings(
 
     Without ``threads``, it takes as many as suit the processor.
     """
-    limit = {} if threads is None else {"INFERENCE_NUM_THREADS": str(threads)}
+    limit = {}
+    if threads is not None:
+        # Else OpenVINO binds the threads to the first processors, as another process does, too: two
+        # workers of one thread each shared one processor, and the second one idled.
+        limit = {"INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
     return limit | {
         "INFERENCE_PRECISION_HINT": "bf16" if compute == "bf16" else "f32",
         "PERFORMANCE_HINT": "THROUGHPUT" if height * width <= SMALL_PIXELS else "LATENCY",
