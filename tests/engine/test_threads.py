@@ -46,6 +46,34 @@ def test_settings_name_threads_only_where_there_is_a_limit() -> None:
     assert "INFERENCE_NUM_THREADS" not in compile_settings(200, 200, "fp32")
 
 
+AFFINITIES = """
+import os, sys, threading
+from contextlib import suppress
+import numpy as np
+from upres.engine.openvino import OpenVINO
+from upres.models import open_model
+
+engine = OpenVINO(threads=1).open(open_model(sys.argv[1])).compile(900, 900)
+window, bound = np.zeros((1, 3, 900, 900), np.float32), set()
+own = os.sched_getaffinity(0)
+computing = threading.Thread(target=lambda: [engine(window) for _ in range(5)])
+computing.start()
+while computing.is_alive():
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(OSError):
+            bound |= own - os.sched_getaffinity(int(thread))
+print(bound)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+def test_processes_of_few_threads_do_not_meet_on_one_processor(model_file: Path) -> None:
+    """Each would bind its threads to the first processors, as the others do."""
+    command = [sys.executable, "-c", AFFINITIES, str(model_file)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told == "set()\n"
+
+
 def test_threads_change_nothing_of_the_result(model_file: Path) -> None:
     model = open_model(model_file)
     window = np.random.default_rng(0).random((1, 3, 140, 150), np.float32)
