@@ -35,6 +35,11 @@ def main() -> None:
     except KeyboardInterrupt:
         say("upres: interrupted")
         sys.exit(130)
+    except SystemExit as end:
+        # The command line's library makes one of an interruption that nobody took, without a word.
+        if isinstance(end.__context__ and end.__context__.__cause__, KeyboardInterrupt):
+            say("upres: interrupted")
+        raise
     except BrokenPipeError:  # whoever read the output has gone
         if sys.stderr is not None:
             sys.stderr.close()
