@@ -129,7 +129,6 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
         "photo.png: no bounds can be promised: a JPEG file of quality 98 has faults",
     ),
     "written as jpeg": (encoded(), {"format": "jpg"}, "result.jpg: no bounds can be promised"),
-    "no head": (encoded(), {"model": "best"}, "best-x2.onnx: has no head to bound errors: take "),
     "frames": (animation(), {}, "error_map=tif: an error map of 3 frames is a summary only"),
     "factor": (encoded(), {"scale": "2.5"}, "photo.png: errors are bounded for results that one"),
     "wrap": (encoded(), {"wrap": "true"}, "give errors or wrap, not both"),
@@ -191,7 +190,7 @@ def test_what_only_the_samples_tell_is_refused_by_the_job(client: httpx.Client) 
 
 def test_plans_tell_where_errors_can_be_bounded(client: httpx.Client) -> None:
     size = {"picture_width": 400, "picture_height": 300}
-    for scale, with_heads in (("2", {"auto", "balanced", "fast", "photo"}), ("2.5", set())):
+    for scale, with_heads in (("2", {"auto", "balanced", "best", "fast", "photo"}), ("2.5", set())):
         told = client.get("/plans", params={**size, "scale": scale}).json()
         assert {e["model"] for e in told if "no_error_map" not in e} == with_heads
         for entry in told:

@@ -284,20 +284,19 @@ def test_a_refused_error_map_leaves_the_picture_to_be_enlarged_without(open_page
     page.click("#clear")
 
 
-def test_where_a_model_has_no_head_the_box_says_so(open_page: Open) -> None:
+def test_where_no_bounds_are_promised_the_box_says_so(open_page: Open) -> None:
     page = open_page()
     page.check("#error-map")
     page.set_input_files("#files", files(("photo.png", encoded())))
-    page.fill("#size", "2")
-    page.select_option("#model", "best")
+    page.fill("#size", "2.5")
     until(page, "document.querySelector('#error-map').disabled")
     help_line = page.locator("#error-map-help").inner_text()
-    assert help_line.startswith("best-x2.onnx: has no head to bound errors: take balanced at x2")
+    assert "errors are bounded for results that one" in help_line
     page.click("#start")
     page.wait_for_selector('.item[data-state="done"]')
     assert "errors within" not in page.locator(".facts").inner_text()
     page.click("#clear")
-    page.select_option("#model", "fast")
+    page.fill("#size", "2")
     until(page, "!document.querySelector('#error-map').disabled")
     assert page.locator("#error-map-help").inner_text() == ""
 
@@ -629,7 +628,7 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_window(
     judge("with pictures")
     page.click("#clear")
     page.set_input_files("#files", files(("photo.png", encoded())))
-    page.select_option("#model", "best")
+    page.fill("#size", "2.5")
     until(page, "document.querySelector('#error-map').disabled")
     judge("without error maps")
     page.click("#clear")
