@@ -27,6 +27,7 @@ from upres.card import Model
 from upres.engine.machine import ProcessorKind, this_processor
 from upres.engine.openvino import OpenVINO
 from upres.engine.precisions import MOST_LOST, NAMES
+from upres.engine.trials import ALIKE
 from upres.engine.wrappers import compile_window
 from upres.evaluation.compression import Jpeg
 from upres.evaluation.datasets import find_pairs, read_pair
@@ -56,9 +57,6 @@ CAN_BE: dict[ProcessorKind, tuple[ProcessorKind, ...]] = {
     "avx_vnni": ("avx2",),
 }
 """That a kind has AVX-VNNI, too, is so of the newest ones only."""
-
-ALIKE = 1.03
-"""Modes of which one takes at most this many times as long as the other count as equally quick."""
 
 MOST_LEVELS = 64
 """A mode of which a sample differs by more from float32 overflows."""

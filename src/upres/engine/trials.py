@@ -26,6 +26,7 @@ from upres.engine.protocol import Backend, Choice
 from upres.engine.wrappers import compile_window
 from upres.errors import ModelError
 from upres.files import temporary
+from upres.raster.metrics import psnr_from_mse
 from upres.raster.pixels import Float32Array
 
 TRIAL_SECONDS = 0.5
@@ -131,9 +132,7 @@ def cache_folder() -> Path | None:
 
 def _psnr(result: Float32Array, exact: Float32Array) -> float:
     error = float(np.square(result - exact).mean())
-    if not np.isfinite(error):
-        return 0.0
-    return 200.0 if error <= 1e-20 else -10 * np.log10(error)
+    return psnr_from_mse(error, peak=1.0) if np.isfinite(error) else 0.0
 
 
 def _name(ways: Sequence[Model], backend: Backend) -> str:

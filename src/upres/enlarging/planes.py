@@ -153,8 +153,8 @@ def keep_borders_near(
     height, width = given.shape[1:]
     scale = output.shape[1] // height
     (top, bottom), (left, right) = ends
-    whole, first = slice(0, width), min(top.stop, height)
-    middle = slice(first, max(first, bottom.start))
+    whole, below = slice(0, width), min(top.stop, height)
+    middle = slice(below, max(below, bottom.start))
     # Of a small window all at once: each call takes longer than its work.
     known = _near(given) if height * width <= _SMALL_PIXELS else None
     for rows, columns in ((top, whole), (bottom, whole), (middle, left), (middle, right)):

@@ -176,7 +176,8 @@ def errors_in(
     fused[tile.kept] = merged(tile, frames, bound, single, sums, bands, noise, rounds)
     blur = Blur(tile.rows, tile.columns)
     # The network sees by MATLAB's kernel, whatever is that of the frames.
-    plain = Blur(tile.by(1.0).rows, tile.by(1.0).columns)
+    seen_by_network = tile.by(1.0)
+    plain = Blur(seen_by_network.rows, seen_by_network.columns)
     for frame in left_out:
         seen = seen_in(tile, frame)
         if seen is None:

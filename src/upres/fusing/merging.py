@@ -108,10 +108,10 @@ def merged(
     # How many frames there are more than the reference, up to one: none counts, none changes it.
     share = np.minimum(sums.weights, 1)
     result = single[tile.kept].copy()
+    sharp = sharpness_of(scale, tile.rows.width)
     for number, band in enumerate(bands):
         own = np.ascontiguousarray(single[:, :, band])
         deviation = float(noise[number])
-        sharp = sharpness_of(scale, tile.rows.width)
         off, wrong = expected(tile, sums, number, bound, deviation)
         change = off.copy()
         for _ in range(rounds):

@@ -154,16 +154,15 @@ def opened(
         if header is not None and resume:
             if header["asked"] != asked:
                 raise UsageError(difference(str(folder), header["asked"], asked))
-            begun = settled_in(header)
-            yield Journal(folder, file, header["started"], lines, begun)
+            yield Journal(folder, file, header["started"], lines, settled_in(header))
             return
         try:
             file.truncate(0)
             # The file system's own clock, as outputs' times are compared with it.
             os.utime(path)
             started = os.fstat(file.fileno()).st_mtime_ns
-            header = {"version": VERSION, "started": started, "asked": asked}
-            _write(file, [header | {"settled": settled}])
+            begun = {"version": VERSION, "started": started, "asked": asked, "settled": settled}
+            _write(file, [begun])
             _sync_folder(folder)
         except OSError as error:
             _remove(file, path)

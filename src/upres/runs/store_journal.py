@@ -204,8 +204,8 @@ def opened_in(
     # The store's own clock, as results' times are compared with it.
     owner = store.head(place.inside(f"{FOLDER}/owner").key)
     started = owner.modified if owner else time.time()
-    text = json.dumps({"version": LAYOUT, "started": started, "asked": asked} | {"settled": made})
-    store.send(text.encode(), run)
+    begun = {"version": LAYOUT, "started": started, "asked": asked, "settled": made}
+    store.send(json.dumps(begun).encode(), run)
     journal = StoreJournal(store, place, started, finished=False)
     journal.number_on()
     return journal
