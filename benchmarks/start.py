@@ -122,7 +122,7 @@ compile it, for windows of 64x64:
 
 upres does not use that cache. Its files have no checksum of their weights: of {arguments.places}
 files with one byte damaged, OpenVINO loaded {loaded}, and {wrong} of these gave another result
-without a word. It also keeps a file for each shape of a window, and never removes one.
+without a word. It also keeps a file for each shape of a window.
 """
     arguments.output.write_text(text, "utf-8")
     print(text)

@@ -197,8 +197,8 @@ def output_size(
         scale = options.scale or default_scale
         # The decimal number that was given, not the binary one next to it.
         factor = Fraction(int(scale) if scale == int(scale) else str(scale))
-    if factor.denominator == 1 and not (options.fit or options.width or options.height):
-        return height * factor.numerator, width * factor.numerator, float(factor)
+        if factor.denominator == 1:
+            return height * factor.numerator, width * factor.numerator, float(factor)
     if factor < 1 and options.larger != "reduce":
         raise LargeEnoughError(f"the picture, {width}x{height}, is larger already than asked for")
     rows, columns = (max(1, math.floor(side * factor + Fraction(1, 2))) for side in (height, width))
